@@ -1,0 +1,1 @@
+"""Bone age assessment from hand radiographs in JAX."""
