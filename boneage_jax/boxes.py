@@ -1,0 +1,137 @@
+"""Heat map -> connected component -> box, and the regions.csv file.
+
+Boxes are x0, y0, x1, y1 in fractions of the film's width and height, origin
+top left, at pixel edges: the whole film is (0, 0, 1, 1).
+"""
+
+from collections.abc import Iterable
+import csv
+import os
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+WHOLE_FILM = (0.0, 0.0, 1.0, 1.0)
+COLUMNS = ('id', 'region', 'x0', 'y0', 'x1', 'y1', 'score', 'found')
+
+
+class Region(NamedTuple):
+  """A box of a film, how much of the heat it holds, whether it was found."""
+
+  box: tuple[float, float, float, float]
+  score: float
+  found: bool
+
+
+def box_from_map(
+    heat: np.ndarray,
+    threshold: float = 50 / 255,
+    component: str = 'peak',
+    margin: float = 0.0,
+    minimum_side: float = 0.2,
+    smooth: float = 0.0,
+) -> Region:
+  """Return the tight box of one connected component of a heat map.
+
+  Args:
+    heat: [H, W], at film size; values below 0 count as 0.
+    threshold: a pixel is hot from this fraction of the maximum on.
+    component: 'peak', the one that holds the maximum (Li 2023, "peak-attention
+      area"), or 'largest' by area (Chen 2020, authors' code).
+    margin: fraction of the box's side added at every side, cut at the film.
+    minimum_side: fraction of the film; a smaller side grows about its centre
+      and is moved inside the film.
+    smooth: standard deviation of a Gaussian applied first, as a fraction of
+      the film's shorter side.
+
+  Returns:
+    A Region whose score is the share of all heat inside the box. A map without
+    any heat, or with a value that is not finite, gives the whole film, score 0
+    and found=False.
+  """
+  if heat.ndim != 2:
+    raise ValueError(f'A heat map has shape [H, W], got {heat.shape}.')
+  if component not in ('peak', 'largest'):
+    raise ValueError(f"component is 'peak' or 'largest', got {component!r}.")
+  if not 0 < threshold <= 1:
+    raise ValueError(
+        f'The threshold is a fraction of the maximum in (0, 1], got'
+        f' {threshold}: divide a grey level by 255.'
+    )
+  heat = np.maximum(np.asarray(heat, np.float32), 0)  # NaN stays NaN.
+  peak = heat.max(initial=0)
+  if not np.isfinite(peak) or peak <= 0:
+    return Region(WHOLE_FILM, 0.0, False)
+  heat = heat / peak
+  if smooth:
+    heat = cv2.GaussianBlur(heat, (0, 0), smooth * min(heat.shape))
+    heat /= heat.max()
+  hot = (heat >= threshold).astype(np.uint8)
+  _, labels, statistics, _ = cv2.connectedComponentsWithStats(hot)
+  if component == 'peak':
+    label = labels.flat[np.argmax(heat)]
+  else:
+    label = 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA])
+  left, top, width, height = statistics[label, :4]
+  rows, columns = heat.shape
+  x0, x1 = _side(left, left + width, columns, margin, minimum_side)
+  y0, y1 = _side(top, top + height, rows, margin, minimum_side)
+  inside = heat[
+      round(y0 * rows) : round(y1 * rows),
+      round(x0 * columns) : round(x1 * columns),
+  ]
+  score = inside.sum(dtype=np.float64) / heat.sum(dtype=np.float64)
+  return Region((x0, y0, x1, y1), float(score), True)
+
+
+def expand(
+    box: tuple[float, float, float, float], fraction: float
+) -> tuple[float, float, float, float]:
+  """Return the box with `fraction` of its sides added all round, not cut."""
+  x0, y0, x1, y1 = box
+  x, y = fraction * (x1 - x0), fraction * (y1 - y0)
+  return x0 - x, y0 - y, x1 + x, y1 + y
+
+
+def write_regions(
+    path: str, rows: Iterable[tuple[int, str, Region]]
+) -> None:
+  """Write rows (id, region name, Region) to a regions.csv, atomically."""
+  temporary = f'{path}.tmp'
+  with open(temporary, 'w', newline='', encoding='utf-8') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    for film, name, region in rows:
+      numbers = [f'{value:.6f}' for value in (*region.box, region.score)]
+      writer.writerow([int(film), name, *numbers, int(region.found)])
+  os.replace(temporary, path)
+
+
+def read_regions(path: str) -> dict[int, dict[str, Region]]:
+  """Return {id: {region name: Region}} from a regions.csv."""
+  regions: dict[int, dict[str, Region]] = {}
+  with open(path, newline='', encoding='utf-8') as file:
+    reader = csv.DictReader(file)
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+      raise ValueError(
+          f'{path} should have the columns {",".join(COLUMNS)}, got'
+          f' {reader.fieldnames}: write it with the locate stage.'
+      )
+    for row in reader:
+      box = tuple(float(row[name]) for name in COLUMNS[2:6])
+      region = Region(box, float(row['score']), row['found'] == '1')
+      regions.setdefault(int(row['id']), {})[row['region']] = region
+  return regions
+
+
+def _side(
+    first: int, last: int, size: int, margin: float, minimum: float
+) -> tuple[float, float]:
+  low, high = first / size, last / size
+  extra = margin * (high - low)
+  low, high = max(0.0, low - extra), min(1.0, high + extra)
+  if high - low < minimum:
+    low = min(max(0.0, (low + high - minimum) / 2), 1.0 - minimum)
+    high = low + minimum
+  return float(low), float(high)

@@ -1,0 +1,102 @@
+"""Class activation maps: where in the film an age net looks.
+
+Grad-CAM needs only the two halves of an age net, `features(image)` and
+`head(features, male)`: no hooks and no layer names. The net must be in eval
+mode, so that batch statistics and dropout are frozen.
+"""
+
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+
+
+def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Return the class activation map of a linear head, without relu.
+
+  With global average pooling the mean of the map plus the bias is the logit.
+
+  Args:
+    features: [B, h, w, C].
+    kernel: [C] or [C, K], the weights of the linear layer.
+
+  Returns:
+    [B, h, w] or [B, h, w, K] float32 (Zhou 2016).
+  """
+  if kernel.shape[0] != features.shape[-1]:
+    raise ValueError(
+        f'The kernel has {kernel.shape[0]} rows for {features.shape[-1]}'
+        ' channels: CAM holds only where the linear layer sees the pooled map'
+        ' alone; use grad_cam instead.'
+    )
+  return jnp.tensordot(
+      features.astype(jnp.float32), kernel.astype(jnp.float32), 1
+  )
+
+
+def grad_cam(
+    net: Any,
+    image: jax.Array,
+    male: jax.Array,
+    target: str = 'window',
+    half_window: int = 5,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Return relu(sum_k w_k F_k), w_k the spatial mean of d target / d F_k.
+
+  The target is summed over the batch, so one backward pass through the head
+  gives every film's own map (films do not mix in eval mode).
+
+  Args:
+    net: an age net in eval mode.
+    image: [B, H, W, C], as `net.features` takes it.
+    male: [B] float32; 1 male, 0 female, 0.5 unknown.
+    target: 'window', the mean logit of the bins within `half_window` months of
+      the estimate, cut at the ends of the scale (Chen 2020); or 'age', the
+      predicted age, for nets without bins too.
+    half_window: months either side.
+
+  Returns:
+    Maps [B, h, w] float32, >= 0, and the outputs of the head.
+  """
+  if target not in ('window', 'age'):
+    raise ValueError(f"The target is 'window' or 'age', got {target!r}.")
+  # Float32 keeps the gradient exact where the backbone is bfloat16.
+  features = net.features(image).astype(jnp.float32)
+
+  def score(features):
+    outputs = net.head(features, male)
+    if target == 'age':
+      value = outputs['age']
+    else:
+      value = window_score(outputs, half_window)
+    return jnp.sum(value.astype(jnp.float32)), outputs
+
+  gradient, outputs = jax.grad(score, has_aux=True)(features)
+  weights = jnp.mean(gradient, (1, 2), keepdims=True)
+  maps = jax.nn.relu(jnp.sum(weights * features, -1))
+  return maps, outputs
+
+
+def window_score(
+    outputs: dict[str, jax.Array], half_window: int = 5
+) -> jax.Array:
+  """Return the mean logit of the bins within `half_window` of the estimate.
+
+  Args:
+    outputs: `logits` [B, K] and `age` [B] months.
+    half_window: months either side of the estimate's bin.
+
+  Returns:
+    [B] float32; no gradient flows through the choice of the window.
+  """
+  if 'logits' not in outputs:
+    raise ValueError(
+        "The target 'window' needs `logits`, but the head gives"
+        f" {sorted(outputs)}: use target='age' or a head with bins."
+    )
+  logits = outputs['logits'].astype(jnp.float32)
+  last = logits.shape[-1] - 1
+  centre = jnp.clip(jnp.round(outputs['age'].astype(jnp.float32)), 0, last)
+  distance = jnp.abs(jnp.arange(last + 1) - centre[:, None])
+  window = jax.lax.stop_gradient(distance <= half_window)
+  return jnp.mean(logits, -1, where=window)

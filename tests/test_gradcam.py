@@ -1,0 +1,128 @@
+"""Grad-CAM against the closed form of linear heads (METHODS G1, H5)."""
+
+from flax import nnx
+import jax
+from jax import numpy as jnp
+import numpy as np
+import pytest
+
+from boneage_jax import gradcam
+
+BINS = 24
+
+
+class TinyNet(nnx.Module):
+  """A convolution with BatchNorm, a pooling and a linear head."""
+
+  def __init__(self, pool=jnp.mean, dtype=jnp.float32):
+    rngs = nnx.Rngs(0)
+    self.conv = nnx.Conv(1, 6, (3, 3), strides=2, dtype=dtype, rngs=rngs)
+    self.norm = nnx.BatchNorm(6, rngs=rngs)
+    self.dense = nnx.Linear(6, BINS, rngs=rngs)
+    self.dense.bias[...] = jnp.linspace(-1, 1, BINS)
+    self.drop = nnx.Dropout(0.5, rngs=rngs)
+    self.pool = pool
+
+  def features(self, image):
+    return jnp.tanh(self.norm(self.conv(image)))
+
+  def head(self, features, male):
+    pooled = self.pool(features, axis=(1, 2)) + 0 * male[:, None]
+    logits = self.dense(self.drop(pooled))
+    return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
+
+
+class ScalarNet(TinyNet):
+  """The age is one linear output."""
+
+  def head(self, features, male):
+    return {'age': self.dense(self.pool(features, axis=(1, 2)))[:, 0]}
+
+
+@pytest.fixture
+def image():
+  return jax.random.normal(jax.random.key(1), (3, 12, 10, 1))
+
+
+def evaluated(net):
+  net.eval()
+  return net
+
+
+def test_average_pool_and_linear_head_is_cam_over_area(image):
+  net = evaluated(TinyNet())
+  maps, outputs = gradcam.grad_cam(net, image, jnp.ones(3), half_window=2)
+  features = np.asarray(net.features(image))
+  kernel = np.asarray(net.dense.kernel[...])
+  for i in range(3):
+    centre = int(np.argmax(outputs['logits'][i]))
+    columns = kernel[:, max(0, centre - 2) : centre + 3]
+    expected = np.maximum(features[i] @ columns.mean(1), 0) / (6 * 5)
+    np.testing.assert_allclose(maps[i], expected, atol=1e-6)
+  assert maps.shape == (3, 6, 5) and maps.dtype == jnp.float32
+  assert (maps >= 0).all() and (maps > 0).any()
+
+
+def test_age_target_needs_no_bins(image):
+  net = evaluated(ScalarNet())
+  maps, outputs = gradcam.grad_cam(net, image, jnp.ones(3), target='age')
+  kernel = net.dense.kernel[...][:, 0]
+  expected = jax.nn.relu(gradcam.cam(net.features(image), kernel)) / 30
+  np.testing.assert_allclose(maps, expected, atol=1e-6)
+  assert set(outputs) == {'age'}
+  with pytest.raises(ValueError, match="target='age'"):
+    gradcam.grad_cam(net, image, jnp.ones(3))
+
+
+@pytest.mark.parametrize('pool, holds', [(jnp.mean, True), (jnp.max, False)])
+def test_mean_of_cam_plus_bias_is_the_logit(image, pool, holds):
+  net = evaluated(TinyNet(pool))
+  features = net.features(image)
+  maps = gradcam.cam(features, net.dense.kernel[...])
+  logits = net.head(features, jnp.ones(3))['logits']
+  sums = maps.mean((1, 2)) + net.dense.bias[...]
+  assert np.allclose(sums, logits, atol=1e-5) == holds
+
+
+def test_a_film_has_the_same_map_alone_and_in_a_batch(image):
+  net = evaluated(TinyNet())
+  together, _ = gradcam.grad_cam(net, image, jnp.ones(3))
+  alone, _ = gradcam.grad_cam(net, image[1:2], jnp.ones(1))
+  np.testing.assert_allclose(together[1:2], alone, atol=1e-6)
+
+
+def test_runs_under_jit_and_leaves_the_statistics_alone(image):
+  net = evaluated(TinyNet(dtype=jnp.bfloat16))
+  before = np.asarray(net.norm.mean[...])
+  graphdef, state = nnx.split(net)
+
+  @jax.jit
+  def maps_of(state, image):
+    return gradcam.grad_cam(nnx.merge(graphdef, state), image, jnp.ones(3))
+
+  maps, _ = maps_of(state, image)
+  assert maps.dtype == jnp.float32 and np.isfinite(maps).all()
+  np.testing.assert_array_equal(before, net.norm.mean[...])
+
+
+def test_window_is_cut_at_both_ends():
+  logits = jnp.arange(10.0)[None].repeat(3, 0)
+  outputs = {'logits': logits, 'age': jnp.array([0.0, 4.0, 9.4])}
+  score = gradcam.window_score(outputs, half_window=2)
+  np.testing.assert_allclose(score, [1, 4, 8], rtol=1e-6)
+
+
+def test_no_gradient_through_the_choice_of_the_window():
+  def score(age):
+    outputs = {'logits': jnp.arange(10.0)[None], 'age': age}
+    return gradcam.window_score(outputs).sum()
+
+  assert jax.grad(score)(jnp.array([4.2])) == 0
+
+
+def test_wrong_kernel_and_target_are_errors(image):
+  net = evaluated(TinyNet())
+  with pytest.raises(ValueError, match='channels'):
+    gradcam.cam(net.features(image), jnp.ones((7, 2)))
+  with pytest.raises(ValueError, match='target'):
+    gradcam.grad_cam(net, image, jnp.ones(3), target='logit')
