@@ -25,12 +25,13 @@ class Region(NamedTuple):
 
 
 def box_from_map(
-    heat: np.ndarray,
-    threshold: float = 50 / 255,
-    component: str = 'peak',
-    margin: float = 0.0,
-    minimum_side: float = 0.2,
-    smooth: float = 0.0,
+  heat: np.ndarray,
+  threshold: float = 50 / 255,
+  component: str = 'peak',
+  *,
+  margin: float = 0.0,
+  minimum_side: float = 0.2,
+  smooth: float = 0.0,
 ) -> Region:
   """Return the tight box of one connected component of a heat map.
 
@@ -56,8 +57,8 @@ def box_from_map(
     raise ValueError(f"component is 'peak' or 'largest', got {component!r}.")
   if not 0 < threshold <= 1:
     raise ValueError(
-        f'The threshold is a fraction of the maximum in (0, 1], got'
-        f' {threshold}: divide a grey level by 255.'
+      f'The threshold is a fraction of the maximum in (0, 1], got'
+      f' {threshold}: divide a grey level by 255.'
     )
   heat = np.maximum(np.asarray(heat, np.float32), 0)  # NaN stays NaN.
   peak = heat.max(initial=0)
@@ -78,15 +79,15 @@ def box_from_map(
   x0, x1 = _side(left, left + width, columns, margin, minimum_side)
   y0, y1 = _side(top, top + height, rows, margin, minimum_side)
   inside = heat[
-      round(y0 * rows) : round(y1 * rows),
-      round(x0 * columns) : round(x1 * columns),
+    round(y0 * rows) : round(y1 * rows),
+    round(x0 * columns) : round(x1 * columns),
   ]
   score = inside.sum(dtype=np.float64) / heat.sum(dtype=np.float64)
   return Region((x0, y0, x1, y1), float(score), True)
 
 
 def expand(
-    box: tuple[float, float, float, float], fraction: float
+  box: tuple[float, float, float, float], fraction: float
 ) -> tuple[float, float, float, float]:
   """Return the box with `fraction` of its sides added all round, not cut."""
   x0, y0, x1, y1 = box
@@ -94,9 +95,7 @@ def expand(
   return x0 - x, y0 - y, x1 + x, y1 + y
 
 
-def write_regions(
-    path: str, rows: Iterable[tuple[int, str, Region]]
-) -> None:
+def write_regions(path: str, rows: Iterable[tuple[int, str, Region]]) -> None:
   """Write rows (id, region name, Region) to a regions.csv, atomically."""
   temporary = f'{path}.tmp'
   with open(temporary, 'w', newline='', encoding='utf-8') as file:
@@ -115,8 +114,8 @@ def read_regions(path: str) -> dict[int, dict[str, Region]]:
     reader = csv.DictReader(file)
     if tuple(reader.fieldnames or ()) != COLUMNS:
       raise ValueError(
-          f'{path} should have the columns {",".join(COLUMNS)}, got'
-          f' {reader.fieldnames}: write it with the locate stage.'
+        f'{path} should have the columns {",".join(COLUMNS)}, got'
+        f' {reader.fieldnames}: write it with the locate stage.'
       )
     for row in reader:
       box = tuple(float(row[name]) for name in COLUMNS[2:6])
@@ -126,7 +125,7 @@ def read_regions(path: str) -> dict[int, dict[str, Region]]:
 
 
 def _side(
-    first: int, last: int, size: int, margin: float, minimum: float
+  first: int, last: int, size: int, margin: float, minimum: float
 ) -> tuple[float, float]:
   low, high = first / size, last / size
   extra = margin * (high - low)

@@ -25,21 +25,21 @@ def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
   """
   if kernel.shape[0] != features.shape[-1]:
     raise ValueError(
-        f'The kernel has {kernel.shape[0]} rows for {features.shape[-1]}'
-        ' channels: CAM holds only where the linear layer sees the pooled map'
-        ' alone; use grad_cam instead.'
+      f'The kernel has {kernel.shape[0]} rows for {features.shape[-1]}'
+      ' channels: CAM holds only where the linear layer sees the pooled map'
+      ' alone; use grad_cam instead.'
     )
   return jnp.tensordot(
-      features.astype(jnp.float32), kernel.astype(jnp.float32), 1
+    features.astype(jnp.float32), kernel.astype(jnp.float32), 1
   )
 
 
 def grad_cam(
-    net: Any,
-    image: jax.Array,
-    male: jax.Array,
-    target: str = 'window',
-    half_window: int = 5,
+  net: Any,
+  image: jax.Array,
+  male: jax.Array,
+  target: str = 'window',
+  half_window: int = 5,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Return relu(sum_k w_k F_k), w_k the spatial mean of d target / d F_k.
 
@@ -78,7 +78,7 @@ def grad_cam(
 
 
 def window_score(
-    outputs: dict[str, jax.Array], half_window: int = 5
+  outputs: dict[str, jax.Array], half_window: int = 5
 ) -> jax.Array:
   """Return the mean logit of the bins within `half_window` of the estimate.
 
@@ -91,8 +91,8 @@ def window_score(
   """
   if 'logits' not in outputs:
     raise ValueError(
-        "The target 'window' needs `logits`, but the head gives"
-        f" {sorted(outputs)}: use target='age' or a head with bins."
+      "The target 'window' needs `logits`, but the head gives"
+      f" {sorted(outputs)}: use target='age' or a head with bins."
     )
   logits = outputs['logits'].astype(jnp.float32)
   last = logits.shape[-1] - 1

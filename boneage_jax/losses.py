@@ -6,7 +6,8 @@ so padding and any device count give the same number. Bins are 0, 1, ... months
 and the age is the index (METHODS G14).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 
 import jax
 from jax import numpy as jnp
@@ -31,7 +32,7 @@ def expectation(logits: jax.Array) -> jax.Array:
 
 
 def triangular_label(
-    age: jax.Array, bins: int = 240, half_width: float = 50.0
+  age: jax.Array, bins: int = 240, half_width: float = 50.0
 ) -> jax.Array:
   """Return max(0, 1 - |k - age| / half_width), not normalised.
 
@@ -48,7 +49,7 @@ def triangular_label(
 
 
 def gaussian_label(
-    age: jax.Array, bins: int = 240, delta: float = 15.0
+  age: jax.Array, bins: int = 240, delta: float = 15.0
 ) -> jax.Array:
   """Return the normal density about `age`, renormalised to sum 1 over bins.
 
@@ -77,7 +78,7 @@ def mae(outputs: Outputs, batch: Outputs) -> tuple[jax.Array, Scalars]:
 
 
 def smooth_l1(
-    outputs: Outputs, batch: Outputs, beta: float = 3.0
+  outputs: Outputs, batch: Outputs, beta: float = 3.0
 ) -> tuple[jax.Array, Scalars]:
   """Absolute error, quadratic below `beta` months and smooth there."""
   error = jnp.abs(_error(outputs, batch))
@@ -86,7 +87,7 @@ def smooth_l1(
 
 
 def soft_label(
-    outputs: Outputs, batch: Outputs, half_width: float = 50.0
+  outputs: Outputs, batch: Outputs, half_width: float = 50.0
 ) -> tuple[jax.Array, Scalars]:
   """Mean absolute error of linear outputs against triangular labels.
 
@@ -103,10 +104,10 @@ def soft_label(
 
 
 def label_distribution(
-    outputs: Outputs,
-    batch: Outputs,
-    delta: float = 15.0,
-    kl_weight: float = 0.5,
+  outputs: Outputs,
+  batch: Outputs,
+  delta: float = 15.0,
+  kl_weight: float = 0.5,
 ) -> tuple[jax.Array, Scalars]:
   """Expectation L1 plus `kl_weight` times KL(Gaussian label || p).
 
@@ -122,18 +123,18 @@ def label_distribution(
 
 
 LOSSES: dict[str, Loss] = {
-    'mse': mse,
-    'mae': mae,
-    'smooth_l1': smooth_l1,
-    'soft_label': soft_label,
-    'label_distribution': label_distribution,
+  'mse': mse,
+  'mae': mae,
+  'smooth_l1': smooth_l1,
+  'soft_label': soft_label,
+  'label_distribution': label_distribution,
 }
 
 
 def _distance(age: jax.Array, bins: int) -> jax.Array:
   if age.ndim != 1:
     raise ValueError(
-        f'The age must have shape [B], got {age.shape}: drop the last axis.'
+      f'The age must have shape [B], got {age.shape}: drop the last axis.'
     )
   months = jnp.arange(bins, dtype=jnp.float32)
   return months - age.astype(jnp.float32)[:, None]
@@ -147,8 +148,8 @@ def _log_gaussian(age: jax.Array, bins: int, delta: float) -> jax.Array:
 def _get(values: Outputs, key: str, owner: str) -> jax.Array:
   if key not in values:
     raise ValueError(
-        f'This loss needs `{key}` in the {owner}, got {sorted(values)}: choose'
-        ' a head that gives it or another loss.'
+      f'This loss needs `{key}` in the {owner}, got {sorted(values)}: choose'
+      ' a head that gives it or another loss.'
     )
   return values[key]
 
@@ -159,20 +160,20 @@ def _error(outputs: Outputs, batch: Outputs) -> jax.Array:
   # [B, 1] against [B] would broadcast to [B, B] and still train.
   if predicted.ndim != 1 or predicted.shape != age.shape:
     raise ValueError(
-        'Predicted and true age must both have shape [B], got'
-        f' {predicted.shape} and {age.shape}: drop the extra axis in the head.'
+      'Predicted and true age must both have shape [B], got'
+      f' {predicted.shape} and {age.shape}: drop the extra axis in the head.'
     )
   return predicted.astype(jnp.float32) - age.astype(jnp.float32)
 
 
 def _logits_and_age(
-    outputs: Outputs, batch: Outputs
+  outputs: Outputs, batch: Outputs
 ) -> tuple[jax.Array, jax.Array]:
   logits = _get(outputs, 'logits', 'outputs')
   age = _get(batch, 'age', 'batch')
   if logits.ndim != 2 or age.shape != logits.shape[:1]:
     raise ValueError(
-        'Logits must have shape [B, bins] and the age [B], got'
-        f' {logits.shape} and {age.shape}: mend the head.'
+      'Logits must have shape [B, bins] and the age [B], got'
+      f' {logits.shape} and {age.shape}: mend the head.'
     )
   return logits.astype(jnp.float32), age.astype(jnp.float32)

@@ -42,7 +42,7 @@ def test_two_blobs_peak_against_largest():
   peak = boxes.box_from_map(small + large, 0.5, minimum_side=0)
   assert iou(peak.box, analytic((0.25, 0.25), (0.05, 0.05), 0.5)) > 0.9
   largest = boxes.box_from_map(
-      small + large, 0.5, component='largest', minimum_side=0
+    small + large, 0.5, component='largest', minimum_side=0
   )
   assert iou(largest.box, analytic((0.7, 0.7), (0.08, 0.08), 0.5 / 0.9)) > 0.9
 
@@ -88,8 +88,8 @@ def test_margin_is_cut_at_the_film():
 def test_same_heat_at_two_film_sizes():
   centre, sigma = (0.4, 0.6), (0.12, 0.07)
   small, large = (
-      boxes.box_from_map(blob(shape, centre, sigma), smooth=0.01).box
-      for shape in ((200, 150), (800, 600))
+    boxes.box_from_map(blob(shape, centre, sigma), smooth=0.01).box
+    for shape in ((200, 150), (800, 600))
   )
   np.testing.assert_allclose(small, large, atol=1 / 150)
 
@@ -123,14 +123,14 @@ def test_expand_is_symmetric():
 
 
 def test_regions_file_round_trip(tmp_path):
-  path = str(tmp_path / 'regions.csv')
+  path = tmp_path / 'regions.csv'
   region = boxes.Region((0.125, 0.25, 0.5, 1.0), 0.75, True)
   missing = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
   boxes.write_regions(path, [(7, 'carpal', region), (7, 'metacarpal', missing)])
   assert boxes.read_regions(path) == {
-      7: {'carpal': region, 'metacarpal': missing}
+    7: {'carpal': region, 'metacarpal': missing}
   }
-  lines = open(path).read().splitlines()
+  lines = path.read_text().splitlines()
   assert lines[0] == 'id,region,x0,y0,x1,y1,score,found'
   assert [p.name for p in tmp_path.iterdir()] == ['regions.csv']
 

@@ -110,8 +110,8 @@ def test_scalar_losses_against_numbers():
 @pytest.mark.parametrize('name', sorted(losses.LOSSES))
 def test_every_loss_gives_float32_per_example(name):
   outputs = {
-      'age': jnp.array([3.0, 4.0, 5.0], jnp.bfloat16),
-      'logits': jnp.zeros((3, 240), jnp.bfloat16),
+    'age': jnp.array([3.0, 4.0, 5.0], jnp.bfloat16),
+    'logits': jnp.zeros((3, 240), jnp.bfloat16),
   }
   loss, scalars = losses.LOSSES[name](outputs, batch_of(1, 2, 3))
   assert loss.shape == (3,) and loss.dtype == jnp.float32
