@@ -55,9 +55,7 @@ def stage(age: np.ndarray, male: np.ndarray) -> np.ndarray:
     as the bounds depend on it.
   """
   age, sexes = np.asarray(age, np.float64), sex(male)
-  names, girls, boys = (
-    np.array(column) for column in zip(*STAGES, strict=True)
-  )
+  names, girls, boys = map(np.array, zip(*STAGES, strict=True))
   out = np.full(age.shape, '', dtype=names.dtype)
   for name, bounds in (('female', girls), ('male', boys)):
     index = np.searchsorted(bounds, age, side='right') - 1
@@ -66,7 +64,7 @@ def stage(age: np.ndarray, male: np.ndarray) -> np.ndarray:
 
 
 def age_band(age: np.ndarray) -> np.ndarray:
-  """Name the 24-month band of each age, as in '48-72'; lower bound inclusive."""
+  """Name the 24-month band of each age, as '48-72', lower bound inclusive."""
   last = OLDEST // BAND - 1
   low = np.clip(np.asarray(age, np.float64) // BAND, 0, last).astype(int) * BAND
   return np.array([f'{start}-{start + BAND}' for start in low], dtype='<U16')
@@ -220,14 +218,6 @@ def paired_difference(
   return out
 
 
-def interval_coverage(
-  age: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> float:
-  """Return the share of films whose true age lies in [low, high]."""
-  age, low, high = _check(age=age, low=low, high=high)
-  return float(np.mean((low <= age) & (age <= high)))
-
-
 def _area(box: np.ndarray) -> np.ndarray:
   side = np.maximum(box[..., 2:] - box[..., :2], 0)
   return side[..., 0] * side[..., 1]
@@ -240,7 +230,7 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Return intersection over union of boxes [..., 4]; 0 where both are empty."""
+  """Return intersection over union of boxes [..., 4]; 0 if both are empty."""
   a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   both = _overlap(a, b)
   union = _area(a) + _area(b) - both
@@ -288,9 +278,9 @@ def region_coverage(
 
   Args:
     regions: film id -> {region: (box, score, found)}.
-    annotations: film id -> film of `annotations.load`, with `boxes` a list of
-      (rater, label, box) and optionally `hw`, the film's height and width
-      (any unit); without it the film is taken as square.
+    annotations: films of `annotations.load`: film id -> a dict with `boxes`,
+      a list of (rater, label, box), and optionally `hw`, the film's height and
+      width in any unit; without it the film is taken as square.
 
   Returns:
     region -> n (annotated films), found (share), and where such boxes exist:
@@ -305,9 +295,9 @@ def region_coverage(
       continue
     height, width = annotations[film_id].get('hw', (1, 1))
     sides = np.array([width, height]) / max(width, height)
-    for name, (box, _, found) in regions[film_id].items():
+    for name, region in regions[film_id].items():
       row = rows.setdefault(name, collections.defaultdict(list))
-      found, box = bool(int(found)), np.asarray(box, np.float64)
+      box, found = np.asarray(region[0], np.float64), bool(region[2])
       row['found'].append(found)
       if 'Wrist' in targets:
         wrist = targets['Wrist'][0]
