@@ -1,0 +1,209 @@
+"""Geometry and tone of films: numpy and OpenCV on uint8 grey images.
+
+Coordinates are pixel centres: pixel 0 covers [-0.5, 0.5]. A matrix is float64
+[2, 3] and takes (x, y, 1) of the source to (x, y) of the output. A box is
+(x0, y0, x1, y1) in fractions of width and height, origin top left.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+PRESHRINK = 0.6  # below this scale a bilinear sample skips source pixels
+
+
+def decode(data: bytes) -> np.ndarray:
+  """Decode an image file to uint8 [H, W] grey.
+
+  Colour becomes luminance; deeper images are scaled from their own range.
+
+  Raises:
+    ValueError: the bytes are no complete image.
+  """
+  image = None
+  if data:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+  if image is None:
+    raise ValueError(
+      f'expected a complete PNG or JPEG image, got {len(data)} bytes that do '
+      'not decode; copy the file again or leave it out'
+    )
+  if image.ndim == 3:
+    code = cv2.COLOR_BGR2GRAY if image.shape[2] == 3 else cv2.COLOR_BGRA2GRAY
+    image = cv2.cvtColor(image, code)
+  if image.dtype != np.uint8:
+    image = image.astype(np.float32)
+    low, high = image.min(), image.max()
+    image = np.rint((image - low) * (255 / max(high - low, 1e-6)))
+    image = image.astype(np.uint8)
+  return image
+
+
+def fit_matrix(
+  film_hw: tuple[int, int],
+  size_hw: tuple[int, int],
+  resize: str = 'squash',
+  box: Sequence[float] | None = None,
+) -> np.ndarray:
+  """Return the matrix that fits a film, or a box of it, into an output.
+
+  Args:
+    film_hw: height and width of the source in pixels.
+    size_hw: height and width of the output in pixels.
+    resize: 'squash' takes the edges of the box to the edges of the output;
+      'letterbox' keeps the aspect ratio and centres the box.
+    box: fractions of the film; the whole film when None.
+  """
+  (height, width), (out_height, out_width) = film_hw, size_hw
+  x0, y0, x1, y1 = (0.0, 0.0, 1.0, 1.0) if box is None else map(float, box)
+  if not (x1 > x0 and y1 > y0):
+    raise ValueError(
+      f'expected a box with x0 < x1 and y0 < y1, got {(x0, y0, x1, y1)}'
+    )
+  scale_x = out_width / ((x1 - x0) * width)
+  scale_y = out_height / ((y1 - y0) * height)
+  if resize == 'letterbox':
+    scale_x = scale_y = min(scale_x, scale_y)
+  elif resize != 'squash':
+    raise ValueError(f"expected resize 'squash' or 'letterbox', got {resize!r}")
+  # Centre of the box to centre of the output; 0.5 turns edges into centres.
+  shift_x = (out_width - scale_x * (x0 + x1) * width + scale_x - 1) / 2
+  shift_y = (out_height - scale_y * (y0 + y1) * height + scale_y - 1) / 2
+  return np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]], np.float64)
+
+
+def augment_matrix(
+  size_hw: tuple[int, int],
+  rng: np.random.Generator,
+  *,
+  rotate: float = 0.0,
+  zoom: float = 0.0,
+  shift: float = 0.0,
+  flip: bool = False,
+) -> np.ndarray:
+  """Draw a rotation, scale, shift and mirror about the output's centre.
+
+  Args:
+    size_hw: height and width of the output in pixels.
+    rng: five numbers are drawn whatever the settings are.
+    rotate: largest angle in degrees, either way.
+    zoom: the scale is drawn from [1 - zoom, 1 + zoom].
+    shift: largest shift, either way, as a fraction of height and width.
+    flip: mirror left and right in half of the draws.
+  """
+  angle, scale, shift_x, shift_y = rng.uniform(-1, 1, 4)
+  mirror = rng.random() < 0.5 and flip
+  height, width = size_hw
+  angle, scale = np.deg2rad(rotate * angle), 1 + zoom * scale
+  cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+  linear = np.array([[cos, -sin], [sin, cos]])
+  if mirror:
+    linear[:, 0] *= -1
+  centre = np.array([width - 1, height - 1]) / 2
+  moved = centre + shift * np.array([shift_x * width, shift_y * height])
+  return np.column_stack([linear, moved - linear @ centre])
+
+
+def compose(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+  """Return the matrix that applies `first`, then `second`."""
+  return second @ np.vstack([first, [0, 0, 1]])
+
+
+def warp(
+  image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]
+) -> np.ndarray:
+  """Resample uint8 [H, W] once, bilinear, with black outside the film.
+
+  An axis the matrix shrinks below PRESHRINK is area-averaged first, or thin
+  bone edges alias.
+  """
+  height, width = image.shape
+  scale_x, scale_y = np.hypot(*matrix[:, :2])
+  shrunk_width = round(width * scale_x) if scale_x < PRESHRINK else width
+  shrunk_height = round(height * scale_y) if scale_y < PRESHRINK else height
+  shrunk = (max(shrunk_height, 1), max(shrunk_width, 1))
+  if shrunk != image.shape:
+    back = fit_matrix(shrunk, image.shape)
+    image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA)
+    matrix = compose(back, matrix)
+  return cv2.warpAffine(image, matrix, size_hw[::-1], flags=cv2.INTER_LINEAR)
+
+
+def unwarp(
+  values: np.ndarray,
+  matrix: np.ndarray,
+  size_hw: tuple[int, int],
+  film_hw: tuple[int, int],
+) -> np.ndarray:
+  """Carry a map over a net's input back to the film, bilinear.
+
+  Args:
+    values: [h, w] at any resolution; it covers the net's input.
+    matrix: film pixel -> input pixel, as given to `warp`.
+    size_hw: height and width of the net's input.
+    film_hw: height and width of the film.
+
+  Returns:
+    float32 [H, W] of the film, 0 where the net did not look.
+  """
+  height, width = values.shape
+  matrix = compose(matrix, fit_matrix(size_hw, values.shape))
+  film = cv2.warpAffine(
+    np.asarray(values, np.float32),
+    matrix,
+    film_hw[::-1],
+    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    borderMode=cv2.BORDER_REPLICATE,
+  )
+  y, x = np.ogrid[: film_hw[0], : film_hw[1]]
+  map_x, map_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
+  seen = (map_x >= -0.5) & (map_x <= width - 0.5)
+  seen &= (map_y >= -0.5) & (map_y <= height - 0.5)
+  return np.where(seen, film, np.float32(0))
+
+
+def tone_lut(
+  image: np.ndarray,
+  rng: np.random.Generator | None = None,
+  *,
+  percentiles: Sequence[float] = (),
+  brightness: float = 0.0,
+  contrast: float = 0.0,
+  gamma: float = 0.0,
+) -> np.ndarray:
+  """Return the uint8 [256] table that sets the tone of a film.
+
+  With low and high the greys at `percentiles` (0 and 255 without), a grey is
+  v = clip((grey - low) / (high - low)), then v ** exp(g), then
+  (v - 1/2) * c + 1/2 + b, where g, c - 1 and b are drawn uniformly from
+  +-gamma, +-contrast and +-brightness, or are 0 when `rng` is None.
+  """
+  low, high = 0, 255
+  if len(percentiles):
+    counts = np.bincount(image.ravel(), minlength=256).cumsum()
+    wanted = np.asarray(percentiles) / 100 * image.size
+    low, high = np.searchsorted(counts, wanted)
+    if high <= low:  # one grey only
+      low, high = 0, 255
+  draws = np.zeros(3) if rng is None else rng.uniform(-1, 1, 3)
+  offset, factor, exponent = draws * (brightness, contrast, gamma)
+  values = np.clip((np.arange(256) - low) / (high - low), 0, 1)
+  values = values ** np.exp(exponent)
+  values = (values - 0.5) * (1 + factor) + 0.5 + offset
+  return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
+def erase(
+  image: np.ndarray, box: Sequence[float], fill: float = 0
+) -> np.ndarray:
+  """Return a copy with every pixel the box touches painted `fill`."""
+  height, width = image.shape[:2]
+  x0, y0, x1, y1 = np.clip(np.asarray(box, np.float64), 0, 1)
+  # Rounded, or 0.3 * 10 = 3.0000000000000004 would touch a fourth pixel.
+  left, right = round(x0 * width, 6), round(x1 * width, 6)
+  top, bottom = round(y0 * height, 6), round(y1 * height, 6)
+  image = image.copy()
+  rows = slice(int(np.floor(top)), int(np.ceil(bottom)))
+  image[rows, int(np.floor(left)) : int(np.ceil(right))] = fill
+  return image
