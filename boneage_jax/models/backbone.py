@@ -1,0 +1,86 @@
+"""What every backbone is: named stages in order, up to a tap."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from flax import nnx
+import jax
+
+from boneage_jax.models import cbam as cbam_lib
+
+
+def call(block: nnx.Module, x: jax.Array, remat: bool) -> jax.Array:
+  """Call a block, keeping only its input for the backward pass if remat."""
+  if remat:
+    return nnx.remat(type(block).__call__)(block, x)
+  return block(x)
+
+
+class Backbone(nnx.Module):
+  """Image to feature map through `stages`, each an attribute of that name.
+
+  Attributes:
+    stages: names of the stages that were built, in order; the last is the tap.
+    channels: channels of the tap's map.
+    input_range: argument of `layers.preprocess`.
+    in_channels: channels of the input.
+  """
+
+  def __init__(
+    self,
+    *,
+    names: tuple[str, ...],
+    in_channels: int,
+    tap: str | None,
+    input_range: str,
+    remat: bool,
+  ):
+    self.in_channels = in_channels
+    self.input_range = input_range
+    self.remat = remat
+    tap = tap or names[-1]
+    if tap not in names:
+      raise ValueError(
+        f'{type(self).__name__} has no tap {tap!r}; it has {", ".join(names)}.'
+      )
+    self.stages = names[: names.index(tap) + 1]
+
+  def add_gates(
+    self, cbam: str, names: Iterable[str], dtype: Any, rngs: nnx.Rngs
+  ) -> None:
+    """Put a CBAM behind each of the named stages if cbam is 'blocks'."""
+    if cbam not in ('none', 'blocks'):
+      raise ValueError(f"cbam is 'none' or 'blocks', not {cbam!r}.")
+    for name in names if cbam == 'blocks' else ():
+      gate = cbam_lib.CBAM(self.channels_at(name), dtype=dtype, rngs=rngs)
+      setattr(self, f'{name}_cbam', gate)
+
+  @property
+  def channels(self) -> int:
+    return self.channels_at(self.stages[-1])
+
+  def channels_at(self, name: str) -> int:
+    """Return the channels of the map behind a stage."""
+    if name not in self.stages:
+      raise ValueError(
+        f'{type(self).__name__} was built with the stages '
+        f'{", ".join(self.stages)}; {name!r} is not one of them.'
+      )
+    return getattr(self, name).channels
+
+  def run(
+    self, x: jax.Array, start: int = 0, stop: int | None = None
+  ) -> jax.Array:
+    """Run stages[start:stop]; x is what stage `start` takes."""
+    for name in self.stages[start:stop]:
+      x = call(getattr(self, name), x, self.remat)
+      gate = getattr(self, f'{name}_cbam', None)
+      x = x if gate is None else gate(x)
+    return x
+
+  def features(self, x: jax.Array) -> jax.Array:
+    """Map an image in `input_range`, [B, H, W, in_channels], to [B, h, w, C]."""
+    return self.run(x)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return self.features(x)
