@@ -1,0 +1,130 @@
+"""Boxes, key points and outlines of films, kept beside the archive.
+
+All coordinates are fractions of film width and height, origin top left, so
+they hold at any resolution of the same film.
+"""
+
+from collections.abc import Iterator
+import csv
+import json
+import math
+import os
+import re
+from typing import Any
+
+FINGERS = ('thumb', 'forefinger', 'middle_finger', 'ring_finger',
+           'pinky_finger')
+# 4 is the tip; the wrist lies at the proximal edge of the carpus.
+POINTS = ('wrist', *(f'{f}{i}' for f in FINGERS for i in range(1, 5)))
+LABELS = ('DIP', 'PIP', 'MCP', 'Radius', 'Ulna', 'Wrist')
+OVERSHOOT = 0.05  # hand-drawn boxes may leave the film by this much
+
+
+def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
+  """Loads the annotations of every film in a folder.
+
+  Args:
+    folder: holds any of hand_boxes.csv, hand_keypoints.csv,
+      ossification_boxes.csv and hand_polygons.json.
+
+  Returns:
+    Per film id any of `hand_box` [x0, y0, x1, y1], `keypoints` [21][2] in the
+    order of POINTS (nan where a point was not marked), `boxes` list of
+    [rater, label, [x0, y0, x1, y1]], `polygons` list of
+    {'exterior': [[x, y], ...], 'interior': [[[x, y], ...], ...]}.
+    Plain lists and floats: what JSON keeps. A missing folder gives {}.
+  """
+  films: dict[int, dict[str, Any]] = {}
+
+  path = os.path.join(folder, 'hand_boxes.csv')
+  for where, film, row in _rows(path, ('x0', 'y0', 'x1', 'y1')):
+    if 'hand_box' in films.setdefault(film, {}):
+      raise ValueError(f'{where}: a second hand box; expected one per film.')
+    films[film]['hand_box'] = _box(row, where)
+
+  path = os.path.join(folder, 'hand_keypoints.csv')
+  for where, film, row in _rows(path, ('point', 'x', 'y')):
+    if row['point'] not in POINTS:
+      raise ValueError(
+        f'{where}: unknown point {row["point"]!r}; expected one of '
+        f'{", ".join(POINTS)}.')
+    points = films.setdefault(film, {}).setdefault(
+      'keypoints', [[math.nan, math.nan] for _ in POINTS])
+    points[POINTS.index(row['point'])] = [
+      _fraction(row[k], where) for k in ('x', 'y')]
+
+  path = os.path.join(folder, 'ossification_boxes.csv')
+  for where, film, row in _rows(
+      path, ('rater', 'label', 'x0', 'y0', 'x1', 'y1')):
+    if row['label'] not in LABELS:
+      raise ValueError(
+        f'{where}: unknown label {row["label"]!r}; expected one of '
+        f'{", ".join(LABELS)}.')
+    films.setdefault(film, {}).setdefault('boxes', []).append(
+      [row['rater'], row['label'], _box(row, where)])
+
+  path = os.path.join(folder, 'hand_polygons.json')
+  if os.path.exists(path):
+    with open(path, encoding='utf-8') as f:
+      outlines = json.load(f)
+    for key, polygons in outlines.items():
+      where = f'{path}, film {key}'
+      films.setdefault(_film_id(key, where), {})['polygons'] = [
+        _polygon(p, where) for p in polygons]
+  return films
+
+
+def _rows(path: str, columns: tuple[str, ...]
+          ) -> Iterator[tuple[str, int, dict[str, str]]]:
+  """Yields (where, film id, row) of a CSV file; nothing where it is absent."""
+  if not os.path.exists(path):
+    return
+  with open(path, newline='', encoding='utf-8-sig') as f:
+    reader = csv.DictReader(f)
+    missing = {'id', *columns} - set(reader.fieldnames or ())
+    if missing:
+      raise ValueError(
+        f'{path}: expected the columns id,{",".join(columns)}, found '
+        f'{",".join(reader.fieldnames or ())}.')
+    for row in reader:
+      where = f'{path}, line {reader.line_num}, film {row["id"]}'
+      yield where, _film_id(row['id'], where), row
+
+
+def _film_id(text: str, where: str) -> int:
+  if not re.fullmatch(r'\d+', text.strip()):
+    raise ValueError(f'{where}: the id must be a whole number, got {text!r}.')
+  return int(text)
+
+
+def _fraction(value: str | float, where: str) -> float:
+  try:
+    number = float(value)
+  except (TypeError, ValueError):
+    number = math.nan
+  if not -OVERSHOOT <= number <= 1 + OVERSHOOT:  # true for nan as well
+    raise ValueError(
+      f'{where}: coordinate {value!r} is not a fraction of the film (0 to 1); '
+      'divide pixels by film width and height.')
+  return min(max(number, 0.0), 1.0)
+
+
+def _box(row: dict[str, str], where: str) -> list[float]:
+  x0, y0, x1, y1 = (_fraction(row[k], where) for k in ('x0', 'y0', 'x1', 'y1'))
+  if x0 >= x1 or y0 >= y1:
+    raise ValueError(
+      f'{where}: box {[x0, y0, x1, y1]} is empty; expected x0 < x1 and '
+      'y0 < y1.')
+  return [x0, y0, x1, y1]
+
+
+def _polygon(polygon: dict[str, Any], where: str) -> dict[str, Any]:
+  def ring(points: list[list[float]]) -> list[list[float]]:
+    return [[_fraction(x, where), _fraction(y, where)] for x, y in points]
+  try:
+    return {'exterior': ring(polygon['exterior']),
+            'interior': [ring(r) for r in polygon.get('interior', [])]}
+  except (KeyError, TypeError, AttributeError) as e:
+    raise ValueError(
+      f'{where}: expected {{"exterior": [[x, y], ...], "interior": [...]}}.'
+    ) from e

@@ -1,0 +1,1 @@
+"""TFDS data set of the RSNA Pediatric Bone Age Challenge 2017."""

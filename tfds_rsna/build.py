@@ -1,0 +1,116 @@
+"""Builds the data set: python -m tfds_rsna.build --manual_dir=...
+
+Needs neither TensorFlow nor the `tfds` command.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+
+from absl import app
+from absl import flags
+import tensorflow_datasets as tfds
+
+from tfds_rsna import archive as archives
+from tfds_rsna import tfds_rsna_dataset_builder as builders
+
+CONFIGS = tuple(c.name for c in builders.Builder.BUILDER_CONFIGS)
+VERSION = str(builders.Builder.VERSION)
+
+
+def build(manual_dir: str, data_dir: str, config: str = 'original',
+          allow_bad_films: int = 0) -> str:
+  """Builds the data set, unless it is there already.
+
+  Args:
+    manual_dir: folder of the archive (README.md describes it).
+    data_dir: where data sets lie.
+    config: original, px768 or px512.
+    allow_bad_films: so many films may be left out.
+
+  Returns:
+    The folder of the prepared data set, with build.json in it.
+
+  Raises:
+    ValueError: no archive, bad films, or the folder holds another archive.
+  """
+  if not manual_dir:
+    raise ValueError(f'No manual_dir was given.\n{archives.LAYOUT}')
+  if config not in CONFIGS:
+    raise ValueError(
+      f'Expected a config of {", ".join(CONFIGS)}, got {config!r}.')
+  archive = archives.read(manual_dir)
+  data_dir = os.path.abspath(os.path.expanduser(data_dir))
+  parent = os.path.join(data_dir, 'tfds_rsna', config)
+  folder = os.path.join(parent, VERSION)
+  with _lock(parent):
+    if os.path.exists(os.path.join(folder, 'build.json')):
+      _check_same(folder, archive, allow_bad_films)
+      return folder
+    for name in os.listdir(parent):  # what a killed build left behind
+      if name.startswith('incomplete.') or name == VERSION:
+        shutil.rmtree(os.path.join(parent, name))
+    tfds.disable_progress_bar()  # the builder has its own, with films/s
+    builder = builders.Builder(
+      config=config, data_dir=data_dir, allow_bad_films=allow_bad_films)
+    builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+  return folder
+
+
+@contextlib.contextmanager
+def _lock(folder: str):
+  """Lets one process build at a time; the others wait, then find it done."""
+  os.makedirs(folder, exist_ok=True)
+  with open(os.path.join(folder, '.lock'), 'w', encoding='utf-8') as f:
+    fcntl.flock(f, fcntl.LOCK_EX)
+    yield
+
+
+def _check_same(folder: str, archive: archives.Archive,
+                allow_bad_films: int) -> None:
+  """Refuses a prepared folder of another archive, or with more bad films."""
+  with open(os.path.join(folder, 'build.json'), encoding='utf-8') as f:
+    info = json.load(f)
+  if _hashes(info['label_files']) != _hashes(archive.label_files):
+    what = 'the label files differ'
+  elif info['fingerprint'] != archive.fingerprint():
+    what = 'the films or their annotations differ'
+  elif len(info['bad']) > allow_bad_films:
+    raise ValueError(builders.describe_bad(info['bad'], allow_bad_films))
+  else:
+    return
+  raise ValueError(
+    f'{folder} was prepared from {info["manual_dir"]} ({info["name"]}), not '
+    f'from {archive.manual_dir}: {what}. Choose another data_dir, or remove '
+    'that folder.')
+
+
+def _hashes(label_files: dict[str, dict[str, str]]) -> dict[str, str]:
+  return {split: entry['sha256'] for split, entry in label_files.items()}
+
+
+def main(argv: list[str]) -> None:
+  """Runs the command."""
+  del argv
+  f = flags.FLAGS
+  try:
+    folder = build(f.manual_dir, f.data_dir, f.config, f.allow_bad_films)
+  except ValueError as e:
+    raise SystemExit(str(e)) from None
+  with open(os.path.join(folder, 'build.json'), encoding='utf-8') as file:
+    info = json.load(file)
+  for note in info['notes']:
+    print(note)
+  print(f'{info["name"]}: {folder}')
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('manual_dir', '', 'Folder of the archive.')
+  flags.DEFINE_string('data_dir', '~/tensorflow_datasets',
+                      'Where data sets lie.')
+  flags.DEFINE_enum('config', 'original', CONFIGS, 'Size of the films.')
+  flags.DEFINE_integer('allow_bad_films', 0, 'So many may be left out.')
+  app.run(main)

@@ -1,0 +1,128 @@
+"""Label tables of the RSNA bone age releases: columns matched by meaning."""
+
+import csv
+import dataclasses
+import os
+import re
+from typing import Any
+
+MAX_AGE = 240  # months
+
+# Names without case, blanks, punctuation and '(months)'.
+COLUMNS = {
+  'id': ('id', 'imageid', 'caseid', 'filename', 'image', 'filmid'),
+  'age': ('boneage', 'groundtruthboneage'),
+  'sex': ('male', 'sex', 'gender'),
+}
+EXPECTED = (
+  "an id ('id', 'Image ID', 'Case ID' or 'fileName'), the bone age in months "
+  "('boneage', 'Bone Age (months)' or 'Ground truth bone age (months)') and "
+  "the sex ('male' with True/False or 'Sex' with M/F)")
+SEX = {'m': True, 'male': True, 'f': False, 'female': False}
+TRUTH = {'true': True, '1': True, '1.0': True,
+         'false': False, '0': False, '0.0': False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+  """One labelled film: age in months."""
+
+  id: int
+  male: bool
+  age: float
+
+
+def has_ages(path: str | os.PathLike) -> bool:
+  """Tells a label table from a list of films to be assessed."""
+  header = _table(path)[0]
+  found = _match(header)
+  return 'age' in found or not {'id', 'sex'} <= set(found)
+
+
+def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
+  """Reads a label table (.csv or .xlsx).
+
+  Returns:
+    The good labels in file order, and the bad ones as [id, reason].
+
+  Raises:
+    ValueError: the columns are not those of a label table.
+  """
+  header, rows = _table(path)
+  columns = _match(header)
+  if set(columns) != set(COLUMNS):
+    found = ', '.join(repr(c) for c in header)
+    raise ValueError(f'{path}: expected columns for {EXPECTED}; found {found}.')
+  labels, bad = [], []
+  lines: dict[Any, list[int]] = {}
+  for line, row in enumerate(rows, start=2):
+    cells = {k: row[i] if i < len(row) else '' for k, i in columns.items()}
+    if not any(cells.values()):
+      continue
+    film = _film_id(cells['id'])
+    lines.setdefault(film, []).append(line)
+    if len(lines[film]) > 1:
+      continue
+    sex = _male(cells['sex'], 'male' in header[columns['sex']].lower())
+    age = _age(cells['age'])
+    if isinstance(film, str):
+      bad.append([film, f'the id is not a whole number (line {line})'])
+    elif sex is None:
+      bad.append([film, f'sex {cells["sex"]!r} is neither male nor female '
+                        f'(line {line})'])
+    elif age is None:
+      bad.append([film, f'bone age {cells["age"]!r} is not a number of months '
+                        f'from 0 to {MAX_AGE} (line {line})'])
+    else:
+      labels.append(Label(film, sex, age))
+  # Which of two rows is right cannot be known: neither is used.
+  twice = {film: where for film, where in lines.items() if len(where) > 1}
+  labels = [label for label in labels if label.id not in twice]
+  bad = [entry for entry in bad if entry[0] not in twice]
+  bad += [[film, 'listed more than once (lines '
+           f'{", ".join(map(str, where))})'] for film, where in twice.items()]
+  name = os.path.basename(path)
+  return labels, [[film, f'{name}: {reason}'] for film, reason in bad]
+
+
+def _table(path: str | os.PathLike) -> tuple[list[str], list[list[str]]]:
+  """Reads header and rows; every cell as stripped text."""
+  if os.fspath(path).lower().endswith('.xlsx'):
+    import openpyxl
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    rows = [['' if c is None else str(c).strip() for c in row]
+            for row in book.active.iter_rows(values_only=True)]
+    book.close()
+  else:
+    with open(path, newline='', encoding='utf-8-sig') as f:
+      rows = [[c.strip() for c in row] for row in csv.reader(f)]
+  return (rows[0], rows[1:]) if rows else ([], [])
+
+
+def _match(header: list[str]) -> dict[str, int]:
+  """Finds the position of each meaning; the first that fits is taken."""
+  found = {}
+  for i, column in enumerate(header):
+    name = re.sub(r'[^a-z0-9]', '', column.lower()).removesuffix('months')
+    for meaning, names in COLUMNS.items():
+      if name in names:
+        found.setdefault(meaning, i)
+  return found
+
+
+def _film_id(cell: str) -> int | str:
+  match = re.fullmatch(r'(\d+)(\.0+|\.png|\.jpe?g|\.dcm)?', cell.lower())
+  return int(match.group(1)) if match else cell
+
+
+def _male(cell: str, is_truth: bool) -> bool | None:
+  cell = cell.lower()
+  return SEX.get(cell, TRUTH.get(cell) if is_truth else None)
+
+
+def _age(cell: str) -> float | None:
+  try:
+    age = float(cell)
+  except ValueError:
+    return None
+  return age if 0 <= age <= MAX_AGE else None  # nan compares false
