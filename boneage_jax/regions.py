@@ -1,0 +1,308 @@
+"""The `locate` job: an age net's heat maps -> boxes and crops of every film.
+
+The net looks at the whole film; its hottest component is the first region. That
+rectangle is painted over in the original film and the same net looks again: the
+hottest component is now the second region (Li 2023; Chen 2020). Every crop is
+cut from the original, unpainted film at its full resolution.
+"""
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent import futures
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tqdm
+
+import cv2
+
+from boneage_jax import boxes
+from boneage_jax import input_pipeline
+from boneage_jax import metrics
+from boneage_jax import transforms
+
+PredictMaps = Callable[[np.ndarray, np.ndarray], Any]
+AHEAD = 2  # batches decoded while one is worked on
+
+
+@dataclasses.dataclass
+class Film:
+  """One film on its way through the job.
+
+  Attributes:
+    id: of the film.
+    male: 1 male, 0 female, 0.5 unknown.
+    image: uint8 [H, W], bones bright.
+    annotations: dict of annotations.load, {} without any.
+    regions: what was found so far.
+    maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
+  """
+
+  id: int
+  male: float
+  image: np.ndarray
+  annotations: dict[str, Any]
+  regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
+  maps: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+
+def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
+  """Decode a record of `input_pipeline.film_source`."""
+  try:
+    image = transforms.decode(record['image'])
+  except ValueError as error:
+    raise ValueError(f'film {record["id"]}: {error}') from error
+  if input_config.polarity == 'invert':
+    image = 255 - image
+  text = record.get('annotations') or '{}'
+  text = text.decode() if isinstance(text, bytes) else str(text)
+  return Film(
+    int(record['id']), float(record['male']), image, json.loads(text)
+  )
+
+
+def find_regions(
+  predict_maps: PredictMaps,
+  films: Sequence[Film],
+  input_config: Any,
+  options: Any,
+  apply: Callable[..., Any] = map,
+) -> None:
+  """Fill `regions` and `maps` of at most `options.batch_size` films.
+
+  Args:
+    predict_maps: images uint8 [B, S, S, 1] and male float32 [B] -> heat maps
+      [B, h, w]; always called with B = options.batch_size, padded.
+    films: fresh from `load_film`.
+    input_config: of the net's training: size, resize, percentiles.
+    options: of the job; see `locate`.
+    apply: `map`, or that of a thread pool.
+  """
+  if len(options.regions) != len(options.threshold):
+    raise ValueError(
+      f'expected one threshold for each of {tuple(options.regions)}, got '
+      f'{tuple(options.threshold)}'
+    )
+  size = (input_config.size, input_config.size)
+  male = np.full(options.batch_size, 0.5, np.float32)
+  male[: len(films)] = [film.male for film in films]
+  steps = zip(options.regions, options.threshold, strict=True)
+  for name, threshold in steps:
+    images = np.zeros((options.batch_size, *size, 1), np.uint8)
+    views = apply(lambda film: _view(film, input_config, options.fill), films)
+    for row, view in zip(images, views, strict=False):
+      row[..., 0] = view
+    maps = np.asarray(predict_maps(images, male), np.float32)
+
+    def add(film, heat, name=name, threshold=threshold):
+      matrix = _matrix(film, input_config)
+      film.regions[name] = boxes.box_from_map(
+        transforms.unwarp(heat, matrix, size, film.image.shape),
+        threshold,
+        options.component,
+        margin=options.margin,
+        minimum_side=options.minimum_side,
+        smooth=options.smooth,
+      )
+      peak = heat.max()  # kept as float16, where gradients would underflow
+      film.maps.append(heat / peak if peak > 0 else heat)
+
+    list(apply(add, films, maps[: len(films)]))
+
+
+def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
+  """Cut each region from the unpainted film, squashed to a square.
+
+  Args:
+    film: with its regions.
+    input_config: its polarity is undone, so crops are as grey as the archive.
+    options: crop_size, the side a net will see, and crop_margin, the share of
+      the side kept beyond the box all round for augmentation.
+
+  Returns:
+    uint8 [R, S, S], S = crop_size * (1 + 2 * crop_margin); the outside of the
+    film is black to the net.
+  """
+  side = crop_side(options)
+  crops = []
+  for region in film.regions.values():
+    box = boxes.expand(region.box, options.crop_margin)
+    matrix = transforms.fit_matrix(
+      film.image.shape, (side, side), 'squash', box=box
+    )
+    crops.append(transforms.warp(film.image, matrix, (side, side)))
+  crops = np.stack(crops)
+  return 255 - crops if input_config.polarity == 'invert' else crops
+
+
+def crop_side(options: Any) -> int:
+  """Return the side of stored crops in pixels."""
+  return round(options.crop_size * (1 + 2 * options.crop_margin))
+
+
+def locate(
+  predict_maps: PredictMaps,
+  source: Any,
+  films: input_pipeline.Films,
+  folder: str,
+  input_config: Any,
+  options: Any,
+  log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+  """Find and cut the regions of every film; done.json is written last.
+
+  A killed job starts over and ends with the same files.
+
+  Args:
+    predict_maps: see `find_regions`.
+    source: `input_pipeline.film_source` of `films`.
+    films: columns of `films.csv`.
+    folder: gets regions.csv, maps.npz, crops.array_record, films.csv,
+      coverage.json and done.json.
+    input_config: of the net's training: size, resize, percentiles, polarity.
+    options: regions (names), threshold (one each, fraction of the maximum),
+      component, margin, minimum_side, smooth (see boxes.box_from_map), fill
+      ('black', or 'random_constant': one grey per film, by id), crop_size,
+      crop_margin, batch_size, threads.
+    log: takes a line of text.
+
+  Returns:
+    The contents of done.json.
+  """
+  os.makedirs(folder, exist_ok=True)
+  path = lambda name: os.path.join(folder, name)
+  if os.path.exists(path('done.json')):
+    os.remove(path('done.json'))
+  rows, maps, annotations = [], [], {}
+
+  def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
+    load = lambda index: load_film(source[index], input_config)
+    cut = lambda film: cut_crops(film, input_config, options)
+    progress = tqdm.tqdm(total=len(source), desc='locate', unit=' films')
+    with progress:
+      for batch in _batches(pool, load, len(source), options.batch_size):
+        find_regions(predict_maps, batch, input_config, options, pool.map)
+        for film, crop in zip(batch, pool.map(cut, batch), strict=True):
+          rows.extend((film.id, *found) for found in film.regions.items())
+          maps.append(np.stack(film.maps).astype(np.float16))
+          hw = {'hw': film.image.shape}
+          annotations[film.id] = film.annotations | hw
+          yield crop
+        progress.update(len(batch))
+
+  with futures.ThreadPoolExecutor(options.threads) as pool:
+    input_pipeline.write_crops(path('crops.array_record'), crops(pool))
+  input_pipeline.write_films(path('films.csv'), films)
+  boxes.write_regions(path('regions.csv'), rows)
+  _write_maps(path('maps.npz'), films['id'], np.stack(maps))
+  found = boxes.read_regions(path('regions.csv'))
+  coverage = _coverage(found, annotations, films)
+  _write_json(path('coverage.json'), coverage)
+  done = _summary(found, options)
+  for name, share in done['found'].items():
+    log(
+      f'{name}: found in {share:.1%} of {len(found)} films, '
+      f'{done["not_found"][name]} kept whole, median area '
+      f'{done["median_area"][name]:.1%} of the film'
+    )
+  _write_json(path('done.json'), done)
+  return done
+
+
+def _matrix(film: Film, input_config: Any) -> np.ndarray:
+  size = (input_config.size, input_config.size)
+  return transforms.fit_matrix(film.image.shape, size, input_config.resize)
+
+
+def _view(film: Film, input_config: Any, fill: str) -> np.ndarray:
+  """Return the net's input, with the regions found so far painted over."""
+  if fill == 'black':
+    grey = 0
+  elif fill == 'random_constant':
+    grey = int(np.random.default_rng(film.id).integers(255))
+  else:
+    raise ValueError(f"fill is 'black' or 'random_constant', got {fill!r}")
+  image = film.image
+  for region in film.regions.values():
+    # The whole film, which stands for "not found", would leave nothing.
+    if region.found:
+      image = transforms.erase(image, region.box, grey)
+  size = (input_config.size, input_config.size)
+  # The tone is the whole film's: painting must not move the percentiles.
+  lut = transforms.tone_lut(film.image, percentiles=input_config.percentiles)
+  view = transforms.warp(image, _matrix(film, input_config), size)
+  return cv2.LUT(view, lut)
+
+
+def _batches(
+  pool: futures.Executor,
+  load: Callable[[int], Film],
+  count: int,
+  batch_size: int,
+) -> Iterator[list[Film]]:
+  """Yield films in order, AHEAD batches of them decoded in advance."""
+  pending = collections.deque()
+  for start in range(0, count, batch_size):
+    indices = range(start, min(start + batch_size, count))
+    pending.append([pool.submit(load, index) for index in indices])
+    if len(pending) > AHEAD:
+      yield [future.result() for future in pending.popleft()]
+  while pending:
+    yield [future.result() for future in pending.popleft()]
+
+
+def _coverage(
+  found: Mapping[int, Mapping[str, boxes.Region]],
+  annotations: Mapping[int, Mapping[str, Any]],
+  films: input_pipeline.Films,
+) -> dict[str, Any]:
+  coverage = {}
+  for split in ('all', *input_pipeline.SPLITS):
+    ids = films['id']
+    if split != 'all':
+      ids = ids[films['split'] == split]
+    chosen = {film: found[film] for film in ids.tolist()}
+    coverage[split] = metrics.region_coverage(chosen, annotations)
+  return coverage
+
+
+def _summary(
+  found: Mapping[int, Mapping[str, boxes.Region]], options: Any
+) -> dict[str, Any]:
+  shares, missing, areas = {}, {}, {}
+  for name in options.regions:
+    regions = [of_film[name] for of_film in found.values()]
+    missing[name] = sum(not region.found for region in regions)
+    shares[name] = 1 - missing[name] / len(regions)
+    x0, y0, x1, y1 = np.array([region.box for region in regions]).T
+    areas[name] = float(np.median((x1 - x0) * (y1 - y0)))
+  return {
+    'films': len(found),
+    'found': shares,
+    'not_found': missing,
+    'median_area': areas,
+    'crop_size': options.crop_size,
+    'crop_margin': options.crop_margin,
+    'crop_side': crop_side(options),
+  }
+
+
+def _write_maps(path: str, ids: np.ndarray, maps: np.ndarray) -> None:
+  temporary = f'{path}.{os.getpid()}'
+  with open(temporary, 'wb') as file:
+    np.savez_compressed(file, id=ids, maps=maps)
+  os.replace(temporary, path)
+
+
+def _write_json(path: str, values: Any) -> None:
+  temporary = f'{path}.{os.getpid()}'
+  with open(temporary, 'w', encoding='utf-8') as file:
+    json.dump(values, file, indent=2)
+    file.write('\n')
+  os.replace(temporary, path)
