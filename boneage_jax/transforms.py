@@ -5,7 +5,9 @@ Coordinates are pixel centres: pixel 0 covers [-0.5, 0.5]. A matrix is float64
 (x0, y0, x1, y1) in fractions of width and height, origin top left.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -176,8 +178,8 @@ def tone_lut(
 
   With low and high the greys at `percentiles` (0 and 255 without), a grey is
   v = clip((grey - low) / (high - low)), then v ** exp(g), then
-  (v - 1/2) * c + 1/2 + b, where g, c - 1 and b are drawn uniformly from
-  +-gamma, +-contrast and +-brightness, or are 0 when `rng` is None.
+  ((v - 1/2) * c + 1/2) * b, where g, c - 1 and b - 1 are drawn uniformly
+  from +-gamma, +-contrast and +-brightness, or are 0 when `rng` is None.
   """
   low, high = 0, 255
   if len(percentiles):
@@ -187,10 +189,10 @@ def tone_lut(
     if high <= low:  # one grey only
       low, high = 0, 255
   draws = np.zeros(3) if rng is None else rng.uniform(-1, 1, 3)
-  offset, factor, exponent = draws * (brightness, contrast, gamma)
+  bright, steep, exponent = draws * (brightness, contrast, gamma)
   values = np.clip((np.arange(256) - low) / (high - low), 0, 1)
   values = values ** np.exp(exponent)
-  values = (values - 0.5) * (1 + factor) + 0.5 + offset
+  values = ((values - 0.5) * (1 + steep) + 0.5) * (1 + bright)
   return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
 
 
@@ -207,3 +209,94 @@ def erase(
   rows = slice(int(np.floor(top)), int(np.ceil(bottom)))
   image[rows, int(np.floor(left)) : int(np.ceil(right))] = fill
   return image
+
+
+def make_example(
+  record: Mapping[str, Any],
+  config: Any,
+  rng: np.random.Generator | None = None,
+) -> dict[str, Any]:
+  """Decode a record and fit it to the net; augment when `rng` is given.
+
+  Args:
+    record: `image` or `regions` (bytes; squares, one below the other), id,
+      male and age.
+    config: size, resize, percentiles, polarity, crop_margin and the ranges
+      rotate, zoom, shift, flip, brightness, contrast, gamma.
+    rng: the film's own generator.
+
+  Returns:
+    `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
+    valid.
+  """
+  name = 'regions' if 'regions' in record else 'image'
+  try:
+    pixels = decode(record[name])
+  except ValueError as error:
+    raise ValueError(f'film {record["id"]}: {error}') from error
+  if config.polarity == 'invert':
+    pixels = 255 - pixels
+  elif config.polarity != 'keep':
+    raise ValueError(
+      f"expected polarity 'keep' or 'invert', got {config.polarity!r}"
+    )
+  lut = tone_lut(
+    pixels,
+    rng,
+    percentiles=config.percentiles,
+    brightness=config.brightness,
+    contrast=config.contrast,
+    gamma=config.gamma,
+  )
+  if name == 'regions':
+    pixels = _fit_regions(pixels, config, rng)
+  else:
+    pixels = _fit(pixels, config, rng, flip=config.flip)
+  rows = pixels.reshape(-1, config.size)  # OpenCV takes a third axis for colour
+  return {
+    name: cv2.LUT(rows, lut).reshape(*pixels.shape, 1),
+    'male': np.float32(record['male']),
+    'age': np.float32(record['age']),
+    'id': np.int32(record['id']),
+    'valid': np.float32(1),
+  }
+
+
+def _fit(
+  image: np.ndarray,
+  config: Any,
+  rng: np.random.Generator | None,
+  flip: bool,
+  box: Sequence[float] | None = None,
+) -> np.ndarray:
+  size = (config.size, config.size)
+  matrix = fit_matrix(image.shape, size, config.resize, box)
+  if rng is not None:
+    moved = augment_matrix(
+      size,
+      rng,
+      rotate=config.rotate,
+      zoom=config.zoom,
+      shift=config.shift,
+      flip=flip,
+    )
+    matrix = compose(matrix, moved)
+  return warp(image, matrix, size)
+
+
+def _fit_regions(
+  stacked: np.ndarray, config: Any, rng: np.random.Generator | None
+) -> np.ndarray:
+  """Fit each square of a stack; they move apart but mirror together."""
+  side = stacked.shape[1]
+  margin = config.crop_margin / (1 + 2 * config.crop_margin)
+  box = (margin, margin, 1 - margin, 1 - margin)
+  regions = np.stack(
+    [
+      _fit(region, config, rng, flip=False, box=box)
+      for region in stacked.reshape(-1, side, side)
+    ]
+  )
+  if rng is not None and config.flip and rng.random() < 0.5:
+    regions = np.ascontiguousarray(regions[..., ::-1])
+  return regions

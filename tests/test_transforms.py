@@ -230,7 +230,7 @@ def test_tone_is_the_closed_form():
   )
   b, c, g = np.random.default_rng(5).uniform(-1, 1, 3) * (0.1, 0.2, 0.3)
   v = (np.arange(256) / 255) ** np.exp(g)
-  v = np.clip((v - 0.5) * (1 + c) + 0.5 + b, 0, 1)
+  v = np.clip(((v - 0.5) * (1 + c) + 0.5) * (1 + b), 0, 1)
   np.testing.assert_array_equal(lut, np.rint(255 * v))
   assert lut.dtype == np.uint8 and (np.diff(lut.astype(int)) >= 0).all()
 

@@ -1,0 +1,376 @@
+"""From a prepared data set or stored crops to sharded batches.
+
+A batch is a dict of arrays over B films:
+  image   uint8 [B, H, W, 1]      or   regions uint8 [B, R, H, W, 1]
+  male    float32 [B], 1 male, 0 female, 0.5 unknown
+  age     float32 [B], months
+  id      int32 [B], -1 for padding
+  valid   float32 [B], 0 for padding
+
+The position in a data set is the global step and every film's random numbers
+depend on (seed, position) only: a run resumes anywhere, and neither threads
+nor processes change what step k sees.
+"""
+
+import bisect
+import collections
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import csv
+import functools
+import hashlib
+import itertools
+import os
+from typing import Any
+
+from array_record.python import array_record_module
+import cv2
+import grain
+import jax
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import numpy as np
+import tensorflow_datasets as tfds
+
+from boneage_jax import transforms
+
+cv2.setNumThreads(0)  # films are the parallel unit
+
+Films = dict[str, np.ndarray]  # columns of equal length
+COLUMNS = {
+  'id': np.int64,
+  'split': str,
+  'male': np.float32,
+  'age': np.float32,
+  'position': np.int64,
+}
+SPLITS = ('train', 'validation', 'test')
+
+
+# Tables of films.
+
+
+def read_films(path: str) -> Films:
+  """Read a films.csv."""
+  with open(path, newline='', encoding='utf-8') as file:
+    rows = list(csv.DictReader(file))
+  return {
+    name: np.array([row[name] for row in rows], kind)
+    for name, kind in COLUMNS.items()
+  }
+
+
+def write_films(path: str, films: Films) -> None:
+  """Write a films.csv in one step."""
+  temporary = f'{path}.{os.getpid()}'
+  with open(temporary, 'w', newline='', encoding='utf-8') as file:
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    columns = [np.asarray(films[name], COLUMNS[name]) for name in COLUMNS]
+    writer.writerows(zip(*columns, strict=True))
+  os.replace(temporary, path)
+
+
+def select(films: Films, keep: np.ndarray) -> Films:
+  """Return the rows of a mask or an index array."""
+  return {name: column[keep] for name, column in films.items()}
+
+
+def load_films(folder: str) -> Films:
+  """List the films of a prepared data set.
+
+  The first call reads every record; the list is kept in films.csv there.
+
+  Returns:
+    id, age (months), male, split (the archive's) and position (of the record,
+    over the archive's splits in the builder's order).
+  """
+  path = os.path.join(folder, 'films.csv')
+  if not os.path.exists(path):
+    records = _Records(folder)
+    rows = []
+    for position in range(len(records)):
+      record, split = records[position], records.split(position)
+      rows.append(
+        (record['id'], split, record['male'], record['age'], position)
+      )
+    columns = zip(*rows, strict=True)
+    write_films(path, dict(zip(COLUMNS, columns, strict=True)))
+  return read_films(path)
+
+
+def load_crop_films(stage_folder: str) -> Films:
+  """List the films whose crops a stage wrote."""
+  return read_films(os.path.join(stage_folder, 'films.csv'))
+
+
+def assign_splits(
+  films: Films,
+  split: str = 'auto',
+  validation_fraction: float = 0.1,
+  test_fraction: float = 0.15,
+) -> tuple[np.ndarray, str]:
+  """Say which films train, validate and test.
+
+  Args:
+    films: columns id and split.
+    split: 'official' is the archive's; 'hash' pools its films and draws by
+      the SHA-256 of the id, so a film never moves when others come or go;
+      'auto' is official where the archive has all three splits, else hash.
+    validation_fraction: of all films, for 'hash'.
+    test_fraction: of all films, for 'hash'.
+
+  Returns:
+    the name of the split per film, and a line that describes the choice.
+  """
+  if split not in ('auto', 'official', 'hash'):
+    raise ValueError(
+      f"expected split 'auto', 'official' or 'hash', got {split!r}"
+    )
+  count = len(films['id'])
+  missing = [name for name in SPLITS if name not in films['split']]
+  if split == 'official' and missing:
+    raise ValueError(
+      f'the archive has no {" and no ".join(missing)} films, only '
+      f'{sorted(set(films["split"].tolist()))}; split by id with '
+      '--config.data.split=hash'
+    )
+  if split == 'official' or (split == 'auto' and not missing):
+    names = films['split'].copy()
+    sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
+    description = f'official splits: {sizes} of {count} films'
+  else:
+    train_fraction = 1 - validation_fraction - test_fraction
+    if min(train_fraction, validation_fraction, test_fraction) < 0:
+      raise ValueError(
+        'expected validation_fraction and test_fraction >= 0 with a sum '
+        f'below 1, got {validation_fraction} and {test_fraction}'
+      )
+    draws = np.array([_fraction(film) for film in films['id'].tolist()])
+    bounds = [test_fraction, test_fraction + validation_fraction]
+    order = np.array(['test', 'validation', 'train'])
+    names = order[np.searchsorted(bounds, draws, side='right')]
+    description = (
+      f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
+      f'{test_fraction:.2f} of {count} films by id'
+    )
+  homes = collections.defaultdict(set)
+  for film, name in zip(films['id'].tolist(), names.tolist(), strict=True):
+    homes[film].add(name)
+  shared = sorted(film for film, found in homes.items() if len(found) > 1)
+  if shared:
+    raise ValueError(
+      f'expected every film in one split, got {len(shared)} in two or more, '
+      f'such as {shared[:5]}; use --config.data.split=hash'
+    )
+  return names, description
+
+
+def _fraction(film: int) -> float:
+  digest = hashlib.sha256(str(film).encode()).digest()
+  return int.from_bytes(digest[:8], 'big') / 2**64
+
+
+# Sources: item i is the undecoded record of film i.
+
+
+class _Source:
+  """Random access to the records of a table of films."""
+
+  def __init__(self, films: Films, read: Callable[[int], dict[str, Any]]):
+    self._films = films
+    self._read = read
+
+  def __len__(self) -> int:
+    return len(self._films['id'])
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    film = {name: self._films[name][index] for name in ('id', 'age', 'male')}
+    return film | self._read(index)
+
+
+class _Records:
+  """The records of a prepared data set, its splits one after the other."""
+
+  def __init__(self, folder: str):
+    builder = tfds.builder_from_directory(folder)
+    self._names = list(builder.info.splits)
+    decoders = {'image': tfds.decode.SkipDecoding()}
+    self._splits = [
+      builder.as_data_source(name, decoders=decoders) for name in self._names
+    ]
+    self._ends = list(itertools.accumulate(map(len, self._splits)))
+
+  def __len__(self) -> int:
+    return self._ends[-1]
+
+  def split(self, position: int) -> str:
+    return self._names[bisect.bisect_right(self._ends, position)]
+
+  def __getitem__(self, position: int) -> dict[str, Any]:
+    split = bisect.bisect_right(self._ends, position)
+    return self._splits[split][position - self._ends[split]]
+
+
+def film_source(folder: str, films: Films) -> _Source:
+  """Open whole films: `image` (bytes), id, age, male, annotations (JSON)."""
+  records, positions = _Records(folder), films['position'].tolist()
+
+  def read(index: int) -> dict[str, Any]:
+    record = records[positions[index]]
+    annotations = record['annotations'].decode()
+    return {'image': record['image'], 'annotations': annotations}
+
+  return _Source(films, read)
+
+
+def crop_source(stage_folder: str, films: Films) -> _Source:
+  """Open the stored crops of films: `regions` (bytes), id, age, male."""
+  stored = read_films(os.path.join(stage_folder, 'films.csv'))['id'].tolist()
+  where = {film: position for position, film in enumerate(stored)}
+  missing = [film for film in films['id'].tolist() if film not in where]
+  path = os.path.join(stage_folder, 'crops.array_record')
+  records = grain.sources.ArrayRecordDataSource([path])
+  if missing or len(records) != len(stored):
+    raise ValueError(
+      f'expected crops of {len(films["id"])} films in {path}, got '
+      f'{len(records)} records for {len(stored)} films, {len(missing)} '
+      f'missing, such as {missing[:5]}; remove done.json beside it and run '
+      'again'
+    )
+  positions = [where[film] for film in films['id'].tolist()]
+  return _Source(films, lambda i: {'regions': records[positions[i]]})
+
+
+def write_crops(path: str, crops: Iterable[np.ndarray]) -> None:
+  """Write films' crops, each uint8 [R, S, S], in one step."""
+  temporary = f'{path}.{os.getpid()}'
+  writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
+  try:
+    for regions in crops:
+      stacked = regions.reshape(-1, regions.shape[-1])
+      writer.write(cv2.imencode('.png', stacked)[1].tobytes())
+    writer.close()
+    os.replace(temporary, path)
+  finally:
+    if writer.is_open():
+      writer.close()
+    if os.path.exists(temporary):
+      os.remove(temporary)
+
+
+# Data sets.
+
+
+def train_dataset(
+  source: _Source,
+  config: Any,
+  batch_size: int,
+  seed: int,
+  *,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> grain.MapDataset:
+  """Return the endless training data; item k is the batch of step k.
+
+  Films are shuffled and augmented anew each epoch; a batch may hold the end
+  of one and the start of the next. `batch_size` counts all processes; each
+  gets its share, and the shares of one step are the same batch however many
+  there are.
+  """
+  if len(source) < batch_size:
+    raise ValueError(
+      f'expected at least one batch of {batch_size} films to train on, got '
+      f'{len(source)}; lower batch_size or add films'
+    )
+  batches, share = _share(batch_size, process_index, process_count)
+  dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+  dataset = dataset.random_map(
+    lambda record, rng: transforms.make_example(record, config, rng)
+  )
+  return dataset.batch(share, drop_remainder=True)[batches]
+
+
+def eval_batches(
+  source: _Source,
+  config: Any,
+  batch_size: int,
+  *,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> grain.MapDataset:
+  """Return every film once, in order; padding has valid 0 and id -1.
+
+  All processes get the same number of batches.
+  """
+  batches, share = _share(batch_size, process_index, process_count)
+  count = len(source)
+  padded = -(-count // batch_size) * batch_size
+
+  def example(index: int) -> dict[str, Any]:
+    if index < count:
+      return transforms.make_example(source[index], config)
+    blank = jax.tree.map(
+      np.zeros_like, transforms.make_example(source[0], config)
+    )
+    return blank | {'id': np.int32(-1)}
+
+  return grain.MapDataset.range(padded).map(example).batch(share)[batches]
+
+
+def _share(
+  batch_size: int, process_index: int | None, process_count: int | None
+) -> tuple[slice, int]:
+  """Return which batches are this process's, and their size.
+
+  A global batch is `process_count` consecutive ones, in process order.
+  """
+  if process_count is None:
+    process_index, process_count = jax.process_index(), jax.process_count()
+  if batch_size % process_count:
+    raise ValueError(
+      f'expected a batch_size divisible by {process_count} processes, got '
+      f'{batch_size}'
+    )
+  return slice(process_index, None, process_count), batch_size // process_count
+
+
+def iterate(
+  dataset: grain.MapDataset, start: int = 0, threads: int = 2, buffer: int = 2
+) -> Iterator[dict[str, np.ndarray]]:
+  """Yield batches from `start` on, `buffer` of them read ahead by threads.
+
+  Close it (or exhaust it) to stop the threads.
+  """
+  options = grain.ReadOptions(
+    num_threads=threads, prefetch_buffer_size=max(buffer, threads)
+  )
+  iterator = iter(dataset.to_iter_dataset(options))
+  grain.experimental.set_next_index(iterator, start)
+  try:
+    yield from iterator
+  finally:
+    iterator.close()
+
+
+def to_device(
+  batch: Mapping[str, np.ndarray], mesh: Mesh
+) -> dict[str, jax.Array]:
+  """Make global arrays [B, ...] of the processes' rows, split over `data`."""
+  sharding = NamedSharding(mesh, PartitionSpec('data'))
+  here = len(mesh.local_devices)
+  rows = len(batch['valid'])
+  if rows % here:
+    raise ValueError(
+      f'expected a batch divisible by {here} devices, got {rows} films here; '
+      'change batch_size'
+    )
+  make = functools.partial(jax.make_array_from_process_local_data, sharding)
+  return {
+    name: make(value)
+    for name, value in batch.items()
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf'
+  }
