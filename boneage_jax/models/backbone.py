@@ -79,7 +79,7 @@ class Backbone(nnx.Module):
     return x
 
   def features(self, x: jax.Array) -> jax.Array:
-    """Map an image in `input_range`, [B, H, W, in_channels], to [B, h, w, C]."""
+    """Map an image [B, H, W, in_channels] in `input_range` to [B, h, w, C]."""
     return self.run(x)
 
   def __call__(self, x: jax.Array) -> jax.Array:

@@ -199,7 +199,7 @@ class PoolBranch(nnx.Module):
 
 
 class Mixed(nnx.Module):
-  """Parallel branches, concatenated; without 'pool', a max pool of the input."""
+  """Parallel branches, concatenated; in place of 'pool' may be a max pool."""
 
   def __init__(
     self,

@@ -101,6 +101,7 @@ class Stage(nnx.Module):
   def __init__(
     self,
     block: type[Basic] | type[Bottleneck],
+    *,
     count: int,
     in_channels: int,
     width: int,
@@ -172,13 +173,13 @@ class ResNet(backbone.Backbone):
     for i, name in enumerate(self.stages[1:]):
       stage = Stage(
         block,
-        BLOCKS[depth][i],
-        channels,
-        layers.scale_channels(64 * 2**i, width),
-        1 if i == 0 else 2,
-        stride_in,
-        remat,
-        options,
+        count=BLOCKS[depth][i],
+        in_channels=channels,
+        width=layers.scale_channels(64 * 2**i, width),
+        stride=1 if i == 0 else 2,
+        stride_in=stride_in,
+        remat=remat,
+        options=options,
       )
       setattr(self, name, stage)
       channels = stage.channels
