@@ -1,0 +1,6 @@
+"""Synthetic radiographs of the left hand with a known bone age."""
+
+from boneage_jax.phantom.archive import write_archive
+from boneage_jax.phantom.render import make_film
+
+__all__ = ['make_film', 'write_archive']

@@ -1,0 +1,29 @@
+"""Command: python -m boneage_jax.phantom --out=DIR --films=N --seed=S."""
+
+import argparse
+
+from boneage_jax.phantom import archive
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Write an archive of phantoms."""
+  parser = argparse.ArgumentParser(
+    prog='python -m boneage_jax.phantom', description=main.__doc__
+  )
+  parser.add_argument('--out', required=True, help='folder to write')
+  parser.add_argument('--films', type=int, required=True)
+  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--long_side', type=int, default=2000, help='pixels')
+  parser.add_argument(
+    '--reader_noise', type=float, default=0.0, help='sd of the labels, months'
+  )
+  parser.add_argument(
+    '--inverted', type=float, default=0.0, help='share of MONOCHROME1 films'
+  )
+  parser.add_argument('--workers', type=int, default=None)
+  args = parser.parse_args(argv)
+  archive.write_archive(**vars(args), progress=True)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,141 @@
+"""Phantoms in the layout of the RSNA archive."""
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import zipfile
+
+import cv2
+import numpy as np
+
+from boneage_jax.phantom import render
+
+NAME = 'boneage-training-dataset'
+DATE = (1980, 1, 1, 0, 0, 0)  # one archive, one hash
+
+
+def _setup() -> None:
+  cv2.setNumThreads(0)
+
+
+def _film(task: tuple[int, int, dict]) -> dict:
+  film = render.make_film(*task)
+  quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+  film['png'] = cv2.imencode('.png', film.pop('image'), quick)[1].tobytes()
+  return film
+
+
+def _films(films: int, seed: int, options: dict, workers: int | None):
+  tasks = [(index, seed, options) for index in range(films)]
+  workers = min(workers or os.cpu_count() or 1, films)
+  if workers == 1:
+    _setup()
+    yield from map(_film, tasks)
+    return
+  # fork would copy the threads of a parent that has imported jax
+  context = multiprocessing.get_context('spawn')
+  with context.Pool(workers, _setup) as pool:
+    yield from pool.imap(_film, tasks, chunksize=4)
+
+
+def write_archive(
+  out: str,
+  films: int,
+  seed: int,
+  long_side: int = 2000,
+  reader_noise: float = 0.0,
+  inverted: float = 0.0,
+  workers: int | None = None,
+  progress: bool = False,
+) -> None:
+  """Write an archive of phantoms to the folder `out`.
+
+  Args:
+    out: folder to make; an archive that is already there is replaced.
+    films: number of films.
+    seed: the same seed gives the same bytes, whatever `workers` is.
+    long_side: pixels of the longer side of a film.
+    reader_noise: sd in months of the error added to the labels.
+    inverted: share of films shown as MONOCHROME1.
+    workers: processes, by default one per core.
+    progress: show a progress bar.
+  """
+  if films < 1 or long_side < 64:
+    raise ValueError(
+      'expected at least 1 film of at least 64 pixels, got '
+      f'{films} of {long_side}: raise films or long_side'
+    )
+  out = os.path.abspath(out)
+  work = f'{out}.{os.getpid()}.tmp'
+  shutil.rmtree(work, ignore_errors=True)
+  os.makedirs(os.path.join(work, 'annotations'))
+  options = {
+    'long_side': long_side, 'reader_noise': reader_noise,
+    'inverted': inverted,
+  }
+  try:
+    _write(work, _films(films, seed, options, workers), films, progress)
+    _replace(work, out)
+  finally:
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _write(folder, made, total, progress):
+  made = _bar(made, total) if progress else made
+  labels, boxes, points, regions, polygons = [], [], [], [], {}
+  path = os.path.join(folder, f'{NAME}.zip')
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
+    for film in made:
+      number = film['id']
+      entry = zipfile.ZipInfo(f'{NAME}/{number}.png', DATE)
+      archive.writestr(entry, film['png'])
+      labels.append((number, film['age'], film['male']))
+      boxes.append((number, *_text(film['hand_box'])))
+      points += [
+        (number, point, *_text(xy))
+        for point, xy in zip(render.POINTS, film['keypoints'], strict=True)
+      ]
+      regions += [
+        (number, 'train', label, *_text(box)) for label, box in film['boxes']
+      ]
+      exterior = np.round(film['polygon'], 5).tolist()
+      polygons[str(number)] = [{'exterior': exterior, 'interior': []}]
+  corners = ('x0', 'y0', 'x1', 'y1')
+  side = os.path.join(folder, 'annotations')
+  _table(folder, f'{NAME}.csv', ('id', 'boneage', 'male'), labels)
+  _table(side, 'hand_boxes.csv', ('id', *corners), boxes)
+  _table(side, 'hand_keypoints.csv', ('id', 'point', 'x', 'y'), points)
+  _table(side, 'ossification_boxes.csv', ('id', 'rater', 'label', *corners),
+         regions)
+  with open(os.path.join(side, 'hand_polygons.json'), 'w') as file:
+    json.dump(polygons, file)
+
+
+def _text(values):
+  return [f'{value:.5f}' for value in values]
+
+
+def _table(folder, name, header, rows):
+  with open(os.path.join(folder, name), 'w', newline='') as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(header)
+    writer.writerows(rows)
+
+
+def _replace(work, out):
+  os.makedirs(out, exist_ok=True)
+  for name in (f'{NAME}.zip', f'{NAME}.csv', 'annotations'):
+    new, old = os.path.join(work, name), os.path.join(out, name)
+    if os.path.isdir(old):
+      shutil.rmtree(old)
+    os.replace(new, old)
+
+
+def _bar(items, total):
+  try:
+    import tqdm
+  except ImportError:
+    return items
+  return tqdm.tqdm(items, total=total, unit='film')

@@ -1,0 +1,277 @@
+"""Films: soft tissue, exposure, scatter, noise, collimation, markers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from boneage_jax.phantom import anatomy
+from boneage_jax.phantom import shapes
+from boneage_jax.phantom import skeleton
+
+SOFT = 0.021  # attenuation of soft tissue per mm
+POINTS = ('wrist',) + tuple(
+  f'{finger}{joint}'
+  for finger in ('thumb', 'forefinger', 'middle_finger', 'ring_finger',
+                 'pinky_finger')
+  for joint in (1, 2, 3, 4)
+)
+# half sizes in mm of the boxes a reader draws round the joints
+BOX_SIZES = {
+  'DIP': (8.5, 10.0), 'PIP': (9.5, 11.0), 'MCP': (11.5, 13.0),
+  'Radius': (20.0, 15.0), 'Ulna': (13.0, 13.0),
+}
+OPTIONS = {
+  'long_side': 2000, 'age': None, 'male': None, 'reader_noise': 0.0,
+  'inverted': 0.0,
+}
+
+
+def make_film(
+  index: int, seed: int, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+  """Make film `index` of the archive with this seed.
+
+  Args:
+    index: position in the archive, from 0.
+    seed: seed of the archive.
+    options: any of `long_side` (pixels, 2000), `age` (months, drawn from the
+      RSNA distribution), `male` (drawn), `reader_noise` (sd in months of what
+      is added to the label, never to the picture), `inverted` (share of
+      films shown bright where the beam passed).
+
+  Returns:
+    id, image uint8 [H, W], age (label, whole months), true_age (months that
+    were drawn), male, hand_box [4], keypoints [21, 2], boxes (list of label
+    and [4]), polygon [N, 2]; coordinates are fractions of width and height.
+  """
+  options = dict(options or {})
+  unknown = sorted(set(options) - set(OPTIONS))
+  if unknown:
+    raise ValueError(
+      f'expected options among {sorted(OPTIONS)}, got {unknown}: drop them'
+    )
+  options = OPTIONS | options
+  # Streams of their own keep the picture the same when an option changes.
+  label, body, view, reader, flip = (
+    np.random.default_rng((seed, index, stream)) for stream in range(5)
+  )
+  age, male = anatomy.sample_label(label)
+  age = age if options['age'] is None else options['age']
+  male = male if options['male'] is None else bool(options['male'])
+  film = _picture(age, male, body, view, int(options['long_side']))
+  if flip.random() < options['inverted']:
+    film['image'] = 255 - film['image']
+  noise = reader.normal() * options['reader_noise']
+  film.update(
+    id=index + 1,
+    true_age=age,
+    age=round(min(max(age + noise, 1), anatomy.OLDEST)),
+    male=male,
+  )
+  return film
+
+
+def _picture(age, male, body, view, long_side):
+  hand = skeleton.pose(body)
+  stages = anatomy.hand_stages(age, male, body)
+  lines, blobs = _flesh(hand, body)
+  hw, frame = _place(hand, lines, age, view, long_side)
+  canvas = shapes.Canvas(hw, frame, body)
+  skeleton.draw(canvas, hand, stages)
+  mask, soft = _soft_tissue(hw, frame, lines, blobs, body)
+  film = _annotate(hand, frame, hw, mask)
+  film['image'] = _expose(canvas, soft, mask, film['hand_box'], frame, view)
+  return film
+
+
+def _flesh(hand, rng):
+  """Return tapered limbs (a, b, ra, rb) and polygons of the soft tissue."""
+  fat = hand.girth * np.exp(rng.normal(0, 0.07))
+  limbs, areas = [], []
+  for digit, path in hand.joints.items():
+    g = anatomy.GIRTH[digit] * fat
+    if digit == 1:
+      radii = (13 * fat, 11 * fat, 9.6 * fat, 7.4 * fat)
+    else:
+      radii = (11.5 * g, 11.0 * g, 9.7 * g, 8.5 * g, 6.9 * g)
+    tip = path[-1] - path[-2]
+    path = [*path[:-1], path[-1] - tip / np.hypot(*tip) * radii[-1] * 0.55]
+    for a, b, ra, rb in zip(
+      path[:-1], path[1:], radii[:-1], radii[1:], strict=True
+    ):
+      middle = (a + b) / 2
+      limbs.append((a, middle, ra, 0.485 * (ra + rb)))
+      limbs.append((middle, b, 0.485 * (ra + rb), rb))
+  thumb = hand.joints[1]
+  index = hand.joints[2]
+  areas.append(np.array([
+    thumb[0], thumb[0] + 0.86 * (thumb[1] - thumb[0]),
+    index[0] + 0.75 * (index[1] - index[0]), index[0], (0, 0), (0, -20),
+  ]))
+  areas.append(np.array([hand.joints[d][0] for d in (1, 2, 3, 4, 5)] + [
+    (-20.0, -25.0), (16.0, -25.0)
+  ]))
+  # webs: skin joins the fingers a third up the proximal phalanx
+  for d in (2, 3, 4):
+    a, b = hand.joints[d], hand.joints[d + 1]
+    areas.append(np.array([
+      a[1], a[1] + 0.36 * (a[2] - a[1]), b[1] + 0.40 * (b[2] - b[1]), b[1],
+      b[0], a[0],
+    ]))
+  wrist = np.array([-3.0, -24.0])
+  elbow = wrist + hand.forearm * 170
+  limbs.append((wrist + (-6.0, 0), wrist + (-8.0, 22), 22.5 * fat, 24 * fat))
+  limbs.append((wrist + (6.0, 0), wrist + (12.0, 16), 22 * fat, 22 * fat))
+  limbs.append((wrist, elbow, 28 * fat, 36 * fat))
+  return limbs, areas
+
+
+def _place(hand, limbs, age, rng, long_side):
+  """Choose film size, scale, turn and shift; size hardly follows age."""
+  ratio = float(np.clip(rng.normal(0.78, 0.08), 0.58, 1.0))
+  height, width = long_side, max(round(long_side * ratio), 8)
+  turn = rng.normal(0, 7)
+  unit = shapes.Frame(1.0, turn, (0, 0))
+  ends = [(a, ra) for a, _, ra, _ in limbs[:-1]]
+  ends += [(b, rb) for _, b, _, rb in limbs[:-1]]
+  ends.append((np.array([-3.0, -24.0]) + hand.forearm * 44, 26.0))
+  centres = unit.points(np.array([p for p, _ in ends]))
+  radii = np.array([r for _, r in ends])[:, None]
+  low = (centres - radii).min(0)
+  high = (centres + radii).max(0)
+  tall = 0.73 * np.exp(rng.normal(0, 0.13) + 0.04 * (age - 127) / 41)
+  scale = min(
+    np.clip(tall, 0.45, 0.93) * height / (high - low)[1],
+    0.93 * width / (high - low)[0],
+  )
+  free = np.array([width, height]) - scale * (high - low)
+  where = rng.beta(2.5, 2.5, 2)
+  corner = free * (0.03 + 0.94 * where)
+  return (height, width), shapes.Frame(scale, turn, corner - scale * low)
+
+
+def _soft_tissue(hw, frame, limbs, areas, rng):
+  """Return (mask bool [H, W], attenuation [H, W])."""
+  mask = np.zeros(hw, np.uint8)
+  scale = frame.scale
+  shift = 4  # sub-pixel bits
+  for a, b, ra, rb in limbs:
+    along = (b - a) / max(np.hypot(*(b - a)), 1e-6)
+    side = np.array([-along[1], along[0]])
+    quad = np.array([a + ra * side, b + rb * side, b - rb * side,
+                     a - ra * side])
+    points = np.round(frame.points(quad) * 2**shift).astype(np.int32)
+    cv2.fillConvexPoly(mask, points, 255, cv2.LINE_8, shift)
+    for centre, radius in ((a, ra), (b, rb)):
+      x, y = np.round(frame.points(centre) * 2**shift).astype(int)
+      cv2.circle(mask, (int(x), int(y)), int(radius * scale * 2**shift), 255,
+                 -1, cv2.LINE_8, shift)
+  for area in areas:
+    points = np.round(frame.points(area) * 2**shift).astype(np.int32)
+    cv2.fillPoly(mask, [points], 255, cv2.LINE_8, shift)
+  blurred = cv2.GaussianBlur(mask, (0, 0), max(2.2 * scale, 0.6))
+  mask = (blurred > 127).astype(np.uint8)
+  distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / scale
+  thick = rng.uniform(0.85, 1.2)
+  # palm and wrist are thicker than fingers of the same width
+  y0 = frame.points(np.array([0.0, 40.0]))[1]
+  rows = (np.arange(hw[0], dtype=np.float32)[:, None] - y0) / (60 * scale)
+  depth = (8.5 + 6.0 / (1 + np.exp(-4 * rows))) * np.float32(thick)
+  tissue = shapes.chord(distance, depth)
+  ball = frame.points(np.array([30.0, 22.0]))
+  yy, xx = np.ogrid[: hw[0], : hw[1]]
+  r2 = ((xx - ball[0]) ** 2 + (yy - ball[1]) ** 2) / (scale * 20) ** 2
+  tissue += np.float32(5 * thick) * np.exp(-r2.astype(np.float32)) * mask
+  soft = cv2.GaussianBlur(tissue * np.float32(SOFT), (0, 0),
+                          max(0.5 * scale, 0.8))
+  return mask.astype(bool), soft
+
+
+def _annotate(hand, frame, hw, mask):
+  size = np.array([hw[1], hw[0]], np.float64)
+  fractions = lambda mm: frame.points(mm) / size
+  wrist = np.array([-1.0, -25.0])
+  joints = [wrist]
+  joints += [hand.joints[1][i] for i in (0, 1, 2, 3)]
+  for digit in (2, 3, 4, 5):
+    joints += [hand.joints[digit][i] for i in (1, 2, 3, 4)]
+  keypoints = np.clip(fractions(np.array(joints)), 0, 1)
+  rows = [('MCP', hand.joints[d][1]) for d in (1, 2, 3, 4, 5)]
+  rows += [('PIP', hand.joints[d][2]) for d in (1, 2, 3, 4, 5)]
+  rows += [('DIP', hand.joints[d][3]) for d in (2, 3, 4, 5)]
+  ends = {b.centre: b.origin for b in hand.bones}
+  rows += [('Radius', ends['radius'] + (0, -2)), ('Ulna', ends['ulna'])]
+  boxes = [
+    (label, _box(fractions(where), np.array(BOX_SIZES[label]) * frame.scale
+                 / size))
+    for label, where in rows
+  ]
+  outline = np.concatenate([c + np.stack([np.cos(a) * r, np.sin(a) * r], 1)
+                            for name, (c, r) in hand.carpals.items()
+                            if name != 'sesamoid'
+                            for a in [np.linspace(-np.pi, np.pi, 90)]])
+  corners = fractions(outline)
+  pad = 7.0 * frame.scale / size
+  boxes.append(('Wrist', np.concatenate([corners.min(0) - pad,
+                                         corners.max(0) + pad])))
+  # the hand ends a hand's breadth below the wrist, as readers frame it
+  bottom = frame.points(wrist + hand.forearm * 42)[1]
+  limit = int(np.clip(round(bottom), 1, hw[0]))
+  part = mask.copy()
+  part[limit:] = False
+  x = np.flatnonzero(part.any(0))
+  y = np.flatnonzero(part.any(1))
+  box = np.array([x[0], y[0], x[-1] + 1, y[-1] + 1]) / np.tile(size, 2)
+  found, _ = cv2.findContours(
+    mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+  )
+  contour = max(found, key=cv2.contourArea)
+  contour = cv2.approxPolyDP(contour, 0.002 * hw[0], True)[:, 0]
+  return {
+    'hand_box': box, 'keypoints': keypoints,
+    'boxes': [(label, _inside(b, box)) for label, b in boxes],
+    'polygon': (contour + 0.5) / size,
+  }
+
+
+def _box(centre, half):
+  return np.concatenate([centre - half, centre + half])
+
+
+def _inside(box, outer):
+  return np.clip(box, np.tile(outer[:2], 2), np.tile(outer[2:], 2))
+
+
+def _expose(canvas, soft, mask, hand_box, frame, rng):
+  """Turn attenuation into an 8-bit film [H, W]."""
+  height, width = soft.shape
+  scale = frame.scale
+  path = soft + np.float32(rng.uniform(0.8, 1.15)) * canvas.bone
+  path = cv2.GaussianBlur(path, (0, 0), max(0.13 * scale, 0.55))
+  signal = np.exp(-path)
+  small = cv2.resize(signal, (64, 64), interpolation=cv2.INTER_AREA)
+  scatter = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4), (width, height),
+                       interpolation=cv2.INTER_LINEAR)
+  share = rng.uniform(0.04, 0.18)
+  signal = (1 - share) * signal + share * scatter
+  grain = rng.standard_normal((height, width), np.float32)
+  dose = 10 ** rng.uniform(2.9, 4.0)
+  signal += grain * np.sqrt(signal / np.float32(dose))
+  path = -np.log(np.maximum(signal, 1e-3))
+  white = np.exp(rng.normal(0.30, 0.16))
+  gamma = np.exp(rng.normal(0.0, 0.15))
+  low, high = _range(rng)
+  film = np.clip((path + 0.03) / white, 0, 1) ** np.float32(gamma)
+  return np.uint8(np.clip(low + (high - low) * film + 0.5, 0, 255))
+
+
+def _range(rng):
+  kind = rng.random()
+  if kind < 0.80:
+    return rng.uniform(0, 22), rng.uniform(215, 255)
+  if kind < 0.92:
+    low = rng.uniform(35, 130)
+    return low, low + rng.uniform(50, 105)
+  return rng.uniform(0, 12), rng.uniform(55, 140)
