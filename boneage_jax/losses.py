@@ -107,9 +107,9 @@ def label_distribution(
   outputs: Outputs,
   batch: Outputs,
   delta: float = 15.0,
-  weight: float = 0.5,
+  kl_weight: float = 0.5,
 ) -> tuple[jax.Array, Scalars]:
-  """Expectation L1 plus `weight` times KL(Gaussian label || p).
+  """Expectation L1 plus `kl_weight` times KL(Gaussian label || p).
 
   Chen 2020, eqs. 6 to 12; the paper writes the divergence one way and expands
   it the other, and the expansion is what is computed (METHODS G16).
@@ -119,7 +119,7 @@ def label_distribution(
   gap = log_label - jax.nn.log_softmax(logits)
   kl = jnp.sum(jnp.exp(log_label) * gap, -1)
   error = jnp.abs(age - expectation(logits))
-  return error + weight * kl, {'mae': error, 'kl': kl}
+  return error + kl_weight * kl, {'mae': error, 'kl': kl}
 
 
 LOSSES: dict[str, Loss] = {

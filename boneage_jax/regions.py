@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
 import dataclasses
+import glob
 import json
 import os
 from typing import Any
 
+import cv2
 import numpy as np
 import tqdm
-
-import cv2
 
 from boneage_jax import boxes
 from boneage_jax import input_pipeline
@@ -62,9 +62,7 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
     image = 255 - image
   text = record.get('annotations') or '{}'
   text = text.decode() if isinstance(text, bytes) else str(text)
-  return Film(
-    int(record['id']), float(record['male']), image, json.loads(text)
-  )
+  return Film(int(record['id']), float(record['male']), image, json.loads(text))
 
 
 def find_regions(
@@ -146,7 +144,7 @@ def crop_side(options: Any) -> int:
   return round(options.crop_size * (1 + 2 * options.crop_margin))
 
 
-def locate(
+def locate(  # noqa: PLR0917
   predict_maps: PredictMaps,
   source: Any,
   films: input_pipeline.Films,
@@ -169,7 +167,7 @@ def locate(
     options: regions (names), threshold (one each, fraction of the maximum),
       component, margin, minimum_side, smooth (see boxes.box_from_map), fill
       ('black', or 'random_constant': one grey per film, by id), crop_size,
-      crop_margin, batch_size, threads.
+      crop_margin, batch_size and, where not all cores, threads.
     log: takes a line of text.
 
   Returns:
@@ -177,8 +175,9 @@ def locate(
   """
   os.makedirs(folder, exist_ok=True)
   path = lambda name: os.path.join(folder, name)
-  if os.path.exists(path('done.json')):
-    os.remove(path('done.json'))
+  for stale in (path('done.json'), *glob.glob(path('crops.array_record.*'))):
+    if os.path.exists(stale):
+      os.remove(stale)
   rows, maps, annotations = [], [], {}
 
   def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
@@ -196,7 +195,8 @@ def locate(
           yield crop
         progress.update(len(batch))
 
-  with futures.ThreadPoolExecutor(options.threads) as pool:
+  threads = options.get('threads') or os.cpu_count()
+  with futures.ThreadPoolExecutor(threads) as pool:
     input_pipeline.write_crops(path('crops.array_record'), crops(pool))
   input_pipeline.write_films(path('films.csv'), films)
   boxes.write_regions(path('regions.csv'), rows)

@@ -73,11 +73,11 @@ def test_kl_is_positive_and_its_gradient_is_p_minus_label():
   np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
-def test_weight_zero_is_pure_expectation_l1():
+def test_kl_weight_zero_is_pure_expectation_l1():
   rng = np.random.default_rng(2)
   batch = batch_of(10.0, 200.0)
   logits = jnp.asarray(rng.normal(size=(2, 240)), jnp.float32)
-  loss, _ = losses.label_distribution({'logits': logits}, batch, weight=0.0)
+  loss, _ = losses.label_distribution({'logits': logits}, batch, kl_weight=0.0)
   expected = np.abs(np.asarray(losses.expectation(logits)) - [10, 200])
   np.testing.assert_allclose(loss, expected, rtol=1e-6)
 

@@ -1,0 +1,301 @@
+"""The locate job on drawn films, with nets whose maps are known."""
+
+import filecmp
+import json
+
+import cv2
+from flax import nnx
+import jax
+from jax import numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+
+from boneage_jax import boxes
+from boneage_jax import gradcam
+from boneage_jax import input_pipeline
+from boneage_jax import regions
+
+SIZE = 32
+INPUT = ConfigDict(
+  dict(size=SIZE, resize='squash', percentiles=(), polarity='keep')
+)
+OPTIONS = ConfigDict(
+  dict(
+    regions=('carpal', 'metacarpal'),
+    threshold=(0.5, 0.5),
+    component='peak',
+    margin=0.0,
+    minimum_side=0.1,
+    smooth=0.0,
+    fill='black',
+    crop_size=20,
+    crop_margin=0.1,
+    batch_size=3,
+    threads=2,
+  )
+)
+LARGE, SMALL = (0.2, 0.5, 0.5, 0.8), (0.6, 0.1, 0.8, 0.4)  # boxes
+
+
+def paint(image, box, grey):
+  height, width = image.shape
+  x0, y0, x1, y1 = box
+  rows = slice(round(y0 * height), round(y1 * height))
+  image[rows, round(x0 * width) : round(x1 * width)] = grey
+
+
+def film(index):
+  """A bright and a less bright rectangle, moved a little per film."""
+  image = np.full((120 + 4 * index, 100), 10, np.uint8)
+  move = 0.01 * (index % 5)
+  paint(image, [v + move for v in LARGE], 250)
+  paint(image, [v + move for v in SMALL], 180)
+  return image
+
+
+class Source:
+  """Seven films, as `input_pipeline.film_source` gives them."""
+
+  def __init__(self, images, annotations=''):
+    self.images = images
+    self.annotations = annotations
+
+  def __len__(self):
+    return len(self.images)
+
+  def __getitem__(self, index):
+    return {
+      'image': cv2.imencode('.png', self.images[index])[1].tobytes(),
+      'id': 100 + index,
+      'age': 50.0,
+      'male': index % 2,
+      'annotations': self.annotations,
+    }
+
+
+def table(count):
+  splits = ['train', 'train', 'validation', 'test']
+  return {
+    'id': np.arange(100, 100 + count),
+    'split': np.array([splits[i % 4] for i in range(count)]),
+    'male': np.arange(count, dtype=np.float32) % 2,
+    'age': np.full(count, 50, np.float32),
+    'position': np.arange(count),
+  }
+
+
+def brightness(images, male):
+  """Take the film itself, half as large, as the map."""
+  assert images.dtype == np.uint8 and male.dtype == np.float32
+  pixels = images[..., 0].reshape(len(images), SIZE // 2, 2, SIZE // 2, 2)
+  return np.maximum(pixels.mean((2, 4)) - 20, 0)
+
+
+def run(folder, predict=brightness, source=None, input_config=INPUT, **changes):
+  source = source or Source([film(i) for i in range(7)])
+  options = ConfigDict(OPTIONS.to_dict() | changes)
+  lines = []
+  done = regions.locate(
+    predict,
+    source,
+    table(len(source)),
+    str(folder),
+    input_config,
+    options,
+    log=lines.append,
+  )
+  return done, lines
+
+
+def test_boxes_are_the_planted_ones_in_order(tmp_path):
+  done, lines = run(tmp_path)
+  found = boxes.read_regions(str(tmp_path / 'regions.csv'))
+  assert list(found) == list(range(100, 107))
+  for index, of_film in enumerate(found.values()):
+    move = 0.01 * (index % 5)
+    for name, planted in (('carpal', LARGE), ('metacarpal', SMALL)):
+      expected = np.array(planted) + move
+      assert of_film[name].found
+      # One cell of the map is 1/16 of the film.
+      np.testing.assert_allclose(of_film[name].box, expected, atol=1 / 20)
+  assert done['found'] == {'carpal': 1.0, 'metacarpal': 1.0}
+  assert json.loads((tmp_path / 'done.json').read_text()) == done
+  assert len(lines) == 2 and '7 films' in lines[0]
+
+
+def test_files_are_what_the_next_stage_reads(tmp_path):
+  run(tmp_path)
+  films = input_pipeline.read_films(str(tmp_path / 'films.csv'))
+  source = input_pipeline.crop_source(str(tmp_path), films)
+  stacked = cv2.imdecode(
+    np.frombuffer(source[2]['regions'], np.uint8), cv2.IMREAD_UNCHANGED
+  )
+  assert len(source) == 7 and stacked.shape == (2 * 24, 24)
+  with np.load(tmp_path / 'maps.npz') as stored:
+    assert stored['maps'].shape == (7, 2, 16, 16)
+    assert stored['maps'].dtype == np.float16
+    np.testing.assert_array_equal(stored['maps'].max((2, 3)), 1)
+    np.testing.assert_array_equal(stored['id'], films['id'])
+  assert sorted(p.name for p in tmp_path.iterdir()) == [
+    'coverage.json',
+    'crops.array_record',
+    'done.json',
+    'films.csv',
+    'maps.npz',
+    'regions.csv',
+  ]
+
+
+def test_crops_come_from_the_unpainted_film(tmp_path):
+  run(tmp_path, minimum_side=0.9)  # both boxes now hold both rectangles
+  films = input_pipeline.read_films(str(tmp_path / 'films.csv'))
+  source = input_pipeline.crop_source(str(tmp_path), films)
+  stacked = cv2.imdecode(np.frombuffer(source[0]['regions'], np.uint8), -1)
+  assert (stacked[24:] > 240).mean() > 0.05
+
+
+def test_a_killed_job_ends_with_the_same_files(tmp_path):
+  calls = []
+
+  def dies(images, male):
+    calls.append(1)
+    if len(calls) == 4:
+      raise KeyboardInterrupt
+    return brightness(images, male)
+
+  run(tmp_path / 'whole')
+  run(tmp_path / 'killed')
+  with pytest.raises(KeyboardInterrupt):
+    run(tmp_path / 'killed', dies)
+  assert not (tmp_path / 'killed' / 'done.json').exists()
+  run(tmp_path / 'killed')
+  names = sorted(p.name for p in (tmp_path / 'whole').iterdir())
+  assert names == sorted(p.name for p in (tmp_path / 'killed').iterdir())
+  same, _, _ = filecmp.cmpfiles(
+    tmp_path / 'whole', tmp_path / 'killed', names, shallow=False
+  )
+  assert same == names
+
+
+def test_nothing_found_is_counted_and_paints_nothing(tmp_path):
+  seen = []
+
+  def blind(images, male):
+    seen.append(images.copy())
+    return np.zeros((len(images), 4, 4), np.float32)
+
+  done, lines = run(tmp_path, blind)
+  np.testing.assert_array_equal(seen[0], seen[1])
+  assert done['found'] == {'carpal': 0.0, 'metacarpal': 0.0}
+  assert done['not_found'] == {'carpal': 7, 'metacarpal': 7}
+  assert '7 kept whole' in lines[0]
+  found = boxes.read_regions(str(tmp_path / 'regions.csv'))
+  assert found[103]['carpal'] == boxes.Region(boxes.WHOLE_FILM, 0.0, False)
+
+
+@pytest.mark.parametrize('fill', ['black', 'random_constant'])
+def test_only_the_first_region_is_painted(fill):
+  seen = []
+
+  def watch(images, male):
+    seen.append(images[0, ..., 0].copy())
+    return brightness(images, male)
+
+  options = ConfigDict(OPTIONS.to_dict() | {'fill': fill, 'batch_size': 1})
+  one = regions.load_film(Source([film(0)])[0], INPUT)
+  regions.find_regions(watch, [one], INPUT, options)
+  x0, y0, x1, y1 = np.array(one.regions['carpal'].box) * SIZE
+  inside = seen[1][int(y0) + 1 : int(y1), int(x0) + 1 : int(x1)]
+  assert len(np.unique(inside)) == 1
+  assert inside[0, 0] == 0 or fill == 'random_constant'
+  outside = np.ones((SIZE, SIZE), bool)
+  outside[int(y0) - 1 : int(y1) + 2, int(x0) - 1 : int(x1) + 2] = False
+  np.testing.assert_array_equal(seen[0][outside], seen[1][outside])
+
+
+def test_inverted_films_give_the_same_boxes_and_inverted_crops():
+  inverted = ConfigDict(INPUT.to_dict() | {'polarity': 'invert'})
+  crops, found = [], []
+  for image, config in ((film(1), INPUT), (255 - film(1), inverted)):
+    one = regions.load_film(Source([image])[0], config)
+    regions.find_regions(brightness, [one], config, OPTIONS)
+    found.append(one.regions)
+    crops.append(regions.cut_crops(one, config, OPTIONS))
+  assert found[0] == found[1]
+  np.testing.assert_array_equal(crops[0], 255 - crops[1])
+
+
+def test_coverage_per_split(tmp_path):
+  marks = [['expert', 'Wrist', list(LARGE)]]
+  source = Source([film(0)] * 8, json.dumps({'boxes': marks}))
+  run(tmp_path, source=source)
+  coverage = json.loads((tmp_path / 'coverage.json').read_text())
+  sizes = {split: coverage[split]['carpal']['n'] for split in coverage}
+  assert sizes == {'all': 8, 'train': 4, 'validation': 2, 'test': 2}
+  assert coverage['all']['carpal']['centre_in_wrist'] == 1
+  assert coverage['all']['metacarpal']['centre_in_wrist'] == 0
+
+
+class Net(nnx.Module):
+  """A convolution, BatchNorm and a linear head."""
+
+  def __init__(self):
+    rngs = nnx.Rngs(3)
+    self.conv = nnx.Conv(1, 8, (5, 5), strides=4, rngs=rngs)
+    self.norm = nnx.BatchNorm(8, rngs=rngs)
+    self.dense = nnx.Linear(8, 240, rngs=rngs)
+
+  def features(self, image):
+    return jax.nn.relu(self.norm(self.conv(image / 255.0)))
+
+  def head(self, features, male):
+    logits = self.dense(features.mean((1, 2)))
+    return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
+
+
+def predictor(devices):
+  net = Net()
+  net.eval()
+  mesh = jax.make_mesh(
+    (devices,),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.devices()[:devices],
+  )
+  rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+
+  @jax.jit
+  def maps(image, male):
+    return gradcam.grad_cam(net, image, male)[0]
+
+  return lambda image, male: maps(*jax.device_put((image, male), rows))
+
+
+def test_batch_size_and_devices_do_not_move_a_box(tmp_path):
+  cases = [(1, 1), (3, 1), (8, 1)]
+  if jax.device_count() >= 8:
+    cases.append((8, 8))
+  found = []
+  for batch_size, devices in cases:
+    folder = tmp_path / f'{batch_size}_{devices}'
+    run(folder, predictor(devices), batch_size=batch_size)
+    table = boxes.read_regions(str(folder / 'regions.csv'))
+    found.append(
+      [region.box for of_film in table.values() for region in of_film.values()]
+    )
+  for other in found[1:]:
+    np.testing.assert_allclose(other, found[0], atol=1 / 100)
+
+
+def test_a_film_that_does_not_decode_is_named():
+  record = Source([film(0)])[0] | {'image': b'\x89PNG'}
+  with pytest.raises(ValueError, match='film 100'):
+    regions.load_film(record, INPUT)
+
+
+def test_wrong_options_are_errors(tmp_path):
+  with pytest.raises(ValueError, match='threshold'):
+    run(tmp_path, threshold=(0.5,))
+  with pytest.raises(ValueError, match='fill'):
+    run(tmp_path, fill='white')
