@@ -202,17 +202,18 @@ class _Records:
     self._splits = [
       builder.as_data_source(name, decoders=decoders) for name in self._names
     ]
-    self._ends = list(itertools.accumulate(map(len, self._splits)))
+    sizes = [len(split) for split in self._splits]
+    self._starts = list(itertools.accumulate(sizes, initial=0))
 
   def __len__(self) -> int:
-    return self._ends[-1]
+    return self._starts[-1]
 
   def split(self, position: int) -> str:
-    return self._names[bisect.bisect_right(self._ends, position)]
+    return self._names[bisect.bisect(self._starts, position) - 1]
 
   def __getitem__(self, position: int) -> dict[str, Any]:
-    split = bisect.bisect_right(self._ends, position)
-    return self._splits[split][position - self._ends[split]]
+    split = bisect.bisect(self._starts, position) - 1
+    return self._splits[split][position - self._starts[split]]
 
 
 def film_source(folder: str, films: Films) -> _Source:
@@ -360,7 +361,6 @@ def to_device(
   batch: Mapping[str, np.ndarray], mesh: Mesh
 ) -> dict[str, jax.Array]:
   """Make global arrays [B, ...] of the processes' rows, split over `data`."""
-  sharding = NamedSharding(mesh, PartitionSpec('data'))
   here = len(mesh.local_devices)
   rows = len(batch['valid'])
   if rows % here:
@@ -368,6 +368,7 @@ def to_device(
       f'expected a batch divisible by {here} devices, got {rows} films here; '
       'change batch_size'
     )
+  sharding = NamedSharding(mesh, PartitionSpec('data'))
   make = functools.partial(jax.make_array_from_process_local_data, sharding)
   return {
     name: make(value)

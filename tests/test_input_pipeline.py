@@ -1,0 +1,416 @@
+"""Tests of the path from a prepared data set to sharded batches."""
+
+import dataclasses
+import hashlib
+import sys
+import types
+import zipfile
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from boneage_jax import input_pipeline
+from boneage_jax import transforms
+from tfds_rsna import build
+
+COUNT = 13
+
+
+def config(**changes):
+  fields = dict(
+    size=16,
+    resize='squash',
+    polarity='keep',
+    percentiles=(1, 99),
+    crop_margin=0.0,
+    rotate=0.0,
+    zoom=0.0,
+    shift=0.0,
+    flip=False,
+    brightness=0.0,
+    contrast=0.0,
+    gamma=0.0,
+  )
+  return types.SimpleNamespace(**(fields | changes))
+
+
+AUGMENTED = config(
+  rotate=20,
+  zoom=0.1,
+  shift=0.1,
+  flip=True,
+  brightness=0.1,
+  contrast=0.1,
+  gamma=0.1,
+)
+
+
+def film(index):
+  """A gradient of its own direction: every film and every pixel differs."""
+  rows, columns = np.mgrid[:40, :30]
+  ramp = columns * np.cos(index) + rows * np.sin(index)
+  ramp = (ramp - ramp.min()) / (ramp.max() - ramp.min())
+  return np.rint(ramp * 255).astype(np.uint8)
+
+
+def encode(image):
+  return cv2.imencode('.png', image)[1].tobytes()
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  root = tmp_path_factory.mktemp('archive')
+  for name, indices in (
+    ('boneage-training-dataset', range(10)),
+    ('boneage-validation-dataset-1', range(10, COUNT)),
+  ):
+    with zipfile.ZipFile(root / f'{name}.zip', 'w') as archive:
+      for index in indices:
+        archive.writestr(f'{name}/{100 + index}.png', encode(film(index)))
+  rows = [f'{100 + i},{12 * i + 1},{i % 2 == 0}\n' for i in range(COUNT)]
+  (root / 'boneage-training-dataset.csv').write_text(
+    'id,boneage,male\n' + ''.join(rows[:10])
+  )
+  (root / 'Validation Dataset.csv').write_text(
+    'Image ID,Bone Age (months),male\n' + ''.join(rows[10:])
+  )
+  return build.build(str(root), str(root / 'data'))
+
+
+@pytest.fixture(scope='module')
+def films(folder):
+  return input_pipeline.load_films(folder)
+
+
+@pytest.fixture(scope='module')
+def source(folder, films):
+  return input_pipeline.film_source(folder, films)
+
+
+@dataclasses.dataclass
+class Planted:
+  """Records made on the spot."""
+
+  count: int
+  broken: int = -1
+
+  def __len__(self):
+    return self.count
+
+  def __getitem__(self, index):
+    data = b'broken' if index == self.broken else encode(film(index))
+    return {'image': data, 'id': 100 + index, 'male': 0.5, 'age': 7.0}
+
+
+def table(ids, splits=None):
+  ids = np.array(ids)
+  splits = np.array(splits or ['train'] * len(ids))
+  return {'id': ids, 'split': splits}
+
+
+def same(first, second):
+  assert first.keys() == second.keys()
+  for name, value in first.items():
+    np.testing.assert_array_equal(value, second[name], err_msg=name)
+    assert value.dtype == second[name].dtype
+
+
+# Tables and splits.
+
+
+def test_load_films_lists_every_record_and_caches(folder, films):
+  order = np.argsort(films['id'])
+  np.testing.assert_array_equal(films['id'][order], 100 + np.arange(COUNT))
+  np.testing.assert_array_equal(films['age'][order], 12 * np.arange(COUNT) + 1)
+  np.testing.assert_array_equal(films['male'][order], np.arange(COUNT) % 2 == 0)
+  np.testing.assert_array_equal(films['position'], np.arange(COUNT))
+  expected = np.where(films['id'] < 110, 'train', 'validation')
+  np.testing.assert_array_equal(films['split'], expected)
+  same(films, input_pipeline.load_films(folder))
+  assert 'tensorflow' not in sys.modules
+
+
+def test_film_source_follows_the_table(folder, films):
+  keep = np.array([11, 2])  # one of each split
+  chosen = input_pipeline.select(films, keep)
+  chosen['split'] = np.array(['test', 'train'])  # a run's, not the archive's
+  source = input_pipeline.film_source(folder, chosen)
+  assert len(source) == 2
+  for index, record in enumerate([source[0], source[1]]):
+    assert record['id'] == films['id'][keep[index]]
+    assert record['age'] == films['age'][keep[index]]
+    assert record['annotations'] == ''
+    np.testing.assert_array_equal(
+      transforms.decode(record['image']), film(record['id'] - 100)
+    )
+
+
+def test_hash_split_is_by_sha256_of_the_id():
+  ids = list(range(1000, 2000))
+  names, text = input_pipeline.assign_splits(table(ids), 'hash', 0.1, 0.15)
+  for film_id, name in zip(ids, names, strict=True):
+    digest = int(hashlib.sha256(f'{film_id}'.encode()).hexdigest()[:16], 16)
+    draw = digest / 2**64
+    expected = 'train' if draw >= 0.25 else 'validation'
+    assert name == ('test' if draw < 0.15 else expected)
+  assert text == 'hash split 0.75/0.10/0.15 of 1000 films by id'
+  assert 700 < np.sum(names == 'train') < 800
+
+
+def test_hash_split_never_moves_a_film():
+  ids = [1377, 1378, 1391, 1399, 15610]
+  names, _ = input_pipeline.assign_splits(table(ids), 'hash')
+  known = ['validation', 'train', 'test', 'validation', 'train']
+  assert names.tolist() == known
+  fewer, _ = input_pipeline.assign_splits(table(ids[::-2]), 'hash')
+  assert fewer.tolist() == known[::-2]
+
+
+def test_auto_takes_the_official_splits_only_when_complete():
+  official = ['train', 'validation', 'test', 'train']
+  names, text = input_pipeline.assign_splits(table([1, 2, 3, 4], official))
+  assert names.tolist() == official
+  assert text == 'official splits: 2/1/1 of 4 films'
+  _, text = input_pipeline.assign_splits(table([1, 2], ['train', 'test']))
+  assert text.startswith('hash split')
+
+
+def test_splits_refuse_what_cannot_be():
+  with pytest.raises(ValueError, match=r'no validation and no test .*=hash'):
+    input_pipeline.assign_splits(table([1, 2]), 'official')
+  with pytest.raises(ValueError, match=r'in two or more, such as \[2\]'):
+    input_pipeline.assign_splits(
+      table([1, 2, 2, 3], ['train', 'validation', 'test', 'train'])
+    )
+  with pytest.raises(ValueError, match="'auto', 'official' or 'hash'"):
+    input_pipeline.assign_splits(table([1]), 'random')
+  with pytest.raises(ValueError, match='sum below 1'):
+    input_pipeline.assign_splits(table([1]), 'hash', 0.6, 0.6)
+
+
+# Training.
+
+
+def test_a_step_is_the_same_whenever_it_is_asked_for(source):
+  first = input_pipeline.train_dataset(source, AUGMENTED, 4, seed=3)
+  second = input_pipeline.train_dataset(source, AUGMENTED, 4, seed=3)
+  same(first[11], second[11])
+  other = input_pipeline.train_dataset(source, AUGMENTED, 4, seed=4)
+  assert (other[11]['image'] != first[11]['image']).any()
+  batch = first[0]
+  assert batch['image'].shape == (4, 16, 16, 1)
+  kinds = {name: value.dtype.name for name, value in batch.items()}
+  assert kinds == {
+    'image': 'uint8',
+    'male': 'float32',
+    'age': 'float32',
+    'id': 'int32',
+    'valid': 'float32',
+  }
+
+
+def test_an_epoch_holds_every_film_and_the_next_is_drawn_anew(source):
+  dataset = input_pipeline.train_dataset(source, AUGMENTED, COUNT, seed=0)
+  first, second = dataset[0], dataset[1]
+  for batch in (first, second):
+    assert sorted(batch['id']) == list(range(100, 100 + COUNT))
+  assert first['id'].tolist() != second['id'].tolist()
+  order = np.argsort(first['id']), np.argsort(second['id'])
+  moved = first['image'][order[0]] != second['image'][order[1]]
+  assert moved.any((1, 2, 3)).all()
+
+
+@pytest.mark.parametrize('threads', [0, 1, 3])
+def test_resume_and_threads_change_nothing(source, threads):
+  dataset = input_pipeline.train_dataset(source, AUGMENTED, 4, seed=1)
+  batches = input_pipeline.iterate(dataset, start=5, threads=threads)
+  for step in range(5, 9):
+    same(next(batches), dataset[step])
+  batches.close()
+  with pytest.raises(StopIteration):
+    next(batches)
+
+
+@pytest.mark.parametrize('count', [2, 4])
+def test_processes_share_one_batch(source, count):
+  whole = input_pipeline.train_dataset(
+    source, AUGMENTED, 8, 2, process_index=0, process_count=1
+  )
+  parts = [
+    input_pipeline.train_dataset(
+      source, AUGMENTED, 8, 2, process_index=index, process_count=count
+    )
+    for index in range(count)
+  ]
+  for step in (0, 1, 6):
+    rows = [part[step] for part in parts]
+    joined = {n: np.concatenate([r[n] for r in rows]) for n in rows[0]}
+    same(joined, whole[step])
+
+
+def test_training_refuses_what_cannot_be(source):
+  with pytest.raises(ValueError, match=r'one batch of 14 films .*got 13'):
+    input_pipeline.train_dataset(source, config(), 14, seed=0)
+  with pytest.raises(ValueError, match='divisible by 3 processes, got 8'):
+    input_pipeline.train_dataset(
+      source, config(), 8, 0, process_index=0, process_count=3
+    )
+
+
+def test_a_corrupt_film_is_named():
+  dataset = input_pipeline.train_dataset(Planted(4, broken=2), config(), 4, 0)
+  with pytest.raises(ValueError, match='film 102: expected a complete'):
+    next(input_pipeline.iterate(dataset))
+
+
+# Evaluation.
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_evaluation_sees_every_film_once_in_order(source, count):
+  parts = [
+    input_pipeline.eval_batches(
+      source, config(), 8, process_index=index, process_count=count
+    )
+    for index in range(count)
+  ]
+  assert [len(part) for part in parts] == [2] * count
+  rows = [part[step] for step in range(2) for part in parts]
+  joined = {n: np.concatenate([r[n] for r in rows]) for n in rows[0]}
+  assert joined['valid'].tolist() == [1.0] * COUNT + [0.0] * 3
+  assert (joined['id'][COUNT:] == -1).all()
+  assert not joined['image'][COUNT:].any()
+  for index in range(COUNT):
+    record = source[index]
+    assert joined['id'][index] == record['id']
+    assert joined['age'][index] == record['age']
+    image = transforms.decode(record['image'])
+    matrix = transforms.fit_matrix(image.shape, (16, 16))
+    lut = transforms.tone_lut(image, percentiles=(1, 99))
+    expected = lut[transforms.warp(image, matrix, (16, 16))]
+    np.testing.assert_array_equal(joined['image'][index, ..., 0], expected)
+
+
+def test_evaluation_can_be_iterated(source):
+  batches = input_pipeline.eval_batches(source, config(), 4)
+  seen = list(input_pipeline.iterate(batches, threads=2))
+  assert len(seen) == 4
+  for step, batch in enumerate(seen):
+    same(batch, batches[step])
+
+
+def test_polarity():
+  kept, inverted = (
+    input_pipeline.eval_batches(
+      Planted(2), config(polarity=polarity, percentiles=()), 2
+    )[0]['image'].astype(int)
+    for polarity in ('keep', 'invert')
+  )
+  np.testing.assert_allclose(inverted, 255 - kept, atol=1)
+  with pytest.raises(ValueError, match="'keep' or 'invert', got 'auto'"):
+    input_pipeline.eval_batches(Planted(2), config(polarity='auto'), 2)[0]
+
+
+# Crops.
+
+
+def crops(index, regions=3, side=24):
+  """Squares whose outer sixths are black: the margin of a half."""
+  stack = np.zeros((regions, side, side), np.uint8)
+  inner = slice(side // 4, side - side // 4)
+  for region in range(regions):
+    stack[region, inner, inner] = 40 * region + index + 100
+  return stack
+
+
+@pytest.fixture
+def stage(tmp_path):
+  path = tmp_path / 'locate'
+  path.mkdir()
+  films = {
+    'id': np.array([5, 6, 7]),
+    'split': np.array(['train', 'test', 'train']),
+    'male': np.array([True, False, True]),
+    'age': np.array([1.5, 2.25, 3.0]),
+    'position': np.arange(3),
+  }
+  input_pipeline.write_films(str(path / 'films.csv'), films)
+  input_pipeline.write_crops(
+    str(path / 'crops.array_record'), (crops(i) for i in range(3))
+  )
+  assert sorted(p.name for p in path.iterdir()) == [
+    'crops.array_record',
+    'films.csv',
+  ]
+  return str(path)
+
+
+def test_crops_come_back_without_their_margin(stage):
+  films = input_pipeline.load_crop_films(stage)
+  assert films['age'].tolist() == [1.5, 2.25, 3.0]
+  assert films['male'].tolist() == [1, 0, 1]
+  chosen = input_pipeline.select(films, films['split'] == 'train')
+  batch = input_pipeline.eval_batches(
+    input_pipeline.crop_source(stage, chosen),
+    config(size=12, crop_margin=0.5, percentiles=()),
+    2,
+  )[0]
+  assert batch['regions'].shape == (2, 3, 12, 12, 1)
+  assert batch['id'].tolist() == [5, 7]
+  for row, index in enumerate((0, 2)):
+    for region in range(3):
+      assert (batch['regions'][row, region] == 40 * region + index + 100).all()
+
+
+def test_crops_mirror_together(tmp_path):
+  stack = np.zeros((2, 8, 8), np.uint8)
+  stack[:, :, :4] = 200
+  record = {'regions': encode(stack.reshape(16, 8)), 'id': 1}
+  record |= {'male': 1.0, 'age': 1.0}
+  seen = set()
+  for seed in range(20):
+    rng = np.random.default_rng(seed)
+    settings = config(size=8, flip=True, percentiles=())
+    pixels = transforms.make_example(record, settings, rng)['regions']
+    seen.add(tuple(bool(r[0, 0, 0]) for r in pixels))
+  assert seen == {(True, True), (False, False)}
+
+
+def test_missing_crops_are_named(stage):
+  films = input_pipeline.load_crop_films(stage)
+  films['id'] = np.array([5, 6, 8])
+  with pytest.raises(ValueError, match=r'1 missing, such as \[8\]'):
+    input_pipeline.crop_source(stage, films)
+
+
+def test_a_killed_writer_leaves_nothing(tmp_path):
+  def stop():
+    yield crops(0)
+    raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    input_pipeline.write_crops(str(tmp_path / 'crops.array_record'), stop())
+  assert not list(tmp_path.iterdir())
+
+
+# Devices.
+
+
+def test_to_device_keeps_arrays_and_their_values():
+  mesh = jax.make_mesh((len(jax.devices()),), ('data',))
+  rows = 2 * len(jax.devices())
+  batch = input_pipeline.eval_batches(Planted(3), config(), rows)[0]
+  placed = input_pipeline.to_device(batch | {'name': 'a film'}, mesh)
+  assert placed.keys() == batch.keys()
+  for name, value in batch.items():
+    np.testing.assert_array_equal(np.asarray(placed[name]), value)
+    assert placed[name].sharding.spec == jax.sharding.PartitionSpec('data')
+
+
+def test_to_device_refuses_a_batch_it_cannot_split():
+  mesh = types.SimpleNamespace(local_devices=[0, 1, 2, 3])
+  batch = input_pipeline.eval_batches(Planted(3), config(), 6)[0]
+  with pytest.raises(ValueError, match='divisible by 4 devices, got 6'):
+    input_pipeline.to_device(batch, mesh)
