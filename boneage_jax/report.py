@@ -1,0 +1,337 @@
+"""The report of a run: figures as JSON, one page to look at, a table.
+
+`write` reads what the stages left in their folders and writes
+`workdir/report/`: report.html, report.json, predictions.csv and PNG plots.
+Identical input gives identical files. Ages are months.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
+import io
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax import gallery
+from boneage_jax import metrics
+from boneage_jax import plots
+from boneage_jax import report_data
+from boneage_jax import report_page
+
+SPLITS = ('test', 'validation', 'train')  # the first present is the headline
+PER_KIND = 3  # films each of best, median and worst
+
+
+def write(
+  workdir: str,
+  stage: str,
+  config: Any,
+  regions_stage: str | None = None,
+  log: Callable[[str], None] = print,
+  *,
+  data_folder: str | None = None,
+  load_film: Callable[[int], np.ndarray] | None = None,
+  references: Mapping[str, Mapping[int, float]] | None = None,
+  train_ages: np.ndarray | None = None,
+  train_male: np.ndarray | None = None,
+  split: str = '',
+  produced: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+  """Write the report of `stage` to `workdir/report` and return its figures.
+
+  Args:
+    workdir: folder of the run.
+    stage: the train stage whose predictions are reported.
+    config: the system's config (ConfigDict or dict), shown on the page.
+    regions_stage: the locate stage, if the system has one.
+    log: called with one line that says where the report lies.
+    data_folder: prepared data set; its build.json names it.
+    load_film: film id -> uint8 [H, W], for the gallery.
+    references: name -> {film id: predicted age} to compare with.
+    train_ages: ages of the training films, for the sex-median predictor; taken
+      from the training rows of predictions.csv when None.
+    train_male: sexes of the training films.
+    split: how the films were split, in words.
+    produced: what to say about the run itself, as {'command': ...}.
+
+  Returns:
+    The content of report.json: splits, regions, data, references, alarms.
+
+  Raises:
+    ValueError: no predictions, a film twice, ages that are not finite.
+  """
+  folder = os.path.join(workdir, 'report')
+  os.makedirs(folder, exist_ok=True)
+  rows = report_data.predictions(
+    os.path.join(workdir, stage, 'predictions.csv')
+  )
+  regions, coverage, maps = report_data.located(workdir, regions_stage)
+  order = [s for s in SPLITS if s in rows['split']]
+  order += sorted(set(rows['split']) - set(order))
+  report: dict[str, Any] = {
+    'stage': stage,
+    'headline': order[0],
+    'splits': {name: _summary(_select(rows, name)) for name in order},
+    'regions': _count_regions(rows, regions, coverage),
+    'data': report_data.data_set(data_folder, split),
+    'references': {},
+  }
+  if train_ages is None:
+    train = rows['split'] == 'train'
+    train_ages, train_male = rows['age'][train], rows['male'][train]
+  predictors = {k: dict(v) for k, v in (references or {}).items()}
+  medians = {}
+  if len(train_ages):
+    medians = sex_medians(train_ages, train_male)
+    sexes = metrics.sex(rows['male'])
+    predictors['sex_median'] = {
+      int(i): medians.get(s, medians['unknown'])
+      for i, s in zip(rows['id'], sexes, strict=True)
+    }
+  for name, ages in predictors.items():
+    report['references'][name] = {
+      'splits': _compare(rows, order, ages),
+      **({'medians': medians} if name == 'sex_median' else {}),
+    }
+  report['alarms'] = _alarms(report)
+
+  head = _select(rows, order[0])
+  pictures = _plots(
+    head, report['splits'][order[0]], report_data.curves(workdir)
+  )
+  distributions = report_data.read_npz(
+    os.path.join(workdir, stage, 'distributions.npz'), 'probability'
+  )
+  films = []
+  for kind, k in _picks(head):
+    film = {key: column[k] for key, column in head.items()}
+    i = int(film['id'])
+    film |= {'kind': kind, 'probability': distributions.get(i)}
+    film |= _film_pictures(load_film, i, regions.get(i, {}), maps)
+    films.append(film)
+  if hasattr(config, 'to_dict'):
+    config = config.to_dict()
+  settings = json.dumps(config, indent=2, default=str)
+  page = report_page.render(report, pictures, films, produced or {}, settings)
+
+  for name, picture in pictures.items():
+    _write(os.path.join(folder, f'{name}.png'), picture['light'])
+  _write(os.path.join(folder, 'predictions.csv'), _csv(rows, regions).encode())
+  text = json.dumps(report, indent=1, allow_nan=False) + '\n'
+  _write(os.path.join(folder, 'report.json'), text.encode())
+  _write(os.path.join(folder, 'report.html'), page.encode())
+  log(f'Report: {os.path.join(folder, "report.html")}')
+  return report
+
+
+def table(report: Mapping[str, Any]) -> str:
+  """Lay out the figures of splits and references for a terminal."""
+  lines = [
+    f'{"":24} {"films":>6} {"MAE":>7} {"95 % interval":>16} {"RMSE":>7}'
+    f' {"bias":>7} {"<= 12 mo":>9}'
+  ]
+
+  def add(name: str, row: Mapping[str, Any]) -> None:
+    low, high = row.get('mae_ci95', (row['mae'], row['mae']))
+    line = f'{name:24} {row["n"]:6} {row["mae"]:7.2f} '
+    line += f'{f"{low:.2f} to {high:.2f}":>16}'
+    if 'rmse' in row:
+      line += f' {row["rmse"]:7.2f} {row["bias"]:+7.2f}'
+      line += f' {100 * row["within_12"]:7.1f} %'
+    lines.append(line)
+
+  for name, row in report['splits'].items():
+    add(name, row)
+    for group, part in row['by_sex'].items():
+      add(f'  {plots.NAMES[group]}', part)
+  for name, reference in report['references'].items():
+    for part, row in reference['splits'].items():
+      add(f'{name}, {part}'.replace('_', ' '), row)
+  lines += [f'ALARM: {alarm}' for alarm in report['alarms']]
+  return '\n'.join(lines)
+
+
+def sex_medians(age: np.ndarray, male: np.ndarray) -> dict[str, float]:
+  """Return the median age by sex; 'unknown' is the median of all films."""
+  age, sexes = np.asarray(age, np.float64), metrics.sex(male)
+  out = {'unknown': float(np.median(age))}
+  for name in ('female', 'male'):
+    if np.any(sexes == name):
+      out[name] = float(np.median(age[sexes == name]))
+  return out
+
+
+def _select(rows: Mapping[str, np.ndarray], split: str) -> dict:
+  of = rows['split'] == split
+  return {name: column[of] for name, column in rows.items()}
+
+
+def _summary(rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  out = metrics.summary(rows['age'], rows['prediction'], rows['male'])
+  if 'low' in rows:
+    inside = (rows['low'] <= rows['age']) & (rows['age'] <= rows['high'])
+    out['interval_coverage'] = float(np.mean(inside))
+  return out
+
+
+def _compare(
+  rows: Mapping[str, np.ndarray],
+  splits: Sequence[str],
+  ages: Mapping[int, float],
+) -> dict[str, Any]:
+  """Compare the predictions with a reference's on the films both have."""
+  out = {}
+  for name in splits:
+    part = _select(rows, name)
+    both = np.array([int(i) in ages for i in part['id']], bool)
+    if not both.any():
+      continue
+    age, prediction = part['age'][both], part['prediction'][both]
+    other = np.array([ages[int(i)] for i in part['id'][both]])
+    figures = metrics.summary(age, other, part['male'][both])
+    pair = metrics.paired_difference(age, prediction, other)
+    keep = ('n', 'mae', 'mae_ci95', 'rmse', 'bias', 'within_12')
+    out[name] = {k: figures[k] for k in keep if k in figures}
+    keep = ('difference', 'difference_ci95')
+    out[name] |= {k: pair[k] for k in keep if k in pair}
+  return out
+
+
+def _count_regions(
+  rows: Mapping[str, np.ndarray], regions: Mapping, coverage: Mapping
+) -> dict[str, Any]:
+  """Count the films each region was found on, among those reported."""
+  if not regions:
+    return {}
+  ids = [int(i) for i in rows['id'] if int(i) in regions]
+  names = list(dict.fromkeys(name for i in ids for name in regions[i]))
+  found = {
+    name: {
+      'films': sum(name in regions[i] for i in ids),
+      'found': sum(name in regions[i] and regions[i][name].found for i in ids),
+    }
+    for name in names
+  }
+  return {'found': found, 'coverage': dict(coverage)}
+
+
+def _alarms(report: Mapping[str, Any]) -> list[str]:
+  """Say what makes the figures doubtful, the worst first."""
+  out = []
+  for name, row in report['splits'].items():
+    if row['collapse']['alarm']:
+      spread = ' and '.join(
+        f'{plots.NAMES[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
+        f'{row["collapse"][f"{s}_true_sd"]:.1f})'
+        for s in plots.NAMES
+        if f'{s}_sd' in row['collapse']
+      )
+      out.append(
+        f'Collapsed predictions on {name}: standard deviation of {spread} '
+        'months. The net tells little more than the sex.'
+      )
+  head = report['headline']
+  median = report['references'].get('sex_median', {}).get('splits', {})
+  if median.get(head, {}).get('difference', -1) >= 0:
+    out.append(
+      f'On {head} the net is no better than always answering the median age '
+      'of the sex.'
+    )
+  for name, row in report['regions'].get('found', {}).items():
+    missing = row['films'] - row['found']
+    if missing:
+      out.append(
+        f'Region {name} not found on {missing} of {row["films"]} films '
+        f'({100 * missing / row["films"]:.1f} %); the whole film stood in.'
+      )
+  return out
+
+
+def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
+  """Choose the best, median and worst films as (kind, row); each once."""
+  order = np.lexsort((rows['id'], np.abs(rows['prediction'] - rows['age'])))
+  count = min(PER_KIND, -(-len(order) // 3))
+  start = (len(order) - count) // 2
+  kinds = {
+    'best': order[:count],
+    'median': order[start : start + count],
+    'worst': order[::-1][:count],
+  }
+  chosen: dict[int, str] = {}
+  for kind in ('worst', 'best', 'median'):  # who takes a film of a tiny split
+    for k in kinds[kind]:
+      chosen.setdefault(int(k), kind)
+  return [
+    (kind, int(k))
+    for kind in kinds
+    for k in kinds[kind]
+    if chosen[int(k)] == kind
+  ]
+
+
+def _film_pictures(
+  load_film: Callable[[int], np.ndarray] | None,
+  film_id: int,
+  regions: Mapping[str, Any],
+  maps: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Draw a film twice: its regions, and its heat map with the regions."""
+  if load_film is None:
+    return {'regions': regions, 'pictures': []}
+  film = load_film(film_id)
+  pictures = [gallery.overlay(film, None, regions)]
+  if film_id in maps.get('maps', {}):
+    heat = gallery.film_heat(
+      maps['maps'][film_id], film.shape, maps.get('resize', 'squash')
+    )
+    pictures.append(gallery.overlay(film, heat, regions))
+  return {'regions': regions, 'pictures': [gallery.jpeg(p) for p in pictures]}
+
+
+def _plots(
+  rows: Mapping[str, np.ndarray],
+  summary: Mapping[str, Any],
+  curves: Mapping[str, list],
+) -> dict[str, dict[str, bytes]]:
+  """Render every plot for light and for dark pages."""
+  columns = (rows['age'], rows['prediction'], rows['male'])
+  draws = {
+    'scatter': plots.scatter(*columns),
+    'bland_altman': plots.bland_altman(*columns),
+    'error_by_age': plots.error_by_age(*columns, summary['by_age']),
+    'cumulative': plots.cumulative(*columns),
+  }
+  for name, points in curves.items():
+    draws[f'training_{name}'] = plots.training(name, points)
+  return {
+    name: {'light': plots.png(draw), 'dark': plots.png(draw, dark=True)}
+    for name, draw in draws.items()
+  }
+
+
+def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
+  """Lay out one row per film."""
+  file = io.StringIO()
+  writer = csv.writer(file, lineterminator='\n')
+  writer.writerow(
+    ['id', 'split', 'sex', 'age', 'prediction', 'low', 'high', 'regions_found']
+  )
+  sexes = metrics.sex(rows['male'])
+  for k, film_id in enumerate(rows['id'].tolist()):
+    ages = [f'{rows[n][k]:.2f}' for n in ('age', 'prediction')]
+    ages += [f'{rows[n][k]:.2f}' if n in rows else '' for n in ('low', 'high')]
+    found = sum(r.found for r in regions.get(film_id, {}).values())
+    writer.writerow(
+      [film_id, rows['split'][k], sexes[k], *ages, found if regions else '']
+    )
+  return file.getvalue()
+
+
+def _write(path: str, data: bytes) -> None:
+  with open(path + '.tmp', 'wb') as file:
+    file.write(data)
+  os.replace(path + '.tmp', path)

@@ -1,0 +1,311 @@
+"""Lay the report out as one self-contained HTML page."""
+
+import base64
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import html
+import pathlib
+import string
+from typing import Any
+
+from boneage_jax import gallery
+from boneage_jax import metrics
+from boneage_jax import plots
+
+TEMPLATE = pathlib.Path(__file__).with_name('report_template.html')
+ALT = {
+  'scatter': 'Scatter plot of predicted against true bone age by sex.',
+  'bland_altman': 'Bland-Altman plot: error against the mean of true and '
+  'predicted age, with bias and limits of agreement.',
+  'error_by_age': 'Absolute error of each film and mean absolute error by '
+  'age band with 95 % intervals.',
+  'cumulative': 'Share of films whose error is at most a number of months, '
+  'by sex.',
+}
+SEX = {'female': 'girl', 'male': 'boy', 'unknown': 'sex unknown'}
+KINDS = {'best': 'Best', 'median': 'Median', 'worst': 'Worst'}
+COVERAGE = {
+  'n': 'annotated films',
+  'found': 'found',
+  'centre_in_wrist': 'centre inside the wrist box',
+  'centre_near_wrist': 'centre in or near the wrist box',
+  'centre_distance': 'centre distance (long sides)',
+  'iou_wrist': 'IoU with the wrist box',
+  'covers_dip': 'DIP joints covered',
+  'covers_pip': 'PIP joints covered',
+  'covers_mcp': 'MCP joints covered',
+}
+
+
+def render(
+  report: Mapping[str, Any],
+  pictures: Mapping[str, Mapping[str, bytes]],
+  films: Sequence[Mapping[str, Any]],
+  produced: Mapping[str, str],
+  settings: str,
+) -> str:
+  """Return the page.
+
+  Args:
+    report: content of report.json.
+    pictures: plot name -> {'light': PNG, 'dark': PNG}.
+    films: of the gallery: id, kind, male, age, prediction, probability,
+      regions, pictures (JPEG), and low and high where there are intervals.
+    produced: what to say about the run, as {'command': ...}.
+    settings: the config as JSON.
+  """
+  head = report['headline']
+  training = {k: v for k, v in pictures.items() if k.startswith('training_')}
+  plain = {k: v for k, v in pictures.items() if k not in training}
+  template = string.Template(TEMPLATE.read_text(encoding='utf-8'))
+  return template.substitute(
+    title=_text(f'Bone age report: {head}'),
+    stage=_text(report['stage']),
+    head=_text(head),
+    chips=_chips(report['data']),
+    alarms=''.join(
+      f'<p class="alarm" role="alert">{_text(a)}</p>' for a in report['alarms']
+    ),
+    cards=_cards(head, report),
+    plots=''.join(_picture(ALT[k], v) for k, v in plain.items()),
+    gallery=_gallery(films),
+    tables=_tables(report),
+    training=_section(
+      'Training',
+      ''.join(
+        _picture(f'Loss and validation error of {k[9:]}.', v)
+        for k, v in training.items()
+      ),
+      'plots',
+    ),
+    produced=_produced(report, produced),
+    settings=_text(settings),
+  )
+
+
+def _text(value: Any) -> str:
+  return html.escape(str(value))
+
+
+def _section(title: str, body: str, kind: str = '') -> str:
+  if not body:
+    return ''
+  return (
+    f'<section><h2>{_text(title)}</h2><div class="{kind}">{body}</div>'
+    '</section>'
+  )
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+  return f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
+
+
+def _picture(alt: str, picture: Mapping[str, bytes]) -> str:
+  light, dark = (_data_uri(picture[k], 'png') for k in ('light', 'dark'))
+  return (
+    '<figure class="panel"><picture>'
+    f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+    f'<img src="{light}" alt="{_text(alt)}" width="864" height="704">'
+    '</picture></figure>'
+  )
+
+
+def _interval(row: Mapping[str, Any], key: str, scale: float = 1) -> str:
+  if f'{key}_ci95' not in row:
+    return ''
+  low, high = (scale * v for v in row[f'{key}_ci95'])
+  digits = 0 if scale == 100 else 2
+  return f'{low:.{digits}f} to {high:.{digits}f}'
+
+
+def _chips(data: Mapping[str, Any]) -> str:
+  chips = []
+  if 'name' in data:
+    chips.append(('', data['name']))
+  if data.get('subset'):
+    chips.append(('warn', f'subset: {data["films"]} of {data["of"]} films'))
+  if 'label_file_sha256' in data:
+    name = data.get('label_file', 'labels')
+    chips.append(('', f'{name}, sha256 {data["label_file_sha256"][:12]}'))
+  if 'unreadable' in data:
+    chips.append(('warn', f'{len(data["unreadable"])} films unreadable'))
+  if 'split' in data:
+    chips.append(('', data['split']))
+  return ''.join(
+    f'<li class="{kind}">{_text(text)}</li>' for kind, text in chips
+  )
+
+
+def _cards(head: str, report: Mapping[str, Any]) -> str:
+  row = report['splits'][head]
+  cards = [
+    (f'{head} MAE', f'{row["mae"]:.2f}', 'months', _interval(row, 'mae')),
+    ('films', str(row['n']), '', f'in the {head} split'),
+    (
+      'within 12 months',
+      f'{100 * row["within_12"]:.0f}',
+      '%',
+      _interval(row, 'within_12', 100),
+    ),
+    ('bias', f'{row["bias"]:+.2f}', 'months', _interval(row, 'bias')),
+  ]
+  return ''.join(
+    f'<div class="card"><div class="label">{_text(label)}</div>'
+    f'<div class="value">{_text(value)}<small>{_text(unit)}</small></div>'
+    f'<div class="note">{_text(_ninety_five(note))}</div></div>'
+    for label, value, unit, note in cards
+  )
+
+
+def _ninety_five(note: str) -> str:
+  return f'95 % interval {note}' if ' to ' in note else note
+
+
+def _gallery(films: Sequence[Mapping[str, Any]]) -> str:
+  names = list(dict.fromkeys(name for f in films for name in f['regions']))
+  legend = ''.join(
+    f'<span><i style="background:rgb{gallery.COLOURS[k % 3]}"></i>'
+    f'{_text(name)}</span>'
+    for k, name in enumerate(names)
+  )
+  body = ''
+  for kind, title in KINDS.items():
+    cards = ''.join(_film(f) for f in films if f['kind'] == kind)
+    if cards:
+      body += f'<h3>{title}</h3><div class="films">{cards}</div>'
+  return f'<p class="legend">{legend}</p>{body}'
+
+
+def _film(film: Mapping[str, Any]) -> str:
+  sex = SEX[str(metrics.sex(film['male']))]
+  age, prediction = float(film['age']), float(film['prediction'])
+  missing = [name for name, r in film['regions'].items() if not r.found]
+  alts = ('with the regions found', 'with the heat map of the localizer')
+  images = ''.join(
+    f'<img src="{_data_uri(data, "jpeg")}" alt="Film {film["id"]} {alt}.">'
+    for data, alt in zip(film['pictures'], alts, strict=False)
+  )
+  interval = (film['low'], film['high']) if 'low' in film else None
+  chart = gallery.distribution(film['probability'], age, prediction, interval)
+  note = (
+    f'<p class="miss">not found: {", ".join(missing)}</p>' if missing else ''
+  )
+  return (
+    f'<figure class="panel film"><div class="pair">{images}</div>{chart}'
+    f'<figcaption><b>{prediction - age:+.1f} months</b> film {film["id"]}, '
+    f'{sex}, true {gallery.years(age)}, predicted '
+    f'{gallery.years(prediction)}</figcaption>{note}</figure>'
+  )
+
+
+def _table(
+  title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
+) -> str:
+  head = ''.join(f'<th scope="col">{_text(c)}</th>' for c in columns)
+  body = ''.join(
+    f'<tr><th scope="row">{_text(row[0])}</th>'
+    + ''.join(f'<td>{_text(cell)}</td>' for cell in row[1:])
+    + '</tr>'
+    for row in rows
+  )
+  return (
+    f'<h3>{_text(title)}</h3><div class="scroll"><table><thead><tr>{head}</tr>'
+    f'</thead><tbody>{body}</tbody></table></div>'
+  )
+
+
+def _errors(name: str, row: Mapping[str, Any]) -> list[str]:
+  return [
+    name,
+    str(row['n']),
+    f'{row["mae"]:.2f}',
+    _interval(row, 'mae'),
+    f'{row["median"]:.2f}',
+    f'{row["rmse"]:.2f}',
+    f'{row["bias"]:+.2f}',
+    *(f'{100 * row[f"within_{m}"]:.0f} %' for m in metrics.WITHIN),
+  ]
+
+
+def _tables(report: Mapping[str, Any]) -> str:
+  columns = ['films', 'MAE', '95 % interval', 'median', 'RMSE', 'bias']
+  columns += [f'within {m}' for m in metrics.WITHIN]
+  head = report['headline']
+  row = report['splits'][head]
+  body = _table(
+    'By split',
+    ['split', *columns],
+    (_errors(name, r) for name, r in report['splits'].items()),
+  )
+  groups = {
+    'by_sex': ('By sex', 'sex', plots.NAMES),
+    'by_age': ('By age', 'months', {}),
+    'by_stage': ('By developmental stage', 'stage', {}),
+  }
+  for key, (title, first, names) in groups.items():
+    rows = (_errors(names.get(n, n), r) for n, r in row[key].items())
+    body += _table(f'{title}, {head}', [first, *columns], rows)
+  return body + _references(report) + _regions(report['regions'])
+
+
+def _references(report: Mapping[str, Any]) -> str:
+  rows = []
+  for name, reference in report['references'].items():
+    for split, row in reference['splits'].items():
+      rows.append(
+        [
+          f'{name}, {split}'.replace('_', ' '),
+          str(row['n']),
+          f'{row["mae"]:.2f}',
+          _interval(row, 'mae'),
+          f'{row["difference"]:+.2f}',
+          _interval(row, 'difference'),
+        ]
+      )
+  columns = ['predictor', 'films', 'its MAE', '95 % interval']
+  columns += [f'{report["stage"]} - it', '95 % interval']
+  return _table('Against other predictors', columns, rows) if rows else ''
+
+
+def _regions(regions: Mapping[str, Any]) -> str:
+  if not regions:
+    return ''
+  rows = [
+    [n, str(r['films']), str(r['found'])] for n, r in regions['found'].items()
+  ]
+  body = _table('Regions found', ['region', 'films', 'found'], rows)
+  coverage = {
+    n: r for n, r in regions['coverage'].items() if isinstance(r, Mapping)
+  }
+  keys = list(dict.fromkeys(k for r in coverage.values() for k in r))
+  if keys:
+    rows = [
+      [name, *(_share(k, row.get(k)) for k in keys)]
+      for name, row in coverage.items()
+    ]
+    columns = ['region', *(COVERAGE.get(k, k.replace('_', ' ')) for k in keys)]
+    body += _table('Regions against annotated boxes', columns, rows)
+  return body
+
+
+def _share(key: str, value: Any) -> str:
+  if not isinstance(value, float):
+    return '' if value is None else str(value)
+  if key in ('centre_distance', 'iou_wrist'):
+    return f'{value:.3f}'
+  return f'{100 * value:.0f} %'
+
+
+def _produced(report: Mapping[str, Any], produced: Mapping[str, str]) -> str:
+  rows = {'stage reported': report['stage'], **produced}
+  names = {
+    'name': 'data set',
+    'label_file': 'label file',
+    'label_file_sha256': 'its sha256',
+    'split': 'split',
+  }
+  rows |= {names[k]: v for k, v in report['data'].items() if k in names}
+  return ''.join(
+    f'<dt>{_text(k)}</dt><dd>{_text(v)}</dd>' for k, v in rows.items()
+  )
