@@ -30,7 +30,7 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
     ValueError: not DICOM, not one film, or pixels that cannot be decoded.
   """
   pydicom = _import_pydicom()
-  name = 'the given bytes' if isinstance(source, bytes) else os.fspath(source)
+  name = 'DICOM film' if isinstance(source, bytes) else os.fspath(source)
   try:
     dataset = pydicom.dcmread(
       io.BytesIO(source) if isinstance(source, bytes) else source)

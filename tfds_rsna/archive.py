@@ -153,7 +153,7 @@ def _walk(manual_dir: str, notes: list[str]
   """Lists label tables and (zip or '', film) pairs per split."""
   tables = collections.defaultdict(list)
   zips, loose = [], []
-  for folder, folders, names in os.walk(manual_dir):
+  for folder, folders, names in os.walk(manual_dir, followlinks=True):
     if folder == manual_dir:  # whatever else lies there is not ours
       folders[:] = [d for d in folders if _split_of(d)]
     folders[:] = sorted(d for d in folders if d != '__MACOSX')
@@ -208,7 +208,8 @@ def _members(path: str) -> list[str]:
 
 def _label_file(split: str, paths: list[str], notes: list[str]) -> str | None:
   """Chooses the table with ages; two of them are an error."""
-  rated = [path for path in paths if labels.has_ages(path)]
+  rated = [path for path in paths
+           if split == 'train' or labels.has_ages(path)]
   notes += [f'{path} lists films without bone ages: ignored.'
             for path in paths if path not in rated]
   if len(rated) > 1:
@@ -255,7 +256,11 @@ def _match_films(archive: Archive, split: str, good: list[labels.Label],
     else:
       films.append(Film(label.id, label.male, label.age, *files[label.id]))
   listed = {label.id for label in good} | {entry[0] for entry in bad}
-  archive.unlabelled[split] = len(files.keys() - listed)
+  unlabelled = archive.unlabelled[split] = len(files.keys() - listed)
+  if unlabelled:
+    archive.notes.append(
+      f'{SPLITS[split][0]}: {unlabelled} film files are not in the label file '
+      'and are left out.')
 
 
 def _drop_shared(archive: Archive) -> None:

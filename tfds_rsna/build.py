@@ -5,12 +5,14 @@ Needs neither TensorFlow nor the `tfds` command.
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import shutil
 
 from absl import app
 from absl import flags
+from absl import logging
 import tensorflow_datasets as tfds
 
 from tfds_rsna import archive as archives
@@ -55,8 +57,9 @@ def build(manual_dir: str, data_dir: str, config: str = 'original',
     tfds.disable_progress_bar()  # the builder has its own, with films/s
     builder = builders.Builder(
       config=config, data_dir=data_dir, allow_bad_films=allow_bad_films)
-    builder.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    with contextlib.redirect_stdout(io.StringIO()):  # 'Downloading ...'
+      builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
   return folder
 
 
@@ -95,6 +98,7 @@ def _hashes(label_files: dict[str, dict[str, str]]) -> dict[str, str]:
 def main(argv: list[str]) -> None:
   """Runs the command."""
   del argv
+  logging.set_verbosity(logging.WARNING)
   f = flags.FLAGS
   try:
     folder = build(f.manual_dir, f.data_dir, f.config, f.allow_bad_films)

@@ -60,6 +60,8 @@ def decode(data: bytes) -> tuple[np.ndarray, bool]:
                        cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
   if image is None:
     raise ValueError('corrupt image: it cannot be decoded')
+  if image.min() == image.max():
+    raise ValueError('blank image: every pixel has the same value')
   # An orientation tag is applied here but need not be by other readers.
   is_plain = (image.ndim == 2 and image.dtype == np.uint8
               and b'Exif\0\0' not in data[:4096] and b'eXIf' not in data)

@@ -88,14 +88,23 @@ def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
 def _table(path: str | os.PathLike) -> tuple[list[str], list[list[str]]]:
   """Reads header and rows; every cell as stripped text."""
   if os.fspath(path).lower().endswith('.xlsx'):
-    import openpyxl
+    try:
+      import openpyxl
+    except ImportError as e:
+      raise ValueError(
+        f'{path}: reading Excel files needs openpyxl: pip install openpyxl, or '
+        'save the table as .csv.') from e
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     rows = [['' if c is None else str(c).strip() for c in row]
             for row in book.active.iter_rows(values_only=True)]
     book.close()
   else:
-    with open(path, newline='', encoding='utf-8-sig') as f:
-      rows = [[c.strip() for c in row] for row in csv.reader(f)]
+    try:
+      with open(path, newline='', encoding='utf-8-sig') as f:
+        rows = [[c.strip() for c in row] for row in csv.reader(f)]
+    except (UnicodeDecodeError, csv.Error) as e:
+      raise ValueError(
+        f'{path}: expected comma separated UTF-8 text ({e}).') from e
   return (rows[0], rows[1:]) if rows else ([], [])
 
 

@@ -7,8 +7,6 @@ import dataclasses
 import json
 import os
 from typing import Any
-import zipfile
-import zlib
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -74,7 +72,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     super()._download_and_prepare(*args, **kwargs)
     if len(self.bad) > self.allow_bad_films:
       raise ValueError(describe_bad(self.bad, self.allow_bad_films))
-    # In label order of the archive, whatever the threads did.
     path = os.path.join(self.data_dir, 'build.json')
     with open(path, 'w', encoding='utf-8') as f:
       json.dump(summary(self.archive, self.bad), f, indent=2)
@@ -95,9 +92,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       return example(film, note, self.builder_config.long_side)
 
     empty = True
-    bar = tqdm.tqdm(films, f'{split}, {self.builder_config.name}',
-                    unit=' films', mininterval=1)
-    for film, result in _parallel(prepare, bar):
+    bar = tqdm.tqdm(
+      _parallel(prepare, films), f'{split}, {self.builder_config.name}',
+      len(films), unit=' films', mininterval=1)
+    for film, result in bar:
       if isinstance(result, ValueError):
         self.bad.append([film.id, f'{film.member}: {result}'])
       else:
@@ -116,8 +114,8 @@ def example(film: archives.Film, note: dict[str, Any] | None,
     image, height, width = film_files.encode(film.read(), long_side)
   except ValueError as e:
     return e
-  except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as e:
-    return ValueError(f'cannot be read: {e}')
+  except Exception as e:  # one odd film must not end the build of thousands
+    return ValueError(f'cannot be read: {type(e).__name__}: {e}')
   return {
     'image': image,
     'id': film.id,
