@@ -12,16 +12,12 @@ depend on (seed, position) only: a run resumes anywhere, and neither threads
 nor processes change what step k sees.
 """
 
-import bisect
-import collections
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import csv
 import functools
-import hashlib
-import itertools
 import os
 from typing import Any
 
@@ -35,6 +31,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 import tensorflow_datasets as tfds
 
+from boneage_jax import splits
 from boneage_jax import transforms
 
 cv2.setNumThreads(0)  # films are the parallel unit
@@ -47,7 +44,8 @@ COLUMNS = {
   'age': np.float32,
   'position': np.int64,
 }
-SPLITS = ('train', 'validation', 'test')
+SPLITS = splits.SPLITS
+assign_splits = splits.assign
 
 
 # Tables of films.
@@ -90,88 +88,24 @@ def load_films(folder: str) -> Films:
   """
   path = os.path.join(folder, 'films.csv')
   if not os.path.exists(path):
-    records = _Records(folder)
-    rows = []
-    for position in range(len(records)):
-      record, split = records[position], records.split(position)
-      rows.append(
-        (record['id'], split, record['male'], record['age'], position)
-      )
-    columns = zip(*rows, strict=True)
-    write_films(path, dict(zip(COLUMNS, columns, strict=True)))
+    builder = tfds.builder_from_directory(folder)
+    rows = [(r['id'], r['male'], r['age']) for r in _open(builder)]
+    ids, male, age = (np.array(column) for column in zip(*rows, strict=True))
+    sizes = [split.num_examples for split in builder.info.splits.values()]
+    films = {
+      'id': ids,
+      'split': np.repeat(list(builder.info.splits), sizes),
+      'male': male,
+      'age': age,
+      'position': np.arange(len(ids)),
+    }
+    write_films(path, films)
   return read_films(path)
 
 
 def load_crop_films(stage_folder: str) -> Films:
   """List the films whose crops a stage wrote."""
   return read_films(os.path.join(stage_folder, 'films.csv'))
-
-
-def assign_splits(
-  films: Films,
-  split: str = 'auto',
-  validation_fraction: float = 0.1,
-  test_fraction: float = 0.15,
-) -> tuple[np.ndarray, str]:
-  """Say which films train, validate and test.
-
-  Args:
-    films: columns id and split.
-    split: 'official' is the archive's; 'hash' pools its films and draws by
-      the SHA-256 of the id, so a film never moves when others come or go;
-      'auto' is official where the archive has all three splits, else hash.
-    validation_fraction: of all films, for 'hash'.
-    test_fraction: of all films, for 'hash'.
-
-  Returns:
-    the name of the split per film, and a line that describes the choice.
-  """
-  if split not in ('auto', 'official', 'hash'):
-    raise ValueError(
-      f"expected split 'auto', 'official' or 'hash', got {split!r}"
-    )
-  count = len(films['id'])
-  missing = [name for name in SPLITS if name not in films['split']]
-  if split == 'official' and missing:
-    raise ValueError(
-      f'the archive has no {" and no ".join(missing)} films, only '
-      f'{sorted(set(films["split"].tolist()))}; split by id with '
-      '--config.data.split=hash'
-    )
-  if split == 'official' or (split == 'auto' and not missing):
-    names = films['split'].copy()
-    sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
-    description = f'official splits: {sizes} of {count} films'
-  else:
-    train_fraction = 1 - validation_fraction - test_fraction
-    if min(train_fraction, validation_fraction, test_fraction) < 0:
-      raise ValueError(
-        'expected validation_fraction and test_fraction >= 0 with a sum '
-        f'below 1, got {validation_fraction} and {test_fraction}'
-      )
-    draws = np.array([_fraction(film) for film in films['id'].tolist()])
-    bounds = [test_fraction, test_fraction + validation_fraction]
-    order = np.array(['test', 'validation', 'train'])
-    names = order[np.searchsorted(bounds, draws, side='right')]
-    description = (
-      f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
-      f'{test_fraction:.2f} of {count} films by id'
-    )
-  homes = collections.defaultdict(set)
-  for film, name in zip(films['id'].tolist(), names.tolist(), strict=True):
-    homes[film].add(name)
-  shared = sorted(film for film, found in homes.items() if len(found) > 1)
-  if shared:
-    raise ValueError(
-      f'expected every film in one split, got {len(shared)} in two or more, '
-      f'such as {shared[:5]}; use --config.data.split=hash'
-    )
-  return names, description
-
-
-def _fraction(film: int) -> float:
-  digest = hashlib.sha256(str(film).encode()).digest()
-  return int.from_bytes(digest[:8], 'big') / 2**64
 
 
 # Sources: item i is the undecoded record of film i.
@@ -192,33 +126,18 @@ class _Source:
     return film | self._read(index)
 
 
-class _Records:
-  """The records of a prepared data set, its splits one after the other."""
-
-  def __init__(self, folder: str):
-    builder = tfds.builder_from_directory(folder)
-    self._names = list(builder.info.splits)
-    decoders = {'image': tfds.decode.SkipDecoding()}
-    self._splits = [
-      builder.as_data_source(name, decoders=decoders) for name in self._names
-    ]
-    sizes = [len(split) for split in self._splits]
-    self._starts = list(itertools.accumulate(sizes, initial=0))
-
-  def __len__(self) -> int:
-    return self._starts[-1]
-
-  def split(self, position: int) -> str:
-    return self._names[bisect.bisect(self._starts, position) - 1]
-
-  def __getitem__(self, position: int) -> dict[str, Any]:
-    split = bisect.bisect(self._starts, position) - 1
-    return self._splits[split][position - self._starts[split]]
+def _open(builder: tfds.core.DatasetBuilder) -> Any:
+  """Open the records of all splits, one split after the other."""
+  decoders = {'image': tfds.decode.SkipDecoding()}
+  return builder.as_data_source(
+    '+'.join(builder.info.splits), decoders=decoders
+  )
 
 
 def film_source(folder: str, films: Films) -> _Source:
   """Open whole films: `image` (bytes), id, age, male, annotations (JSON)."""
-  records, positions = _Records(folder), films['position'].tolist()
+  records = _open(tfds.builder_from_directory(folder))
+  positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
     record = records[positions[index]]

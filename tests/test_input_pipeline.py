@@ -1,7 +1,6 @@
 """Tests of the path from a prepared data set to sharded batches."""
 
 import dataclasses
-import hashlib
 import sys
 import types
 import zipfile
@@ -13,27 +12,15 @@ import pytest
 
 from boneage_jax import input_pipeline
 from boneage_jax import transforms
+from configs import common
 from tfds_rsna import build
 
 COUNT = 13
 
 
 def config(**changes):
-  fields = dict(
-    size=16,
-    resize='squash',
-    polarity='keep',
-    percentiles=(1, 99),
-    crop_margin=0.0,
-    rotate=0.0,
-    zoom=0.0,
-    shift=0.0,
-    flip=False,
-    brightness=0.0,
-    contrast=0.0,
-    gamma=0.0,
-  )
-  return types.SimpleNamespace(**(fields | changes))
+  fields = dict(size=16, percentiles=(1, 99)) | changes
+  return types.SimpleNamespace(**common.image_input(**fields))
 
 
 AUGMENTED = config(
@@ -104,12 +91,6 @@ class Planted:
     return {'image': data, 'id': 100 + index, 'male': 0.5, 'age': 7.0}
 
 
-def table(ids, splits=None):
-  ids = np.array(ids)
-  splits = np.array(splits or ['train'] * len(ids))
-  return {'id': ids, 'split': splits}
-
-
 def same(first, second):
   assert first.keys() == second.keys()
   for name, value in first.items():
@@ -117,7 +98,7 @@ def same(first, second):
     assert value.dtype == second[name].dtype
 
 
-# Tables and splits.
+# Tables.
 
 
 def test_load_films_lists_every_record_and_caches(folder, films):
@@ -145,49 +126,6 @@ def test_film_source_follows_the_table(folder, films):
     np.testing.assert_array_equal(
       transforms.decode(record['image']), film(record['id'] - 100)
     )
-
-
-def test_hash_split_is_by_sha256_of_the_id():
-  ids = list(range(1000, 2000))
-  names, text = input_pipeline.assign_splits(table(ids), 'hash', 0.1, 0.15)
-  for film_id, name in zip(ids, names, strict=True):
-    digest = int(hashlib.sha256(f'{film_id}'.encode()).hexdigest()[:16], 16)
-    draw = digest / 2**64
-    expected = 'train' if draw >= 0.25 else 'validation'
-    assert name == ('test' if draw < 0.15 else expected)
-  assert text == 'hash split 0.75/0.10/0.15 of 1000 films by id'
-  assert 700 < np.sum(names == 'train') < 800
-
-
-def test_hash_split_never_moves_a_film():
-  ids = [1377, 1378, 1391, 1399, 15610]
-  names, _ = input_pipeline.assign_splits(table(ids), 'hash')
-  known = ['validation', 'train', 'test', 'validation', 'train']
-  assert names.tolist() == known
-  fewer, _ = input_pipeline.assign_splits(table(ids[::-2]), 'hash')
-  assert fewer.tolist() == known[::-2]
-
-
-def test_auto_takes_the_official_splits_only_when_complete():
-  official = ['train', 'validation', 'test', 'train']
-  names, text = input_pipeline.assign_splits(table([1, 2, 3, 4], official))
-  assert names.tolist() == official
-  assert text == 'official splits: 2/1/1 of 4 films'
-  _, text = input_pipeline.assign_splits(table([1, 2], ['train', 'test']))
-  assert text.startswith('hash split')
-
-
-def test_splits_refuse_what_cannot_be():
-  with pytest.raises(ValueError, match=r'no validation and no test .*=hash'):
-    input_pipeline.assign_splits(table([1, 2]), 'official')
-  with pytest.raises(ValueError, match=r'in two or more, such as \[2\]'):
-    input_pipeline.assign_splits(
-      table([1, 2, 2, 3], ['train', 'validation', 'test', 'train'])
-    )
-  with pytest.raises(ValueError, match="'auto', 'official' or 'hash'"):
-    input_pipeline.assign_splits(table([1]), 'random')
-  with pytest.raises(ValueError, match='sum below 1'):
-    input_pipeline.assign_splits(table([1]), 'hash', 0.6, 0.6)
 
 
 # Training.
@@ -311,88 +249,6 @@ def test_polarity():
   np.testing.assert_allclose(inverted, 255 - kept, atol=1)
   with pytest.raises(ValueError, match="'keep' or 'invert', got 'auto'"):
     input_pipeline.eval_batches(Planted(2), config(polarity='auto'), 2)[0]
-
-
-# Crops.
-
-
-def crops(index, regions=3, side=24):
-  """Squares whose outer sixths are black: the margin of a half."""
-  stack = np.zeros((regions, side, side), np.uint8)
-  inner = slice(side // 4, side - side // 4)
-  for region in range(regions):
-    stack[region, inner, inner] = 40 * region + index + 100
-  return stack
-
-
-@pytest.fixture
-def stage(tmp_path):
-  path = tmp_path / 'locate'
-  path.mkdir()
-  films = {
-    'id': np.array([5, 6, 7]),
-    'split': np.array(['train', 'test', 'train']),
-    'male': np.array([True, False, True]),
-    'age': np.array([1.5, 2.25, 3.0]),
-    'position': np.arange(3),
-  }
-  input_pipeline.write_films(str(path / 'films.csv'), films)
-  input_pipeline.write_crops(
-    str(path / 'crops.array_record'), (crops(i) for i in range(3))
-  )
-  assert sorted(p.name for p in path.iterdir()) == [
-    'crops.array_record',
-    'films.csv',
-  ]
-  return str(path)
-
-
-def test_crops_come_back_without_their_margin(stage):
-  films = input_pipeline.load_crop_films(stage)
-  assert films['age'].tolist() == [1.5, 2.25, 3.0]
-  assert films['male'].tolist() == [1, 0, 1]
-  chosen = input_pipeline.select(films, films['split'] == 'train')
-  batch = input_pipeline.eval_batches(
-    input_pipeline.crop_source(stage, chosen),
-    config(size=12, crop_margin=0.5, percentiles=()),
-    2,
-  )[0]
-  assert batch['regions'].shape == (2, 3, 12, 12, 1)
-  assert batch['id'].tolist() == [5, 7]
-  for row, index in enumerate((0, 2)):
-    for region in range(3):
-      assert (batch['regions'][row, region] == 40 * region + index + 100).all()
-
-
-def test_crops_mirror_together(tmp_path):
-  stack = np.zeros((2, 8, 8), np.uint8)
-  stack[:, :, :4] = 200
-  record = {'regions': encode(stack.reshape(16, 8)), 'id': 1}
-  record |= {'male': 1.0, 'age': 1.0}
-  seen = set()
-  for seed in range(20):
-    rng = np.random.default_rng(seed)
-    settings = config(size=8, flip=True, percentiles=())
-    pixels = transforms.make_example(record, settings, rng)['regions']
-    seen.add(tuple(bool(r[0, 0, 0]) for r in pixels))
-  assert seen == {(True, True), (False, False)}
-
-
-def test_missing_crops_are_named(stage):
-  films = input_pipeline.load_crop_films(stage)
-  films['id'] = np.array([5, 6, 8])
-  with pytest.raises(ValueError, match=r'1 missing, such as \[8\]'):
-    input_pipeline.crop_source(stage, films)
-
-
-def test_a_killed_writer_leaves_nothing(tmp_path):
-  def stop():
-    yield crops(0)
-    raise KeyboardInterrupt
-
-  with pytest.raises(KeyboardInterrupt):
-    input_pipeline.write_crops(str(tmp_path / 'crops.array_record'), stop())
-  assert not list(tmp_path.iterdir())
 
 
 # Devices.

@@ -1,0 +1,75 @@
+"""Which films train, validate and test."""
+
+import collections
+from collections.abc import Mapping
+import hashlib
+
+import numpy as np
+
+SPLITS = ('train', 'validation', 'test')
+
+
+def assign(
+  films: Mapping[str, np.ndarray],
+  split: str = 'auto',
+  validation_fraction: float = 0.1,
+  test_fraction: float = 0.15,
+) -> tuple[np.ndarray, str]:
+  """Say which films train, validate and test.
+
+  Args:
+    films: columns id and split.
+    split: 'official' is the archive's; 'hash' pools its films and draws by
+      the SHA-256 of the id, so a film never moves when others come or go;
+      'auto' is official where the archive has all three splits, else hash.
+    validation_fraction: of all films, for 'hash'.
+    test_fraction: of all films, for 'hash'.
+
+  Returns:
+    the name of the split per film, and a line that describes the choice.
+  """
+  if split not in ('auto', 'official', 'hash'):
+    raise ValueError(
+      f"expected split 'auto', 'official' or 'hash', got {split!r}"
+    )
+  count = len(films['id'])
+  missing = [name for name in SPLITS if name not in films['split']]
+  if split == 'official' and missing:
+    raise ValueError(
+      f'the archive has no {" and no ".join(missing)} films, only '
+      f'{sorted(set(films["split"].tolist()))}; split by id with '
+      '--config.data.split=hash'
+    )
+  if split == 'official' or (split == 'auto' and not missing):
+    names = films['split'].copy()
+    sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
+    description = f'official splits: {sizes} of {count} films'
+  else:
+    train_fraction = 1 - validation_fraction - test_fraction
+    if min(validation_fraction, test_fraction) < 0 or train_fraction <= 0:
+      raise ValueError(
+        'expected validation_fraction and test_fraction >= 0 with a sum '
+        f'below 1, got {validation_fraction} and {test_fraction}'
+      )
+    draws = np.array([_fraction(film) for film in films['id'].tolist()])
+    bounds = [test_fraction, test_fraction + validation_fraction]
+    order = np.array(['test', 'validation', 'train'])
+    names = order[np.searchsorted(bounds, draws, side='right')]
+    description = (
+      f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
+      f'{test_fraction:.2f} of {count} films by id'
+    )
+  pairs = set(zip(films['id'].tolist(), names.tolist(), strict=True))
+  homes = collections.Counter(film for film, _ in pairs)
+  shared = sorted(film for film, splits in homes.items() if splits > 1)
+  if shared:
+    raise ValueError(
+      f'expected every film in one split, got {len(shared)} in two or more, '
+      f'such as {shared[:5]}; use --config.data.split=hash'
+    )
+  return names, description
+
+
+def _fraction(film: int) -> float:
+  digest = hashlib.sha256(str(film).encode()).digest()
+  return int.from_bytes(digest[:8], 'big') / 2**64

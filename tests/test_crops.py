@@ -1,0 +1,97 @@
+"""Tests of stored crops, from the writer to the batch."""
+
+import types
+
+import cv2
+import numpy as np
+import pytest
+
+from boneage_jax import input_pipeline
+from boneage_jax import transforms
+from configs import common
+
+
+def config(**changes):
+  return types.SimpleNamespace(**common.image_input(**changes))
+
+
+def crops(index, regions=3, side=24):
+  """Squares whose outer sixths are black: the margin of a half."""
+  stack = np.zeros((regions, side, side), np.uint8)
+  inner = slice(side // 4, side - side // 4)
+  for region in range(regions):
+    stack[region, inner, inner] = 40 * region + index + 100
+  return stack
+
+
+@pytest.fixture
+def stage(tmp_path):
+  path = tmp_path / 'locate'
+  path.mkdir()
+  films = {
+    'id': np.array([5, 6, 7]),
+    'split': np.array(['train', 'test', 'train']),
+    'male': np.array([True, False, True]),
+    'age': np.array([1.5, 2.25, 3.0]),
+    'position': np.arange(3),
+  }
+  input_pipeline.write_films(str(path / 'films.csv'), films)
+  input_pipeline.write_crops(
+    str(path / 'crops.array_record'), (crops(i) for i in range(3))
+  )
+  assert sorted(p.name for p in path.iterdir()) == [
+    'crops.array_record',
+    'films.csv',
+  ]
+  return str(path)
+
+
+def test_crops_come_back_without_their_margin(stage):
+  films = input_pipeline.load_crop_films(stage)
+  assert films['age'].tolist() == [1.5, 2.25, 3.0]
+  assert films['male'].tolist() == [1, 0, 1]
+  chosen = input_pipeline.select(films, films['split'] == 'train')
+  batch = input_pipeline.eval_batches(
+    input_pipeline.crop_source(stage, chosen),
+    config(size=12, crop_margin=0.5),
+    2,
+  )[0]
+  assert batch['regions'].shape == (2, 3, 12, 12, 1)
+  assert batch['id'].tolist() == [5, 7]
+  for row, index in enumerate((0, 2)):
+    for region in range(3):
+      assert (batch['regions'][row, region] == 40 * region + index + 100).all()
+
+
+def test_crops_mirror_together():
+  stack = np.zeros((2, 8, 8), np.uint8)
+  stack[:, :, :4] = 200
+  record = {
+    'regions': cv2.imencode('.png', stack.reshape(16, 8))[1].tobytes(),
+    'id': 1,
+  }
+  record |= {'male': 1.0, 'age': 1.0}
+  seen = set()
+  for seed in range(20):
+    rng = np.random.default_rng(seed)
+    settings = config(size=8, flip=True)
+    pixels = transforms.make_example(record, settings, rng)['regions']
+    seen.add(tuple(bool(r[0, 0, 0]) for r in pixels))
+  assert seen == {(True, True), (False, False)}
+
+
+def test_missing_crops_are_named(stage):
+  films = input_pipeline.load_crop_films(stage)
+  films['id'] = np.array([5, 6, 8])
+  with pytest.raises(ValueError, match=r'1 missing, such as \[8\]'):
+    input_pipeline.crop_source(stage, films)
+
+
+def test_a_killed_writer_leaves_nothing(tmp_path):
+  def stop():
+    yield crops(0)
+    raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    input_pipeline.write_crops(str(tmp_path / 'crops.array_record'), stop())
+  assert not list(tmp_path.iterdir())

@@ -1,0 +1,55 @@
+"""Tests of the split of films."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from boneage_jax import splits
+
+
+def table(ids, splits=None):
+  ids = np.array(ids)
+  splits = np.array(splits or ['train'] * len(ids))
+  return {'id': ids, 'split': splits}
+
+
+def test_hash_split_is_by_sha256_of_the_id():
+  ids = list(range(1000, 2000))
+  names, text = splits.assign(table(ids), 'hash', 0.1, 0.15)
+  for film_id, name in zip(ids, names, strict=True):
+    digest = int(hashlib.sha256(f'{film_id}'.encode()).hexdigest()[:16], 16)
+    draw = digest / 2**64
+    expected = 'train' if draw >= 0.25 else 'validation'
+    assert name == ('test' if draw < 0.15 else expected)
+  assert text == 'hash split 0.75/0.10/0.15 of 1000 films by id'
+  assert 700 < np.sum(names == 'train') < 800
+
+
+def test_hash_split_never_moves_a_film():
+  ids = [1377, 1378, 1391, 1399, 15610]
+  names, _ = splits.assign(table(ids), 'hash')
+  known = ['validation', 'train', 'test', 'validation', 'train']
+  assert names.tolist() == known
+  fewer, _ = splits.assign(table(ids[::-2]), 'hash')
+  assert fewer.tolist() == known[::-2]
+
+
+def test_auto_takes_the_official_splits_only_when_complete():
+  official = ['train', 'validation', 'test', 'train']
+  names, text = splits.assign(table([1, 2, 3, 4], official))
+  assert names.tolist() == official
+  assert text == 'official splits: 2/1/1 of 4 films'
+  _, text = splits.assign(table([1, 2], ['train', 'test']))
+  assert text.startswith('hash split')
+
+
+def test_splits_refuse_what_cannot_be():
+  with pytest.raises(ValueError, match=r'no validation and no test .*=hash'):
+    splits.assign(table([1, 2]), 'official')
+  with pytest.raises(ValueError, match=r'in two or more, such as \[2\]'):
+    splits.assign(table([1, 2, 2, 3], ['train', 'validation', 'test', 'train']))
+  with pytest.raises(ValueError, match="'auto', 'official' or 'hash'"):
+    splits.assign(table([1]), 'random')
+  with pytest.raises(ValueError, match='sum below 1'):
+    splits.assign(table([1]), 'hash', 0.6, 0.6)
