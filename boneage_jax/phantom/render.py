@@ -1,4 +1,4 @@
-"""Films: soft tissue, exposure, scatter, noise, collimation, markers."""
+"""Films: the pose on the film, soft tissue, annotations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from boneage_jax.phantom import anatomy
+from boneage_jax.phantom import exposure
 from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
@@ -82,7 +83,9 @@ def _picture(age, male, body, view, long_side):
   skeleton.draw(canvas, hand, stages)
   mask, soft = _soft_tissue(hw, frame, lines, blobs, body)
   film = _annotate(hand, frame, hw, mask)
-  film['image'] = _expose(canvas, soft, mask, film['hand_box'], frame, view)
+  film['image'] = exposure.expose(
+    canvas.bone, soft, mask, film['hand_box'], frame.scale, view
+  )
   return film
 
 
@@ -121,10 +124,10 @@ def _flesh(hand, rng):
       b[0], a[0],
     ]))
   wrist = np.array([-3.0, -24.0])
-  elbow = wrist + hand.forearm * 170
-  limbs.append((wrist + (-6.0, 0), wrist + (-8.0, 22), 22.5 * fat, 24 * fat))
-  limbs.append((wrist + (6.0, 0), wrist + (12.0, 16), 22 * fat, 22 * fat))
-  limbs.append((wrist, elbow, 28 * fat, 36 * fat))
+  elbow = wrist + hand.forearm * 320
+  limbs.append((np.array([-12.0, 6.0]), wrist + (-4, -6), 19 * fat, 24 * fat))
+  limbs.append((np.array([17.0, 2.0]), wrist + (6, -4), 17 * fat, 23 * fat))
+  limbs.append((wrist, elbow, 29 * fat, 40 * fat))
   return limbs, areas
 
 
@@ -242,36 +245,3 @@ def _box(centre, half):
 
 def _inside(box, outer):
   return np.clip(box, np.tile(outer[:2], 2), np.tile(outer[2:], 2))
-
-
-def _expose(canvas, soft, mask, hand_box, frame, rng):
-  """Turn attenuation into an 8-bit film [H, W]."""
-  height, width = soft.shape
-  scale = frame.scale
-  path = soft + np.float32(rng.uniform(0.8, 1.15)) * canvas.bone
-  path = cv2.GaussianBlur(path, (0, 0), max(0.13 * scale, 0.55))
-  signal = np.exp(-path)
-  small = cv2.resize(signal, (64, 64), interpolation=cv2.INTER_AREA)
-  scatter = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4), (width, height),
-                       interpolation=cv2.INTER_LINEAR)
-  share = rng.uniform(0.04, 0.18)
-  signal = (1 - share) * signal + share * scatter
-  grain = rng.standard_normal((height, width), np.float32)
-  dose = 10 ** rng.uniform(2.9, 4.0)
-  signal += grain * np.sqrt(signal / np.float32(dose))
-  path = -np.log(np.maximum(signal, 1e-3))
-  white = np.exp(rng.normal(0.30, 0.16))
-  gamma = np.exp(rng.normal(0.0, 0.15))
-  low, high = _range(rng)
-  film = np.clip((path + 0.03) / white, 0, 1) ** np.float32(gamma)
-  return np.uint8(np.clip(low + (high - low) * film + 0.5, 0, 255))
-
-
-def _range(rng):
-  kind = rng.random()
-  if kind < 0.80:
-    return rng.uniform(0, 22), rng.uniform(215, 255)
-  if kind < 0.92:
-    low = rng.uniform(35, 130)
-    return low, low + rng.uniform(50, 105)
-  return rng.uniform(0, 12), rng.uniform(55, 140)

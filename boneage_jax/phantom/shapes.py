@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 # Attenuation that replaces soft tissue, per mm, about 55 kVp.
-CORTICAL = 0.062
+CORTICAL = 0.070
 TRABECULAR = 0.021
 
 
@@ -79,7 +79,7 @@ class Canvas:
     offset = self.rng.uniform(0, 200, 2)
     grain = texture(u, v, offset)
     value = CORTICAL * (outer - inner)
-    value += (TRABECULAR * lattice) * inner * (1 + 0.55 * grain)
+    value += (TRABECULAR * lattice) * inner * (1 + 0.22 * grain)
     self.bone[window] += value * density
 
 
@@ -97,7 +97,7 @@ def meet(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _tile() -> np.ndarray:
-  """Return the trabecular lattice, 0.25 mm a step, drawn out along u."""
+  """Return the trabecular lattice, 1/6 mm a step, drawn out along u."""
   noise = np.random.default_rng(1967).standard_normal((512, 512))
   noise = np.float32(noise)
   pad = cv2.copyMakeBorder(noise, 32, 32, 32, 32, cv2.BORDER_WRAP)
@@ -112,8 +112,8 @@ def texture(u: np.ndarray, v: np.ndarray, offset) -> np.ndarray:
   """Sample the lattice, unit variance, at bone axes u, v in mm."""
   return cv2.remap(
     _tile(),
-    u * 4 + np.float32(offset[0]),
-    v * 4 + np.float32(offset[1]),
+    u * 6 + np.float32(offset[0]),
+    v * 6 + np.float32(offset[1]),
     cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_WRAP,
   )

@@ -8,6 +8,12 @@ from boneage_jax.phantom import anatomy
 from boneage_jax.phantom import shapes
 
 
+# curvature of the plate, slope and curvature of the joint surface, 1/mm
+BEND = {'mc': 0.035, 'radius': 0.003, 'ulna': 0.006}
+LEAN = {'radius': 0.20, 'ulna': -0.20}
+DOME = {'mc': 0.075, 'radius': 0.004}
+
+
 @dataclasses.dataclass
 class Bone:
   """A long bone: `origin` is its joint end with the growth plate, mm."""
@@ -18,6 +24,8 @@ class Bone:
   direction: np.ndarray
   length: float
   widths: tuple  # half widths at metaphysis, waist, far end; epiphysis height
+  bump: float = 0.0  # depth of the saddle at the far end
+  cortex: float = 0.3  # of the shaft, share of its half width
 
 
 @dataclasses.dataclass
@@ -42,6 +50,7 @@ def pose(rng: np.random.Generator) -> Hand:
   girth = float(np.exp(rng.normal(0, 0.06)))
   spread = rng.uniform(0.45, 1.5)
   lean = rng.normal(0, 3)
+  cortex = rng.uniform(0.26, 0.42)
   bones, joints = [], {}
   for digit, (x, y, splay, finger) in anatomy.METACARPALS.items():
     start = np.array([x, y]) + rng.normal(0, 0.6, 2)
@@ -66,6 +75,8 @@ def pose(rng: np.random.Generator) -> Hand:
         bone = Bone(f'mc{digit}', kind, end, -along, length, size)
       else:
         bone = Bone(f'{kind}{digit}', kind, path[-1], along, length, size)
+      bone.bump = 0.5 if kind in ('pp', 'mp') else 0.0
+      bone.cortex = cortex
       bones.append(bone)
       path.append(end + along * 1.6)
       heading += rng.normal(0, 2.5) - (1.0 if digit == 2 else 0)
@@ -77,7 +88,7 @@ def pose(rng: np.random.Generator) -> Hand:
     size = (*(girth * w for w in size[:3]), size[3])
     origin = np.array([x, y]) + rng.normal(0, [0.5, 1.0])
     toward = down + np.array([-0.02 if name == 'radius' else 0.03, 0])
-    bones.append(Bone(name, name, origin, toward / np.hypot(*toward), 170,
+    bones.append(Bone(name, name, origin, toward / np.hypot(*toward), 320,
                       size))
   carpals = {}
   for name, outline in anatomy.OUTLINES.items():
@@ -102,7 +113,7 @@ def draw(canvas: shapes.Canvas, hand: Hand, stages: dict) -> None:
 
 
 def _carpal(canvas, centre, radius, growth):
-  size = 0.2 + 0.8 * growth**0.6
+  size = 0.2 + 0.84 * growth**0.5
   mean = np.sqrt(np.mean(radius**2))
   shape = growth**0.7
   radius = size * (shape * radius + (1 - shape) * 0.92 * mean)
@@ -119,18 +130,20 @@ def _carpal(canvas, centre, radius, growth):
   table = radius.astype(np.float32)
   edge = table[index] * (1 - part) + table[(index + 1) % 90] * part
   d = edge - np.hypot(u, v)
-  canvas.add(window, u, v, d, min(8.0, 1.1 * mean * size), 0.8, 1.0, 1.1)
+  canvas.add(window, u, v, d, min(6.5, mean * size), 0.7, 1.0, 1.0)
 
 
 def _profile(bone, u, start):
   """Return the half width at u, from the metaphysis to the far end."""
   wide, waist, far, _ = bone.widths
   if bone.kind in ('radius', 'ulna'):
-    t = np.clip((u - start) / 42.0, 0, 1)
-    return far + (wide - far) * (1 - t) ** 2.2
+    t = np.clip((u - start) / 52.0, 0, 1)
+    return far + (wide - far) * (1 - t) ** 1.8
   t = np.clip((u - start) / (bone.length - start), 0, 1)
-  near = np.maximum(1 - t / 0.52, 0) ** 2
-  away = np.maximum((t - 0.45) / 0.55, 0) ** 2
+  near = np.maximum(1 - t / 0.55, 0) ** 2
+  away = np.maximum((t - 0.45) / 0.47, 0)
+  # condyles: widest a little before the end
+  away = np.minimum(away, 1) ** 2 - 2.0 * np.maximum(t - 0.93, 0)
   return waist + (wide - waist) * near + (far - waist) * away
 
 
@@ -145,18 +158,22 @@ def _long_bone(canvas, bone, stage):
   )
   if window is None:
     return
-  bend = 0.010 if bone.kind == 'mc' else 0.004
+  bend = BEND.get(bone.kind, 0.008) * (1 - 0.6 * stage.growth)
   plate = bend * v * v
   half = _profile(bone, u, start)
   side = half - np.abs(v)
   near = u - start - plate
-  away = bone.length - u - (0.035 if bone.kind != 'dp' else 0.09) * v * v
-  d = shapes.meet(shapes.meet(side, near, 1.4), away, 2.5)
-  middle = np.clip((half - waist) / max(wide - waist, 0.1), 0, 1)
-  cortex = 0.35 + (0.30 * waist) * (1 - middle) ** 2
+  # a saddle between the condyles, a dome elsewhere
+  away = bone.length - u - bone.bump * np.cos(v * (np.pi / far))
+  away -= (0.03 if bone.kind != 'dp' else 0.12) * v * v
+  corner = 2.6 - 1.4 * stage.growth
+  d = shapes.meet(shapes.meet(side, near, corner), away, 0.45 * far)
+  flare = np.clip((half - waist) / max(wide - waist, 0.1), 0, 1)
+  shaft = (1 - flare) ** 2
+  cortex = 0.4 + bone.cortex * waist * shaft
   canvas.add(
-    window, u, v, d, np.maximum(half * 0.85, 2.0), cortex, 1.0,
-    0.35 + 0.9 * middle,
+    window, u, v, d, np.maximum(half * 0.8, 2.0), cortex, 1.0,
+    0.35 + 0.75 * np.sqrt(flare),
   )
   if stage.visible:
     _epiphysis(canvas, bone, stage, (window, u, v), plate, gap)
@@ -167,22 +184,19 @@ def _epiphysis(canvas, bone, stage, local, plate, gap):
   window, u, v = local
   grown = stage.growth**0.75
   half = wide * (0.16 + 0.84 * grown + 0.05 * stage.cap)
-  tall = height * (0.28 + 0.72 * stage.growth**0.65)
-  tall = min(tall, max(2.2 * half, 1.0)) if grown < 1 else tall
+  tall = height * (0.26 + 0.64 * stage.growth**0.65 + 0.10 * stage.cap)
+  tall = min(tall, max(2.2 * half, 1.0))
   centre = 0.5 * height
-  lean = 0.22 * v if bone.kind == 'radius' else 0.0
   shape = grown**1.5
-  if bone.kind == 'ulna':
-    lean = -0.25 * v
-  dome = (0.075 if bone.kind == 'mc' else 0.012) * v * v
-  top = centre - tall / 2 - lean * shape + dome * shape
+  lean, dome = LEAN.get(bone.kind, 0.0), DOME.get(bone.kind, 0.012)
+  top = centre - tall / 2 + (dome * v - lean) * v * shape
   rim = stage.cap * 1.2 * np.clip(np.abs(v) / wide, 0, 1.1) ** 6
-  bottom = centre + tall / 2 + plate * shape + rim
+  bottom = height - (height - tall) * (1 - shape) / 2 + plate * shape + rim
   d = shapes.meet(u - top, bottom - u, 0.2 * tall)
-  radius = min(half, tall / 2) * (1 - 0.45 * shape)
+  radius = min(half, tall / 2) * (1 - 0.35 * shape)
   d = shapes.meet(d, half - np.abs(v), max(radius, 0.5))
-  depth = min(0.8 * wide, 1.2 * half) if tall > 1 else 1.0
-  canvas.add(window, u, v, d, depth, 0.6, 1.0, 1.15)
+  depth = max(min(0.75 * wide, 1.2 * half), 1.0)
+  canvas.add(window, u, v, d, depth, 0.55, 1.0, 1.0)
   if stage.fusion <= 0:
     return
   # Bone crosses the plate from the middle outward; a dense line remains.
