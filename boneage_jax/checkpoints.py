@@ -1,0 +1,94 @@
+"""Checkpoints: the only file that knows Orbax."""
+from collections.abc import Mapping
+import os
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+
+class Checkpoints:
+  """Two kinds of checkpoint of one stage.
+
+  `latest`: the whole train state, written without stopping the loop, newest
+  kept. The step is also the position in the data, so nothing else is needed to
+  go on. `best`: the evaluated variables at the lowest validation MAE
+  (`best_mae`, months; infinity without one).
+  """
+
+  def __init__(self, folder: str):
+    folder = os.path.abspath(folder)
+    options = ocp.CheckpointManagerOptions(max_to_keep=1)
+    self._latest = ocp.CheckpointManager(
+      os.path.join(folder, 'latest'), options=options
+    )
+    self._best = ocp.CheckpointManager(
+      os.path.join(folder, 'best'), options=options
+    )
+    step = self._best.latest_step()
+    metrics = self._best.metrics(step) if step is not None else {}
+    self.best_mae = metrics.get('validation_mae', float('inf'))
+
+  def latest_step(self) -> int | None:
+    """Step of the newest whole checkpoint, or None."""
+    return self._latest.latest_step()
+
+  def save(self, step: int, state: Any) -> None:
+    """Save the train state; returns once the arrays are copied to the host."""
+    if step != self.latest_step():
+      self._latest.save(step, args=ocp.args.StandardSave(state))
+
+  def restore(self, state: Any) -> Any:
+    """The newest train state, shaped and sharded like `state`."""
+    return self._latest.restore(
+      self.latest_step(), args=ocp.args.StandardRestore(abstract(state))
+    )
+
+  def best_step(self) -> int | None:
+    return self._best.latest_step()
+
+  def save_best(self, step: int, variables: Any, mae: float) -> None:
+    """Save the variables that reached validation MAE `mae` (months)."""
+    self._best.save(
+      step,
+      args=ocp.args.StandardSave(variables),
+      metrics={'validation_mae': mae},
+    )
+    self.best_mae = mae
+
+  def restore_best(self, variables: Any) -> Any:
+    """The best variables, shaped and sharded like `variables`."""
+    if self._best.latest_step() is None:
+      raise ValueError(
+        f'No checkpoint in {self._best.directory}; run the stage that trains '
+        'it first.'
+      )
+    return self._best.restore(
+      self._best.latest_step(),
+      args=ocp.args.StandardRestore(abstract(variables)),
+    )
+
+  def wait(self) -> None:
+    """Block until everything saved is on disk."""
+    self._latest.wait_until_finished()
+    self._best.wait_until_finished()
+
+  def close(self) -> None:
+    self._latest.close()
+    self._best.close()
+
+
+def abstract(tree: Any) -> Any:
+  """Shapes, dtypes and shardings of a tree of arrays."""
+
+  def leaf(x):
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+
+  return jax.tree.map(leaf, tree)
+
+
+def keys(tree: Mapping) -> Any:
+  """`tree` with every dict key a string, as checkpoints want them."""
+  return {
+    str(k): keys(v) if isinstance(v, Mapping) else v for k, v in tree.items()
+  }

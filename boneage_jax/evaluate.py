@@ -1,0 +1,111 @@
+"""Exact evaluation: every film once, whatever the batch or device count."""
+from collections.abc import Callable
+import csv
+import os
+from typing import Any
+
+from flax import nnx
+import jax
+import numpy as np
+
+from boneage_jax import data
+from boneage_jax import input_pipeline
+
+
+def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
+  """Compile `predict(variables, batch) -> {'age', 'probability'}`."""
+
+  def predict(variables, batch):
+    net = nnx.merge(
+      graph, variables['params'], variables['batch_stats'], copy=True
+    )
+    net.eval()
+    outputs = net(batch)
+    result = {'age': outputs['age']}
+    if 'logits' in outputs:
+      result['probability'] = jax.nn.softmax(outputs['logits'])
+    return result
+
+  return jax.jit(predict)
+
+
+class Split:
+  """The films of one split, ready to be predicted again and again."""
+
+  def __init__(self, config, stage, workdir, films, mesh):
+    self.films = films
+    self._mesh = mesh
+    self._count = len(films['id'])
+    section = config[stage]
+    if not self._count:
+      raise ValueError(
+        f'{stage}: a split has no film at all; raise '
+        '--config.data.validation_fraction or --config.data.test_fraction.'
+      )
+    self._batches = input_pipeline.eval_batches(
+      data.stage_source(config, stage, workdir, films),
+      section.input,
+      section.eval_batch_size,
+    )
+    self._threads = section.input.threads
+
+  def predict(self, predict, variables) -> dict[str, np.ndarray]:
+    """`age` [N] months and, with bins, `probability` [N,240], in film order."""
+    results: dict[str, list] = {}
+    for batch in input_pipeline.iterate(self._batches, 0, self._threads):
+      valid = batch['valid'] > 0
+      outputs = predict(
+        variables, input_pipeline.to_device(batch, self._mesh)
+      )
+      for name, value in outputs.items():
+        results.setdefault(name, []).append(np.asarray(value)[valid])
+    return {name: np.concatenate(v) for name, v in results.items()}
+
+
+def write_predictions(
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  predict: Callable,
+  variables: dict[str, Any],
+) -> None:
+  """Predict validation and test films; write the stage's files.
+
+  `predictions.csv` (id, split, male, age, prediction; months) and, for nets
+  with bins, `distributions.npz` (id [N], probability float16 [N,240]).
+  """
+  from boneage_jax import train
+
+  mesh = train.make_mesh()
+  rows, ids, probabilities = [], [], []
+  for name in ('validation', 'test'):
+    part = data.select(films, name)
+    outputs = Split(config, stage, workdir, part, mesh).predict(
+      predict, variables
+    )
+    for i, film in enumerate(part['id']):
+      rows.append(
+        [
+          int(film),
+          name,
+          float(part['male'][i]),
+          float(part['age'][i]),
+          round(float(outputs['age'][i]), 4),
+        ]
+      )
+    ids.append(part['id'])
+    probabilities.append(outputs.get('probability'))
+  folder = os.path.join(workdir, stage)
+  path = os.path.join(folder, 'predictions.csv')
+  with open(path + '.tmp', 'w', newline='') as f:
+    writer = csv.writer(f)
+    writer.writerow(['id', 'split', 'male', 'age', 'prediction'])
+    writer.writerows(rows)
+  os.replace(path + '.tmp', path)
+  if probabilities[0] is not None:
+    np.savez(
+      os.path.join(folder, 'distributions.npz'),
+      id=np.concatenate(ids),
+      probability=np.concatenate(probabilities).astype(np.float16),
+    )

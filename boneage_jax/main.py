@@ -1,0 +1,112 @@
+"""Run a system: `python -m boneage_jax.main --config=configs/cascade.py`."""
+import json
+import os
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+from absl import logging
+import jax
+from ml_collections import config_flags
+
+from boneage_jax import data
+from boneage_jax import stages
+from boneage_jax import train
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file(
+  'config',
+  'configs/cascade.py',
+  'File that describes the system, with an optional :variant.',
+  lock_config=True,
+)
+flags.DEFINE_string(
+  'workdir', None, 'Where the run writes (default: runs/<name>[_<variant>]).'
+)
+
+JOBS = {
+  'prepare': data.prepare,
+  'train': train.train_and_evaluate,
+  'locate': stages.locate,
+  'report': stages.report,
+}
+
+
+def run(config: Any, workdir: str) -> None:
+  """Run the stages of `config` in order, leaving out those already done."""
+  os.makedirs(workdir, exist_ok=True)
+  check_config(config, os.path.join(workdir, 'config.json'))
+  print(
+    f'{config.name}: stages {", ".join(config.stages)} on '
+    f'{jax.device_count()} {jax.devices()[0].device_kind} device(s); '
+    f'output in {workdir}',
+    flush=True,
+  )
+  for stage in config.stages:
+    if stage not in config or 'job' not in config[stage]:
+      raise ValueError(
+        f'stages names {stage!r}, which the config does not describe.'
+      )
+    if os.path.exists(os.path.join(workdir, stage, 'done.json')):
+      logging.info('%s: already done.', stage)
+      continue
+    JOBS[config[stage].job](config, stage, workdir)
+
+
+def check_config(config: Any, path: str) -> None:
+  """Write the config, or compare it with that of the run being resumed.
+
+  Raises:
+    ValueError: the folder holds a run of another config; names the fields.
+  """
+  new = json.loads(config.to_json_best_effort())
+  if os.path.exists(path):
+    with open(path) as f:
+      old = json.load(f)
+    changed = [k for k in differences(old, new) if k != 'stages']
+    if changed:
+      raise ValueError(
+        f'{os.path.dirname(path)} holds a run with other settings '
+        f'({", ".join(changed)}). Give another --workdir, or remove that one.'
+      )
+  with open(path, 'w') as f:
+    json.dump(new, f, indent=1)
+
+
+def differences(old: Any, new: Any, name: str = '') -> list[str]:
+  """Names of the fields in which two nested dicts differ."""
+  if not (isinstance(old, dict) and isinstance(new, dict)):
+    return [] if old == new else [name]
+  found = []
+  for key in sorted(old.keys() | new.keys()):
+    path = f'{name}.{key}' if name else key
+    if key not in old or key not in new:
+      found.append(path)
+    else:
+      found += differences(old[key], new[key], path)
+  return found
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  cache = os.environ.get(
+    'JAX_COMPILATION_CACHE_DIR',
+    os.path.expanduser('~/.cache/boneage_jax/compiled'),
+  )
+  jax.config.update('jax_compilation_cache_dir', cache)
+  config = FLAGS.config
+  workdir = FLAGS.workdir or os.path.join(
+    'runs', '_'.join(filter(None, [config.name, config.variant]))
+  )
+  try:
+    run(config, os.path.abspath(os.path.expanduser(workdir)))
+  except ValueError as error:
+    if logging.level_debug():
+      raise
+    sys.exit(f'Error: {error}')
+
+
+if __name__ == '__main__':
+  app.run(main)

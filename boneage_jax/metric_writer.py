@@ -1,0 +1,46 @@
+"""Scalars of a run: JSON lines always, TensorBoard beside them."""
+import json
+import os
+
+
+class MetricWriter:
+  """Append `{"step": ..., name: value}` rows to `folder/metrics.jsonl`.
+
+  Rows after `start` (left by a run that was killed behind its last
+  checkpoint) are dropped, so that a resumed file equals an uninterrupted one.
+  TensorBoard events go to `folder/tensorboard`.
+  """
+
+  def __init__(self, folder: str, start: int):
+    self._path = os.path.join(folder, 'metrics.jsonl')
+    kept = [row for row in read(self._path) if row['step'] <= start]
+    with open(self._path, 'w') as f:
+      f.writelines(json.dumps(row) + '\n' for row in kept)
+    import tensorboardX
+
+    self._board = tensorboardX.SummaryWriter(
+      os.path.join(folder, 'tensorboard'), purge_step=start + 1
+    )
+
+  def write(self, step: int, **scalars: float) -> None:
+    """Write one row; values are Python numbers."""
+    with open(self._path, 'a') as f:
+      f.write(json.dumps({'step': step, **scalars}) + '\n')
+    for name, value in scalars.items():
+      self._board.add_scalar(name, value, step)
+
+  def close(self) -> None:
+    self._board.close()
+
+
+def read(path: str) -> list[dict]:
+  """Rows of a metrics.jsonl; a last line cut short by a kill is left out."""
+  if not os.path.exists(path):
+    return []
+  rows = []
+  with open(path) as f:
+    for line in f:
+      if not line.endswith('\n'):
+        break
+      rows.append(json.loads(line))
+  return rows

@@ -1,0 +1,40 @@
+"""Nets: backbones (image to map), heads (map to age), and their union."""
+from typing import Any
+
+from flax import nnx
+
+from boneage_jax.models import age_net
+from boneage_jax.models import layers
+from boneage_jax.models import two_stream
+
+NETS = {
+  'age_net': age_net.AgeNet,
+  'two_stream': two_stream.TwoStream,
+}
+
+
+def create(config: Any, *, size: int, seed: int = 0) -> nnx.Module:
+  """Build the net that `config` (a stage's `net` section) describes.
+
+  Args:
+    config: `name` (a key of NETS), `momentum` of every BatchNorm's moving
+      statistics (0 keeps each backbone's own, 0.99 in Keras; short runs want
+      0.9), and that net's own arguments.
+    size: side of the square net input in pixels.
+    seed: of the initial parameters.
+
+  Raises:
+    ValueError: `config.name` is not a net.
+  """
+  arguments = config.to_dict()
+  name = arguments.pop('name')
+  if name not in NETS:
+    raise ValueError(
+      f'net.name={name!r} is unknown; choose one of {sorted(NETS)}.'
+    )
+  momentum = arguments.pop('momentum')
+  net = NETS[name](size=size, rngs=nnx.Rngs(seed), **arguments)
+  for _, module in nnx.iter_modules(net) if momentum else ():
+    if isinstance(module, layers.BatchNorm):
+      module.momentum = momentum
+  return net

@@ -1,0 +1,132 @@
+"""From a feature map (and sex) to bone age in months."""
+import functools
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from boneage_jax.models import layers
+
+BINS = 240  # months 0..239: the bin's index is the age (RSNA spans 1 to 228)
+MEAN_AGE = 127.3  # months, RSNA training films: where a scalar head starts
+
+
+linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
+
+
+def map_hw(backbone: nnx.Module, size: int) -> tuple[int, int]:
+  """Height and width of the backbone's map for a square input of `size`."""
+  image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  return nnx.eval_shape(lambda b, x: b.features(x), backbone, image).shape[1:3]
+
+
+class ConvPool(nnx.Module):
+  """Flatten a map as Chen 2020 and Li 2023 do (METHODS: Fig. 7, phase II).
+
+  3x3 convolution to `features` channels without padding or activation, then
+  max pooling 3x3 with stride 3: 10x10x2048 becomes 2x2x256 = 1,024 numbers.
+  """
+
+  def __init__(self, channels, map_hw, features=256, *, dtype, rngs):
+    out = [(n - 2) // 3 for n in map_hw]
+    if min(out) < 1:
+      raise ValueError(
+        f'A {map_hw[0]} x {map_hw[1]} map is too small for the conv_pool head, '
+        "which needs 5 x 5; enlarge input.size or set net.pool='gap'."
+      )
+    self.out_features = out[0] * out[1] * features
+    self.conv = layers.Conv(
+      channels, features, 3, padding='VALID', dtype=dtype, rngs=rngs
+    )
+
+  def __call__(self, features):
+    x = nnx.max_pool(self.conv(features), (3, 3), (3, 3))
+    return x.reshape(x.shape[0], -1).astype(jnp.float32)
+
+
+class GlobalPool(nnx.Module):
+  """Global average ('gap') or maximum ('gmp') of a map."""
+
+  def __init__(self, channels, kind):
+    self.kind = kind
+    self.out_features = channels
+
+  def __call__(self, features):
+    reduce = jnp.mean if self.kind == 'gap' else jnp.max
+    return reduce(features.astype(jnp.float32), axis=(1, 2))
+
+
+def pool(kind: str, channels: int, hw, *, dtype, rngs) -> nnx.Module:
+  """Make the layer that turns [B,h,w,channels] into [B,out_features]."""
+  if kind == 'conv_pool':
+    return ConvPool(channels, hw, dtype=dtype, rngs=rngs)
+  if kind in ('gap', 'gmp'):
+    return GlobalPool(channels, kind)
+  raise ValueError(
+    f"net.pool={kind!r} is unknown; choose 'gap', 'gmp' or 'conv_pool'."
+  )
+
+
+class AgeHead(nnx.Module):
+  """Pooled image features and sex to age, by eq. 3 of Li 2023.
+
+  x = [a_D z ; a_G e] with z the image features, e a linear map of sex coded
+  +1 male, -1 female, 0 unknown, and learnable scalars a_D, a_G that start at
+  1; one linear layer follows (the concatenation equals the paper's weighted
+  sum of two linear maps). `sex_features=0` leaves sex out.
+
+  output 'bins': 240 logits; age is read by `readout`: 'expectation' of the
+  softmax (Chen 2020, eq. 8), or 'argmax' where the logits are unnormalised
+  soft labels (Chen 2020, phase I). output 'scalar': one number, months.
+  """
+
+  def __init__(
+    self,
+    features: int,
+    *,
+    output: str = 'bins',
+    readout: str = 'expectation',
+    sex_features: int = 32,
+    dropout: float = 0.0,
+    rngs: nnx.Rngs,
+  ):
+    if output not in ('bins', 'scalar'):
+      raise ValueError(
+        f"net.output={output!r} is unknown; choose 'bins' or 'scalar'."
+      )
+    if readout not in ('expectation', 'argmax'):
+      raise ValueError(
+        f"net.readout={readout!r} is unknown; choose 'expectation' or 'argmax'."
+      )
+    self.output, self.readout = output, readout
+    self.dropout = nnx.Dropout(dropout)
+    self.has_sex = sex_features > 0
+    if self.has_sex:
+      self.sex = linear(1, sex_features, rngs=rngs)
+      self.image_weight = nnx.Param(jnp.ones(()))
+      self.sex_weight = nnx.Param(jnp.ones(()))
+    self.fc = linear(
+      features + sex_features, BINS if output == 'bins' else 1, rngs=rngs
+    )
+    if output == 'scalar':
+      self.fc.bias[...] = jnp.full((1,), MEAN_AGE)
+
+  def __call__(self, z, male, rngs=None):
+    z = self.dropout(z, rngs=rngs)
+    if self.has_sex:
+      e = self.sex(2 * male.astype(jnp.float32)[:, None] - 1)
+      z = jnp.concatenate(
+        [self.image_weight[...] * z, self.sex_weight[...] * e], axis=-1
+      )
+    out = self.fc(z)
+    if self.output == 'scalar':
+      return {'age': out[:, 0]}
+    return {'age': read_age(out, self.readout), 'logits': out}
+
+
+def read_age(logits: jax.Array, readout: str) -> jax.Array:
+  """Age in months [B] from 240 outputs [B,240]."""
+  if readout == 'argmax':
+    return jnp.argmax(logits, axis=-1).astype(jnp.float32)
+  months = jnp.arange(logits.shape[-1], dtype=jnp.float32)
+  return jax.nn.softmax(logits, axis=-1) @ months

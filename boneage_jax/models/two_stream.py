@@ -1,0 +1,163 @@
+"""The cascade's assessor: two region streams, exchanged, fused with sex.
+
+Li 2023: the carpal crop goes through Xception, the metacarpal/phalanx crop
+through ResNet50; their features are exchanged, concatenated, joined by sex
+(eq. 3) and mapped to age.
+"""
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from boneage_jax.models import backbones
+from boneage_jax.models import heads
+from boneage_jax.models import layers
+
+EXCHANGES = ('none', 'whole', 'channel', 'mid')
+
+
+def exchange_channels(a, b, scale_a, scale_b, threshold):
+  """Swap the channels whose BatchNorm scale has died (Wang et al. 2020).
+
+  Args:
+    a, b: maps [B,h,w,C] of the two streams, after BatchNorm.
+    scale_a, scale_b: BatchNorm scales [C].
+    threshold: a channel of one stream is replaced by the other's where its own
+      |scale| is below this; 0 replaces none, infinity swaps the whole maps.
+  """
+  dead_a = jnp.abs(scale_a)[None, None, None, :] < threshold
+  dead_b = jnp.abs(scale_b)[None, None, None, :] < threshold
+  return jnp.where(dead_a, b, a), jnp.where(dead_b, a, b)
+
+
+class TwoStream(nnx.Module):
+  """Two crops, one age.
+
+  Args:
+    size: side of each crop in pixels.
+    carpal, metacarpal: backbone sections of the two streams.
+    exchange: what happens between the backbones and the stream heads.
+      'whole' swaps the two final maps, the literal reading of Li 2023. With
+        heads of one form this only renames the heads: it computes the same
+        functions as 'none' does.
+      'channel' swaps the channels that a stream has stopped using: BatchNorm
+        on each map, a channel is replaced where |scale| < `threshold`, and the
+        scales pay an L1 penalty (outputs['penalty']).
+      'mid' swaps the maps half-way through the backbones (19 x 19 at 300 px)
+        through learned 1x1 projections.
+      'none' swaps nothing.
+    mid: names of the stages after which 'mid' swaps, one per stream.
+    pool, output, readout, sex_features, dropout, dtype: as in age_net.AgeNet.
+  """
+
+  def __init__(
+    self,
+    *,
+    size: int,
+    carpal: dict,
+    metacarpal: dict,
+    exchange: str = 'whole',
+    threshold: float = 2e-2,
+    penalty: float = 2e-4,
+    mid: tuple[str, str] = ('block12', 'stage3'),
+    pool: str = 'conv_pool',
+    output: str = 'bins',
+    readout: str = 'expectation',
+    sex_features: int = 32,
+    dropout: float = 0.0,
+    dtype: str = 'float32',
+    rngs: nnx.Rngs,
+  ):
+    if exchange not in EXCHANGES:
+      raise ValueError(
+        f'net.exchange={exchange!r} is unknown; choose one of {EXCHANGES}.'
+      )
+    dtype = jnp.dtype(dtype)
+    self.exchange, self.threshold, self.penalty = exchange, threshold, penalty
+    self.mid = tuple(mid)
+    self.carpal = backbones.create(carpal, dtype=dtype, rngs=rngs)
+    self.metacarpal = backbones.create(metacarpal, dtype=dtype, rngs=rngs)
+    nets = (self.carpal, self.metacarpal)
+    channels = [net.channels for net in nets]
+    hw = [heads.map_hw(net, size) for net in nets]
+    if exchange in ('whole', 'channel') and (
+      channels[0] != channels[1] or hw[0] != hw[1]
+    ):
+      raise ValueError(
+        f'exchange={exchange!r} needs equal maps, but the carpal stream ends '
+        f'in {hw[0]} x {channels[0]} and the metacarpal stream in {hw[1]} x '
+        f'{channels[1]}; choose equal taps and widths, or another exchange.'
+      )
+    if exchange == 'channel':
+      self.norms = nnx.List(
+        [layers.BatchNorm(c, eps=1e-5, dtype=dtype) for c in channels]
+      )
+    if exchange == 'mid':
+      at = [n.channels_at(name) for n, name in zip(nets, self.mid, strict=True)]
+      self.projections = nnx.List(
+        [
+          heads.linear(at[1], at[0], dtype=dtype, rngs=rngs),
+          heads.linear(at[0], at[1], dtype=dtype, rngs=rngs),
+        ]
+      )
+    self.pools = nnx.List(
+      [
+        heads.pool(pool, c, n, dtype=dtype, rngs=rngs)
+        for c, n in zip(channels, hw, strict=True)
+      ]
+    )
+    self.age_head = heads.AgeHead(
+      sum(p.out_features for p in self.pools),
+      output=output,
+      readout=readout,
+      sex_features=sex_features,
+      dropout=dropout,
+      rngs=rngs,
+    )
+
+  def features(self, regions):
+    """Exchanged maps of both streams; uint8 regions [B,2,H,W,1]."""
+    nets = (self.carpal, self.metacarpal)
+    x = [
+      layers.preprocess(regions[:, i], net.input_range)
+      for i, net in enumerate(nets)
+    ]
+    if self.exchange == 'mid':
+      cuts = [
+        net.stages.index(name) + 1
+        for net, name in zip(nets, self.mid, strict=True)
+      ]
+      half = [
+        net.run(image, stop=cut)
+        for net, image, cut in zip(nets, x, cuts, strict=True)
+      ]
+      to_carpal, to_metacarpal = self.projections
+      if half[0].shape[1:3] != half[1].shape[1:3]:
+        raise ValueError(
+          f"exchange='mid' needs maps of one size at {self.mid}, not "
+          f'{half[0].shape[1:3]} and {half[1].shape[1:3]}.'
+        )
+      half = [to_carpal(half[1]), to_metacarpal(half[0])]
+      return tuple(
+        net.run(image, start=cut)
+        for net, image, cut in zip(nets, half, cuts, strict=True)
+      )
+    a, b = (net.features(image) for net, image in zip(nets, x, strict=True))
+    if self.exchange == 'whole':
+      return b, a
+    if self.exchange == 'channel':
+      a, b = (norm(f) for norm, f in zip(self.norms, (a, b), strict=True))
+      scales = [norm.scale[...] for norm in self.norms]
+      return exchange_channels(a, b, *scales, self.threshold)
+    return a, b
+
+  def head(self, features, male, rngs=None):
+    """Outputs of the two maps: `age` [B] and, with bins, `logits` [B,240]."""
+    z = [p(f) for p, f in zip(self.pools, features, strict=True)]
+    outputs = self.age_head(jnp.concatenate(z, axis=-1), male, rngs=rngs)
+    if self.exchange == 'channel':
+      scales = jnp.concatenate([norm.scale[...] for norm in self.norms])
+      outputs['penalty'] = self.penalty * jnp.sum(jnp.abs(scales))
+    return outputs
+
+  def __call__(self, batch: dict[str, jax.Array], rngs=None):
+    return self.head(self.features(batch['regions']), batch['male'], rngs=rngs)

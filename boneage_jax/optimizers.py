@@ -1,0 +1,96 @@
+"""Optimizers: schedules, weight decay, clipping and frozen layers."""
+import re
+from typing import Any
+
+import jax
+import optax
+
+
+def schedule(config: Any, total_steps: int) -> optax.Schedule:
+  """Learning rate by update.
+
+  config.schedule: 'constant'; 'cosine' to zero after `warmup` (a share of all
+  steps); 'inverse' lr / (1 + config.decay * t) (METHODS: Li's "decay"); or
+  'steps', `config.boundaries` as shares of all steps, each dividing by 3 and
+  then 10 of the first rate is spelled by `config.factors`.
+  """
+  lr, warmup = config.learning_rate, round(config.warmup * total_steps)
+  if config.schedule == 'constant':
+    after = optax.constant_schedule(lr)
+  elif config.schedule == 'cosine':
+    after = optax.cosine_decay_schedule(lr, max(total_steps - warmup, 1))
+  elif config.schedule == 'inverse':
+    after = lambda t: lr / (1 + config.decay * t)
+  elif config.schedule == 'steps':
+    at = {
+      round(b * total_steps) - warmup: f
+      for b, f in zip(config.boundaries, config.factors, strict=True)
+    }
+    after = optax.piecewise_constant_schedule(lr, at)
+  else:
+    raise ValueError(
+      f'optimizer.schedule={config.schedule!r} is unknown; choose '
+      "'constant', 'cosine', 'inverse' or 'steps'."
+    )
+  if not warmup:
+    return after
+  ramp = optax.linear_schedule(0.0, lr, warmup)
+  return optax.join_schedules([ramp, after], [warmup])
+
+
+def paths(params: Any) -> Any:
+  """Tree of 'a/b/c' names, one per array, for matching by regex."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: '/'.join(str(k.key) for k in path), params
+  )
+
+
+def create(
+  config: Any, params: Any, total_steps: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+  """Make the update rule for `params` (nested dicts of arrays).
+
+  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (decoupled, on
+  kernels only), `momentum`, `clip` (global norm, 0 for none), `freeze` (regex
+  on parameter paths such as '^backbone/stem'; '' for none) and the schedule.
+
+  Raises:
+    ValueError: unknown name, or a `freeze` that matches no or all parameters.
+  """
+  rate = schedule(config, total_steps)
+  decay = jax.tree.map(lambda p: p.ndim > 1, params)
+  if config.name in ('adam', 'adamw'):
+    rule = optax.adamw(
+      rate,
+      b1=config.momentum,
+      weight_decay=config.weight_decay if config.name == 'adamw' else 0.0,
+      mask=decay,
+    )
+  elif config.name == 'sgd':
+    rule = optax.chain(
+      optax.add_decayed_weights(config.weight_decay, mask=decay),
+      optax.sgd(rate, momentum=config.momentum, nesterov=True),
+    )
+  else:
+    raise ValueError(
+      f'optimizer.name={config.name!r} is unknown; choose '
+      "'adam', 'adamw' or 'sgd'."
+    )
+  if config.clip:
+    rule = optax.chain(optax.clip_by_global_norm(config.clip), rule)
+  if config.freeze:
+    labels = jax.tree.map(
+      lambda path: 'frozen' if re.search(config.freeze, path) else 'trained',
+      paths(params),
+    )
+    kinds = set(jax.tree.leaves(labels))
+    if kinds != {'frozen', 'trained'}:
+      raise ValueError(
+        f'optimizer.freeze={config.freeze!r} matches '
+        f'{"every" if kinds == {"frozen"} else "no"} parameter; paths look '
+        f'like {jax.tree.leaves(paths(params))[0]!r}.'
+      )
+    rule = optax.partition(
+      {'trained': rule, 'frozen': optax.set_to_zero()}, labels
+    )
+  return rule, rate

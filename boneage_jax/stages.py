@@ -1,0 +1,92 @@
+"""The jobs that hand one stage's files to the next: locate and report."""
+import json
+import os
+import shlex
+import sys
+from typing import Any
+
+import jax
+from flax import nnx
+
+from boneage_jax import checkpoints
+from boneage_jax import data
+from boneage_jax import gradcam
+from boneage_jax import input_pipeline
+from boneage_jax import models
+from boneage_jax import regions
+from boneage_jax import report as report_lib
+from boneage_jax import train
+
+
+def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
+  """Graph and best variables of a trained stage, on all devices.
+
+  Raises:
+    ValueError: the stage has no checkpoint.
+  """
+  section = config[stage]
+  mesh = train.make_mesh()
+  make = lambda: models.create(section.net, size=section.input.size)
+  graph, params, stats = train.split(nnx.eval_shape(make))
+  variables = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=train.replicated(mesh)
+    ),
+    {'params': params, 'batch_stats': stats},
+  )
+  store = checkpoints.Checkpoints(os.path.join(workdir, stage, 'checkpoints'))
+  variables = store.restore_best(variables)
+  store.close()
+  return graph, variables
+
+
+def locate(config: Any, stage: str, workdir: str) -> None:
+  """Find and cut the regions of every film with a trained age net."""
+  section = config[stage]
+  graph, variables = load_net(config, section.localizer, workdir)
+
+  @jax.jit
+  def maps(variables, image, male):
+    net = nnx.merge(
+      graph, variables['params'], variables['batch_stats'], copy=True
+    )
+    net.eval()
+    return gradcam.grad_cam(net, image, male, section.target)[0]
+
+  films = data.split_films(config, workdir, section.input.builder_config)
+  folder = data.prepared_folder(
+    config, workdir, section.input.builder_config
+  )
+  regions.locate(
+    lambda image, male: jax.device_get(maps(variables, image, male)),
+    input_pipeline.film_source(folder, films),
+    films,
+    os.path.join(workdir, stage),
+    config[section.localizer].input,
+    section,
+  )
+
+
+def report(config: Any, stage: str, workdir: str) -> None:
+  """Write and print the report of a run."""
+  section = config[stage]
+  builder_config = data.builder_configs(config)[0]
+  films = data.split_films(config, workdir, builder_config)
+  folder = data.prepared_folder(config, workdir, builder_config)
+  train_films = data.select(films, 'train')
+  source = input_pipeline.film_source(folder, films)
+  position = {int(i): k for k, i in enumerate(films['id'])}
+  result = report_lib.write(
+    workdir,
+    section.stage,
+    json.loads(config.to_json_best_effort()),
+    data_folder=folder,
+    regions_stage=section.regions or None,
+    load_film=lambda i: input_pipeline.decode(source[position[int(i)]]),
+    compare=tuple(section.compare),
+    train_age=train_films['age'],
+    train_male=train_films['male'],
+    command=shlex.join(['python', '-m', 'boneage_jax.main', *sys.argv[1:]]),
+  )
+  print(report_lib.table(result))
+  print(f'Report: {os.path.join(workdir, "report", "report.html")}')

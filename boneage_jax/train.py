@@ -1,0 +1,363 @@
+"""The training loop, the same for every net."""
+from collections.abc import Callable
+import json
+import math
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from absl import logging
+from flax import nnx
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tqdm
+
+from boneage_jax import checkpoints
+from boneage_jax import data
+from boneage_jax import evaluate
+from boneage_jax import input_pipeline
+from boneage_jax import losses
+from boneage_jax import metric_writer
+from boneage_jax import models
+from boneage_jax import optimizers
+from boneage_jax import pretrained
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that changes: plain nested dicts of arrays (`ema` is {} when off)."""
+
+  step: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  ema: Any
+
+  @property
+  def variables(self) -> dict[str, Any]:
+    """What evaluation uses: averaged parameters with the live statistics."""
+    return {
+      'params': self.ema or self.params,
+      'batch_stats': self.batch_stats,
+    }
+
+
+def make_mesh() -> jax.sharding.Mesh:
+  """All devices on one axis, 'data'."""
+  return jax.make_mesh(
+    (jax.device_count(),),
+    ('data',),
+    axis_types=(jax.sharding.AxisType.Auto,),
+  )
+
+
+def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def split(net: nnx.Module) -> tuple[Any, dict, dict]:
+  """Graph, parameters and BatchNorm statistics of a net, as plain dicts."""
+  graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
+  return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def create_state(
+  net_config: Any,
+  size: int,
+  seed: int,
+  optimizer: Callable[[Any], optax.GradientTransformation],
+  ema: float,
+  mesh: jax.sharding.Mesh,
+  load: Callable[[dict, dict], tuple[dict, dict]] | None = None,
+) -> tuple[Any, TrainState, optax.GradientTransformation]:
+  """Build a net's graph, its replicated train state and its update rule.
+
+  Args:
+    load: replaces fresh parameters and statistics by pretrained ones.
+  """
+  make = lambda: models.create(net_config, size=size, seed=seed)
+  graph = split(nnx.eval_shape(make))[0]
+  _, params, stats = split(make())
+  if load is not None:
+    params, stats = load(params, stats)
+  tx = optimizer(params)
+
+  def init(params, stats):
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats=stats,
+      opt_state=tx.init(params),
+      ema=jax.tree.map(jnp.copy, params) if ema else {},
+    )
+
+  state = jax.jit(init, out_shardings=replicated(mesh))(params, stats)
+  return graph, state, tx
+
+
+def make_train_step(
+  graph: Any,
+  loss_fn: Callable,
+  tx: optax.GradientTransformation,
+  *,
+  ema: float,
+  seed: int,
+  freeze_statistics: bool,
+  mesh: jax.sharding.Mesh,
+) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
+  """Compile one update; the state is donated and comes back updated."""
+  key = jax.random.key(seed)
+
+  def step(state, batch):
+    rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
+
+    def mean_loss(params):
+      net = nnx.merge(graph, params, state.batch_stats, copy=True)
+      if freeze_statistics:
+        net.eval()
+      else:
+        net.train()
+      outputs = net(batch, rngs=rngs)
+      per_example, scalars = loss_fn(outputs, batch)
+      count = jnp.maximum(jnp.sum(batch['valid']), 1)
+      mean = lambda x: jnp.sum(x * batch['valid']) / count
+      stats = nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
+      scalars = {k: mean(v) for k, v in scalars.items()}
+      scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
+      return mean(per_example) + outputs.get('penalty', 0.0), (stats, scalars)
+
+    gradient = jax.value_and_grad(mean_loss, has_aux=True)
+    (loss, (stats, scalars)), grads = gradient(state.params)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    # Early averages would remember the initialisation for 1/(1-ema) steps.
+    rate = jnp.maximum(1 - ema, 1 / (state.step + 1))
+    average = (
+      optax.incremental_update(params, state.ema, rate) if ema else state.ema
+    )
+    state = TrainState(
+      step=state.step + 1,
+      params=params,
+      batch_stats=stats,
+      opt_state=opt_state,
+      ema=average,
+    )
+    return state, {'loss': loss, **scalars}
+
+  return jax.jit(
+    step,
+    donate_argnums=0,
+    out_shardings=(replicated(mesh), replicated(mesh)),
+  )
+
+
+class _Stop:
+  """True once SIGTERM or SIGINT came; the loop then saves and leaves."""
+
+  def __init__(self):
+    self.signal = None
+    self._previous = {
+      s: signal.signal(s, self._on_signal)
+      for s in (signal.SIGTERM, signal.SIGINT)
+    }
+
+  def _on_signal(self, number, frame):
+    del frame
+    self.signal = signal.Signals(number).name
+
+  def restore(self):
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+
+def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
+  """Raise with step and films at the first loss that is not finite."""
+  for step, scalars, ids in recent:
+    loss = float(scalars['loss'])
+    if not math.isfinite(loss):
+      raise ValueError(
+        f'{stage}: the loss is {loss} at step {step}, on films '
+        f'{", ".join(str(i) for i in ids)}. Last good checkpoint: '
+        f'{"none yet" if last_good is None else f"step {last_good}"}. Lower '
+        f'--config.{stage}.optimizer.learning_rate, set '
+        f'--config.{stage}.optimizer.clip=1.0, or look at these films.'
+      )
+
+
+def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
+  """Train the net of `config[stage]`; write its folder under `workdir`.
+
+  Seeds and the step determine everything: a run that is killed and started
+  again ends with the same parameters. Writes checkpoints, metrics.jsonl,
+  predictions.csv, distributions.npz and done.json (see README, Output).
+
+  Raises:
+    ValueError: unusable settings or data, or a loss that is not finite.
+  """
+  section = config[stage]
+  folder = os.path.join(workdir, stage)
+  os.makedirs(folder, exist_ok=True)
+  mesh = make_mesh()
+  films = data.stage_films(config, stage, workdir)
+  train_films = data.select(films, 'train')
+  batch_size = section.batch_size
+  dataset = input_pipeline.train_dataset(
+    data.stage_source(config, stage, workdir, train_films),
+    section.input,
+    batch_size,
+    config.seed,
+  )
+  epoch_steps = max(len(train_films['id']) // batch_size, 1)
+  total_steps = section.steps or epoch_steps * section.epochs
+  eval_steps = section.eval_steps or epoch_steps
+
+  loss_args = section.loss.to_dict()
+  loss_name = loss_args.pop('name')
+  if loss_name not in losses.LOSSES:
+    raise ValueError(
+      f'{stage}.loss.name={loss_name!r} is unknown; choose one of '
+      f'{sorted(losses.LOSSES)}.'
+    )
+  rate = None
+
+  def optimizer(params):
+    nonlocal rate
+    rule, rate = optimizers.create(section.optimizer, params, total_steps)
+    return rule
+
+  store = checkpoints.Checkpoints(os.path.join(folder, 'checkpoints'))
+  start = store.latest_step() or 0
+  weights = section.pretrained
+  graph, state, tx = create_state(
+    section.net,
+    section.input.size,
+    config.seed,
+    optimizer,
+    section.ema,
+    mesh,
+    load=(
+      (lambda p, s: pretrained.load_into_net(weights, section.net, p, s))
+      if weights and not start
+      else None
+    ),
+  )
+  if start:
+    state = store.restore(state)
+  train_step = make_train_step(
+    graph,
+    lambda out, batch: losses.LOSSES[loss_name](out, batch, **loss_args),
+    tx,
+    ema=section.ema,
+    seed=config.seed,
+    freeze_statistics=section.freeze_statistics,
+    mesh=mesh,
+  )
+  predict = evaluate.make_predict(graph)
+  validation = evaluate.Split(
+    config, stage, workdir, data.select(films, 'validation'), mesh
+  )
+  size = sum(x.size for x in jax.tree.leaves(state.params))
+  logging.info(
+    '%s: %.2f M parameters, %d training films, %d steps of %d films%s.',
+    stage,
+    size / 1e6,
+    len(train_films['id']),
+    total_steps,
+    batch_size,
+    f', going on from step {start}' if start else '',
+  )
+
+  writer = metric_writer.MetricWriter(folder, start)
+  stop = _Stop()
+  recent: list[tuple[int, dict, np.ndarray]] = []
+  bar = tqdm.tqdm(
+    total=total_steps * batch_size,
+    initial=start * batch_size,
+    desc=stage,
+    unit='film',
+    disable=None,
+    smoothing=0.05,
+  )
+  batches = input_pipeline.iterate(dataset, start, section.input.threads)
+  began, waited = time.monotonic(), 0.0
+  last_good = start or None
+  done_step = start
+  try:
+    for step in range(start + 1, total_steps + 1):
+      before = time.monotonic()
+      batch = next(batches)
+      waited += time.monotonic() - before
+      state, scalars = train_step(state, input_pipeline.to_device(batch, mesh))
+      recent.append((step, scalars, batch['id']))
+      done_step = step
+      bar.update(batch_size)
+      finished = step == total_steps
+      evaluated = step % eval_steps == 0 or finished
+      saved = evaluated or step % section.checkpoint_steps == 0 or stop.signal
+      if step % section.log_steps == 0 or saved:
+        _check_finite(recent, last_good, stage)
+        loss = float(np.mean([float(s['loss']) for _, s, _ in recent]))
+        row = {
+          'epoch': round(step / epoch_steps, 4),
+          'learning_rate': float(rate(step - 1)),
+        }
+        for name in scalars:
+          row[f'train_{name}'] = float(
+            np.mean([float(s[name]) for _, s, _ in recent])
+          )
+        seconds = time.monotonic() - began
+        if evaluated:
+          age = validation.predict(predict, state.variables)['age']
+          mae = float(np.mean(np.abs(age - validation.films['age'])))
+          row['validation_mae'] = mae
+          if mae < store.best_mae:
+            store.save_best(step, state.variables, mae)
+          logging.info(
+            '%s step %d/%d: loss %.3f, validation MAE %.2f months '
+            '(best %.2f), %.1f films/s, waiting for data %.0f %%.',
+            stage,
+            step,
+            total_steps,
+            loss,
+            mae,
+            store.best_mae,
+            len(recent) * batch_size / max(seconds, 1e-9),
+            100 * waited / max(seconds, 1e-9),
+          )
+        bar.set_postfix_str(f'loss {loss:.3f}')
+        writer.write(step, **row)
+        recent.clear()
+        began, waited = time.monotonic(), 0.0
+      if saved:
+        store.save(step, state)
+        last_good = step
+      if stop.signal and not finished:
+        break
+  finally:
+    bar.close()
+    stop.restore()
+    writer.close()
+    store.wait()
+    close = getattr(batches, 'close', None)
+    if close is not None:
+      close()
+  if done_step < total_steps:
+    store.close()
+    print(
+      f'{stop.signal}: saved step {done_step} of {total_steps} in {folder}. '
+      'Run the same command to go on.',
+      flush=True,
+    )
+    sys.exit(0)
+  evaluate.write_predictions(
+    config, stage, workdir, films, predict, store.restore_best(state.variables)
+  )
+  done = {'step': total_steps, 'best_step': store.best_step()}
+  store.close()
+  with open(os.path.join(folder, 'done.json'), 'w') as f:
+    json.dump(done, f)

@@ -1,0 +1,137 @@
+"""Li et al. 2023: annotation-free cascade of critical regions with sex.
+
+Stages
+  prepare    archive (or phantoms) to array_record
+  localizer  Inception-V3 + CBAM on whole films, 240 soft labels
+  regions    Grad-CAM peak: carpal box; blacked out, the same net again:
+             metacarpal/phalanx box; both crops cut from the film
+  assessor   Xception (carpal) + ResNet50 (metacarpal), exchanged, with sex
+  report     errors with intervals, regions, pictures
+
+  python -m boneage_jax.main --config=configs/cascade.py:phantom
+  python -m boneage_jax.main --config=configs/cascade.py \
+    --config.manual_dir=DIR_OF_THE_RSNA_ARCHIVE
+
+Variants: phantom (minutes on a laptop), strict (Li to the letter: mean squared
+error on one number, whole exchange), thumbnails (100 px films), half
+(half-size films). Figures that runs of ours reached stand in docs/results.md.
+"""
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(variant: str = '') -> ConfigDict:
+  """The cascade as METHODS A reads Li 2023, or one of its variants."""
+  config = common.base('cascade', variant)
+  config.stages = ('prepare', 'localizer', 'regions', 'assessor', 'report')
+
+  augmentation = dict(
+    rotate=20.0,  # authors' code (Chen); Li names rotation without a range
+    brightness=0.2,  # ours; Li names it without a range
+    contrast=0.2,  # ours
+  )
+  config.localizer = common.train_stage(
+    input=common.image_input(
+      builder_config='px768', size=300, **augmentation  # 300: paper
+    ),
+    net=dict(
+      name='age_net',
+      backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),  # paper
+      attention='cbam',  # paper: after the backbone
+      pool='gap',
+      output='bins',  # soft labels of Chen 2020; ours, see METHODS G1
+      readout='argmax',
+      sex_features=0,
+      dropout=0.0,
+      momentum=0.0,
+      dtype='float32',
+    ),
+    loss=dict(name='soft_label', half_width=50.0),  # paper (Chen, eq. 5)
+    optimizer=common.optimizer(learning_rate=3e-4),  # paper
+    batch_size=32,  # authors' code (Chen)
+    epochs=30,  # paper
+  )
+  config.regions = dict(
+    job='locate',
+    localizer='localizer',  # the stage whose net looks
+    input=dict(builder_config='original'),  # crops are cut from these films
+    target='window',  # Grad-CAM of the mean logit near the estimate, or 'age'
+    regions=('carpal', 'metacarpal'),
+    threshold=(50 / 255, 50 / 255),  # paper (Chen, Table I)
+    component='peak',  # paper (Li): the peak-attention area
+    minimum_side=0.2,  # ours
+    margin=0.0,
+    smooth=0.0,
+    fill='black',  # paper (Li)
+    crop_size=300,  # paper
+    crop_margin=0.15,  # ours: room for rotation
+    batch_size=16,
+  )
+  config.assessor = common.train_stage(
+    input=common.image_input(
+      builder_config='',
+      crops='regions',
+      size=300,  # paper
+      crop_margin=0.15,
+      **augmentation,
+    ),
+    net=dict(
+      name='two_stream',
+      carpal=dict(name='xception', width=1.0),  # paper
+      metacarpal=dict(name='resnet', depth=50, width=1.0),  # paper
+      exchange='channel',  # the setting that does something, METHODS G2
+      threshold=2e-2,  # paper (Wang 2020)
+      penalty=2e-4,  # paper (Wang 2020)
+      pool='conv_pool',  # paper (Fig. 7)
+      output='bins',
+      readout='expectation',
+      sex_features=32,  # authors' code (Chen)
+      dropout=0.0,
+      momentum=0.0,
+      dtype='float32',
+    ),
+    loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),  # ours
+    optimizer=common.optimizer(learning_rate=3e-4),  # paper
+    batch_size=32,  # authors' code (Chen)
+    epochs=30,  # paper
+  )
+  config.report = dict(
+    job='report', stage='assessor', regions='regions', compare=()
+  )
+  return common.choose(
+    config, {'strict': strict, 'phantom': phantom}
+  )
+
+
+def strict(config: ConfigDict) -> None:
+  """Li 2023 to the letter: one number, mean squared error, whole exchange."""
+  for net in (config.localizer.net, config.assessor.net):
+    net.output = 'scalar'
+  config.localizer.loss = ConfigDict(dict(name='mse'))
+  config.assessor.loss = ConfigDict(dict(name='mse'))
+  config.assessor.net.exchange = 'whole'
+  config.regions.target = 'age'
+
+
+def phantom(config: ConfigDict) -> None:
+  """Synthetic films, small nets: the whole cascade in minutes on two cores."""
+  config.phantom.films = 600
+  config.localizer.update(dict(batch_size=16, epochs=12, ema=0.98))
+  config.localizer.input.update(
+    dict(builder_config='original', size=144, rotate=10.0)
+  )
+  config.localizer.net.backbone.update(dict(width=0.25, tap='mixed7'))
+  config.localizer.optimizer.update(
+    dict(name='adamw', learning_rate=2e-3, schedule='cosine', warmup=0.1)
+  )
+  config.localizer.net.momentum = config.assessor.net.momentum = 0.9
+  config.regions.crop_size = 96
+  config.assessor.update(dict(batch_size=16, epochs=12, ema=0.98))
+  config.assessor.input.update(dict(size=96, rotate=10.0))
+  config.assessor.net.update(dict(pool='gap'))
+  config.assessor.net.carpal.update(dict(width=0.25))
+  config.assessor.net.metacarpal.update(dict(width=0.25))
+  config.assessor.optimizer.update(
+    dict(name='adamw', learning_rate=2e-3, schedule='cosine', warmup=0.1)
+  )

@@ -1,0 +1,120 @@
+"""Every field of a config once, with what it means and its usual value."""
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+# Keras' inputs: 'inception_v3' and 'xception' in [-1, 1], 'resnet' BGR less
+# the ImageNet mean. Grey films are repeated over the three channels.
+
+
+def base(name: str, variant: str) -> ConfigDict:
+  """Fields of every system, before its stages."""
+  return ConfigDict(
+    dict(
+      name=name,
+      variant=variant,
+      seed=0,
+      stages=(),  # run in this order; each is a section below
+      manual_dir='',  # folder of the archive; '' makes phantoms
+      data_dir='',  # where prepared data go; '' is <workdir>/data
+      data=dict(
+        # 'official' validation and test films of the challenge; 'hash': by
+        # film id alone; 'auto': official where the archive has them.
+        split='auto',
+        validation_fraction=0.10,
+        test_fraction=0.15,
+        allow_bad_films=0,  # unreadable films to go on without
+      ),
+      phantom=dict(
+        films=0,
+        seed=0,
+        long_side=512,
+        reader_noise=0.0,  # months, standard deviation
+        inverted=0.0,  # share of MONOCHROME1 films
+      ),
+      prepare=dict(job='prepare'),
+    )
+  )
+
+
+def image_input(**changes) -> dict:
+  """How films become net inputs; augmentation is drawn once per film visit."""
+  fields = dict(
+    builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
+    crops='',  # or the stage whose crops are read instead of films
+    size=300,  # pixels, square
+    resize='squash',  # or 'letterbox', which keeps the aspect
+    polarity='keep',  # or 'invert', for MONOCHROME1 archives
+    percentiles=(),  # e.g. (1.0, 99.0): stretch the grey range
+    crop_margin=0.0,  # of stored crops; set by the stage that writes them
+    rotate=0.0,  # degrees, uniform +-
+    zoom=0.0,  # factor, uniform 1 +-
+    shift=0.0,  # share of the side, uniform +-
+    flip=False,  # left-right, half of the time
+    brightness=0.0,  # factor, uniform 1 +-
+    contrast=0.0,  # factor, uniform 1 +-
+    gamma=0.0,  # exponent, exp(uniform +-)
+    threads=2,
+  )
+  return _with(fields, changes)
+
+
+def train_stage(**changes) -> dict:
+  """A stage that trains one net; the loop is the same for all."""
+  fields = dict(
+    job='train',
+    input=image_input(),
+    net=dict(name='age_net'),
+    pretrained=dict(),  # backbone section -> dict(path=, allow_missing=)
+    loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
+    optimizer=optimizer(),
+    batch_size=32,  # over all devices
+    eval_batch_size=32,
+    epochs=30,
+    steps=0,  # instead of epochs, when not 0
+    eval_steps=0,  # between validations; 0 is once an epoch
+    checkpoint_steps=500,  # between checkpoints; every validation writes one
+    log_steps=50,
+    ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
+    freeze_statistics=False,  # BatchNorm keeps its loaded statistics
+  )
+  return _with(fields, changes)
+
+
+def optimizer(**changes) -> dict:
+  """An update rule with its schedule."""
+  fields = dict(
+    name='adam',  # 'adam', 'adamw', 'sgd'
+    learning_rate=3e-4,
+    schedule='constant',  # 'constant', 'cosine', 'inverse', 'steps'
+    warmup=0.0,  # share of all steps
+    decay=0.0,  # of 'inverse': lr / (1 + decay * t)
+    boundaries=(),  # of 'steps': shares of all steps
+    factors=(),  # of 'steps': multiply the rate at each boundary
+    momentum=0.9,  # Adam's b1
+    weight_decay=0.0,  # on kernels
+    clip=0.0,  # global gradient norm; 0 is off
+    freeze='',  # regex on parameter paths that stay as loaded
+  )
+  return _with(fields, changes)
+
+
+def choose(
+  config: ConfigDict, variants: dict[str, Callable[[ConfigDict], None]]
+) -> ConfigDict:
+  """Apply the variant named after the colon of --config=FILE:VARIANT."""
+  if config.variant and config.variant not in variants:
+    raise ValueError(
+      f'configs/{config.name}.py has no variant {config.variant!r}; choose '
+      f'one of {sorted(variants)}, or none.'
+    )
+  if config.variant:
+    variants[config.variant](config)
+  return config
+
+
+def _with(fields: dict, changes: dict) -> dict:
+  unknown = sorted(set(changes) - set(fields))
+  if unknown:
+    raise ValueError(f'Unknown config fields: {unknown}.')
+  return {**fields, **changes}

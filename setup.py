@@ -1,0 +1,51 @@
+"""Install with `pip install -e .`; extras: test, cuda, tpu, dicom."""
+import setuptools
+
+setuptools.setup(
+  name='boneage_jax',
+  version='0.1.0',
+  description='Bone age assessment from hand radiographs in JAX and Flax',
+  long_description=open('README.md', encoding='utf-8').read(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  packages=setuptools.find_packages(
+    include=['boneage_jax*', 'tfds_rsna*', 'configs*']
+  ),
+  package_data={
+    'boneage_jax': ['*.html'],
+    'tfds_rsna': ['*.md', '*.bib', '*.txt', '*.tsv'],
+  },
+  python_requires='>=3.11',
+  install_requires=[
+    'absl-py>=2.1',
+    'array_record>=0.8',
+    'flax>=0.12.8',
+    'grain>=0.2.18',
+    'h5py>=3.10',
+    'importlib_resources>=6',  # tensorflow-datasets needs it, undeclared
+    'jax>=0.10.2',
+    'matplotlib>=3.9',
+    'ml_collections>=1.1',
+    'numpy>=2.1',
+    'opencv-python-headless>=4.10',
+    'optax>=0.2.8',
+    'orbax-checkpoint>=0.12.8',
+    'tensorboardX>=2.6.4',
+    'tensorflow-datasets>=4.9.10',
+    'tqdm>=4.66',
+  ],
+  extras_require={
+    'cuda': ['jax[cuda13]'],
+    'tpu': ['jax[tpu]'],
+    'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
+    'test': [
+      'keras>=3.15',
+      'openpyxl>=3.1',
+      'pydicom>=3.0',
+      'pytest>=8',
+      'pytest-xdist>=3.6',
+      'ruff>=0.14',
+      'scipy>=1.13',
+    ],
+  },
+)
