@@ -12,8 +12,13 @@ import os
 import re
 from typing import Any
 
-FINGERS = ('thumb', 'forefinger', 'middle_finger', 'ring_finger',
-           'pinky_finger')
+FINGERS = (
+  'thumb',
+  'forefinger',
+  'middle_finger',
+  'ring_finger',
+  'pinky_finger',
+)
 # 4 is the tip; the wrist lies at the proximal edge of the carpus.
 POINTS = ('wrist', *(f'{f}{i}' for f in FINGERS for i in range(1, 5)))
 LABELS = ('DIP', 'PIP', 'MCP', 'Radius', 'Ulna', 'Wrist')
@@ -47,21 +52,27 @@ def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
     if row['point'] not in POINTS:
       raise ValueError(
         f'{where}: unknown point {row["point"]!r}; expected one of '
-        f'{", ".join(POINTS)}.')
+        f'{", ".join(POINTS)}.'
+      )
     points = films.setdefault(film, {}).setdefault(
-      'keypoints', [[math.nan, math.nan] for _ in POINTS])
+      'keypoints', [[math.nan, math.nan] for _ in POINTS]
+    )
     points[POINTS.index(row['point'])] = [
-      _fraction(row[k], where) for k in ('x', 'y')]
+      _fraction(row[k], where) for k in ('x', 'y')
+    ]
 
   path = os.path.join(folder, 'ossification_boxes.csv')
   for where, film, row in _rows(
-      path, ('rater', 'label', 'x0', 'y0', 'x1', 'y1')):
+    path, ('rater', 'label', 'x0', 'y0', 'x1', 'y1')
+  ):
     if row['label'] not in LABELS:
       raise ValueError(
         f'{where}: unknown label {row["label"]!r}; expected one of '
-        f'{", ".join(LABELS)}.')
+        f'{", ".join(LABELS)}.'
+      )
     films.setdefault(film, {}).setdefault('boxes', []).append(
-      [row['rater'], row['label'], _box(row, where)])
+      [row['rater'], row['label'], _box(row, where)]
+    )
 
   path = os.path.join(folder, 'hand_polygons.json')
   if os.path.exists(path):
@@ -70,12 +81,14 @@ def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
     for key, polygons in outlines.items():
       where = f'{path}, film {key}'
       films.setdefault(_film_id(key, where), {})['polygons'] = [
-        _polygon(p, where) for p in polygons]
+        _polygon(p, where) for p in polygons
+      ]
   return films
 
 
-def _rows(path: str, columns: tuple[str, ...]
-          ) -> Iterator[tuple[str, int, dict[str, str]]]:
+def _rows(
+  path: str, columns: tuple[str, ...]
+) -> Iterator[tuple[str, int, dict[str, str]]]:
   """Yields (where, film id, row) of a CSV file; nothing where it is absent."""
   if not os.path.exists(path):
     return
@@ -85,7 +98,8 @@ def _rows(path: str, columns: tuple[str, ...]
     if missing:
       raise ValueError(
         f'{path}: expected the columns id,{",".join(columns)}, found '
-        f'{",".join(reader.fieldnames or ())}.')
+        f'{",".join(reader.fieldnames or ())}.'
+      )
     for row in reader:
       where = f'{path}, line {reader.line_num}, film {row["id"]}'
       yield where, _film_id(row['id'], where), row
@@ -105,7 +119,8 @@ def _fraction(value: str | float, where: str) -> float:
   if not -OVERSHOOT <= number <= 1 + OVERSHOOT:  # true for nan as well
     raise ValueError(
       f'{where}: coordinate {value!r} is not a fraction of the film (0 to 1); '
-      'divide pixels by film width and height.')
+      'divide pixels by film width and height.'
+    )
   return min(max(number, 0.0), 1.0)
 
 
@@ -113,17 +128,20 @@ def _box(row: dict[str, str], where: str) -> list[float]:
   x0, y0, x1, y1 = (_fraction(row[k], where) for k in ('x0', 'y0', 'x1', 'y1'))
   if x0 >= x1 or y0 >= y1:
     raise ValueError(
-      f'{where}: box {[x0, y0, x1, y1]} is empty; expected x0 < x1 and '
-      'y0 < y1.')
+      f'{where}: box {[x0, y0, x1, y1]} is empty; expected x0 < x1 and y0 < y1.'
+    )
   return [x0, y0, x1, y1]
 
 
 def _polygon(polygon: dict[str, Any], where: str) -> dict[str, Any]:
   def ring(points: list[list[float]]) -> list[list[float]]:
     return [[_fraction(x, where), _fraction(y, where)] for x, y in points]
+
   try:
-    return {'exterior': ring(polygon['exterior']),
-            'interior': [ring(r) for r in polygon.get('interior', [])]}
+    return {
+      'exterior': ring(polygon['exterior']),
+      'interior': [ring(r) for r in polygon.get('interior', [])],
+    }
   except (KeyError, TypeError, AttributeError) as e:
     raise ValueError(
       f'{where}: expected {{"exterior": [[x, y], ...], "interior": [...]}}.'

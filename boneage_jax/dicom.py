@@ -33,22 +33,26 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
   name = 'DICOM film' if isinstance(source, bytes) else os.fspath(source)
   try:
     dataset = pydicom.dcmread(
-      io.BytesIO(source) if isinstance(source, bytes) else source)
+      io.BytesIO(source) if isinstance(source, bytes) else source
+    )
   except pydicom.errors.InvalidDicomError as e:
     raise ValueError(
       f'{name}: expected a DICOM file (DICM at byte 128). Export the film '
-      'again, or give it as PNG or JPEG.') from e
+      'again, or give it as PNG or JPEG.'
+    ) from e
   spacing = dataset.get('ImagerPixelSpacing') or dataset.get('PixelSpacing')
-  burned_in = {'YES': True, 'NO': False}.get(_text(dataset, 'BurnedInAnnotation'
-                                                   ).upper())
+  burned_in = {'YES': True, 'NO': False}.get(
+    _text(dataset, 'BurnedInAnnotation').upper()
+  )
   sex = _text(dataset, 'PatientSex').upper()
   return {
     'image': _film(dataset, name),
     'male': MALE.get(sex, 0.5),
     'sex': sex,
     'patient_age': _text(dataset, 'PatientAge'),
-    'laterality': (_text(dataset, 'ImageLaterality')
-                   or _text(dataset, 'Laterality')),
+    'laterality': (
+      _text(dataset, 'ImageLaterality') or _text(dataset, 'Laterality')
+    ),
     'body_part': _text(dataset, 'BodyPartExamined'),
     'pixel_spacing': [float(s) for s in spacing] if spacing else None,
     'burned_in': burned_in,
@@ -80,21 +84,27 @@ def _film(dataset, name: str) -> np.ndarray:
   if frames != 1:
     raise ValueError(
       f'{name}: expected one radiograph, found {frames} frames. Export the '
-      'frame with the hand as its own file.')
+      'frame with the hand as its own file.'
+    )
   try:
     stored = dataset.pixel_array
   except Exception as e:  # each decoder plug-in raises its own kinds
-    syntax = getattr(dataset.file_meta.TransferSyntaxUID, 'name', 'unknown') \
-      if 'TransferSyntaxUID' in dataset.file_meta else 'unknown'
+    syntax = (
+      getattr(dataset.file_meta.TransferSyntaxUID, 'name', 'unknown')
+      if 'TransferSyntaxUID' in dataset.file_meta
+      else 'unknown'
+    )
     raise ValueError(
       f'{name}: the pixels cannot be decoded (transfer syntax: {syntax}): '
       f'{e} If the file is whole, pip install python-gdcm, or export it '
-      'uncompressed.') from e
+      'uncompressed.'
+    ) from e
   if stored.ndim == 3:
     if stored.dtype != np.uint8:
       raise ValueError(
         f'{name}: expected grey or 8-bit colour pixels, found {stored.dtype} '
-        'colour.')
+        'colour.'
+      )
     return cv2.cvtColor(stored, cv2.COLOR_RGB2GRAY)
 
   values = pydicom.pixels.apply_modality_lut(stored, dataset)
@@ -107,8 +117,10 @@ def _film(dataset, name: str) -> np.ndarray:
     raise ValueError(f'{name}: every pixel has the same value: no film.')
   values = np.clip((values - low) / (high - low), 0, 1)
   # MONOCHROME1 goes with INVERSE by the standard: one inversion, never two.
-  if (_text(dataset, 'PhotometricInterpretation') == 'MONOCHROME1'
-      or _text(dataset, 'PresentationLUTShape') == 'INVERSE'):
+  if (
+    _text(dataset, 'PhotometricInterpretation') == 'MONOCHROME1'
+    or _text(dataset, 'PresentationLUTShape') == 'INVERSE'
+  ):
     values = 1 - values
   values[padding] = 0
   return np.rint(values * 255).astype(np.uint8)

@@ -14,14 +14,25 @@ def write(folder, name, *lines):
 
 def test_every_file_comes_back_as_plain_lists(tmp_path):
   write(tmp_path, 'hand_boxes.csv', 'id,x0,y0,x1,y1', '7,0.1,0.2,0.8,0.9')
-  write(tmp_path, 'hand_keypoints.csv', 'id,point,x,y', '7,wrist,0.5,0.8',
-        '7,pinky_finger4,0.9,0.3')
-  write(tmp_path, 'ossification_boxes.csv', 'id,rater,label,x0,y0,x1,y1',
-        '7,expert,DIP,0.1,0.1,0.2,0.2', '8,train,Wrist,0.3,0.6,0.6,0.8')
+  write(
+    tmp_path,
+    'hand_keypoints.csv',
+    'id,point,x,y',
+    '7,wrist,0.5,0.8',
+    '7,pinky_finger4,0.9,0.3',
+  )
+  write(
+    tmp_path,
+    'ossification_boxes.csv',
+    'id,rater,label,x0,y0,x1,y1',
+    '7,expert,DIP,0.1,0.1,0.2,0.2',
+    '8,train,Wrist,0.3,0.6,0.6,0.8',
+  )
   ring = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]
   hole = [[0.4, 0.4], [0.5, 0.4], [0.5, 0.5]]
   (tmp_path / 'hand_polygons.json').write_text(
-    json.dumps({'8': [{'exterior': ring, 'interior': [hole]}]}))
+    json.dumps({'8': [{'exterior': ring, 'interior': [hole]}]})
+  )
 
   films = annotations.load(tmp_path)
 
@@ -47,25 +58,48 @@ def test_small_overshoot_is_clipped(tmp_path):
   assert annotations.load(tmp_path)[7]['hand_box'] == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize(('name', 'lines', 'says'), [
-  ('hand_boxes.csv', ('id,x0,y0,x1,y1', '7,10,20,800,900'),
-   r"hand_boxes.csv, line 2, film 7: coordinate '10' is not a fraction"),
-  ('hand_boxes.csv', ('id,x0,y0,x1,y1', '7,0.5,0.1,0.4,0.9'),
-   r'film 7: box \[0.5, 0.1, 0.4, 0.9\] is empty'),
-  ('hand_boxes.csv', ('id,x0,y0,x1,y1', '7,0,0,1,1', '7,0,0,1,1'),
-   'film 7: a second hand box'),
-  ('hand_boxes.csv', ('id,left,top', '7,0,0'),
-   'expected the columns id,x0,y0,x1,y1, found id,left,top'),
-  ('hand_boxes.csv', ('id,x0,y0,x1,y1', 'a,0,0,1,1'), 'whole number'),
-  ('hand_keypoints.csv', ('id,point,x,y', '7,elbow,0.5,0.8'),
-   "film 7: unknown point 'elbow'"),
-  ('hand_keypoints.csv', ('id,point,x,y', '7,wrist,0.5,nan'), 'nan'),
-  ('ossification_boxes.csv',
-   ('id,rater,label,x0,y0,x1,y1', '7,expert,Toe,0,0,1,1'),
-   "film 7: unknown label 'Toe'; expected one of DIP"),
-  ('hand_polygons.json', ('{"7": [[[0, 0], [1, 1]]]}',),
-   'film 7: expected {"exterior"'),
-])
+@pytest.mark.parametrize(
+  ('name', 'lines', 'says'),
+  [
+    (
+      'hand_boxes.csv',
+      ('id,x0,y0,x1,y1', '7,10,20,800,900'),
+      r"hand_boxes.csv, line 2, film 7: coordinate '10' is not a fraction",
+    ),
+    (
+      'hand_boxes.csv',
+      ('id,x0,y0,x1,y1', '7,0.5,0.1,0.4,0.9'),
+      r'film 7: box \[0.5, 0.1, 0.4, 0.9\] is empty',
+    ),
+    (
+      'hand_boxes.csv',
+      ('id,x0,y0,x1,y1', '7,0,0,1,1', '7,0,0,1,1'),
+      'film 7: a second hand box',
+    ),
+    (
+      'hand_boxes.csv',
+      ('id,left,top', '7,0,0'),
+      'expected the columns id,x0,y0,x1,y1, found id,left,top',
+    ),
+    ('hand_boxes.csv', ('id,x0,y0,x1,y1', 'a,0,0,1,1'), 'whole number'),
+    (
+      'hand_keypoints.csv',
+      ('id,point,x,y', '7,elbow,0.5,0.8'),
+      "film 7: unknown point 'elbow'",
+    ),
+    ('hand_keypoints.csv', ('id,point,x,y', '7,wrist,0.5,nan'), 'nan'),
+    (
+      'ossification_boxes.csv',
+      ('id,rater,label,x0,y0,x1,y1', '7,expert,Toe,0,0,1,1'),
+      "film 7: unknown label 'Toe'; expected one of DIP",
+    ),
+    (
+      'hand_polygons.json',
+      ('{"7": [[[0, 0], [1, 1]]]}',),
+      'film 7: expected {"exterior"',
+    ),
+  ],
+)
 def test_wrong_files_say_film_and_file(tmp_path, name, lines, says):
   write(tmp_path, name, *lines)
   with pytest.raises(ValueError, match=says):

@@ -45,15 +45,17 @@ def test_the_range_that_occurs_becomes_8_bit():
   np.testing.assert_array_equal(image, stretched(RAMP))
 
 
-@pytest.mark.parametrize(('photometric', 'shape', 'inverted'), [
-  ('MONOCHROME2', 'IDENTITY', False),
-  ('MONOCHROME1', 'IDENTITY', True),
-  ('MONOCHROME2', 'INVERSE', True),
-  ('MONOCHROME1', 'INVERSE', True),  # once, not twice
-])
+@pytest.mark.parametrize(
+  ('photometric', 'shape', 'inverted'),
+  [
+    ('MONOCHROME2', 'IDENTITY', False),
+    ('MONOCHROME1', 'IDENTITY', True),
+    ('MONOCHROME2', 'INVERSE', True),
+    ('MONOCHROME1', 'INVERSE', True),  # once, not twice
+  ],
+)
 def test_low_values_are_dark_in_the_end(photometric, shape, inverted):
-  data = film(PhotometricInterpretation=photometric,
-              PresentationLUTShape=shape)
+  data = film(PhotometricInterpretation=photometric, PresentationLUTShape=shape)
   image = dicom.read(data)['image']
   assert image[0, 0] == (255 if inverted else 0)
   assert image[-1, -1] == (0 if inverted else 255)
@@ -68,8 +70,9 @@ def test_window_cuts_off_both_ends():
 
 
 def test_modality_rescale_comes_before_the_window():
-  data = film(RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=0,
-              WindowWidth=400)
+  data = film(
+    RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=0, WindowWidth=400
+  )
   image = dicom.read(data)['image']
   assert image[RAMP < 395].max() == 0
   assert image[RAMP > 605].min() == 255
@@ -79,8 +82,9 @@ def test_modality_rescale_comes_before_the_window():
 def test_padding_is_black_and_outside_of_the_range(photometric):
   pixels = RAMP + 100
   pixels[:8] = 60000
-  data = film(pixels, PhotometricInterpretation=photometric,
-              PixelPaddingValue=60000)
+  data = film(
+    pixels, PhotometricInterpretation=photometric, PixelPaddingValue=60000
+  )
   image = dicom.read(data)['image']
   assert image[:8].max() == 0
   field = stretched(pixels[8:])
@@ -88,8 +92,9 @@ def test_padding_is_black_and_outside_of_the_range(photometric):
   assert np.abs(image[8:].astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize(('sex', 'male'), [
-  ('M', 1.0), ('F', 0.0), ('O', 0.5), ('', 0.5), (None, 0.5)])
+@pytest.mark.parametrize(
+  ('sex', 'male'), [('M', 1.0), ('F', 0.0), ('O', 0.5), ('', 0.5), (None, 0.5)]
+)
 def test_sex_is_never_guessed(sex, male):
   tags = {} if sex is None else {'PatientSex': sex}
   assert dicom.read(film(**tags))['male'] == male
@@ -97,9 +102,15 @@ def test_sex_is_never_guessed(sex, male):
 
 def test_header_fields(tmp_path):
   path = tmp_path / 'film.dcm'
-  path.write_bytes(film(
-    PatientAge='010Y', Laterality='L', BodyPartExamined='HAND',
-    BurnedInAnnotation='NO', ImagerPixelSpacing=[0.1, 0.2]))
+  path.write_bytes(
+    film(
+      PatientAge='010Y',
+      Laterality='L',
+      BodyPartExamined='HAND',
+      BurnedInAnnotation='NO',
+      ImagerPixelSpacing=[0.1, 0.2],
+    )
+  )
   out = dicom.read(path)
   assert out['patient_age'] == '010Y'
   assert out['laterality'] == 'L'
@@ -109,13 +120,15 @@ def test_header_fields(tmp_path):
   assert dicom.read(film())['burned_in'] is None
 
 
-@pytest.mark.parametrize(('data', 'says'), [
-  (b'\x89PNG no dicom at all', 'expected a DICOM file'),
-  (film()[:-100], 'the pixels cannot be decoded.*pip install python-gdcm'),
-  (film(np.zeros((8, 8), np.uint16)), 'every pixel has the same value'),
-  (film(np.tile(RAMP, (2, 1)), Rows=48, NumberOfFrames=2),
-   'found 2 frames'),
-])
+@pytest.mark.parametrize(
+  ('data', 'says'),
+  [
+    (b'\x89PNG no dicom at all', 'expected a DICOM file'),
+    (film()[:-100], 'the pixels cannot be decoded.*pip install python-gdcm'),
+    (film(np.zeros((8, 8), np.uint16)), 'every pixel has the same value'),
+    (film(np.tile(RAMP, (2, 1)), Rows=48, NumberOfFrames=2), 'found 2 frames'),
+  ],
+)
 def test_what_is_no_film_says_so(data, says):
   with pytest.raises(ValueError, match=says):
     dicom.read(data)

@@ -16,14 +16,19 @@ from absl import logging
 import tensorflow_datasets as tfds
 
 from tfds_rsna import archive as archives
+from tfds_rsna import layout
 from tfds_rsna import tfds_rsna_dataset_builder as builders
 
 CONFIGS = tuple(c.name for c in builders.Builder.BUILDER_CONFIGS)
 VERSION = str(builders.Builder.VERSION)
 
 
-def build(manual_dir: str, data_dir: str, config: str = 'original',
-          allow_bad_films: int = 0) -> str:
+def build(
+  manual_dir: str,
+  data_dir: str,
+  config: str = 'original',
+  allow_bad_films: int = 0,
+) -> str:
   """Builds the data set, unless it is there already.
 
   Args:
@@ -39,10 +44,11 @@ def build(manual_dir: str, data_dir: str, config: str = 'original',
     ValueError: no archive, bad films, or the folder holds another archive.
   """
   if not manual_dir:
-    raise ValueError(f'No manual_dir was given.\n{archives.LAYOUT}')
+    raise ValueError(f'No manual_dir was given.\n{layout.LAYOUT}')
   if config not in CONFIGS:
     raise ValueError(
-      f'Expected a config of {", ".join(CONFIGS)}, got {config!r}.')
+      f'Expected a config of {", ".join(CONFIGS)}, got {config!r}.'
+    )
   archive = archives.read(manual_dir)
   data_dir = os.path.abspath(os.path.expanduser(data_dir))
   parent = os.path.join(data_dir, 'tfds_rsna', config)
@@ -56,10 +62,12 @@ def build(manual_dir: str, data_dir: str, config: str = 'original',
         shutil.rmtree(os.path.join(parent, name))
     tfds.disable_progress_bar()  # the builder has its own, with films/s
     builder = builders.Builder(
-      config=config, data_dir=data_dir, allow_bad_films=allow_bad_films)
+      config=config, data_dir=data_dir, allow_bad_films=allow_bad_films
+    )
     with contextlib.redirect_stdout(io.StringIO()):  # 'Downloading ...'
       builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
+      )
   return folder
 
 
@@ -72,8 +80,9 @@ def _lock(folder: str):
     yield
 
 
-def _check_same(folder: str, archive: archives.Archive,
-                allow_bad_films: int) -> None:
+def _check_same(
+  folder: str, archive: archives.Archive, allow_bad_films: int
+) -> None:
   """Refuses a prepared folder of another archive, or with more bad films."""
   with open(os.path.join(folder, 'build.json'), encoding='utf-8') as f:
     info = json.load(f)
@@ -88,7 +97,8 @@ def _check_same(folder: str, archive: archives.Archive,
   raise ValueError(
     f'{folder} was prepared from {info["manual_dir"]} ({info["name"]}), not '
     f'from {archive.manual_dir}: {what}. Choose another data_dir, or remove '
-    'that folder.')
+    'that folder.'
+  )
 
 
 def _hashes(label_files: dict[str, dict[str, str]]) -> dict[str, str]:
@@ -113,8 +123,9 @@ def main(argv: list[str]) -> None:
 
 if __name__ == '__main__':
   flags.DEFINE_string('manual_dir', '', 'Folder of the archive.')
-  flags.DEFINE_string('data_dir', '~/tensorflow_datasets',
-                      'Where data sets lie.')
+  flags.DEFINE_string(
+    'data_dir', '~/tensorflow_datasets', 'Where data sets lie.'
+  )
   flags.DEFINE_enum('config', 'original', CONFIGS, 'Size of the films.')
   flags.DEFINE_integer('allow_bad_films', 0, 'So many may be left out.')
   app.run(main)

@@ -11,8 +11,7 @@ from boneage_jax import dicom
 PNG = b'\x89PNG\r\n\x1a\n'
 
 
-def encode(data: bytes, long_side: int | None = None
-           ) -> tuple[bytes, int, int]:
+def encode(data: bytes, long_side: int | None = None) -> tuple[bytes, int, int]:
   """Checks a film's file and encodes it as 8-bit grey.
 
   An 8-bit single-channel PNG or JPEG that need not shrink is kept as it is,
@@ -56,15 +55,20 @@ def decode(data: bytes) -> tuple[np.ndarray, bool]:
     raise ValueError('empty file')
   else:
     raise ValueError('neither PNG, JPEG nor DICOM')
-  image = cv2.imdecode(np.frombuffer(data, np.uint8),
-                       cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+  image = cv2.imdecode(
+    np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+  )
   if image is None:
     raise ValueError('corrupt image: it cannot be decoded')
   if image.min() == image.max():
     raise ValueError('blank image: every pixel has the same value')
   # An orientation tag is applied here but need not be by other readers.
-  is_plain = (image.ndim == 2 and image.dtype == np.uint8
-              and b'Exif\0\0' not in data[:4096] and b'eXIf' not in data)
+  is_plain = (
+    image.ndim == 2
+    and image.dtype == np.uint8
+    and b'Exif\0\0' not in data[:4096]
+    and b'eXIf' not in data
+  )
   if image.ndim == 3:
     image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
   if image.dtype != np.uint8:  # 12 or 14 of 16 bits are in use: real range
@@ -86,10 +90,11 @@ def check_png(data: bytes) -> None:
     end = position + 8 + length
     if end + 4 > len(data):
       break
-    crc, = struct.unpack_from('>I', data, end)
-    if crc != zlib.crc32(memoryview(data)[position + 4:end]):
+    (crc,) = struct.unpack_from('>I', data, end)
+    if crc != zlib.crc32(memoryview(data)[position + 4 : end]):
       raise ValueError(
-        f'corrupt PNG: wrong checksum at byte {position} of {len(data)}')
+        f'corrupt PNG: wrong checksum at byte {position} of {len(data)}'
+      )
     if kind == b'IEND':
       return
     position = end + 4

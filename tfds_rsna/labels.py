@@ -17,10 +17,17 @@ COLUMNS = {
 EXPECTED = (
   "an id ('id', 'Image ID', 'Case ID' or 'fileName'), the bone age in months "
   "('boneage', 'Bone Age (months)' or 'Ground truth bone age (months)') and "
-  "the sex ('male' with True/False or 'Sex' with M/F)")
+  "the sex ('male' with True/False or 'Sex' with M/F)"
+)
 SEX = {'m': True, 'male': True, 'f': False, 'female': False}
-TRUTH = {'true': True, '1': True, '1.0': True,
-         'false': False, '0': False, '0.0': False}
+TRUTH = {
+  'true': True,
+  '1': True,
+  '1.0': True,
+  'false': False,
+  '0': False,
+  '0.0': False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +75,27 @@ def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
     if isinstance(film, str):
       bad.append([film, f'the id is not a whole number (line {line})'])
     elif sex is None:
-      bad.append([film, f'sex {cells["sex"]!r} is neither male nor female '
-                        f'(line {line})'])
+      bad.append(
+        [film, f'sex {cells["sex"]!r} is neither male nor female (line {line})']
+      )
     elif age is None:
-      bad.append([film, f'bone age {cells["age"]!r} is not a number of months '
-                        f'from 0 to {MAX_AGE} (line {line})'])
+      bad.append(
+        [
+          film,
+          f'bone age {cells["age"]!r} is not a number of months '
+          f'from 0 to {MAX_AGE} (line {line})',
+        ]
+      )
     else:
       labels.append(Label(film, sex, age))
   # Which of two rows is right cannot be known: neither is used.
   twice = {film: where for film, where in lines.items() if len(where) > 1}
   labels = [label for label in labels if label.id not in twice]
   bad = [entry for entry in bad if entry[0] not in twice]
-  bad += [[film, 'listed more than once (lines '
-           f'{", ".join(map(str, where))})'] for film, where in twice.items()]
+  bad += [
+    [film, f'listed more than once (lines {", ".join(map(str, where))})']
+    for film, where in twice.items()
+  ]
   name = os.path.basename(path)
   return labels, [[film, f'{name}: {reason}'] for film, reason in bad]
 
@@ -93,10 +108,13 @@ def _table(path: str | os.PathLike) -> tuple[list[str], list[list[str]]]:
     except ImportError as e:
       raise ValueError(
         f'{path}: reading Excel files needs openpyxl: pip install openpyxl, or '
-        'save the table as .csv.') from e
+        'save the table as .csv.'
+      ) from e
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    rows = [['' if c is None else str(c).strip() for c in row]
-            for row in book.active.iter_rows(values_only=True)]
+    rows = [
+      ['' if c is None else str(c).strip() for c in row]
+      for row in book.active.iter_rows(values_only=True)
+    ]
     book.close()
   else:
     try:
@@ -104,7 +122,8 @@ def _table(path: str | os.PathLike) -> tuple[list[str], list[list[str]]]:
         rows = [[c.strip() for c in row] for row in csv.reader(f)]
     except (UnicodeDecodeError, csv.Error) as e:
       raise ValueError(
-        f'{path}: expected comma separated UTF-8 text ({e}).') from e
+        f'{path}: expected comma separated UTF-8 text ({e}).'
+      ) from e
   return (rows[0], rows[1:]) if rows else ([], [])
 
 

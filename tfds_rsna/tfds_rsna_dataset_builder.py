@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -14,6 +15,7 @@ import tqdm
 
 from tfds_rsna import archive as archives
 from tfds_rsna import films as film_files
+from tfds_rsna import layout
 
 SHOWN = 100  # bad films listed in the error
 
@@ -29,15 +31,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   """Builds without TensorFlow; every film is an independent example."""
 
   VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
-  BUILDER_CONFIGS = [  # noqa: RUF012 (the name and kind TFDS wants)
+  RELEASE_NOTES: ClassVar = {'1.0.0': 'Initial release.'}
+  BUILDER_CONFIGS: ClassVar = [
     RsnaConfig(name='original', description='Films as they are published.'),
-    RsnaConfig(name='px768', description='Long side at most 768 pixels.',
-               long_side=768),
-    RsnaConfig(name='px512', description='Long side at most 512 pixels.',
-               long_side=512),
+    RsnaConfig(
+      name='px768', description='Long side at most 768 pixels.', long_side=768
+    ),
+    RsnaConfig(
+      name='px512', description='Long side at most 512 pixels.', long_side=512
+    ),
   ]
-  MANUAL_DOWNLOAD_INSTRUCTIONS = archives.LAYOUT
+  MANUAL_DOWNLOAD_INSTRUCTIONS = layout.LAYOUT
 
   def __init__(self, *, allow_bad_films: int = 0, **kwargs):
     """Creates the builder.
@@ -53,18 +57,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict({
-        'image': tfds.features.Image(shape=(None, None, 1)),
-        'id': np.int64,
-        'male': np.bool_,
-        'age': np.float32,  # months
-        'height': np.int32,  # of the source film
-        'width': np.int32,
-        'annotations': tfds.features.Text(),  # JSON, '' where there are none
-      }),
+      features=tfds.features.FeaturesDict(
+        {
+          'image': tfds.features.Image(shape=(None, None, 1)),
+          'id': np.int64,
+          'male': np.bool_,
+          'age': np.float32,  # months
+          'height': np.int32,  # of the source film
+          'width': np.int32,
+          'annotations': tfds.features.Text(),  # JSON, '' where there are none
+        }
+      ),
       supervised_keys=('image', 'age'),
       homepage='https://www.rsna.org/education/ai-resources-and-training/'
-               'ai-image-challenge/RSNA-Pediatric-Bone-Age-Challenge-2017',
+      'ai-image-challenge/RSNA-Pediatric-Bone-Age-Challenge-2017',
     )
 
   def _download_and_prepare(self, *args, **kwargs) -> None:
@@ -74,18 +80,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       raise ValueError(describe_bad(self.bad, self.allow_bad_films))
     path = os.path.join(self.data_dir, 'build.json')
     with open(path, 'w', encoding='utf-8') as f:
-      json.dump(summary(self.archive, self.bad), f, indent=2)
+      counts = {
+        split: self.info.splits[split].num_examples
+        for split in self.archive.films
+      }
+      json.dump(summary(self.archive, self.bad, counts), f, indent=2)
 
   def _split_generators(
-      self, dl_manager: tfds.download.DownloadManager
+    self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
     self.archive = archives.read(dl_manager.manual_dir)
     self.bad = list(self.archive.bad)
-    return {split: self._generate_examples(split, films)
-            for split, films in self.archive.films.items()}
+    return {
+      split: self._generate_examples(split, films)
+      for split, films in self.archive.films.items()
+    }
 
   def _generate_examples(
-      self, split: str, films: list[archives.Film]
+    self, split: str, films: list[archives.Film]
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     def prepare(film: archives.Film) -> dict[str, Any] | ValueError:
       note = self.archive.annotations.get(film.id)
@@ -93,8 +105,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     empty = True
     bar = tqdm.tqdm(
-      _parallel(prepare, films), f'{split}, {self.builder_config.name}',
-      len(films), unit=' films', mininterval=1)
+      _parallel(prepare, films),
+      f'{split}, {self.builder_config.name}',
+      len(films),
+      unit=' films',
+      mininterval=1,
+    )
     for film, result in bar:
       if isinstance(result, ValueError):
         self.bad.append([film.id, f'{film.member}: {result}'])
@@ -104,11 +120,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     if empty:
       raise ValueError(
         f'Not one good film in {split}. '
-        f'{describe_bad(self.bad, self.allow_bad_films)}')
+        f'{describe_bad(self.bad, self.allow_bad_films)}'
+      )
 
 
-def example(film: archives.Film, note: dict[str, Any] | None,
-            long_side: int | None) -> dict[str, Any] | ValueError:
+def example(
+  film: archives.Film, note: dict[str, Any] | None, long_side: int | None
+) -> dict[str, Any] | ValueError:
   """Reads, checks and encodes one film; a bad one gives the reason."""
   try:
     image, height, width = film_files.encode(film.read(), long_side)
@@ -132,22 +150,24 @@ def describe_bad(bad: list[list[Any]], allowed: int) -> str:
   lines = [f'  {film}: {reason}' for film, reason in bad[:SHOWN]]
   if len(bad) > SHOWN:
     lines.append(f'  ... and {len(bad) - SHOWN} more')
-  return (f'{len(bad)} bad films, {allowed} allowed:\n' + '\n'.join(lines)
-          + '\nRepair the archive, or leave these films out with '
-          f'allow_bad_films={len(bad)}.')
+  listing = '\n'.join(lines)
+  return (
+    f'{len(bad)} bad films, {allowed} allowed:\n{listing}\nRepair the archive, '
+    f'or leave these films out with allow_bad_films={len(bad)}.'
+  )
 
 
-def summary(archive: archives.Archive, bad: list[list[Any]]) -> dict[str, Any]:
+def summary(
+  archive: archives.Archive, bad: list[list[Any]], counts: dict[str, int]
+) -> dict[str, Any]:
   """Describes the prepared data set: the content of build.json."""
-  out = {entry[0] for entry in bad}
-  counts = {split: sum(film.id not in out for film in films)
-            for split, films in archive.films.items()}
   first = next(iter(archive.label_files.values()))
+  films = sum(counts.values())
+  full = sum(layout.SPLITS[split][1] for split in counts)
   return {
     'name': archive.name(counts),
-    'films': sum(counts.values()),
-    'of': (sum(counts.values()) if archive.phantom is not None else
-           sum(archives.SPLITS[split][1] for split in counts)),
+    'films': films,
+    'of': full if archive.phantom is None else films,
     'splits': counts,
     'bad': bad,
     'unlabelled': archive.unlabelled,
