@@ -183,7 +183,8 @@ def tone_lut(
   """
   low, high = 0, 255
   if len(percentiles):
-    counts = np.bincount(image.ravel(), minlength=256).cumsum()
+    counts = cv2.calcHist([image], [0], None, [256], [0, 256])
+    counts = counts.ravel().astype(np.int64).cumsum()
     wanted = np.asarray(percentiles) / 100 * image.size
     low, high = np.searchsorted(counts, wanted)
     if high <= low:  # one grey only
