@@ -102,9 +102,6 @@ def same(first, second):
     assert value.dtype == second[name].dtype
 
 
-# Tables.
-
-
 def test_load_films_lists_every_record_and_caches(folder, films):
   order = np.argsort(films['id'])
   np.testing.assert_array_equal(films['id'][order], 100 + np.arange(COUNT))
@@ -130,9 +127,6 @@ def test_film_source_follows_the_table(folder, films):
     np.testing.assert_array_equal(
       transforms.decode(record['image']), film(record['id'] - 100)
     )
-
-
-# Training.
 
 
 def test_a_step_is_the_same_whenever_it_is_asked_for(source):
@@ -202,9 +196,6 @@ def test_a_corrupt_film_is_named():
     next(input_pipeline.iterate(dataset))
 
 
-# Evaluation.
-
-
 @pytest.mark.parametrize('count', [1, 2, 4])
 def test_evaluation_sees_every_film_once_in_order(source, count):
   parts = [
@@ -248,9 +239,6 @@ def test_polarity():
   np.testing.assert_allclose(inverted, 255 - kept, atol=1)
   with pytest.raises(ValueError, match="'keep' or 'invert', got 'auto'"):
     input_pipeline.eval_batches(Planted(2), config(polarity='auto'), 2)[0]
-
-
-# Devices.
 
 
 def test_to_device_keeps_arrays_and_their_values():
