@@ -102,7 +102,7 @@ def read(manual_dir: str | os.PathLike) -> Archive:
   notes: list[str] = []
   tables, containers = layout.find(manual_dir, notes)
   archive = Archive(manual_dir, {}, [], {}, {}, notes, {}, None)
-  for split, (text, full, _) in layout.SPLITS.items():
+  for split, (text, _, _) in layout.SPLITS.items():
     table = _label_file(split, tables[split], notes)
     if table is None:
       if containers[split]:
@@ -124,9 +124,6 @@ def read(manual_dir: str | os.PathLike) -> Archive:
       'file': os.path.relpath(table, manual_dir),
       'sha256': digest,
     }
-    n = len(archive.films[split])
-    if n != full:
-      notes.append(f'{text}: {n} films; the full release has {full}.')
   if not archive.films:
     raise ValueError(
       f'{manual_dir} holds no label file of bone ages.\n{layout.LAYOUT}'
