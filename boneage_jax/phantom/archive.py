@@ -1,5 +1,6 @@
 """Phantoms in the layout of the RSNA archive."""
 
+from concurrent import futures
 import csv
 import json
 import multiprocessing
@@ -36,14 +37,16 @@ def _films(films: int, seed: int, options: dict, workers: int | None):
     return
   # fork would copy the threads of a parent that has imported jax
   context = multiprocessing.get_context('spawn')
-  with context.Pool(workers, _setup) as pool:
-    yield from pool.imap(_film, tasks, chunksize=4)
+  # an executor, not a Pool: a worker that cannot start raises, never hangs
+  with futures.ProcessPoolExecutor(workers, context, _setup) as pool:
+    yield from pool.map(_film, tasks, chunksize=4)
 
 
 def write_archive(
   out: str,
   films: int,
   seed: int,
+  *,
   long_side: int = 2000,
   reader_noise: float = 0.0,
   inverted: float = 0.0,
@@ -59,7 +62,8 @@ def write_archive(
     long_side: pixels of the longer side of a film.
     reader_noise: sd in months of the error added to the labels.
     inverted: share of films shown as MONOCHROME1.
-    workers: processes, by default one per core.
+    workers: processes, by default one per core; with more than one the
+      caller's script needs the usual `if __name__ == '__main__'`.
     progress: show a progress bar.
   """
   if films < 1 or long_side < 64:
@@ -72,7 +76,8 @@ def write_archive(
   shutil.rmtree(work, ignore_errors=True)
   os.makedirs(os.path.join(work, 'annotations'))
   options = {
-    'long_side': long_side, 'reader_noise': reader_noise,
+    'long_side': long_side,
+    'reader_noise': reader_noise,
     'inverted': inverted,
   }
   try:
@@ -107,8 +112,9 @@ def _write(folder, made, total, progress):
   _table(folder, f'{NAME}.csv', ('id', 'boneage', 'male'), labels)
   _table(side, 'hand_boxes.csv', ('id', *corners), boxes)
   _table(side, 'hand_keypoints.csv', ('id', 'point', 'x', 'y'), points)
-  _table(side, 'ossification_boxes.csv', ('id', 'rater', 'label', *corners),
-         regions)
+  _table(
+    side, 'ossification_boxes.csv', ('id', 'rater', 'label', *corners), regions
+  )
   with open(os.path.join(side, 'hand_polygons.json'), 'w') as file:
     json.dump(polygons, file)
 

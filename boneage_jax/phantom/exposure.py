@@ -3,13 +3,14 @@
 import cv2
 import numpy as np
 
-LEAD = 1.6  # attenuation of a lead letter, the rest saturates
+LEAD = 2.4  # attenuation of a lead letter
 
 
 def expose(
   bone: np.ndarray,
   soft: np.ndarray,
   mask: np.ndarray,
+  *,
   hand_box: np.ndarray,
   scale: float,
   rng: np.random.Generator,
@@ -27,7 +28,7 @@ def expose(
     uint8 [H, W], bright where the beam was stopped.
   """
   height, width = soft.shape
-  path = soft + np.float32(rng.uniform(0.8, 1.2)) * bone
+  path = soft + np.float32(rng.uniform(0.75, 1.12)) * bone
   path = cv2.GaussianBlur(path, (0, 0), max(0.13 * scale, 0.55))
   _marker(path, mask, scale, rng)
   beam, shutter = _collimate(path.shape, hand_box, rng)
@@ -41,7 +42,7 @@ def expose(
   dose = np.float32(10 ** rng.uniform(3.2, 4.6))
   signal += grain * np.sqrt(signal / dose)
   cv2.log(np.maximum(signal, np.float32(1e-3)), signal)
-  white = np.exp(rng.normal(0.25, 0.16))
+  white = np.exp(rng.normal(0.28, 0.16))
   gamma = np.float32(np.exp(rng.normal(0.0, 0.16)))
   low, high = _range(rng)
   film = np.clip((np.float32(0.03) - signal) / np.float32(white), 0, 1)
@@ -91,10 +92,12 @@ def _collimate(hw, hand_box, rng):
   turn = np.deg2rad(rng.normal(0, 1.2))
   # a turned edge moves by half the film times its sine
   slack = 0.5 * abs(np.sin(turn)) * max(height / width, 1.0) + 0.01
-  box = np.concatenate([
-    np.minimum(reach[:2], hand_box[:2] - slack),
-    np.maximum(1 - reach[2:], hand_box[2:] + slack),
-  ])
+  box = np.concatenate(
+    [
+      np.minimum(reach[:2], hand_box[:2] - slack),
+      np.maximum(1 - reach[2:], hand_box[2:] + slack),
+    ]
+  )
   edge = rng.uniform(0.3, 4.0) * height / 1000
   leak = np.float32(rng.uniform(0.05, 0.5))
   beam = beam * (leak + (1 - leak) * _quad(hw, box, turn, edge))
@@ -110,13 +113,10 @@ def _marker(path, mask, scale, rng):
   if rng.random() < 0.06:
     return
   height, width = path.shape
-  unit = rng.uniform(0.8, 1.25) * 1e-3 * height  # one size, not the hand's
+  unit = rng.uniform(0.9, 1.5) * 1e-3 * height  # one size, not the hand's
   plate = _plate(unit, rng)
   h, w = plate.shape
-  if rng.random() < 0.5:
-    degrees = rng.normal(0, 6)
-  else:
-    degrees = rng.uniform(-60, 60)
+  degrees = rng.normal(0, 6) if rng.random() < 0.5 else rng.uniform(-60, 60)
   side = int(np.ceil(np.hypot(h, w))) + 2
   turn = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, 1.0)
   turn[:, 2] += (side - w) / 2, (side - h) / 2
@@ -127,8 +127,12 @@ def _marker(path, mask, scale, rng):
   total = cv2.integral(mask.astype(np.uint8))
   xs = rng.integers(0, width - side, 24)
   ys = rng.integers(0, int(0.9 * (height - side)) + 1, 24)
-  covered = (total[ys + side, xs + side] - total[ys, xs + side]
-             - total[ys + side, xs] + total[ys, xs])
+  covered = (
+    total[ys + side, xs + side]
+    - total[ys, xs + side]
+    - total[ys + side, xs]
+    + total[ys, xs]
+  )
   best = int(np.argmin(covered))
   if covered[best] > 0.05 * side * side:
     return
@@ -158,12 +162,12 @@ def _plate(unit, rng):
       lead, text, (x, px(y)), font, size * zoom, 255, px(weight), cv2.LINE_AA
     )
 
-  write('L', 62, 1.9, rng.uniform(5, 9))
+  write('L', 62, 1.9, rng.uniform(6, 13))
   if rng.random() < 0.75:
     letters = 'ABCDEFGHJKLMNPRSTW'
     count = int(rng.integers(2, 4))
     text = ''.join(letters[i] for i in rng.integers(0, len(letters), count))
-    write(text, 98, 0.95, rng.uniform(3, 5))
+    write(text, 98, 0.95, rng.uniform(4, 7))
   if rng.random() < 0.25 and tall > 150:
     spot = (plate.shape[1] // 2, px(132))
     cv2.circle(lead, spot, px(16), 170, -1, cv2.LINE_AA)

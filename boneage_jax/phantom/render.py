@@ -12,19 +12,27 @@ from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
 SOFT = 0.021  # attenuation of soft tissue per mm
-POINTS = ('wrist',) + tuple(
-  f'{finger}{joint}'
-  for finger in ('thumb', 'forefinger', 'middle_finger', 'ring_finger',
-                 'pinky_finger')
-  for joint in (1, 2, 3, 4)
+FINGERS = (
+  'thumb',
+  'forefinger',
+  'middle_finger',
+  'ring_finger',
+  'pinky_finger',
 )
+POINTS = ('wrist', *(f'{name}{i}' for name in FINGERS for i in (1, 2, 3, 4)))
 # half sizes in mm of the boxes a reader draws round the joints
 BOX_SIZES = {
-  'DIP': (8.5, 10.0), 'PIP': (9.5, 11.0), 'MCP': (11.5, 13.0),
-  'Radius': (20.0, 15.0), 'Ulna': (13.0, 13.0),
+  'DIP': (8.5, 10.0),
+  'PIP': (9.5, 11.0),
+  'MCP': (11.5, 13.0),
+  'Radius': (20.0, 15.0),
+  'Ulna': (13.0, 13.0),
 }
 OPTIONS = {
-  'long_side': 2000, 'age': None, 'male': None, 'reader_noise': 0.0,
+  'long_side': 2000,
+  'age': None,
+  'male': None,
+  'reader_noise': 0.0,
   'inverted': 0.0,
 }
 
@@ -84,23 +92,29 @@ def _picture(age, male, body, view, long_side):
   mask, soft = _soft_tissue(hw, frame, lines, blobs, body)
   film = _annotate(hand, frame, hw, mask)
   film['image'] = exposure.expose(
-    canvas.bone, soft, mask, film['hand_box'], frame.scale, view
+    canvas.bone,
+    soft,
+    mask,
+    hand_box=film['hand_box'],
+    scale=frame.scale,
+    rng=view,
   )
   return film
 
 
 def _flesh(hand, rng):
   """Return tapered limbs (a, b, ra, rb) and polygons of the soft tissue."""
-  fat = hand.girth * np.exp(rng.normal(0, 0.07))
+  fat = 1.03 * hand.girth * np.exp(rng.normal(0, 0.07))
   limbs, areas = [], []
-  for digit, path in hand.joints.items():
+  for digit, joints in hand.joints.items():
     g = anatomy.GIRTH[digit] * fat
     if digit == 1:
       radii = (13 * fat, 11 * fat, 9.6 * fat, 7.4 * fat)
     else:
       radii = (11.5 * g, 11.0 * g, 9.7 * g, 8.5 * g, 6.9 * g)
-    tip = path[-1] - path[-2]
-    path = [*path[:-1], path[-1] - tip / np.hypot(*tip) * radii[-1] * 0.55]
+    tip = joints[-1] - joints[-2]
+    tip = joints[-1] - tip / np.hypot(*tip) * radii[-1] * 0.55
+    path = [*joints[:-1], tip]
     for a, b, ra, rb in zip(
       path[:-1], path[1:], radii[:-1], radii[1:], strict=True
     ):
@@ -109,24 +123,46 @@ def _flesh(hand, rng):
       limbs.append((middle, b, 0.485 * (ra + rb), rb))
   thumb = hand.joints[1]
   index = hand.joints[2]
-  areas.append(np.array([
-    thumb[0], thumb[0] + 0.86 * (thumb[1] - thumb[0]),
-    index[0] + 0.75 * (index[1] - index[0]), index[0], (0, 0), (0, -20),
-  ]))
-  areas.append(np.array([hand.joints[d][0] for d in (1, 2, 3, 4, 5)] + [
-    (-20.0, -25.0), (16.0, -25.0)
-  ]))
+  areas.append(
+    np.array(
+      [
+        thumb[0],
+        thumb[0] + 0.86 * (thumb[1] - thumb[0]),
+        index[0] + 0.75 * (index[1] - index[0]),
+        index[0],
+        (0, 0),
+        (0, -20),
+      ]
+    )
+  )
+  areas.append(
+    np.array(
+      [hand.joints[d][0] for d in (1, 2, 3, 4, 5)]
+      + [(-20.0, -25.0), (16.0, -25.0)]
+    )
+  )
   # webs: skin joins the fingers a third up the proximal phalanx
   for d in (2, 3, 4):
     a, b = hand.joints[d], hand.joints[d + 1]
-    areas.append(np.array([
-      a[1], a[1] + 0.36 * (a[2] - a[1]), b[1] + 0.40 * (b[2] - b[1]), b[1],
-      b[0], a[0],
-    ]))
+    areas.append(
+      np.array(
+        [
+          a[1],
+          a[1] + 0.36 * (a[2] - a[1]),
+          b[1] + 0.40 * (b[2] - b[1]),
+          b[1],
+          b[0],
+          a[0],
+        ]
+      )
+    )
   wrist = np.array([-3.0, -24.0])
   elbow = wrist + hand.forearm * 320
-  limbs.append((np.array([-12.0, 6.0]), wrist + (-4, -6), 19 * fat, 24 * fat))
-  limbs.append((np.array([17.0, 2.0]), wrist + (6, -4), 17 * fat, 23 * fat))
+  for start, end, ra, rb in (
+    ((-12.0, 6.0), (-7.0, -30.0), 19, 24),
+    ((17.0, 2.0), (3.0, -28.0), 17, 23),
+  ):
+    limbs.append((np.array(start), np.array(end), ra * fat, rb * fat))
   limbs.append((wrist, elbow, 29 * fat, 40 * fat))
   return limbs, areas
 
@@ -144,10 +180,10 @@ def _place(hand, limbs, age, rng, long_side):
   radii = np.array([r for _, r in ends])[:, None]
   low = (centres - radii).min(0)
   high = (centres + radii).max(0)
-  tall = 0.73 * np.exp(rng.normal(0, 0.13) + 0.04 * (age - 127) / 41)
+  tall = 0.83 * np.exp(rng.normal(0, 0.12) + 0.04 * (age - 127) / 41)
   scale = min(
-    np.clip(tall, 0.45, 0.93) * height / (high - low)[1],
-    0.93 * width / (high - low)[0],
+    np.clip(tall, 0.45, 0.95) * height / (high - low)[1],
+    0.95 * width / (high - low)[0],
   )
   free = np.array([width, height]) - scale * (high - low)
   where = rng.beta(2.5, 2.5, 2)
@@ -163,21 +199,29 @@ def _soft_tissue(hw, frame, limbs, areas, rng):
   for a, b, ra, rb in limbs:
     along = (b - a) / max(np.hypot(*(b - a)), 1e-6)
     side = np.array([-along[1], along[0]])
-    quad = np.array([a + ra * side, b + rb * side, b - rb * side,
-                     a - ra * side])
+    quad = np.array(
+      [a + ra * side, b + rb * side, b - rb * side, a - ra * side]
+    )
     points = np.round(frame.points(quad) * 2**shift).astype(np.int32)
     cv2.fillConvexPoly(mask, points, 255, cv2.LINE_8, shift)
     for centre, radius in ((a, ra), (b, rb)):
       x, y = np.round(frame.points(centre) * 2**shift).astype(int)
-      cv2.circle(mask, (int(x), int(y)), int(radius * scale * 2**shift), 255,
-                 -1, cv2.LINE_8, shift)
+      cv2.circle(
+        mask,
+        (int(x), int(y)),
+        int(radius * scale * 2**shift),
+        255,
+        -1,
+        cv2.LINE_8,
+        shift,
+      )
   for area in areas:
     points = np.round(frame.points(area) * 2**shift).astype(np.int32)
     cv2.fillPoly(mask, [points], 255, cv2.LINE_8, shift)
   blurred = cv2.GaussianBlur(mask, (0, 0), max(2.2 * scale, 0.6))
   mask = (blurred > 127).astype(np.uint8)
   distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / scale
-  thick = rng.uniform(0.85, 1.2)
+  thick = rng.uniform(0.92, 1.32)
   # palm and wrist are thicker than fingers of the same width
   y0 = frame.points(np.array([0.0, 40.0]))[1]
   rows = (np.arange(hw[0], dtype=np.float32)[:, None] - y0) / (60 * scale)
@@ -187,8 +231,9 @@ def _soft_tissue(hw, frame, limbs, areas, rng):
   yy, xx = np.ogrid[: hw[0], : hw[1]]
   r2 = ((xx - ball[0]) ** 2 + (yy - ball[1]) ** 2) / (scale * 20) ** 2
   tissue += np.float32(5 * thick) * np.exp(-r2.astype(np.float32)) * mask
-  soft = cv2.GaussianBlur(tissue * np.float32(SOFT), (0, 0),
-                          max(0.5 * scale, 0.8))
+  soft = cv2.GaussianBlur(
+    tissue * np.float32(SOFT), (0, 0), max(0.5 * scale, 0.8)
+  )
   return mask.astype(bool), soft
 
 
@@ -207,18 +252,25 @@ def _annotate(hand, frame, hw, mask):
   ends = {b.centre: b.origin for b in hand.bones}
   rows += [('Radius', ends['radius'] + (0, -2)), ('Ulna', ends['ulna'])]
   boxes = [
-    (label, _box(fractions(where), np.array(BOX_SIZES[label]) * frame.scale
-                 / size))
+    (
+      label,
+      _box(fractions(where), np.array(BOX_SIZES[label]) * frame.scale / size),
+    )
     for label, where in rows
   ]
-  outline = np.concatenate([c + np.stack([np.cos(a) * r, np.sin(a) * r], 1)
-                            for name, (c, r) in hand.carpals.items()
-                            if name != 'sesamoid'
-                            for a in [np.linspace(-np.pi, np.pi, 90)]])
+  outline = np.concatenate(
+    [
+      c + np.stack([np.cos(a) * r, np.sin(a) * r], 1)
+      for name, (c, r) in hand.carpals.items()
+      if name != 'sesamoid'
+      for a in [np.linspace(-np.pi, np.pi, 90)]
+    ]
+  )
   corners = fractions(outline)
-  pad = 7.0 * frame.scale / size
-  boxes.append(('Wrist', np.concatenate([corners.min(0) - pad,
-                                         corners.max(0) + pad])))
+  pad = np.array([9.0, 7.0]) * frame.scale / size
+  boxes.append(
+    ('Wrist', np.concatenate([corners.min(0) - pad, corners.max(0) + pad]))
+  )
   # the hand ends a hand's breadth below the wrist, as readers frame it
   bottom = frame.points(wrist + hand.forearm * 42)[1]
   limit = int(np.clip(round(bottom), 1, hw[0]))
@@ -233,7 +285,8 @@ def _annotate(hand, frame, hw, mask):
   contour = max(found, key=cv2.contourArea)
   contour = cv2.approxPolyDP(contour, 0.002 * hw[0], True)[:, 0]
   return {
-    'hand_box': box, 'keypoints': keypoints,
+    'hand_box': box,
+    'keypoints': keypoints,
     'boxes': [(label, _inside(b, box)) for label, b in boxes],
     'polygon': (contour + 0.5) / size,
   }

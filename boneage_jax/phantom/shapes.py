@@ -49,9 +49,9 @@ class Canvas:
     """
     along = np.asarray(direction, np.float64)
     across = np.array([-along[1], along[0]])
-    corners = np.array([
-      origin + u * along + v * across for u in u_range for v in v_range
-    ])
+    corners = np.array(
+      [origin + u * along + v * across for u in u_range for v in v_range]
+    )
     pixels = self.frame.points(corners)
     height, width = self.bone.shape
     x0, y0 = np.floor(pixels.min(0)).astype(int) - 2
@@ -69,11 +69,13 @@ class Canvas:
     v = x * np.float32(b[0]) + y * np.float32(b[1])
     return (slice(y0, y1), slice(x0, x1)), u, v
 
-  def add(self, window, u, v, d, depth, cortex, density=1.0, lattice=1.0):
+  def add(self, axes, d, *, depth, cortex, density=1.0, lattice=1.0):
     """Add a bone: `d` edge distance, `depth` half thickness, mm.
 
+    `axes` is what local() returned.
     `density` scales all of it, `lattice` (scalar or field) the trabeculae.
     """
+    window, u, v = axes
     outer = chord(d, depth)
     inner = chord(d - cortex, depth)
     offset = self.rng.uniform(0, 200, 2)

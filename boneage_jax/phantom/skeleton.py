@@ -7,7 +7,6 @@ import numpy as np
 from boneage_jax.phantom import anatomy
 from boneage_jax.phantom import shapes
 
-
 # curvature of the plate, slope and curvature of the joint surface, 1/mm
 BEND = {'mc': 0.035, 'radius': 0.003, 'ulna': 0.006}
 LEAN = {'radius': 0.20, 'ulna': -0.20}
@@ -55,8 +54,7 @@ def pose(rng: np.random.Generator) -> Hand:
   for digit, (x, y, splay, finger) in anatomy.METACARPALS.items():
     start = np.array([x, y]) + rng.normal(0, 0.6, 2)
     angle = splay + rng.normal(0, 1.5 if digit > 1 else 7)
-    lengths = [v * np.exp(rng.normal(0, 0.025)) for v in
-               anatomy.LENGTHS[digit]]
+    lengths = [v * np.exp(rng.normal(0, 0.025)) for v in anatomy.LENGTHS[digit]]
     path = [start]
     heading = finger * (spread if digit > 1 else 1) + lean
     if digit == 1:
@@ -88,8 +86,9 @@ def pose(rng: np.random.Generator) -> Hand:
     size = (*(girth * w for w in size[:3]), size[3])
     origin = np.array([x, y]) + rng.normal(0, [0.5, 1.0])
     toward = down + np.array([-0.02 if name == 'radius' else 0.03, 0])
-    bones.append(Bone(name, name, origin, toward / np.hypot(*toward), 320,
-                      size))
+    bones.append(
+      Bone(name, name, origin, toward / np.hypot(*toward), 320, size)
+    )
   carpals = {}
   for name, outline in anatomy.OUTLINES.items():
     centre, radius = shapes.polar(outline)
@@ -107,12 +106,14 @@ def draw(canvas: shapes.Canvas, hand: Hand, stages: dict) -> None:
   """Project every bone of a hand at the given stages."""
   for name, (centre, radius) in hand.carpals.items():
     if stages[name].visible:
-      _carpal(canvas, centre, radius, stages[name].growth)
+      # the pisiform lies on the triquetrum and is thin
+      solid = 0.6 if name == 'pisiform' else 1.0
+      _carpal(canvas, centre, radius, stages[name].growth, solid)
   for bone in hand.bones:
     _long_bone(canvas, bone, stages[bone.centre])
 
 
-def _carpal(canvas, centre, radius, growth):
+def _carpal(canvas, centre, radius, growth, solid):
   size = 0.2 + 0.84 * growth**0.5
   mean = np.sqrt(np.mean(radius**2))
   shape = growth**0.7
@@ -130,7 +131,9 @@ def _carpal(canvas, centre, radius, growth):
   table = radius.astype(np.float32)
   edge = table[index] * (1 - part) + table[(index + 1) % 90] * part
   d = edge - np.hypot(u, v)
-  canvas.add(window, u, v, d, min(6.5, mean * size), 0.7, 1.0, 1.0)
+  canvas.add(
+    (window, u, v), d, depth=min(6.5, mean * size), cortex=0.7, density=solid
+  )
 
 
 def _profile(bone, u, start):
@@ -172,31 +175,34 @@ def _long_bone(canvas, bone, stage):
   shaft = (1 - flare) ** 2
   cortex = 0.4 + bone.cortex * waist * shaft
   canvas.add(
-    window, u, v, d, np.maximum(half * 0.8, 2.0), cortex, 1.0,
-    0.35 + 0.75 * np.sqrt(flare),
+    (window, u, v),
+    d,
+    depth=np.maximum(half * 0.8, 2.0),
+    cortex=cortex,
+    lattice=0.35 + 0.75 * np.sqrt(flare),
   )
   if stage.visible:
-    _epiphysis(canvas, bone, stage, (window, u, v), plate, gap)
+    _epiphysis(canvas, bone, stage, axes=(window, u, v), plate=plate, gap=gap)
 
 
-def _epiphysis(canvas, bone, stage, local, plate, gap):
+def _epiphysis(canvas, bone, stage, *, axes, plate, gap):
   wide, _, _, height = bone.widths
-  window, u, v = local
+  window, u, v = axes
   grown = stage.growth**0.75
   half = wide * (0.16 + 0.84 * grown + 0.05 * stage.cap)
   tall = height * (0.26 + 0.64 * stage.growth**0.65 + 0.10 * stage.cap)
   tall = min(tall, max(2.2 * half, 1.0))
   centre = 0.5 * height
   shape = grown**1.5
-  lean, dome = LEAN.get(bone.kind, 0.0), DOME.get(bone.kind, 0.012)
+  lean, dome = LEAN.get(bone.kind, 0.0), DOME.get(bone.kind, 0.022)
   top = centre - tall / 2 + (dome * v - lean) * v * shape
   rim = stage.cap * 1.2 * np.clip(np.abs(v) / wide, 0, 1.1) ** 6
   bottom = height - (height - tall) * (1 - shape) / 2 + plate * shape + rim
   d = shapes.meet(u - top, bottom - u, 0.2 * tall)
-  radius = min(half, tall / 2) * (1 - 0.35 * shape)
+  radius = min(half, tall / 2) * (1 - 0.15 * shape)
   d = shapes.meet(d, half - np.abs(v), max(radius, 0.5))
   depth = max(min(0.75 * wide, 1.2 * half), 1.0)
-  canvas.add(window, u, v, d, depth, 0.55, 1.0, 1.0)
+  canvas.add(axes, d, depth=depth, cortex=0.55)
   if stage.fusion <= 0:
     return
   # Bone crosses the plate from the middle outward; a dense line remains.
