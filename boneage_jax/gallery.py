@@ -1,5 +1,6 @@
 """Films of a report: heat map and regions drawn in, predicted distribution."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import html
 from typing import Any
@@ -111,7 +112,8 @@ def distribution(
   base, top = SVG_HEIGHT - 32, 20
 
   def x(months: float) -> float:
-    return round(float(6 + (SVG_WIDTH - 12) * (months - low) / (high - low)), 1)
+    share = (months - low) / (high - low)
+    return round(float(18 + (SVG_WIDTH - 36) * share), 1)
 
   parts = []
   step = 12 * max(1, int(np.ceil((high - low) / 12 / 6)))
@@ -139,22 +141,37 @@ def distribution(
     parts.append(
       f'<polygon class="mass" points="{ends[0]} {curve} {ends[1]}"/>'
     )
-  for kind, months in (('predicted', prediction), ('true', age)):
-    place = min(max(x(months), 40), SVG_WIDTH - 40)
-    # The label of the smaller age stands left of its line, the other right.
-    left = months < (age if kind == 'predicted' else prediction) or (
-      months == age == prediction and kind == 'true'
-    )
-    anchor = 'end' if left else 'start'
-    parts.append(
-      f'<line class="{kind}" x1="{x(months)}" x2="{x(months)}" y1="{top - 6}" '
-      f'y2="{base}"/><text class="{kind}" text-anchor="{anchor}" '
-      f'x="{place + (-3 if left else 3)}" y="10">{kind} {months:.0f}</text>'
-    )
+  parts += _marks(x, age, prediction, base, top)
   label = f'True age {age:.1f} months, predicted {prediction:.1f} months.'
   if probability is not None:
     label = 'Predicted distribution over age. ' + label
   return (
-    f'<svg viewBox="0 0 {SVG_WIDTH} {SVG_HEIGHT}" role="img" text-anchor="middle" '
-    f'aria-label="{html.escape(label)}">{"".join(parts)}</svg>'
+    f'<svg viewBox="0 0 {SVG_WIDTH} {SVG_HEIGHT}" text-anchor="middle" '
+    f'role="img" aria-label="{html.escape(label)}">{"".join(parts)}</svg>'
   )
+
+
+def _marks(
+  x: Callable[[float], float],
+  age: float,
+  prediction: float,
+  base: int,
+  top: int,
+) -> list[str]:
+  """Draw the lines of both ages; their labels stay apart and on the picture."""
+  (low, first), (high, second) = sorted(
+    [(age, 'true'), (prediction, 'predicted')]
+  )
+  width = {'true': 62, 'predicted': 92}
+  end = max(x(low) - 4, width[first])
+  start = min(max(x(high) + 4, end + 8), SVG_WIDTH - width[second])
+  end = min(end, start - 8)
+  return [
+    f'<line class="{kind}" x1="{x(months)}" x2="{x(months)}" y1="{top - 6}" '
+    f'y2="{base}"/><text class="{kind}" text-anchor="{anchor}" '
+    f'x="{round(place, 1)}" y="10">{kind} {months:.0f}</text>'
+    for kind, months, anchor, place in (
+      (first, low, 'end', end),
+      (second, high, 'start', start),
+    )
+  ]

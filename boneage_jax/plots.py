@@ -158,7 +158,7 @@ def bland_altman(
     ):
       axes.axhline(value, color=palette['accent'], lw=1.3, ls=dash)
       axes.annotate(
-        f'{what} {value:+.1f}',
+        f'{what}: {value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
         (1, value),
         xycoords=('axes fraction', 'data'),
         xytext=(-2, 3),
@@ -171,7 +171,7 @@ def bland_altman(
     axes.set(xlim=(0, end), ylim=(-reach, reach))
     axes.set(
       xlabel='mean of true and predicted (months)',
-      ylabel='predicted - true (months)',
+      ylabel='predicted \N{MINUS SIGN} true (months)',
     )
     axes.set_title(f'Bland-Altman, n = {len(age)}')
     axes.legend(loc='upper left', ncols=3)
@@ -191,9 +191,11 @@ def error_by_age(
   def draw(figure: Any, palette: Palette) -> None:
     axes = figure.subplots()
     error, end = np.abs(prediction - age), _oldest(age)
-    for name, of in _by_sex(male):
-      _dots(axes, (age[of], error[of]), name, palette[name], NAMES[name])
     top = 1.3 * max(np.percentile(error, 98), 1)
+    for name, of in _by_sex(male):
+      shown = of & (error <= top)
+      points = (age[shown], error[shown])
+      _dots(axes, points, name, palette[name], NAMES[name])
     for band, figures in by_age.items():
       low, high = map(int, band.split('-'))
       middle, mae = (low + high) / 2, figures['mae']
@@ -279,13 +281,11 @@ def training(stage: str, rows: Sequence[Mapping[str, float]]) -> Draw:
       if key == 'validation_mae' and len(y):
         best = int(np.argmin(y))
         axes.plot(x[best], y[best], 'o', color=palette['female'])
-        axes.annotate(
-          f'best {y[best]:.2f}',
-          (x[best], y[best]),
-          xytext=(0, 9),
-          textcoords='offset points',
-          ha='right' if best > len(y) / 2 else 'left',
+        axes.set_title(
+          f'best {y[best]:.2f} at {clock} {x[best]:g}',
+          loc='right',
           color=palette['female'],
+          y=0.82,
         )
     panels[-1, 0].set_xlabel(clock)
     panels[0, 0].set_title(f'Training of {stage}')

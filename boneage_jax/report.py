@@ -7,7 +7,6 @@ Identical input gives identical files. Ages are months.
 
 from collections.abc import Callable
 from collections.abc import Mapping
-from collections.abc import Sequence
 import csv
 import io
 import json
@@ -22,7 +21,6 @@ from boneage_jax import plots
 from boneage_jax import report_data
 from boneage_jax import report_page
 
-SPLITS = ('test', 'validation', 'train')  # the first present is the headline
 PER_KIND = 3  # films each of best, median and worst
 
 
@@ -59,7 +57,8 @@ def write(
     produced: what to say about the run itself, as {'command': ...}.
 
   Returns:
-    The content of report.json: splits, regions, data, references, alarms.
+    The content of report.json: stage, headline (the split shown first), splits,
+    references, regions, data and alarms.
 
   Raises:
     ValueError: no predictions, a film twice, ages that are not finite.
@@ -70,38 +69,30 @@ def write(
     os.path.join(workdir, stage, 'predictions.csv')
   )
   regions, coverage, maps = report_data.located(workdir, regions_stage)
-  order = [s for s in SPLITS if s in rows['split']]
-  order += sorted(set(rows['split']) - set(order))
-  report: dict[str, Any] = {
-    'stage': stage,
-    'headline': order[0],
-    'splits': {name: _summary(_select(rows, name)) for name in order},
-    'regions': _count_regions(rows, regions, coverage),
-    'data': report_data.data_set(data_folder, split),
-    'references': {},
-  }
   if train_ages is None:
     train = rows['split'] == 'train'
     train_ages, train_male = rows['age'][train], rows['male'][train]
-  predictors = {k: dict(v) for k, v in (references or {}).items()}
-  medians = {}
+  predictors = {name: dict(ages) for name, ages in (references or {}).items()}
   if len(train_ages):
-    medians = sex_medians(train_ages, train_male)
+    medians = report_data.sex_medians(train_ages, train_male)
     sexes = metrics.sex(rows['male'])
     predictors['sex_median'] = {
-      int(i): medians.get(s, medians['unknown'])
-      for i, s in zip(rows['id'], sexes, strict=True)
+      int(i): medians.get(name, medians['unknown'])
+      for i, name in zip(rows['id'], sexes, strict=True)
     }
-  for name, ages in predictors.items():
-    report['references'][name] = {
-      'splits': _compare(rows, order, ages),
-      **({'medians': medians} if name == 'sex_median' else {}),
-    }
-  report['alarms'] = _alarms(report)
+  report = {
+    'stage': stage,
+    **report_data.figures(rows, predictors),
+    'regions': report_data.count_regions(rows, regions, coverage),
+    'data': report_data.data_set(data_folder, split),
+  }
+  report['alarms'] = report_data.alarms(report)
 
-  head = _select(rows, order[0])
+  head = report_data.select(rows, report['headline'])
   pictures = _plots(
-    head, report['splits'][order[0]], report_data.curves(workdir)
+    head,
+    report['splits'][report['headline']],
+    report_data.curves(workdir, config.get('stages', ())),
   )
   distributions = report_data.read_npz(
     os.path.join(workdir, stage, 'distributions.npz'), 'probability'
@@ -149,106 +140,10 @@ def table(report: Mapping[str, Any]) -> str:
     for group, part in row['by_sex'].items():
       add(f'  {plots.NAMES[group]}', part)
   for name, reference in report['references'].items():
-    for part, row in reference['splits'].items():
+    for part, row in reference.items():
       add(f'{name}, {part}'.replace('_', ' '), row)
   lines += [f'ALARM: {alarm}' for alarm in report['alarms']]
   return '\n'.join(lines)
-
-
-def sex_medians(age: np.ndarray, male: np.ndarray) -> dict[str, float]:
-  """Return the median age by sex; 'unknown' is the median of all films."""
-  age, sexes = np.asarray(age, np.float64), metrics.sex(male)
-  out = {'unknown': float(np.median(age))}
-  for name in ('female', 'male'):
-    if np.any(sexes == name):
-      out[name] = float(np.median(age[sexes == name]))
-  return out
-
-
-def _select(rows: Mapping[str, np.ndarray], split: str) -> dict:
-  of = rows['split'] == split
-  return {name: column[of] for name, column in rows.items()}
-
-
-def _summary(rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  out = metrics.summary(rows['age'], rows['prediction'], rows['male'])
-  if 'low' in rows:
-    inside = (rows['low'] <= rows['age']) & (rows['age'] <= rows['high'])
-    out['interval_coverage'] = float(np.mean(inside))
-  return out
-
-
-def _compare(
-  rows: Mapping[str, np.ndarray],
-  splits: Sequence[str],
-  ages: Mapping[int, float],
-) -> dict[str, Any]:
-  """Compare the predictions with a reference's on the films both have."""
-  out = {}
-  for name in splits:
-    part = _select(rows, name)
-    both = np.array([int(i) in ages for i in part['id']], bool)
-    if not both.any():
-      continue
-    age, prediction = part['age'][both], part['prediction'][both]
-    other = np.array([ages[int(i)] for i in part['id'][both]])
-    figures = metrics.summary(age, other, part['male'][both])
-    pair = metrics.paired_difference(age, prediction, other)
-    keep = ('n', 'mae', 'mae_ci95', 'rmse', 'bias', 'within_12')
-    out[name] = {k: figures[k] for k in keep if k in figures}
-    keep = ('difference', 'difference_ci95')
-    out[name] |= {k: pair[k] for k in keep if k in pair}
-  return out
-
-
-def _count_regions(
-  rows: Mapping[str, np.ndarray], regions: Mapping, coverage: Mapping
-) -> dict[str, Any]:
-  """Count the films each region was found on, among those reported."""
-  if not regions:
-    return {}
-  ids = [int(i) for i in rows['id'] if int(i) in regions]
-  names = list(dict.fromkeys(name for i in ids for name in regions[i]))
-  found = {
-    name: {
-      'films': sum(name in regions[i] for i in ids),
-      'found': sum(name in regions[i] and regions[i][name].found for i in ids),
-    }
-    for name in names
-  }
-  return {'found': found, 'coverage': dict(coverage)}
-
-
-def _alarms(report: Mapping[str, Any]) -> list[str]:
-  """Say what makes the figures doubtful, the worst first."""
-  out = []
-  for name, row in report['splits'].items():
-    if row['collapse']['alarm']:
-      spread = ' and '.join(
-        f'{plots.NAMES[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
-        f'{row["collapse"][f"{s}_true_sd"]:.1f})'
-        for s in plots.NAMES
-        if f'{s}_sd' in row['collapse']
-      )
-      out.append(
-        f'Collapsed predictions on {name}: standard deviation of {spread} '
-        'months. The net tells little more than the sex.'
-      )
-  head = report['headline']
-  median = report['references'].get('sex_median', {}).get('splits', {})
-  if median.get(head, {}).get('difference', -1) >= 0:
-    out.append(
-      f'On {head} the net is no better than always answering the median age '
-      'of the sex.'
-    )
-  for name, row in report['regions'].get('found', {}).items():
-    missing = row['films'] - row['found']
-    if missing:
-      out.append(
-        f'Region {name} not found on {missing} of {row["films"]} films '
-        f'({100 * missing / row["films"]:.1f} %); the whole film stood in.'
-      )
-  return out
 
 
 def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:

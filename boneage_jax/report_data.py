@@ -1,5 +1,7 @@
-"""What a report reads: files that the stages of a run left behind."""
+"""What a report says: the files of a run, read and turned into figures."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 import csv
 import glob
 import json
@@ -10,6 +12,10 @@ import numpy as np
 
 from boneage_jax import boxes
 from boneage_jax import metric_writer
+from boneage_jax import metrics
+from boneage_jax import plots
+
+SPLITS = ('test', 'validation', 'train')  # the first present is the headline
 
 
 def predictions(path: str) -> dict[str, np.ndarray]:
@@ -91,14 +97,17 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
   return out
 
 
-def curves(workdir: str) -> dict[str, list[dict[str, float]]]:
-  """Read the training rows of every stage that has some, by stage name."""
+def curves(
+  workdir: str, stages: Sequence[str] = ()
+) -> dict[str, list[dict[str, float]]]:
+  """Read the training rows of every stage that has some, in order."""
   out = {}
   for path in sorted(glob.glob(os.path.join(workdir, '*', 'metrics.jsonl'))):
     rows = metric_writer.read(path)
     if any('train_loss' in row or 'validation_mae' in row for row in rows):
       out[os.path.basename(os.path.dirname(path))] = rows
-  return out
+  order = [*stages, *out]
+  return dict(sorted(out.items(), key=lambda item: order.index(item[0])))
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -106,3 +115,121 @@ def _read_json(path: str) -> dict[str, Any]:
     return {}
   with open(path) as file:
     return json.load(file)
+
+
+def select(rows: Mapping[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
+  """Return the rows of one split."""
+  of = rows['split'] == split
+  return {name: column[of] for name, column in rows.items()}
+
+
+def sex_medians(age: np.ndarray, male: np.ndarray) -> dict[str, float]:
+  """Return the median age by sex; 'unknown' is the median of all films."""
+  age, sexes = np.asarray(age, np.float64), metrics.sex(male)
+  out = {'unknown': float(np.median(age))}
+  for name in ('female', 'male'):
+    if np.any(sexes == name):
+      out[name] = float(np.median(age[sexes == name]))
+  return out
+
+
+def figures(
+  rows: Mapping[str, np.ndarray],
+  predictors: Mapping[str, Mapping[int, float]],
+) -> dict[str, Any]:
+  """Summarise every split and compare it with other predictors.
+
+  Args:
+    rows: of `predictions`.
+    predictors: name -> {film id: predicted age, months}.
+  """
+  order = [s for s in SPLITS if s in rows['split']]
+  order += sorted(set(rows['split'].tolist()) - set(order))
+  return {
+    'headline': order[0],
+    'splits': {name: _summary(select(rows, name)) for name in order},
+    'references': {
+      name: _compare(rows, order, ages) for name, ages in predictors.items()
+    },
+  }
+
+
+def _summary(rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  out = metrics.summary(rows['age'], rows['prediction'], rows['male'])
+  if 'low' in rows:
+    inside = (rows['low'] <= rows['age']) & (rows['age'] <= rows['high'])
+    out['interval_coverage'] = float(np.mean(inside))
+  return out
+
+
+def _compare(
+  rows: Mapping[str, np.ndarray],
+  splits: Sequence[str],
+  ages: Mapping[int, float],
+) -> dict[str, Any]:
+  """Compare the predictions with a reference's on the films both have."""
+  out = {}
+  for name in splits:
+    part = select(rows, name)
+    both = np.array([int(i) in ages for i in part['id']], bool)
+    if not both.any():
+      continue
+    age, prediction = part['age'][both], part['prediction'][both]
+    other = np.array([ages[int(i)] for i in part['id'][both]])
+    row = metrics.summary(age, other, part['male'][both])
+    pair = metrics.paired_difference(age, prediction, other)
+    keep = ('n', 'mae', 'mae_ci95', 'rmse', 'bias', 'within_12')
+    out[name] = {k: row[k] for k in keep if k in row}
+    keep = ('difference', 'difference_ci95')
+    out[name] |= {k: pair[k] for k in keep if k in pair}
+  return out
+
+
+def count_regions(
+  rows: Mapping[str, np.ndarray], regions: Mapping, coverage: Mapping
+) -> dict[str, Any]:
+  """Count the films each region was found on, among those reported."""
+  if not regions:
+    return {}
+  ids = [int(i) for i in rows['id'] if int(i) in regions]
+  names = list(dict.fromkeys(name for i in ids for name in regions[i]))
+  found = {
+    name: {
+      'films': sum(name in regions[i] for i in ids),
+      'found': sum(name in regions[i] and regions[i][name].found for i in ids),
+    }
+    for name in names
+  }
+  return {'found': found, 'coverage': dict(coverage)}
+
+
+def alarms(report: Mapping[str, Any]) -> list[str]:
+  """Say what makes the figures doubtful, the worst first."""
+  out = []
+  for name, row in report['splits'].items():
+    if row['collapse']['alarm']:
+      spread = ' and '.join(
+        f'{plots.NAMES[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
+        f'{row["collapse"][f"{s}_true_sd"]:.1f})'
+        for s in plots.NAMES
+        if f'{s}_sd' in row['collapse']
+      )
+      out.append(
+        f'Collapsed predictions on {name}: standard deviation of {spread} '
+        'months. The net tells little more than the sex.'
+      )
+  head = report['headline']
+  median = report['references'].get('sex_median', {})
+  if median.get(head, {}).get('difference', -1) >= 0:
+    out.append(
+      f'On {head} the net is no better than always answering the median age '
+      'of the sex.'
+    )
+  for name, row in report['regions'].get('found', {}).items():
+    missing = row['films'] - row['found']
+    if missing:
+      out.append(
+        f'Region {name} not found on {missing} of {row["films"]} films '
+        f'({100 * missing / row["films"]:.1f} %); the whole film stood in.'
+      )
+  return out

@@ -26,8 +26,8 @@ ALT = {
 SEX = {'female': 'girl', 'male': 'boy', 'unknown': 'sex unknown'}
 KINDS = {'best': 'Best', 'median': 'Median', 'worst': 'Worst'}
 COVERAGE = {
-  'n': 'annotated films',
-  'found': 'found',
+  'n': 'films with annotated boxes',
+  'found': 'of these, found',
   'centre_in_wrist': 'centre inside the wrist box',
   'centre_near_wrist': 'centre in or near the wrist box',
   'centre_distance': 'centre distance (long sides)',
@@ -116,20 +116,25 @@ def _interval(row: Mapping[str, Any], key: str, scale: float = 1) -> str:
     return ''
   low, high = (scale * v for v in row[f'{key}_ci95'])
   digits = 0 if scale == 100 else 2
-  return f'{low:.{digits}f} to {high:.{digits}f}'
+  return _minus(f'{low:.{digits}f} to {high:.{digits}f}')
+
+
+def _minus(number: str) -> str:
+  return number.replace('-', '\N{MINUS SIGN}')
 
 
 def _chips(data: Mapping[str, Any]) -> str:
   chips = []
+  subset = data.get('subset', False)
   if 'name' in data:
-    chips.append(('', data['name']))
-  if data.get('subset'):
+    chips.append(('warn' if subset else '', data['name']))
+  if subset and 'subset' not in data.get('name', ''):
     chips.append(('warn', f'subset: {data["films"]} of {data["of"]} films'))
   if 'label_file_sha256' in data:
     name = data.get('label_file', 'labels')
     chips.append(('', f'{name}, sha256 {data["label_file_sha256"][:12]}'))
   if 'unreadable' in data:
-    chips.append(('warn', f'{len(data["unreadable"])} films unreadable'))
+    chips.append(('warn', f'unreadable films: {len(data["unreadable"])}'))
   if 'split' in data:
     chips.append(('', data['split']))
   return ''.join(
@@ -148,7 +153,7 @@ def _cards(head: str, report: Mapping[str, Any]) -> str:
       '%',
       _interval(row, 'within_12', 100),
     ),
-    ('bias', f'{row["bias"]:+.2f}', 'months', _interval(row, 'bias')),
+    ('bias', _minus(f'{row["bias"]:+.2f}'), 'months', _interval(row, 'bias')),
   ]
   return ''.join(
     f'<div class="card"><div class="label">{_text(label)}</div>'
@@ -193,9 +198,9 @@ def _film(film: Mapping[str, Any]) -> str:
   )
   return (
     f'<figure class="panel film"><div class="pair">{images}</div>{chart}'
-    f'<figcaption><b>{prediction - age:+.1f} months</b> film {film["id"]}, '
-    f'{sex}, true {gallery.years(age)}, predicted '
-    f'{gallery.years(prediction)}</figcaption>{note}</figure>'
+    f'<figcaption><b>{_minus(f"{prediction - age:+.1f}")} months</b>'
+    f'<span>film {film["id"]}, {sex}</span><br>true {gallery.years(age)}, '
+    f'predicted {gallery.years(prediction)}</figcaption>{note}</figure>'
   )
 
 
@@ -223,7 +228,7 @@ def _errors(name: str, row: Mapping[str, Any]) -> list[str]:
     _interval(row, 'mae'),
     f'{row["median"]:.2f}',
     f'{row["rmse"]:.2f}',
-    f'{row["bias"]:+.2f}',
+    _minus(f'{row["bias"]:+.2f}'),
     *(f'{100 * row[f"within_{m}"]:.0f} %' for m in metrics.WITHIN),
   ]
 
@@ -238,6 +243,11 @@ def _tables(report: Mapping[str, Any]) -> str:
     ['split', *columns],
     (_errors(name, r) for name, r in report['splits'].items()),
   )
+  if 'interval_coverage' in row:
+    body += (
+      f'<p class="lead">The predicted intervals hold the true age of '
+      f'{100 * row["interval_coverage"]:.0f} % of the {_text(head)} films.</p>'
+    )
   groups = {
     'by_sex': ('By sex', 'sex', plots.NAMES),
     'by_age': ('By age', 'months', {}),
@@ -252,41 +262,37 @@ def _tables(report: Mapping[str, Any]) -> str:
 def _references(report: Mapping[str, Any]) -> str:
   rows = []
   for name, reference in report['references'].items():
-    for split, row in reference['splits'].items():
+    for split, row in reference.items():
       rows.append(
         [
           f'{name}, {split}'.replace('_', ' '),
           str(row['n']),
           f'{row["mae"]:.2f}',
           _interval(row, 'mae'),
-          f'{row["difference"]:+.2f}',
+          _minus(f'{row["difference"]:+.2f}'),
           _interval(row, 'difference'),
         ]
       )
   columns = ['predictor', 'films', 'its MAE', '95 % interval']
-  columns += [f'{report["stage"]} - it', '95 % interval']
+  columns += [f'{report["stage"]} minus it', '95 % interval']
   return _table('Against other predictors', columns, rows) if rows else ''
 
 
 def _regions(regions: Mapping[str, Any]) -> str:
   if not regions:
     return ''
+  found = regions['found']
   rows = [
-    [n, str(r['films']), str(r['found'])] for n, r in regions['found'].items()
+    ['films', *(str(r['films']) for r in found.values())],
+    ['found on', *(str(r['found']) for r in found.values())],
   ]
-  body = _table('Regions found', ['region', 'films', 'found'], rows)
-  coverage = {
-    n: r for n, r in regions['coverage'].items() if isinstance(r, Mapping)
-  }
-  keys = list(dict.fromkeys(k for r in coverage.values() for k in r))
-  if keys:
-    rows = [
-      [name, *(_share(k, row.get(k)) for k in keys)]
-      for name, row in coverage.items()
-    ]
-    columns = ['region', *(COVERAGE.get(k, k.replace('_', ' ')) for k in keys)]
-    body += _table('Regions against annotated boxes', columns, rows)
-  return body
+  # Figures of regions only: another writer may put its own notes beside them.
+  coverage = [regions['coverage'].get(name) or {} for name in found]
+  for key in dict.fromkeys(k for row in coverage for k in row):
+    label = COVERAGE.get(key, key.replace('_', ' '))
+    rows.append([label, *(_share(key, row.get(key)) for row in coverage)])
+  table = _table('Regions, all films reported', ['', *found], rows)
+  return f'<div class="narrow">{table}</div>'
 
 
 def _share(key: str, value: Any) -> str:

@@ -1,0 +1,266 @@
+"""The report of a tiny made-up run: complete, self-contained, repeatable."""
+
+import csv
+import html.parser
+import json
+import os
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from boneage_jax import boxes
+from boneage_jax import gallery
+from boneage_jax import plots
+from boneage_jax import report
+
+CONFIG = {'name': 'tiny', 'stages': ('localizer', 'assessor')}
+FILMS = 24
+
+
+def _film(film_id):
+  rng = np.random.default_rng(film_id)
+  return rng.integers(0, 255, (80, 60), dtype=np.uint8)
+
+
+def _workdir(tmp_path, predict=None):
+  """Write the files that the stages of a run leave behind."""
+  rng = np.random.default_rng(0)
+  ids, male = np.arange(FILMS) + 1000, np.arange(FILMS) % 2
+  age = rng.uniform(20, 200, FILMS)
+  prediction = age + rng.normal(0, 6, FILMS) if predict is None else predict
+  for name in ('assessor', 'localizer', 'locate', 'data'):
+    os.makedirs(tmp_path / name)
+  with open(tmp_path / 'assessor/predictions.csv', 'w') as file:
+    file.write('id,split,male,age,prediction\n')
+    for k in range(FILMS):
+      split = 'test' if k < FILMS // 2 else 'validation'
+      file.write(f'{ids[k]},{split},{male[k]}.0,{age[k]},{prediction[k]}\n')
+  months = np.arange(240)
+  mass = np.exp(-0.5 * ((months - prediction[:, None]) / 9) ** 2)
+  mass /= mass.sum(axis=1, keepdims=True)
+  np.savez(
+    tmp_path / 'assessor/distributions.npz',
+    id=ids,
+    probability=mass.astype(np.float16),
+  )
+  for name in ('assessor', 'localizer'):
+    with open(tmp_path / name / 'metrics.jsonl', 'w') as file:
+      for step in range(1, 9):
+        row = {'step': step, 'epoch': step / 4, 'train_loss': 9 / step}
+        row |= {'validation_mae': 30 / step} if step % 4 == 0 else {}
+        file.write(json.dumps(row) + '\n')
+  carpal = boxes.Region((0.3, 0.6, 0.7, 0.9), 0.5, True)
+  missed = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
+  rows = [(i, 'carpal', missed if i == 1003 else carpal) for i in ids]
+  boxes.write_regions(str(tmp_path / 'locate/regions.csv'), rows)
+  maps = rng.random((FILMS, 1, 5, 5)).astype(np.float16)
+  np.savez(tmp_path / 'locate/maps.npz', id=ids, maps=maps)
+  coverage = {'carpal': {'n': 5, 'found': 1.0, 'centre_in_wrist': 0.8}}
+  (tmp_path / 'locate/coverage.json').write_text(json.dumps(coverage))
+  build = {
+    'films': FILMS,
+    'of': 12611,
+    'bad': [],
+    'label_file': 'labels.csv',
+    'label_file_sha256': 'ab' * 32,
+    'name': f'RSNA training, subset: {FILMS} of 12611 films',
+  }
+  (tmp_path / 'data/build.json').write_text(json.dumps(build))
+  return str(tmp_path)
+
+
+def _write(workdir, **changes):
+  arguments = {
+    'regions_stage': 'locate',
+    'data_folder': os.path.join(workdir, 'data'),
+    'load_film': _film,
+    'references': {'localizer': {1000 + k: 100.0 for k in range(FILMS)}},
+    'train_ages': np.array([80.0, 100.0, 120.0, 140.0]),
+    'train_male': np.array([0, 0, 1, 1]),
+    'split': 'by film id',
+    'log': lambda line: None,
+    **changes,
+  }
+  return report.write(workdir, 'assessor', CONFIG, **arguments)
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  workdir = _workdir(tmp_path_factory.mktemp('run'))
+  figures = _write(workdir)
+  return figures, os.path.join(workdir, 'report')
+
+
+def _read(folder, name):
+  with open(os.path.join(folder, name), encoding='utf-8') as file:
+    return file.read()
+
+
+def test_json_has_the_promised_keys(run):
+  figures, folder = run
+  stored = json.loads(_read(folder, 'report.json'))
+  assert stored == figures
+  assert list(stored['splits']) == ['test', 'validation']
+  keys = 'n mae mae_ci95 rmse bias within_6 within_12 within_24 by_sex by_age'
+  for row in stored['splits'].values():
+    assert {*keys.split(), 'by_stage', 'collapse'} <= set(row)
+  data = stored['data']
+  assert (data['films'], data['of'], data['subset']) == (FILMS, 12611, True)
+  assert data['label_file_sha256'] == 'ab' * 32
+  assert data['split'] == 'by film id'
+  assert stored['regions']['found']['carpal'] == {'films': 24, 'found': 23}
+  assert stored['regions']['coverage']['carpal']['centre_in_wrist'] == 0.8
+
+
+def test_references_are_compared_on_the_same_films(run):
+  figures, folder = run
+  rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
+  test = [r for r in rows if r['split'] == 'test']
+  median = {'female': 90.0, 'male': 130.0}
+  mae = np.mean([abs(median[r['sex']] - float(r['age'])) for r in test])
+  row = figures['references']['sex_median']['test']
+  assert row['mae'] == pytest.approx(mae, abs=0.01)
+  own = figures['splits']['test']['mae']
+  assert row['difference'] == pytest.approx(own - row['mae'])
+  assert set(figures['references']) == {'localizer', 'sex_median'}
+
+
+def test_predictions_have_one_row_per_film(run):
+  _, folder = run
+  rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
+  assert len({r['id'] for r in rows}) == FILMS
+  found = {r['id']: r['regions_found'] for r in rows}
+  assert found['1003'] == '0' and found['1000'] == '1'
+
+
+class _Links(html.parser.HTMLParser):
+  """Collect what a page would load, and pictures without a description."""
+
+  def __init__(self):
+    super().__init__()
+    self.links, self.bare, self.open = [], 0, []
+
+  def handle_starttag(self, tag, attrs):
+    values = dict(attrs)
+    self.links += [values[k] for k in ('src', 'srcset', 'href') if k in values]
+    self.bare += tag == 'img' and not values.get('alt')
+    if tag not in ('meta', 'img', 'source', 'br', 'line', 'rect', 'polygon'):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    if tag not in ('line', 'rect', 'polygon'):
+      assert self.open.pop() == tag
+
+
+def test_page_is_self_contained(run):
+  _, folder = run
+  page = _read(folder, 'report.html')
+  parser = _Links()
+  parser.feed(page)
+  assert parser.links and not parser.open and not parser.bare
+  assert all(link.startswith('data:image/') for link in parser.links)
+  assert 'http' not in re.sub(r'base64,[\w+/=]+', '', page)
+  assert 'url(' not in page and '@import' not in page and '$' not in page
+
+
+def test_page_says_what_it_must(run):
+  figures, folder = run
+  page = _read(folder, 'report.html')
+  assert f'{figures["splits"]["test"]["mae"]:.2f}' in page
+  assert f'subset: {FILMS} of 12611 films' in page
+  assert 'sha256 abababababab' in page
+  assert 'Region carpal not found on 1 of 24 films' in page
+  assert page.count('aria-label="Predicted distribution') == 9
+  for name in ('scatter', 'bland_altman', 'training_localizer'):
+    with open(os.path.join(folder, f'{name}.png'), 'rb') as file:
+      assert file.read(4) == b'\x89PNG'
+
+
+def test_the_same_run_gives_the_same_files(run):
+  _, folder = run
+  path = pathlib.Path(folder)
+  before = {file.name: file.read_bytes() for file in path.iterdir()}
+  _write(str(path.parent))
+  after = {file.name: file.read_bytes() for file in path.iterdir()}
+  assert before == after  # and no temporary file stays
+
+
+def test_table(run):
+  figures, _ = run
+  table = report.table(figures)
+  assert 'validation' in table and 'sex median, test' in table
+  assert 'ALARM: Region carpal' in table
+
+
+def test_a_run_with_nothing_but_predictions(tmp_path):
+  workdir = _workdir(tmp_path)
+  for name in ('distributions.npz', 'metrics.jsonl'):
+    os.remove(tmp_path / 'assessor' / name)
+  os.remove(tmp_path / 'localizer/metrics.jsonl')
+  figures = report.write(workdir, 'assessor', {}, log=lambda line: None)
+  assert figures['regions'] == {} and figures['data'] == {}
+  assert figures['references'] == {} and figures['alarms'] == []
+  page = _read(tmp_path / 'report', 'report.html')
+  assert 'True age' in page and 'Training of' not in page
+
+
+def test_collapse_is_an_alarm(tmp_path, monkeypatch):
+  monkeypatch.setattr(plots, 'png', lambda draw, dark=False: b'')
+  predict = np.where(np.arange(FILMS) % 2, 130.0, 110.0)
+  figures = _write(_workdir(tmp_path, predict), load_film=None)
+  assert figures['alarms'][0].startswith('Collapsed predictions on test')
+  assert 'role="alert">Collapsed' in _read(tmp_path / 'report', 'report.html')
+
+
+def test_a_film_in_two_splits_is_refused(tmp_path):
+  workdir = _workdir(tmp_path)
+  with open(tmp_path / 'assessor/predictions.csv', 'a') as file:
+    file.write('1000,validation,0.0,90,91\n')
+  with pytest.raises(ValueError, match=r'film 1000 \(in test, validation\)'):
+    _write(workdir)
+
+
+def test_missing_predictions(tmp_path):
+  with pytest.raises(ValueError, match='run the stage'):
+    report.write(str(tmp_path), 'assessor', {})
+
+
+def test_overlay_draws_found_boxes_only():
+  film = np.full((100, 80), 90, np.uint8)
+  found = {'carpal': ((0.25, 0.5, 0.75, 1.0), 1.0, True)}
+  picture = gallery.overlay(film, regions=found, height=200)
+  assert picture.shape == (200, 160, 3)
+  painted = np.argwhere(np.ptp(picture.astype(int), axis=2) > 40)
+  np.testing.assert_allclose(painted.min(0), [100, 40], atol=2)
+  np.testing.assert_allclose(painted.max(0), [199, 120], atol=2)
+  missed = {'carpal': (boxes.WHOLE_FILM, 0.0, False)}
+  plain = gallery.overlay(film, regions=missed, height=200)
+  assert np.ptp(plain.astype(int), axis=2).max() == 0
+
+
+@pytest.mark.parametrize(
+  ('resize', 'centre'), [('squash', (49.5, 54.5)), ('letterbox', (49.5, 59.5))]
+)
+def test_heat_lands_on_the_film(resize, centre):
+  # On a film twice as high as wide a letterboxed input shows the film in its
+  # middle columns 2.5 to 7.5 of 10; column 5 is then further right.
+  maps = np.zeros((1, 10, 10))
+  maps[0, 2, 5] = 1
+  heat = gallery.film_heat(maps, (200, 100), resize)
+  assert heat.shape == (200, 100)
+  peak = np.argwhere(heat > 0.9 * heat.max()).mean(axis=0)
+  np.testing.assert_allclose(peak, centre, atol=1.5)
+
+
+def test_distribution_labels_stay_on_the_picture():
+  for age, prediction in ((100, 100), (20, 200), (220, 218), (3, 1)):
+    drawing = gallery.distribution(None, age, prediction, (0, 230))
+    ends = {
+      anchor: float(place)
+      for anchor, place in re.findall(
+        r'text-anchor="(end|start)" x="([\d.-]+)"', drawing
+      )
+    }
+    assert 0 < ends['end'] < ends['start'] < gallery.SVG_WIDTH
