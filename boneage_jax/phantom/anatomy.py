@@ -125,8 +125,8 @@ def carpal_count(age: float, male: bool) -> int:
 # are those of the RSNA training split: boys 135.3 and 42.1, girls 117.9 and
 # 37.9 (Halabi et al., Radiology 290 (2019) 498-503).
 AGES = {
-  True: ((0.84, 147.5, 30.5), (0.16, 71.0, 32.0)),
-  False: ((0.84, 127.8, 29.0), (0.16, 66.0, 32.0)),
+  True: ((0.84, 148.8, 31.8), (0.16, 69.0, 32.5)),
+  False: ((0.84, 127.2, 30.6), (0.16, 64.5, 33.0)),
 }
 BOYS = 6833 / 12611
 

@@ -32,7 +32,6 @@ def _films(films: int, seed: int, options: dict, workers: int | None):
   tasks = [(index, seed, options) for index in range(films)]
   workers = min(workers or os.cpu_count() or 1, films)
   if workers == 1:
-    _setup()
     yield from map(_film, tasks)
     return
   # fork would copy the threads of a parent that has imported jax

@@ -1,0 +1,235 @@
+"""Phantoms: layout, determinism, anatomy, and what must not give the age."""
+
+import csv
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from boneage_jax import phantom
+from boneage_jax.phantom import anatomy
+from boneage_jax.phantom import render
+from boneage_jax.phantom import shapes
+from boneage_jax.phantom import skeleton
+
+NAME = 'boneage-training-dataset'
+SMALL = {'long_side': 96}
+
+
+def digest(folder):
+  """Hash every file of an archive, names included."""
+  total = hashlib.sha256()
+  for path in sorted(pathlib.Path(folder).rglob('*')):
+    if path.is_file():
+      total.update(str(path.relative_to(folder)).encode())
+      total.update(path.read_bytes())
+  return total.hexdigest()
+
+
+def rows(path):
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope='module')
+def archive(tmp_path_factory):
+  out = tmp_path_factory.mktemp('phantom') / 'archive'
+  phantom.write_archive(str(out), 6, 3, long_side=128, workers=1)
+  return out
+
+
+def test_archive_does_not_depend_on_workers(archive, tmp_path):
+  phantom.write_archive(str(tmp_path), 6, 3, long_side=128, workers=2)
+  assert digest(tmp_path) == digest(archive)
+  phantom.write_archive(str(tmp_path), 6, 4, long_side=128, workers=1)
+  assert digest(tmp_path) != digest(archive)
+
+
+def test_film_does_not_depend_on_its_neighbours(archive):
+  with zipfile.ZipFile(archive / f'{NAME}.zip') as films:
+    data = films.read(f'{NAME}/5.png')
+  stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+  film = phantom.make_film(4, 3, {'long_side': 128})
+  assert film['id'] == 5
+  np.testing.assert_array_equal(stored, film['image'])
+
+
+def test_layout(archive):
+  labels = rows(archive / f'{NAME}.csv')
+  assert list(labels[0]) == ['id', 'boneage', 'male']
+  assert {row['male'] for row in labels} <= {'True', 'False'}
+  assert all(1 <= int(row['boneage']) <= 228 for row in labels)
+  with zipfile.ZipFile(archive / f'{NAME}.zip') as films:
+    names = films.namelist()
+  assert names == [f'{NAME}/{row["id"]}.png' for row in labels]
+  side = archive / 'annotations'
+  assert list(rows(side / 'hand_boxes.csv')[0]) == [
+    'id', 'x0', 'y0', 'x1', 'y1',
+  ]  # fmt: skip
+  points = rows(side / 'hand_keypoints.csv')
+  assert [row['point'] for row in points[:21]] == list(render.POINTS)
+  assert len(points) == 6 * 21
+  polygons = json.loads((side / 'hand_polygons.json').read_text())
+  assert list(polygons) == [row['id'] for row in labels]
+  assert set(polygons['1'][0]) == {'exterior', 'interior'}
+  boxes = rows(side / 'ossification_boxes.csv')
+  assert {row['rater'] for row in boxes} == {'train'}
+  first = [row['label'] for row in boxes if row['id'] == '1']
+  count = {label: first.count(label) for label in set(first)}
+  assert count == {
+    'DIP': 4, 'PIP': 5, 'MCP': 5, 'Radius': 1, 'Ulna': 1, 'Wrist': 1,
+  }  # fmt: skip
+
+
+def test_a_failed_run_leaves_nothing(tmp_path, monkeypatch):
+  def fail(*_):
+    raise RuntimeError('killed')
+
+  monkeypatch.setattr(render, 'make_film', fail)
+  with pytest.raises(RuntimeError):
+    phantom.write_archive(str(tmp_path / 'a'), 2, 0, workers=1)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_annotations_lie_on_the_hand():
+  for index in range(12):
+    film = phantom.make_film(index, 8, {'long_side': 256})
+    image, hand = film['image'], film['hand_box']
+    assert image.dtype == np.uint8
+    assert max(image.shape) == 256
+    assert (hand[:2] >= 0).all()
+    assert (hand[2:] <= 1).all()
+    assert (hand[2:] - hand[:2] > 0.3).all()
+    points = film['keypoints']
+    assert points.shape == (21, 2)
+    assert (points >= hand[:2] - 0.01).all()
+    assert (points <= hand[2:] + 0.01).all()
+    for label, box in film['boxes']:
+      assert (box[:2] >= hand[:2] - 1e-9).all(), label
+      assert (box[2:] <= hand[2:] + 1e-9).all(), label
+      assert (box[2:] > box[:2]).all(), label
+    # every joint lies in the hand's outline
+    outline = film['polygon'].astype(np.float32)
+    for point in points:
+      inside = cv2.pointPolygonTest(outline, point.tolist(), True)
+      assert inside > -0.01
+    # a left hand: the thumb to the right of the little finger, tips up
+    assert points[4, 0] > points[20, 0]
+    assert points[12, 1] < points[0, 1]
+
+
+def test_labels_follow_the_rsna_distribution():
+  rng = np.random.default_rng(0)
+  age, male = np.array([anatomy.sample_label(rng) for _ in range(2000)]).T
+  male = male.astype(bool)
+  assert male.mean() == pytest.approx(0.542, abs=0.03)
+  assert age.min() >= 1
+  assert age.max() <= 228
+  for sex, mean, sd in ((male, 135.3, 42.1), (~male, 117.9, 37.9)):
+    assert age[sex].mean() == pytest.approx(mean, abs=5)
+    assert age[sex].std() == pytest.approx(sd, abs=4)
+  assert age.mean() == pytest.approx(127.3, abs=4)
+  assert np.median(age) == pytest.approx(132, abs=5)
+
+
+@pytest.mark.parametrize('male', [True, False])
+def test_ossification_only_advances(male):
+  counts = [anatomy.carpal_count(age, male) for age in range(229)]
+  assert counts[0] == 0
+  assert counts[-1] == 8
+  assert (np.diff(counts) >= 0).all()
+  for centre in anatomy.EPIPHYSES:
+    states = [anatomy.stage(centre, age, male) for age in range(229)]
+    for field in ('visible', 'growth', 'cap', 'fusion'):
+      values = [float(getattr(state, field)) for state in states]
+      assert (np.diff(values) >= 0).all(), (centre, field)
+    assert states[0].fusion == 0
+    assert states[-1].fusion == 1, centre
+
+
+def test_girls_are_ahead_of_boys():
+  for age in (24, 60, 90, 130, 180):
+    boys = anatomy.hand_stages(age, True)
+    girls = anatomy.hand_stages(age, False)
+    total = lambda hand: sum(s.growth + s.cap + s.fusion for s in hand.values())
+    assert total(girls) > total(boys)
+
+
+def test_bone_fills_the_carpus_with_age():
+  """The same hand in the same pose holds more bone as it ripens."""
+  hand = skeleton.pose(np.random.default_rng(0))
+  frame = shapes.Frame(2.0, 0.0, (150, 400))
+  carpus = np.s_[360:460, 80:240]
+  areas = []
+  for age in (2, 40, 80, 120, 160, 200):
+    canvas = shapes.Canvas((500, 300), frame, np.random.default_rng(1))
+    skeleton.draw(canvas, hand, anatomy.hand_stages(age, male=True))
+    assert np.isfinite(canvas.bone).all()
+    areas.append((canvas.bone[carpus] > 0.05).mean())
+  assert (np.diff(areas) > 0).all(), areas
+
+
+def test_reader_noise_changes_labels_only():
+  plain = [phantom.make_film(i, 6, SMALL) for i in range(8)]
+  noisy = [
+    phantom.make_film(i, 6, SMALL | {'reader_noise': 12.0}) for i in range(8)
+  ]
+  assert [f['age'] for f in plain] == [f['true_age'] for f in plain]
+  assert [f['true_age'] for f in noisy] == [f['true_age'] for f in plain]
+  assert [f['age'] for f in noisy] != [f['age'] for f in plain]
+  for a, b in zip(plain, noisy, strict=True):
+    np.testing.assert_array_equal(a['image'], b['image'])
+
+
+def test_inverted_films():
+  film = phantom.make_film(0, 6, SMALL)
+  turned = phantom.make_film(0, 6, SMALL | {'inverted': 1.0})
+  np.testing.assert_array_equal(turned['image'], 255 - film['image'])
+
+
+def test_unknown_option_names_the_known_ones():
+  with pytest.raises(ValueError, match='long_side'):
+    phantom.make_film(0, 0, {'size': 512})
+
+
+def test_size_brightness_and_markers_do_not_give_the_age():
+  """Best ridge on 16 x 16 films plus sex stays 18 months off."""
+  thumbs, ages, sexes = [], [], []
+  for index in range(420):
+    film = phantom.make_film(index, 11, SMALL)
+    small = cv2.resize(film['image'], (16, 16), interpolation=cv2.INTER_AREA)
+    thumbs.append(small.ravel())
+    ages.append(film['age'])
+    sexes.append(film['male'])
+  x = np.array(thumbs, np.float64)
+  y, n = np.array(ages, np.float64), 300
+  x = (x - x[:n].mean(0)) / (x[:n].std(0) + 1e-6)
+  x = np.c_[x, np.array(sexes) - np.mean(sexes[:n])]
+  gram = x @ x[:n].T
+  errors = []
+  for alpha in 10.0 ** np.arange(-1, 6):
+    weights = np.linalg.solve(
+      gram[:n] + alpha * np.eye(n), y[:n] - y[:n].mean()
+    )
+    guess = gram[n:] @ weights + y[:n].mean()
+    errors.append(np.abs(guess - y[n:]).mean())
+  assert min(errors) >= 18
+
+
+def test_command(tmp_path):
+  out = tmp_path / 'archive'
+  subprocess.run(
+    [
+      sys.executable, '-m', 'boneage_jax.phantom', f'--out={out}',
+      '--films=2', '--seed=1', '--long_side=96', '--workers=1',
+    ],
+    check=True,
+    cwd=pathlib.Path(__file__).parents[1],
+  )  # fmt: skip
+  assert len(rows(out / f'{NAME}.csv')) == 2
