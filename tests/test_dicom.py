@@ -132,3 +132,21 @@ def test_header_fields(tmp_path):
 def test_what_is_no_film_says_so(data, says):
   with pytest.raises(ValueError, match=says):
     dicom.read(data)
+
+
+def test_colour_becomes_luminance():
+  colour = np.zeros((2, 3, 3), np.uint8)
+  colour[0] = np.diag([255, 255, 255])  # red, green, blue
+  data = film(
+    np.zeros((2, 3), np.uint16),
+    SamplesPerPixel=3,
+    PlanarConfiguration=0,
+    PhotometricInterpretation='RGB',
+    BitsAllocated=8,
+    BitsStored=8,
+    HighBit=7,
+    PixelData=colour.tobytes(),
+  )
+  np.testing.assert_array_equal(
+    dicom.read(data)['image'], [[76, 150, 29], [0, 0, 0]]
+  )
