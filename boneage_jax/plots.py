@@ -174,7 +174,7 @@ def bland_altman(
       ylabel='predicted \N{MINUS SIGN} true (months)',
     )
     axes.set_title(f'Bland-Altman, n = {len(age)}')
-    axes.legend(loc='upper left', ncols=3)
+    axes.legend(loc='lower right', bbox_to_anchor=(1, 1), ncols=3)
     _year_ticks(axes, end)
 
   return draw
@@ -232,9 +232,9 @@ def cumulative(
   def draw(figure: Any, palette: Palette) -> None:
     axes = figure.subplots()
     error = np.abs(prediction - age)
-    end = max(30, float(np.percentile(error, 99)))
+    end = min(max(30, float(np.percentile(error, 99))), 48)
     for name, of in _by_sex(male):
-      x = np.concatenate([[0], np.sort(error[of]), [end]])
+      x = np.concatenate([[0], np.sort(error[of]), [max(end, error.max())]])
       y = np.concatenate([[0], np.arange(1, of.sum() + 1), [of.sum()]])
       dash = '-' if name == 'female' else '--'
       label = f'{NAMES[name]}, n = {of.sum()}'
@@ -284,6 +284,7 @@ def training(stage: str, rows: Sequence[Mapping[str, float]]) -> Draw:
         axes.set_title(
           f'best {y[best]:.2f} at {clock} {x[best]:g}',
           loc='right',
+          fontsize=9.5,
           color=palette['female'],
           y=0.82,
         )
@@ -295,5 +296,5 @@ def training(stage: str, rows: Sequence[Mapping[str, float]]) -> Draw:
 
 CURVES = {
   'train_loss': 'training loss',
-  'validation_mae': 'validation MAE (months)',
+  'validation_mae': 'validation MAE\n(months)',
 }
