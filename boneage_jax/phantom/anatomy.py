@@ -162,7 +162,7 @@ METACARPALS = {
 # half widths: at the epiphysis, at the waist, at the other end; height of
 # the epiphysis
 WIDTHS = {
-  'mc': (7.6, 4.1, 7.2, 10.0),
+  'mc': (7.5, 4.0, 6.5, 10.0),
   'mc1': (7.8, 5.2, 7.2, 6.0),
   'pp': (7.6, 4.6, 5.8, 5.0),
   'mp': (6.7, 3.9, 5.0, 4.4),

@@ -42,10 +42,13 @@ def expose(
   dose = np.float32(10 ** rng.uniform(3.2, 4.6))
   signal += grain * np.sqrt(signal / dose)
   cv2.log(np.maximum(signal, np.float32(1e-3)), signal)
-  white = np.exp(rng.normal(0.28, 0.16))
+  white = np.exp(rng.normal(0.22, 0.17))
   gamma = np.float32(np.exp(rng.normal(0.0, 0.16)))
   low, high = _range(rng)
-  film = np.clip((np.float32(0.03) - signal) / np.float32(white), 0, 1)
+  film = np.maximum((np.float32(0.03) - signal) / np.float32(white), 0)
+  # a shoulder keeps the detail of thick bone on overexposed films
+  square = film * film
+  film /= np.sqrt(np.sqrt(1 + square * square))
   film = low + (high - low) * cv2.pow(film, float(gamma)) + 0.5
   film = np.uint8(np.clip(film, 0, 255))
   if shutter is not None:

@@ -47,8 +47,8 @@ def unit(degrees: float) -> np.ndarray:
 def pose(rng: np.random.Generator) -> Hand:
   """Draw a left hand, independent of age and sex."""
   girth = float(np.exp(rng.normal(0, 0.06)))
-  spread = rng.uniform(0.45, 1.5)
-  lean = rng.normal(0, 3)
+  spread = rng.uniform(0.75, 1.6)
+  lean = rng.normal(0, 2.5)
   cortex = rng.uniform(0.26, 0.42)
   bones, joints = [], {}
   for digit, (x, y, splay, finger) in anatomy.METACARPALS.items():
@@ -77,7 +77,7 @@ def pose(rng: np.random.Generator) -> Hand:
       bone.cortex = cortex
       bones.append(bone)
       path.append(end + along * 1.6)
-      heading += rng.normal(0, 2.5) - (1.0 if digit == 2 else 0)
+      heading += rng.normal(0, 1.8) - (1.0 if digit == 2 else 0)
     joints[digit] = np.array(path)
   deviation = rng.normal(0, 5)
   down = -unit(deviation)
@@ -95,9 +95,12 @@ def pose(rng: np.random.Generator) -> Hand:
     centre = np.array(centre) + rng.normal(0, 0.5, 2)
     if name == 'sesamoid':
       centre = joints[1][1] + unit(45 - 90) * 7.0 - unit(45) * 2.0
+    knots = np.arange(0, 90, 15)
     bumps = np.interp(
-      np.arange(90), np.linspace(0, 90, 7), rng.normal(0, 0.025, 7), period=90
+      np.arange(90), knots, rng.normal(0, 0.025, len(knots)), period=90
     )
+    if name in ('triquetrum', 'lunate', 'scaphoid', 'pisiform'):
+      centre += (0.0, 1.2)
     carpals[name] = (centre, radius * (1 + bumps))
   return Hand(bones, joints, carpals, down, girth)
 
@@ -107,14 +110,14 @@ def draw(canvas: shapes.Canvas, hand: Hand, stages: dict) -> None:
   for name, (centre, radius) in hand.carpals.items():
     if stages[name].visible:
       # the pisiform lies on the triquetrum and is thin
-      solid = 0.6 if name == 'pisiform' else 1.0
+      solid = 0.55 if name == 'pisiform' else 0.9
       _carpal(canvas, centre, radius, stages[name].growth, solid)
   for bone in hand.bones:
     _long_bone(canvas, bone, stages[bone.centre])
 
 
 def _carpal(canvas, centre, radius, growth, solid):
-  size = 0.2 + 0.84 * growth**0.5
+  size = 0.2 + 0.9 * growth**0.5
   mean = np.sqrt(np.mean(radius**2))
   shape = growth**0.7
   radius = size * (shape * radius + (1 - shape) * 0.92 * mean)
@@ -140,8 +143,8 @@ def _profile(bone, u, start):
   """Return the half width at u, from the metaphysis to the far end."""
   wide, waist, far, _ = bone.widths
   if bone.kind in ('radius', 'ulna'):
-    t = np.clip((u - start) / 52.0, 0, 1)
-    return far + (wide - far) * (1 - t) ** 1.8
+    t = np.clip((u - start) / 40.0, 0, 1)
+    return far + (wide - far) * (1 - t) ** 2.0
   t = np.clip((u - start) / (bone.length - start), 0, 1)
   near = np.maximum(1 - t / 0.55, 0) ** 2
   away = np.maximum((t - 0.45) / 0.47, 0)
@@ -169,7 +172,7 @@ def _long_bone(canvas, bone, stage):
   # a saddle between the condyles, a dome elsewhere
   away = bone.length - u - bone.bump * np.cos(v * (np.pi / far))
   away -= (0.03 if bone.kind != 'dp' else 0.12) * v * v
-  corner = 2.6 - 1.4 * stage.growth
+  corner = (2.6 - 1.4 * stage.growth) * (0.7 + 0.04 * wide)
   d = shapes.meet(shapes.meet(side, near, corner), away, 0.45 * far)
   flare = np.clip((half - waist) / max(wide - waist, 0.1), 0, 1)
   shaft = (1 - flare) ** 2
