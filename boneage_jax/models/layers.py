@@ -26,13 +26,13 @@ def kernel_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
   """He uniform, fan in (He et al. 2015), drawn on the host.
 
   Hundreds of random operations take XLA a minute to compile and NumPy half a
-  second to run. Under a trace, where only shapes count, it gives zeros.
+  second to run. Under a trace, where only shapes count (`nnx.eval_shape`), it
+  gives NaN, so that a net built inside `jax.jit` cannot be taken for one.
   """
   if isinstance(key, jax.core.Tracer):
-    return jnp.zeros(shape, dtype)
-  seed = np.asarray(jax.random.key_data(key), np.uint64)
+    return jnp.full(shape, jnp.nan, dtype)
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
   limit = math.sqrt(6 / math.prod(shape[:-1]))
-  rng = np.random.Generator(np.random.Philox(key=seed))
   return jnp.asarray(rng.uniform(-limit, limit, shape), dtype)
 
 
