@@ -24,7 +24,6 @@ ALT = {
   'by sex.',
 }
 SEX = {'female': 'girl', 'male': 'boy', 'unknown': 'sex unknown'}
-KINDS = {'best': 'Best', 'median': 'Median', 'worst': 'Worst'}
 COVERAGE = {
   'n': 'films with annotated boxes',
   'found': 'of these, found',
@@ -52,8 +51,7 @@ def render(
     pictures: plot name -> {'light': PNG, 'dark': PNG}.
     films: of the gallery: id, kind, male, age, prediction, probability,
       regions, pictures (JPEG), and low and high where there are intervals.
-    produced: what to say about the run, as {'command': ...}.
-    settings: the config as JSON.
+    produced, settings: what to say about the run, and its config as JSON.
   """
   head = report['headline']
   training = {k: v for k, v in pictures.items() if k.startswith('training_')}
@@ -144,27 +142,28 @@ def _chips(data: Mapping[str, Any]) -> str:
 
 def _cards(head: str, report: Mapping[str, Any]) -> str:
   row = report['splits'][head]
+
+  def note(key: str, scale: float = 1) -> str:
+    interval = _interval(row, key, scale)
+    return interval and f'95 % interval {interval}'
+
   cards = [
-    (f'{head} MAE', f'{row["mae"]:.2f}', 'months', _interval(row, 'mae')),
+    (f'{head} MAE', f'{row["mae"]:.2f}', 'months', note('mae')),
     ('films', str(row['n']), '', f'in the {head} split'),
     (
       'within 12 months',
       f'{100 * row["within_12"]:.0f}',
       '%',
-      _interval(row, 'within_12', 100),
+      note('within_12', 100),
     ),
-    ('bias', _minus(f'{row["bias"]:+.2f}'), 'months', _interval(row, 'bias')),
+    ('bias', _minus(f'{row["bias"]:+.2f}'), 'months', note('bias')),
   ]
   return ''.join(
     f'<div class="card"><div class="label">{_text(label)}</div>'
     f'<div class="value">{_text(value)}<small>{_text(unit)}</small></div>'
-    f'<div class="note">{_text(_ninety_five(note))}</div></div>'
-    for label, value, unit, note in cards
+    f'<div class="note">{_text(below)}</div></div>'
+    for label, value, unit, below in cards
   )
-
-
-def _ninety_five(note: str) -> str:
-  return f'95 % interval {note}' if ' to ' in note else note
 
 
 def _gallery(films: Sequence[Mapping[str, Any]]) -> str:
@@ -175,10 +174,10 @@ def _gallery(films: Sequence[Mapping[str, Any]]) -> str:
     for k, name in enumerate(names)
   )
   body = ''
-  for kind, title in KINDS.items():
+  for kind in ('best', 'median', 'worst'):
     cards = ''.join(_film(f) for f in films if f['kind'] == kind)
     if cards:
-      body += f'<h3>{title}</h3><div class="films">{cards}</div>'
+      body += f'<h3>{kind.capitalize()}</h3><div class="films">{cards}</div>'
   return f'<p class="legend">{legend}</p>{body}'
 
 
@@ -286,13 +285,19 @@ def _regions(regions: Mapping[str, Any]) -> str:
     ['films', *(str(r['films']) for r in found.values())],
     ['found on', *(str(r['found']) for r in found.values())],
   ]
-  # Figures of regions only: another writer may put its own notes beside them.
-  coverage = [regions['coverage'].get(name) or {} for name in found]
-  for key in dict.fromkeys(k for row in coverage for k in row):
-    label = COVERAGE.get(key, key.replace('_', ' '))
-    rows.append([label, *(_share(key, row.get(key)) for row in coverage)])
-  table = _table('Regions, all films reported', ['', *found], rows)
-  return f'<div class="narrow">{table}</div>'
+  tables = [_table('Regions, films reported', ['', *found], rows)]
+  for split, regions_of in regions['coverage'].items():
+    part = [regions_of.get(name, {}) for name in found]
+    rows = [
+      [COVERAGE.get(key, key), *(_share(key, row.get(key)) for row in part)]
+      for key in dict.fromkeys(k for row in part for k in row)
+    ]
+    if rows:
+      title = f'Regions against annotated boxes, {split}'
+      tables.append(_table(title, ['', *found], rows))
+  return (
+    f'<div class="pairs">{"".join(f"<div>{t}</div>" for t in tables)}</div>'
+  )
 
 
 def _share(key: str, value: Any) -> str:

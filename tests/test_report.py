@@ -33,10 +33,12 @@ def _workdir(tmp_path, predict=None):
   for name in ('assessor', 'localizer', 'locate', 'data'):
     os.makedirs(tmp_path / name)
   with open(tmp_path / 'assessor/predictions.csv', 'w') as file:
-    file.write('id,split,male,age,prediction\n')
+    file.write('id,split,male,age,prediction,low,high\n')
     for k in range(FILMS):
       split = 'test' if k < FILMS // 2 else 'validation'
-      file.write(f'{ids[k]},{split},{male[k]}.0,{age[k]},{prediction[k]}\n')
+      ages = (age[k], prediction[k], prediction[k] - 5, prediction[k] + 5)
+      row = (ids[k], split, float(male[k]), *ages)
+      file.write(','.join(map(str, row)) + '\n')
   months = np.arange(240)
   mass = np.exp(-0.5 * ((months - prediction[:, None]) / 9) ** 2)
   mass /= mass.sum(axis=1, keepdims=True)
@@ -57,7 +59,8 @@ def _workdir(tmp_path, predict=None):
   boxes.write_regions(str(tmp_path / 'locate/regions.csv'), rows)
   maps = rng.random((FILMS, 1, 5, 5)).astype(np.float16)
   np.savez(tmp_path / 'locate/maps.npz', id=ids, maps=maps)
-  coverage = {'carpal': {'n': 5, 'found': 1.0, 'centre_in_wrist': 0.8}}
+  annotated = {'carpal': {'n': 5, 'found': 1.0, 'centre_in_wrist': 0.8}}
+  coverage = {'all': annotated, 'train': annotated, 'test': {}}
   (tmp_path / 'locate/coverage.json').write_text(json.dumps(coverage))
   build = {
     'films': FILMS,
@@ -111,7 +114,7 @@ def test_json_has_the_promised_keys(run):
   assert data['label_file_sha256'] == 'ab' * 32
   assert data['split'] == 'by film id'
   assert stored['regions']['found']['carpal'] == {'films': 24, 'found': 23}
-  assert stored['regions']['coverage']['carpal']['centre_in_wrist'] == 0.8
+  assert stored['regions']['coverage']['train']['carpal']['n'] == 5
 
 
 def test_references_are_compared_on_the_same_films(run):
@@ -128,11 +131,19 @@ def test_references_are_compared_on_the_same_films(run):
 
 
 def test_predictions_have_one_row_per_film(run):
-  _, folder = run
+  figures, folder = run
   rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
   assert len({r['id'] for r in rows}) == FILMS
   found = {r['id']: r['regions_found'] for r in rows}
   assert found['1003'] == '0' and found['1000'] == '1'
+  errors = [
+    abs(float(r['prediction']) - float(r['age']))
+    for r in rows
+    if r['split'] == 'test'
+  ]
+  inside = figures['splits']['test']['interval_coverage']
+  assert 0 < inside < 1
+  assert inside == pytest.approx(np.mean(np.array(errors) <= 5))
 
 
 class _Links(html.parser.HTMLParser):
@@ -171,6 +182,7 @@ def test_page_says_what_it_must(run):
   assert f'{figures["splits"]["test"]["mae"]:.2f}' in page
   assert f'subset: {FILMS} of 12611 films' in page
   assert 'sha256 abababababab' in page
+  assert 'annotated boxes, train' in page and 'boxes, test' not in page
   assert 'Region carpal not found on 1 of 24 films' in page
   assert page.count('aria-label="Predicted distribution') == 9
   for name in ('scatter', 'bland_altman', 'training_localizer'):
@@ -217,7 +229,7 @@ def test_collapse_is_an_alarm(tmp_path, monkeypatch):
 def test_a_film_in_two_splits_is_refused(tmp_path):
   workdir = _workdir(tmp_path)
   with open(tmp_path / 'assessor/predictions.csv', 'a') as file:
-    file.write('1000,validation,0.0,90,91\n')
+    file.write('1000,validation,0.0,90,91,86,96\n')
   with pytest.raises(ValueError, match=r'film 1000 \(in test, validation\)'):
     _write(workdir)
 
