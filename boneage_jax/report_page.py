@@ -54,11 +54,9 @@ def render(
     produced, settings: what to say about the run, and its config as JSON.
   """
   head = report['headline']
-  training = {k: v for k, v in pictures.items() if k.startswith('training_')}
-  plain = {k: v for k, v in pictures.items() if k not in training}
+  training = {k: v for k, v in pictures.items() if k not in ALT}
   template = string.Template(TEMPLATE.read_text(encoding='utf-8'))
   return template.substitute(
-    title=_text(f'Bone age report: {head}'),
     stage=_text(report['stage']),
     head=_text(head),
     chips=_chips(report['data']),
@@ -66,13 +64,13 @@ def render(
       f'<p class="alarm" role="alert">{_text(a)}</p>' for a in report['alarms']
     ),
     cards=_cards(head, report),
-    plots=''.join(_picture(ALT[k], v) for k, v in plain.items()),
+    plots=''.join(_picture(alt, pictures[k]) for k, alt in ALT.items()),
     gallery=_gallery(films),
     tables=_tables(report),
     training=_section(
       'Training',
       ''.join(
-        _picture(f'Loss and validation error of {k[9:]}.', v)
+        _picture(f'Loss and validation error: {k}.', v)
         for k, v in training.items()
       ),
       'plots',
