@@ -130,7 +130,9 @@ def _table(folder, name, header, rows):
 
 
 def _replace(work, out):
-  os.makedirs(out, exist_ok=True)
+  if not os.path.isdir(out) or not os.listdir(out):
+    os.replace(work, out)  # one step: all of it or nothing
+    return
   for name in (f'{NAME}.zip', f'{NAME}.csv', 'annotations'):
     new, old = os.path.join(work, name), os.path.join(out, name)
     if os.path.isdir(old):
