@@ -1,5 +1,4 @@
 """Checkpoints: the only file that knows Orbax."""
-from collections.abc import Mapping
 import os
 from typing import Any
 
@@ -22,12 +21,16 @@ class Checkpoints:
     self._latest = ocp.CheckpointManager(
       os.path.join(folder, 'latest'), options=options
     )
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=1, best_fn=lambda m: m['validation_mae'], best_mode='min'
+    )
     self._best = ocp.CheckpointManager(
       os.path.join(folder, 'best'), options=options
     )
-    step = self._best.latest_step()
-    metrics = self._best.metrics(step) if step is not None else {}
-    self.best_mae = metrics.get('validation_mae', float('inf'))
+    step = self._best.best_step()
+    self.best_mae = float('inf')
+    if step is not None:
+      self.best_mae = self._best.metrics(step)['validation_mae']
 
   def latest_step(self) -> int | None:
     """Step of the newest whole checkpoint, or None."""
@@ -45,7 +48,7 @@ class Checkpoints:
     )
 
   def best_step(self) -> int | None:
-    return self._best.latest_step()
+    return self._best.best_step()
 
   def save_best(self, step: int, variables: Any, mae: float) -> None:
     """Save the variables that reached validation MAE `mae` (months)."""
@@ -58,13 +61,13 @@ class Checkpoints:
 
   def restore_best(self, variables: Any) -> Any:
     """The best variables, shaped and sharded like `variables`."""
-    if self._best.latest_step() is None:
+    if self.best_step() is None:
       raise ValueError(
         f'No checkpoint in {self._best.directory}; run the stage that trains '
         'it first.'
       )
     return self._best.restore(
-      self._best.latest_step(),
+      self.best_step(),
       args=ocp.args.StandardRestore(abstract(variables)),
     )
 
@@ -85,10 +88,3 @@ def abstract(tree: Any) -> Any:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
 
   return jax.tree.map(leaf, tree)
-
-
-def keys(tree: Mapping) -> Any:
-  """`tree` with every dict key a string, as checkpoints want them."""
-  return {
-    str(k): keys(v) if isinstance(v, Mapping) else v for k, v in tree.items()
-  }

@@ -3,10 +3,10 @@ import json
 import os
 from typing import Any
 
-from absl import logging
 import numpy as np
 
 from boneage_jax import input_pipeline
+from boneage_jax import splits
 
 
 def prepare(config: Any, stage: str, workdir: str) -> None:
@@ -32,7 +32,9 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
       )
     manual_dir = os.path.join(workdir, 'phantoms')
     if not os.path.exists(manual_dir):
-      phantom.write_archive(manual_dir, **config.phantom.to_dict())
+      phantom.write_archive(
+        manual_dir, **config.phantom.to_dict(), progress=True
+      )
   data_dir = config.data_dir or os.path.join(workdir, 'data')
   folders = {}
   for name in builder_configs(config):
@@ -43,11 +45,8 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
       allow_bad_films=config.data.allow_bad_films,
     )
     info = build_info(folders[name])
-    films, split = input_pipeline.load_films(folders[name]), config.data
-    _, description = input_pipeline.assign_splits(
-      films, split.split, split.validation_fraction, split.test_fraction
-    )
-    logging.info('%s; %s.', info['name'], description)
+    _, description = assign(config, input_pipeline.load_films(folders[name]))
+    print(f'{info["name"]} ({name}); {description}.', flush=True)
   folder = os.path.join(workdir, stage)
   os.makedirs(folder, exist_ok=True)
   with open(os.path.join(folder, 'done.json'), 'w') as f:
@@ -68,7 +67,7 @@ def build_info(folder: str) -> dict[str, Any]:
     return json.load(f)
 
 
-def prepared_folder(config: Any, workdir: str, builder_config: str) -> str:
+def prepared_folder(workdir: str, builder_config: str) -> str:
   """Folder of the prepared data set.
 
   Raises:
@@ -90,24 +89,31 @@ def prepared_folder(config: Any, workdir: str, builder_config: str) -> str:
   return folders[builder_config]
 
 
-def split_films(
-  config: Any, workdir: str, builder_config: str
-) -> dict[str, np.ndarray]:
-  """Film table with this run's split in `split`, the archive's beside it."""
-  folder = prepared_folder(config, workdir, builder_config)
-  films = input_pipeline.load_films(folder)
-  split, _ = input_pipeline.assign_splits(
+def assign(
+  config: Any, films: dict[str, np.ndarray]
+) -> tuple[np.ndarray, str]:
+  """Split of every film as `config.data` says, and that split in words."""
+  return splits.assign(
     films,
     config.data.split,
     config.data.validation_fraction,
     config.data.test_fraction,
   )
-  return {**films, 'archive_split': films['split'], 'split': split}
+
+
+def split_films(
+  config: Any, workdir: str, builder_config: str
+) -> tuple[dict[str, np.ndarray], str]:
+  """Film table with this run's split, and that split in words."""
+  folder = prepared_folder(workdir, builder_config)
+  films = input_pipeline.load_films(folder)
+  split, description = assign(config, films)
+  return {**films, 'split': split}, description
 
 
 def select(films: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
   """Rows of one split."""
-  return {k: v[films['split'] == split] for k, v in films.items()}
+  return input_pipeline.select(films, films['split'] == split)
 
 
 def stage_films(
@@ -117,7 +123,7 @@ def stage_films(
   section = config[stage].input
   if section.crops:
     return input_pipeline.load_crop_films(os.path.join(workdir, section.crops))
-  return split_films(config, workdir, section.builder_config)
+  return split_films(config, workdir, section.builder_config)[0]
 
 
 def stage_source(
@@ -129,5 +135,5 @@ def stage_source(
     return input_pipeline.crop_source(
       os.path.join(workdir, section.crops), films
     )
-  folder = prepared_folder(config, workdir, section.builder_config)
+  folder = prepared_folder(workdir, section.builder_config)
   return input_pipeline.film_source(folder, films)

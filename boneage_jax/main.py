@@ -49,7 +49,7 @@ def run(config: Any, workdir: str) -> None:
         f'stages names {stage!r}, which the config does not describe.'
       )
     if os.path.exists(os.path.join(workdir, stage, 'done.json')):
-      logging.info('%s: already done.', stage)
+      print(f'{stage}: already done.', flush=True)
       continue
     JOBS[config[stage].job](config, stage, workdir)
 
@@ -96,6 +96,8 @@ def main(argv: list[str]) -> None:
     os.path.expanduser('~/.cache/boneage_jax/compiled'),
   )
   jax.config.update('jax_compilation_cache_dir', cache)
+  if not FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # Orbax and TFDS say a lot
   config = FLAGS.config
   workdir = FLAGS.workdir or os.path.join(
     'runs', '_'.join(filter(None, [config.name, config.variant]))

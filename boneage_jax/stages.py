@@ -1,12 +1,11 @@
 """The jobs that hand one stage's files to the next: locate and report."""
-import json
 import os
 import shlex
 import sys
 from typing import Any
 
-import jax
 from flax import nnx
+import jax
 
 from boneage_jax import checkpoints
 from boneage_jax import data
@@ -15,7 +14,9 @@ from boneage_jax import input_pipeline
 from boneage_jax import models
 from boneage_jax import regions
 from boneage_jax import report as report_lib
+from boneage_jax import report_data
 from boneage_jax import train
+from boneage_jax import transforms
 
 
 def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
@@ -53,10 +54,8 @@ def locate(config: Any, stage: str, workdir: str) -> None:
     net.eval()
     return gradcam.grad_cam(net, image, male, section.target)[0]
 
-  films = data.split_films(config, workdir, section.input.builder_config)
-  folder = data.prepared_folder(
-    config, workdir, section.input.builder_config
-  )
+  films, _ = data.split_films(config, workdir, section.input.builder_config)
+  folder = data.prepared_folder(workdir, section.input.builder_config)
   regions.locate(
     lambda image, male: jax.device_get(maps(variables, image, male)),
     input_pipeline.film_source(folder, films),
@@ -71,22 +70,31 @@ def report(config: Any, stage: str, workdir: str) -> None:
   """Write and print the report of a run."""
   section = config[stage]
   builder_config = data.builder_configs(config)[0]
-  films = data.split_films(config, workdir, builder_config)
-  folder = data.prepared_folder(config, workdir, builder_config)
+  films, description = data.split_films(config, workdir, builder_config)
+  folder = data.prepared_folder(workdir, builder_config)
   train_films = data.select(films, 'train')
   source = input_pipeline.film_source(folder, films)
   position = {int(i): k for k, i in enumerate(films['id'])}
+  references = {}
+  for name in section.compare:
+    path = os.path.join(workdir, name, 'predictions.csv')
+    rows = report_data.predictions(path)
+    references[name] = dict(
+      zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)
+    )
   result = report_lib.write(
     workdir,
     section.stage,
-    json.loads(config.to_json_best_effort()),
+    config,
+    section.regions or None,
     data_folder=folder,
-    regions_stage=section.regions or None,
-    load_film=lambda i: input_pipeline.decode(source[position[int(i)]]),
-    compare=tuple(section.compare),
-    train_age=train_films['age'],
+    load_film=lambda i: transforms.decode(source[position[int(i)]]['image']),
+    references=references,
+    train_ages=train_films['age'],
     train_male=train_films['male'],
-    command=shlex.join(['python', '-m', 'boneage_jax.main', *sys.argv[1:]]),
+    split=description,
+    produced={
+      'command': shlex.join(['python', '-m', 'boneage_jax.main', *sys.argv[1:]])
+    },
   )
   print(report_lib.table(result))
-  print(f'Report: {os.path.join(workdir, "report", "report.html")}')

@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Any
 
-from absl import logging
 from flax import nnx
 import flax.struct
 import jax
@@ -262,14 +261,11 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     config, stage, workdir, data.select(films, 'validation'), mesh
   )
   size = sum(x.size for x in jax.tree.leaves(state.params))
-  logging.info(
-    '%s: %.2f M parameters, %d training films, %d steps of %d films%s.',
-    stage,
-    size / 1e6,
-    len(train_films['id']),
-    total_steps,
-    batch_size,
-    f', going on from step {start}' if start else '',
+  print(
+    f'{stage}: {size / 1e6:.2f} M parameters, {len(train_films["id"])} '
+    f'training films, {total_steps} steps of {batch_size} films'
+    + (f', going on from step {start}.' if start else '.'),
+    flush=True,
   )
 
   writer = metric_writer.MetricWriter(folder, start)
@@ -317,17 +313,11 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
           row['validation_mae'] = mae
           if mae < store.best_mae:
             store.save_best(step, state.variables, mae)
-          logging.info(
-            '%s step %d/%d: loss %.3f, validation MAE %.2f months '
-            '(best %.2f), %.1f films/s, waiting for data %.0f %%.',
-            stage,
-            step,
-            total_steps,
-            loss,
-            mae,
-            store.best_mae,
-            len(recent) * batch_size / max(seconds, 1e-9),
-            100 * waited / max(seconds, 1e-9),
+          bar.write(
+            f'{stage} step {step}/{total_steps}: loss {loss:.3f}, validation '
+            f'MAE {mae:.2f} months (best {store.best_mae:.2f}), '
+            f'{len(recent) * batch_size / seconds:.1f} films/s, '
+            f'{waited / seconds:.0%} of it waiting for data'
           )
         bar.set_postfix_str(f'loss {loss:.3f}')
         writer.write(step, **row)

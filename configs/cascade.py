@@ -100,7 +100,7 @@ def get_config(variant: str = '') -> ConfigDict:
     job='report', stage='assessor', regions='regions', compare=()
   )
   return common.choose(
-    config, {'strict': strict, 'phantom': phantom}
+    config, dict(strict=strict, phantom=phantom, thumbnails=thumbnails)
   )
 
 
@@ -135,3 +135,54 @@ def phantom(config: ConfigDict) -> None:
   config.assessor.optimizer.update(
     dict(name='adamw', learning_rate=2e-3, schedule='cosine', warmup=0.1)
   )
+
+
+def thumbnails(config: ConfigDict) -> None:
+  """Whole films squashed to 100 px: a small cascade and a whole-film net."""
+  add_whole_film_net(config)
+  config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
+  config.whole.update(dict(batch_size=32, epochs=20, ema=0.998))
+  config.whole.input.update(dict(builder_config='original', size=100))
+  config.whole.net.backbone = ConfigDict(
+    dict(name='resnet', depth=18, width=0.5, stride_in='3x3')
+  )
+
+
+def add_whole_film_net(config: ConfigDict) -> None:
+  """The reference that every region must beat: one net on the whole film."""
+  config.whole = common.train_stage(
+    input=common.image_input(
+      builder_config='px768',
+      size=300,
+      rotate=10.0,
+      zoom=0.1,
+      shift=0.05,
+      flip=True,
+      brightness=0.1,
+      contrast=0.1,
+      gamma=0.1,
+    ),
+    net=dict(
+      name='age_net',
+      backbone=dict(name='resnet', depth=50, width=1.0),
+      attention='none',
+      pool='gap',
+      output='bins',
+      readout='expectation',
+      sex_features=32,
+      dropout=0.0,
+      momentum=0.0,
+      dtype='float32',
+    ),
+    loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
+    optimizer=common.optimizer(
+      name='adamw',
+      learning_rate=2e-3,
+      schedule='cosine',
+      warmup=0.05,
+      weight_decay=0.05,
+      clip=5.0,
+    ),
+  )
+  config.stages = (*config.stages[:-1], 'whole', 'report')
+  config.report.compare = ('whole',)
