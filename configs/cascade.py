@@ -119,7 +119,9 @@ def phantom(config: ConfigDict) -> None:
   config.phantom.films = 600
   config.localizer.update(dict(batch_size=16, epochs=12, ema=0.98))
   config.localizer.input.update(
-    dict(builder_config='original', size=144, rotate=10.0)
+    dict(
+      builder_config='original', size=144, rotate=10.0, percentiles=(1.0, 99.0)
+    )
   )
   config.localizer.net.backbone.update(dict(width=0.25, tap='mixed7'))
   config.localizer.optimizer.update(
@@ -128,7 +130,9 @@ def phantom(config: ConfigDict) -> None:
   config.localizer.net.momentum = config.assessor.net.momentum = 0.9
   config.regions.crop_size = 96
   config.assessor.update(dict(batch_size=16, epochs=12, ema=0.98))
-  config.assessor.input.update(dict(size=96, rotate=10.0))
+  config.assessor.input.update(
+    dict(size=96, rotate=10.0, percentiles=(1.0, 99.0))
+  )
   config.assessor.net.update(dict(pool='gap'))
   config.assessor.net.carpal.update(dict(width=0.25))
   config.assessor.net.metacarpal.update(dict(width=0.25))

@@ -81,6 +81,8 @@ def write_archive(
   }
   try:
     _write(work, _films(films, seed, options, workers), films, progress)
+    with open(os.path.join(work, 'phantom.json'), 'w') as file:
+      json.dump({'films': films, 'seed': seed, **options}, file)
     _replace(work, out)
   finally:
     shutil.rmtree(work, ignore_errors=True)
@@ -133,7 +135,8 @@ def _replace(work, out):
   if not os.path.isdir(out) or not os.listdir(out):
     os.replace(work, out)  # one step: all of it or nothing
     return
-  for name in (f'{NAME}.zip', f'{NAME}.csv', 'annotations'):
+  names = (f'{NAME}.zip', f'{NAME}.csv', 'annotations', 'phantom.json')
+  for name in names:
     new, old = os.path.join(work, name), os.path.join(out, name)
     if os.path.isdir(old):
       shutil.rmtree(old)
