@@ -39,6 +39,8 @@ class Checkpoints:
   def save(self, step: int, state: Any) -> None:
     """Save the train state; returns once the arrays are copied to the host."""
     if step != self.latest_step():
+      # A run that goes on from here will not evaluate this step again.
+      self._best.wait_until_finished()
       self._latest.save(step, args=ocp.args.StandardSave(state))
 
   def restore(self, state: Any) -> Any:

@@ -49,16 +49,21 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     print(f'{info["name"]} ({name}); {description}.', flush=True)
   folder = os.path.join(workdir, stage)
   os.makedirs(folder, exist_ok=True)
-  with open(os.path.join(folder, 'done.json'), 'w') as f:
+  path = os.path.join(folder, 'done.json')
+  with open(path + '.tmp', 'w') as f:
     json.dump({'folders': folders}, f)
+  os.replace(path + '.tmp', path)
 
 
 def builder_configs(config: Any) -> list[str]:
-  """Every builder config that some stage of `config` reads."""
-  inputs = [
-    config[s].input for s in config.stages if 'input' in config.get(s, {})
-  ]
+  """Every builder config that a stage reads, whichever stages run now."""
+  inputs = [s.input for s in sections(config).values() if 'input' in s]
   return sorted({i.builder_config for i in inputs if i.builder_config})
+
+
+def sections(config: Any) -> dict[str, Any]:
+  """The stages that `config` describes, by name."""
+  return {k: v for k, v in config.items() if hasattr(v, 'job')}
 
 
 def build_info(folder: str) -> dict[str, Any]:

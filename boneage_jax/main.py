@@ -15,10 +15,11 @@ from boneage_jax import stages
 from boneage_jax import train
 
 FLAGS = flags.FLAGS
+DEFAULT = 'configs/cascade.py'
 config_flags.DEFINE_config_file(
   'config',
-  'configs/cascade.py',
-  'File that describes the system, with an optional :variant.',
+  None,  # A default would be read on import, where no error can be caught.
+  f'File that describes the system, with an optional :variant ({DEFAULT}).',
   lock_config=True,
 )
 flags.DEFINE_string(
@@ -35,6 +36,13 @@ JOBS = {
 
 def run(config: Any, workdir: str) -> None:
   """Run the stages of `config` in order, leaving out those already done."""
+  described = data.sections(config)
+  for stage in config.stages:
+    if stage not in described:
+      raise ValueError(
+        f'stages names {stage!r}, which the config does not describe; choose '
+        f'from {", ".join(described)}.'
+      )
   os.makedirs(workdir, exist_ok=True)
   check_config(config, os.path.join(workdir, 'config.json'))
   print(
@@ -44,10 +52,6 @@ def run(config: Any, workdir: str) -> None:
     flush=True,
   )
   for stage in config.stages:
-    if stage not in config or 'job' not in config[stage]:
-      raise ValueError(
-        f'stages names {stage!r}, which the config does not describe.'
-      )
     if os.path.exists(os.path.join(workdir, stage, 'done.json')):
       print(f'{stage}: already done.', flush=True)
       continue
@@ -70,8 +74,9 @@ def check_config(config: Any, path: str) -> None:
         f'{os.path.dirname(path)} holds a run with other settings '
         f'({", ".join(changed)}). Give another --workdir, or remove that one.'
       )
-  with open(path, 'w') as f:
+  with open(path + '.tmp', 'w') as f:
     json.dump(new, f, indent=1)
+  os.replace(path + '.tmp', path)
 
 
 def differences(old: Any, new: Any, name: str = '') -> list[str]:
@@ -110,5 +115,21 @@ def main(argv: list[str]) -> None:
     sys.exit(f'Error: {error}')
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parse flags; what the config does not have is said without a traceback."""
+  if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
+    argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
+  try:
+    rest = app.parse_flags_with_usage(argv)
+    FLAGS.config.name  # noqa: B018, raises where the file could not be read
+    return rest
+  except (AttributeError, KeyError) as error:
+    inner = error.args[0]  # An AttributeError here wraps a KeyError.
+    text = inner.args[0] if isinstance(inner, KeyError) else inner
+    sys.exit(f'Error: the config has no field {text}')
+  except OSError as error:
+    sys.exit(f'Error: {error}')
+
+
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=parse_flags)

@@ -14,8 +14,9 @@ class MetricWriter:
   def __init__(self, folder: str, start: int):
     self._path = os.path.join(folder, 'metrics.jsonl')
     kept = [row for row in read(self._path) if row['step'] <= start]
-    with open(self._path, 'w') as f:
+    with open(self._path + '.tmp', 'w') as f:
       f.writelines(json.dumps(row) + '\n' for row in kept)
+    os.replace(self._path + '.tmp', self._path)
     import tensorboardX
 
     self._board = tensorboardX.SummaryWriter(

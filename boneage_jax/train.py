@@ -326,7 +326,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       if saved:
         store.save(step, state)
         last_good = step
-      if stop.signal and not finished:
+      if stop.signal:
         break
   finally:
     bar.close()
@@ -336,7 +336,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     close = getattr(batches, 'close', None)
     if close is not None:
       close()
-  if done_step < total_steps:
+  if stop.signal:
     store.close()
     print(
       f'{stop.signal}: saved step {done_step} of {total_steps} in {folder}. '
@@ -349,5 +349,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   )
   done = {'step': total_steps, 'best_step': store.best_step()}
   store.close()
-  with open(os.path.join(folder, 'done.json'), 'w') as f:
+  path = os.path.join(folder, 'done.json')
+  with open(path + '.tmp', 'w') as f:
     json.dump(done, f)
+  os.replace(path + '.tmp', path)
