@@ -1,4 +1,5 @@
 """The jobs that hand one stage's files to the next: locate and report."""
+from collections.abc import Callable
 import os
 import shlex
 import sys
@@ -6,6 +7,7 @@ from typing import Any
 
 from flax import nnx
 import jax
+import numpy as np
 
 from boneage_jax import checkpoints
 from boneage_jax import data
@@ -26,6 +28,12 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
     ValueError: the stage has no checkpoint.
   """
   section = config[stage]
+  folder = os.path.join(workdir, stage, 'checkpoints')
+  if not os.path.isdir(folder):
+    raise ValueError(
+      f'No checkpoint in {folder}; run the stage {stage!r} that trains it '
+      'first.'
+    )
   mesh = train.make_mesh()
   make = lambda: models.create(section.net, size=section.input.size)
   graph, params, stats = train.split(nnx.eval_shape(make))
@@ -35,16 +43,16 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
     ),
     {'params': params, 'batch_stats': stats},
   )
-  store = checkpoints.Checkpoints(os.path.join(workdir, stage, 'checkpoints'))
+  store = checkpoints.Checkpoints(folder)
   variables = store.restore_best(variables)
   store.close()
   return graph, variables
 
 
-def locate(config: Any, stage: str, workdir: str) -> None:
-  """Find and cut the regions of every film with a trained age net."""
-  section = config[stage]
-  graph, variables = load_net(config, section.localizer, workdir)
+def make_maps(
+  graph: Any, variables: dict[str, Any], target: str
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+  """Compile the `predict_maps(image, male)` that regions.find_regions calls."""
 
   @jax.jit
   def maps(variables, image, male):
@@ -52,12 +60,19 @@ def locate(config: Any, stage: str, workdir: str) -> None:
       graph, variables['params'], variables['batch_stats'], copy=True
     )
     net.eval()
-    return gradcam.grad_cam(net, image, male, section.target)[0]
+    return gradcam.grad_cam(net, image, male, target)[0]
 
+  return lambda image, male: jax.device_get(maps(variables, image, male))
+
+
+def locate(config: Any, stage: str, workdir: str) -> None:
+  """Find and cut the regions of every film with a trained age net."""
+  section = config[stage]
+  graph, variables = load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
   folder = data.prepared_folder(workdir, section.input.builder_config)
   regions.locate(
-    lambda image, male: jax.device_get(maps(variables, image, male)),
+    make_maps(graph, variables, section.target),
     input_pipeline.film_source(folder, films),
     films,
     os.path.join(workdir, stage),
