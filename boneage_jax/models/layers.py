@@ -91,7 +91,14 @@ def preprocess(image: Array, input_range: str, channels: int = 3) -> Array:
 
 def _constants(values: tuple[float, ...], channels: int) -> Array:
   values = jnp.asarray(values, jnp.float32)
-  return values if channels == len(values) else values.mean(keepdims=True)
+  if channels == 1:
+    values = values.mean(keepdims=True)
+  return per_channel(values)
+
+
+def per_channel(values: Array) -> Array:
+  """Reshape [C] to [1, 1, 1, C], to meet maps without rank promotion."""
+  return values.reshape(1, 1, 1, -1)
 
 
 def pads(
@@ -150,7 +157,7 @@ def _windows(x: Array, size: int) -> list[Array]:
 
 @jax.custom_vjp
 def _depthwise_shifted(x: Array, kernel: Array) -> Array:
-  taps = kernel.reshape(-1, kernel.shape[-1])
+  taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
   windows = _windows(x, len(kernel))
   return sum(w * tap for w, tap in zip(windows, taps, strict=True))
 
@@ -228,7 +235,7 @@ def avg_pool(
     starts = range(-before, length + after - window + 1, stride)
     counts.append([min(s + window, length) - max(s, 0) for s in starts])
   rows, columns = (jnp.asarray(c, x.dtype) for c in counts)
-  inside = rows[:, None, None] * columns[:, None]
+  inside = rows[None, :, None, None] * columns[None, None, :, None]
   if use_shifted():
     total, sizes = _shifts(x, size, stride, 0.0, padding)
     for axis, length in zip((1, 2), sizes, strict=True):
@@ -271,7 +278,7 @@ class Conv(nnx.Module):
     kernel = self.kernel[...].astype(self.dtype)
     x = convolve(x.astype(self.dtype), kernel, self.stride, self.padding)
     if self.bias is not None:
-      x = x + self.bias[...].astype(self.dtype)
+      x = x + per_channel(self.bias[...]).astype(self.dtype)
     return x
 
 
@@ -304,7 +311,7 @@ class BatchNorm(nnx.Module):
     else:
       x32 = x.astype(jnp.float32)
       mean = x32.mean((0, 1, 2))
-      var = jnp.square(x32 - mean).mean((0, 1, 2))
+      var = jnp.square(x32 - per_channel(mean)).mean((0, 1, 2))
       keep = self.momentum
       self.mean[...] = keep * self.mean[...] + (1 - keep) * lax.stop_gradient(
         mean
@@ -313,7 +320,8 @@ class BatchNorm(nnx.Module):
     gain = lax.rsqrt(var + self.eps)
     if self.scale is not None:
       gain = gain * self.scale[...]
-    y = (x.astype(jnp.float32) - mean) * gain + self.bias[...]
+    centred = x.astype(jnp.float32) - per_channel(mean)
+    y = centred * per_channel(gain) + per_channel(self.bias[...])
     return y.astype(self.dtype)
 
 
