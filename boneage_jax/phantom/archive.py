@@ -148,4 +148,4 @@ def _bar(items, total):
     import tqdm
   except ImportError:
     return items
-  return tqdm.tqdm(items, total=total, unit='film')
+  return tqdm.tqdm(items, total=total, unit='film', disable=None)
