@@ -10,9 +10,9 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
   """Learning rate by update.
 
   config.schedule: 'constant'; 'cosine' to zero after `warmup` (a share of all
-  steps); 'inverse' lr / (1 + config.decay * t) (METHODS: Li's "decay"); or
-  'steps', `config.boundaries` as shares of all steps, each dividing by 3 and
-  then 10 of the first rate is spelled by `config.factors`.
+  steps); 'inverse' lr / (1 + config.decay * t), the "decay" of Li 2023; or
+  'steps', which multiplies by each of `config.factors` at `config.boundaries`,
+  shares of all steps.
   """
   lr, warmup = config.learning_rate, round(config.warmup * total_steps)
   if config.schedule == 'constant':
@@ -22,6 +22,11 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
   elif config.schedule == 'inverse':
     after = lambda t: lr / (1 + config.decay * t)
   elif config.schedule == 'steps':
+    if len(config.boundaries) != len(config.factors):
+      raise ValueError(
+        'Expected one factor for each boundary, got optimizer.boundaries='
+        f'{config.boundaries} and optimizer.factors={config.factors}.'
+      )
     at = {
       round(b * total_steps) - warmup: f
       for b, f in zip(config.boundaries, config.factors, strict=True)
@@ -57,13 +62,18 @@ def create(
   Raises:
     ValueError: unknown name, or a `freeze` that matches no or all parameters.
   """
+  if config.name == 'adam' and config.weight_decay:
+    raise ValueError(
+      f"optimizer.name='adam' has no weight decay, got {config.weight_decay}; "
+      "choose 'adamw'."
+    )
   rate = schedule(config, total_steps)
   decay = jax.tree.map(lambda p: p.ndim > 1, params)
   if config.name in ('adam', 'adamw'):
     rule = optax.adamw(
       rate,
       b1=config.momentum,
-      weight_decay=config.weight_decay if config.name == 'adamw' else 0.0,
+      weight_decay=config.weight_decay,
       mask=decay,
     )
   elif config.name == 'sgd':

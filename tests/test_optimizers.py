@@ -1,0 +1,156 @@
+"""Schedules, weight decay, clipping and frozen parameters."""
+
+import jax
+from jax import numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import optax
+import pytest
+
+from boneage_jax import optimizers
+from configs import common
+
+STEPS = 100
+
+
+def config(**changes):
+  return ConfigDict(common.optimizer(**changes))
+
+
+def rates(steps=STEPS, **changes):
+  rate = optimizers.schedule(config(**changes), steps)
+  return np.array([rate(t) for t in range(steps + 1)])
+
+
+def params():
+  return {
+    'backbone': {'stem': {'kernel': jnp.ones((2, 3)), 'bias': jnp.ones(3)}},
+    'age_head': {'fc': {'kernel': jnp.ones((3, 2)), 'bias': jnp.ones(2)}},
+  }
+
+
+def update(tree, steps=1, gradient=1.0, **changes):
+  rule, _ = optimizers.create(config(**changes), tree, STEPS)
+  state = rule.init(tree)
+  for _ in range(steps):
+    grads = jax.tree.map(lambda p: jnp.full_like(p, gradient), tree)
+    updates, state = rule.update(grads, state, tree)
+    tree = optax.apply_updates(tree, updates)
+  return tree
+
+
+def test_constant():
+  assert set(rates(learning_rate=0.5)) == {0.5}
+
+
+def test_inverse_halves_the_rate_after_5000_updates():
+  settings = config(learning_rate=0.002, schedule='inverse', decay=0.0002)
+  rate = optimizers.schedule(settings, 10)
+  assert float(rate(0)) == pytest.approx(0.002)
+  assert float(rate(5000)) == pytest.approx(0.001)
+
+
+def test_cosine_ends_at_zero():
+  found = rates(learning_rate=0.5, schedule='cosine')
+  expected = 0.25 * (1 + np.cos(np.pi * np.arange(STEPS + 1) / STEPS))
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('schedule', ['constant', 'cosine', 'inverse'])
+def test_warmup_rises_from_zero_to_the_rate(schedule):
+  found = rates(learning_rate=0.5, schedule=schedule, warmup=0.1, decay=0.01)
+  np.testing.assert_allclose(found[:11], np.arange(11) / 20, atol=1e-6)
+  assert (found[11:] <= 0.5).all()
+  if schedule == 'cosine':
+    assert found[-1] == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize('warmup', [0.0, 0.1])
+def test_steps_multiply_at_the_boundaries(warmup):
+  found = rates(
+    learning_rate=0.3,
+    schedule='steps',
+    boundaries=(0.5, 0.8),
+    factors=(1 / 3, 0.1),
+    warmup=warmup,
+  )
+  for at, expected in ((20, 0.3), (49, 0.3), (51, 0.1), (79, 0.1), (81, 0.01)):
+    assert found[at] == pytest.approx(expected), at
+
+
+def test_first_step_of_adam_is_the_rate():
+  for leaf in jax.tree.leaves(update(params(), learning_rate=0.25)):
+    np.testing.assert_allclose(leaf, 0.75, rtol=1e-4)
+
+
+def test_weight_decay_is_on_kernels_only():
+  # Without a gradient only the decay moves anything.
+  decayed = {'adamw': 1 - 0.5 * 0.1, 'sgd': 1 - 0.5 * 0.1 * 1.9}
+  for name, expected in decayed.items():
+    new = update(
+      params(), 1, 0.0, name=name, learning_rate=0.5, weight_decay=0.1
+    )
+    for layer in (new['backbone']['stem'], new['age_head']['fc']):
+      np.testing.assert_allclose(layer['kernel'], expected, rtol=1e-5)
+      np.testing.assert_array_equal(layer['bias'], 1.0)
+
+
+def test_sgd_has_nesterov_momentum():
+  tree = {'a': jnp.zeros(1)}
+  new = update(tree, 2, name='sgd', learning_rate=1.0, momentum=0.5)
+  # Velocities 1, 1.5; steps 1 + 0.5 and 1 + 0.75.
+  np.testing.assert_allclose(new['a'], -3.25)
+
+
+def test_clip_is_on_the_global_norm():
+  tree = {'a': jnp.zeros(16), 'b': jnp.zeros(9)}
+  new = update(tree, name='sgd', learning_rate=1.0, momentum=0.0, clip=1.0)
+  for leaf in jax.tree.leaves(new):
+    np.testing.assert_allclose(leaf, -1 / 5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['adam', 'adamw', 'sgd'])
+def test_frozen_parameters_do_not_move(name):
+  before = params()
+  after = update(
+    before,
+    3,
+    name=name,
+    freeze='^backbone/',
+    weight_decay=0.1 if name != 'adam' else 0.0,
+    clip=1.0,
+  )
+  for a, b in zip(
+    jax.tree.leaves(before['backbone']),
+    jax.tree.leaves(after['backbone']),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b)
+  for leaf in jax.tree.leaves(after['age_head']):
+    assert (leaf != 1).all()
+
+
+def test_the_rate_that_is_logged_is_the_schedule():
+  _, rate = optimizers.create(
+    config(schedule='cosine', learning_rate=0.5), params(), STEPS
+  )
+  assert float(rate(STEPS // 2)) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'name': 'adamax'}, "'adamax' is unknown; choose 'adam', 'adamw' or"),
+    ({'schedule': 'linear'}, "'linear' is unknown; choose 'constant'"),
+    ({'freeze': 'encoder'}, "'encoder' matches no parameter; paths look like"),
+    ({'freeze': '.'}, 'matches every parameter'),
+    ({'name': 'adam', 'weight_decay': 0.1}, "name='adam' has no weight decay"),
+    (
+      {'schedule': 'steps', 'boundaries': (0.5,), 'factors': ()},
+      'Expected one factor for each boundary',
+    ),
+  ],
+)
+def test_wrong_settings_are_errors(changes, message):
+  with pytest.raises(ValueError, match=message):
+    optimizers.create(config(**changes), params(), STEPS)
