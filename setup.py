@@ -1,11 +1,14 @@
 """Install with `pip install -e .`; extras: test, cuda, tpu, dicom."""
+
+import pathlib
+
 import setuptools
 
 setuptools.setup(
   name='boneage_jax',
   version='0.1.0',
   description='Bone age assessment from hand radiographs in JAX and Flax',
-  long_description=open('README.md', encoding='utf-8').read(),
+  long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_packages(

@@ -1,4 +1,5 @@
 """Checkpoints: the only file that knows Orbax."""
+
 import os
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Which films a stage reads, and the `prepare` job that makes them readable."""
+
 import json
 import os
 from typing import Any
@@ -94,9 +95,7 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
   return folders[builder_config]
 
 
-def assign(
-  config: Any, films: dict[str, np.ndarray]
-) -> tuple[np.ndarray, str]:
+def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
   """Split of every film as `config.data` says, and that split in words."""
   return splits.assign(
     films,
@@ -121,9 +120,7 @@ def select(films: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
   return input_pipeline.select(films, films['split'] == split)
 
 
-def stage_films(
-  config: Any, stage: str, workdir: str
-) -> dict[str, np.ndarray]:
+def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   """Film table of a stage: whole films, or the crops another stage wrote."""
   section = config[stage].input
   if section.crops:

@@ -1,4 +1,5 @@
 """Exact evaluation: every film once, whatever the batch or device count."""
+
 from collections.abc import Callable
 import csv
 import os
@@ -54,9 +55,7 @@ class Split:
     results: dict[str, list] = {}
     for batch in input_pipeline.iterate(self._batches, 0, self._threads):
       valid = batch['valid'] > 0
-      outputs = predict(
-        variables, input_pipeline.to_device(batch, self._mesh)
-      )
+      outputs = predict(variables, input_pipeline.to_device(batch, self._mesh))
       for name, value in outputs.items():
         results.setdefault(name, []).append(np.asarray(value)[valid])
     return {name: np.concatenate(v) for name, v in results.items()}

@@ -1,4 +1,5 @@
 """Run a system: `python -m boneage_jax.main --config=configs/cascade.py`."""
+
 import json
 import os
 import sys

@@ -1,4 +1,5 @@
 """Scalars of a run: JSON lines always, TensorBoard beside them."""
+
 import json
 import os
 

@@ -1,4 +1,5 @@
 """Optimizers: schedules, weight decay, clipping and frozen layers."""
+
 import re
 from typing import Any
 

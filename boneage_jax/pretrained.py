@@ -145,26 +145,18 @@ def _number_layers(
 ) -> dict[str, Path]:
   """Replace 'conv2d#16' by the name the file has for it, such as conv2d_17."""
   layers = {name.split('/')[0] for name in weights}
-  first = {}
+  names = {}
   for prefix in ('conv2d', 'batch_normalization'):
     matches = (re.fullmatch(rf'{prefix}(?:_(\d+))?', name) for name in layers)
-    numbers = [int(m[1] or 0) for m in matches if m]
-    count = sum(name.startswith(f'{prefix}#') for name in table)
-    first[prefix] = 1
-    if numbers:
-      # Where counting can have begun, given that names may be missing.
-      starts = range(max(numbers) - count + 1, min(numbers) + 1)
-      likely = [n for n in (1, 0) if n in starts]
-      first[prefix] = likely[0] if likely else min(numbers)
-
-  def number(name):
-    prefix, mark, index = name.partition('#')
-    if not mark:
-      return name
-    n = first[prefix] + int(index)
-    return f'{prefix}_{n}' if n else prefix
-
-  return {number(name): path for name, path in table.items()}
+    numbers = [int(m[1] or 0) for m in matches if m] or [1]
+    ours = [name for name in table if name.startswith(f'{prefix}#')]
+    # Where counting can have begun, given that layers may be missing.
+    starts = range(max(numbers) - len(ours) + 1, min(numbers) + 1)
+    first = next((n for n in (1, 0) if n in starts), min(numbers))
+    for i in range(len(ours)):
+      n = first + i
+      names[f'{prefix}#{i}'] = f'{prefix}_{n}' if n else prefix
+  return {names.get(name, name): path for name, path in table.items()}
 
 
 def _some(names: list[str]) -> str:

@@ -183,7 +183,9 @@ def locate(  # noqa: PLR0917
   def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
     load = lambda index: load_film(source[index], input_config)
     cut = lambda film: cut_crops(film, input_config, options)
-    progress = tqdm.tqdm(total=len(source), desc='locate', unit='film', disable=None)
+    progress = tqdm.tqdm(
+      total=len(source), desc='locate', unit='film', disable=None
+    )
     with progress:
       for batch in _batches(pool, load, len(source), options.batch_size):
         find_regions(predict_maps, batch, input_config, options, pool.map)

@@ -1,4 +1,5 @@
 """The jobs that hand one stage's files to the next: locate and report."""
+
 from collections.abc import Callable
 import os
 import shlex

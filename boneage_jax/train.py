@@ -1,4 +1,5 @@
 """The training loop, the same for every net."""
+
 from collections.abc import Callable
 import json
 import math
@@ -231,7 +232,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
 
   store = checkpoints.Checkpoints(os.path.join(folder, 'checkpoints'))
   start = store.latest_step() or 0
-  weights = section.pretrained
+  weights = {k: v for k, v in section.pretrained.items() if v.path}
   graph, state, tx = create_state(
     section.net,
     section.input.size,

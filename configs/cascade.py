@@ -16,6 +16,7 @@ Variants: phantom (minutes on a laptop), strict (Li to the letter: mean squared
 error on one number, whole exchange), thumbnails (100 px films), half
 (half-size films). Figures that runs of ours reached stand in docs/results.md.
 """
+
 from ml_collections import ConfigDict
 
 from configs import common
@@ -33,7 +34,9 @@ def get_config(variant: str = '') -> ConfigDict:
   )
   config.localizer = common.train_stage(
     input=common.image_input(
-      builder_config='px768', size=300, **augmentation  # 300: paper
+      builder_config='px768',
+      size=300,
+      **augmentation,  # 300: paper
     ),
     net=dict(
       name='age_net',
@@ -47,6 +50,7 @@ def get_config(variant: str = '') -> ConfigDict:
       momentum=0.0,
       dtype='float32',
     ),
+    pretrained=dict(backbone=common.weights()),  # paper: ImageNet
     loss=dict(name='soft_label', half_width=50.0),  # paper (Chen, eq. 5)
     optimizer=common.optimizer(learning_rate=3e-4),  # paper
     batch_size=32,  # authors' code (Chen)
@@ -91,6 +95,7 @@ def get_config(variant: str = '') -> ConfigDict:
       momentum=0.0,
       dtype='float32',
     ),
+    pretrained=dict(carpal=common.weights(), metacarpal=common.weights()),
     loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),  # ours
     optimizer=common.optimizer(learning_rate=3e-4),  # paper
     batch_size=32,  # authors' code (Chen)
@@ -100,7 +105,8 @@ def get_config(variant: str = '') -> ConfigDict:
     job='report', stage='assessor', regions='regions', compare=()
   )
   return common.choose(
-    config, dict(strict=strict, phantom=phantom, thumbnails=thumbnails)
+    config,
+    dict(strict=strict, phantom=phantom, half=half, thumbnails=thumbnails),
   )
 
 
@@ -148,6 +154,40 @@ def fast_optimizer() -> ConfigDict:
       clip=5.0,
     )
   )
+
+
+def half(config: ConfigDict) -> None:
+  """Films at half size: sizes and lengths that two cores manage in an hour.
+
+  All three backbones are Inception-V3 up to mixed7 (17 x 17 at 300 px keeps
+  more of the place than 8 x 8), so that one file of ImageNet weights serves
+  them; the localizer is also the whole-film net to compare with.
+  """
+  config.data.update(dict(validation_fraction=0.10, test_fraction=0.15))
+  frozen = '(backbone|carpal|metacarpal)/(stem|mixed[012])/'
+  inception = ConfigDict(dict(name='inception_v3', width=1.0, tap='mixed7'))
+  for stage in (config.localizer, config.assessor):
+    stage.update(dict(batch_size=16, eval_batch_size=16, epochs=10, ema=0.98))
+    stage.net.update(dict(momentum=0.9, sex_features=32))
+    stage.loss = ConfigDict(
+      dict(name='label_distribution', delta=10.0, kl_weight=1.0)
+    )
+    stage.optimizer = fast_optimizer()
+    stage.optimizer.update(dict(learning_rate=4e-4, freeze=frozen))
+    stage.input.update(
+      dict(percentiles=(1.0, 99.0), rotate=10.0, zoom=0.1, flip=True)
+    )
+  config.localizer.input.update(
+    dict(builder_config='original', size=240, shift=0.05)
+  )
+  config.localizer.net.readout = 'expectation'
+  config.localizer.net.backbone = inception
+  config.regions.crop_size = 192
+  config.assessor.input.size = 192
+  config.assessor.net.update(dict(pool='gap', exchange='none'))
+  config.assessor.net.carpal = inception
+  config.assessor.net.metacarpal = inception
+  config.report.compare = ('localizer',)
 
 
 def thumbnails(config: ConfigDict) -> None:

@@ -1,4 +1,5 @@
 """Every field of a config once, with what it means and its usual value."""
+
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
@@ -65,7 +66,7 @@ def train_stage(**changes) -> dict:
     job='train',
     input=image_input(),
     net=dict(name='age_net'),
-    pretrained=dict(),  # backbone section -> dict(path=, allow_missing=)
+    pretrained=dict(),  # backbone's section of the net -> weights()
     loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
     optimizer=optimizer(),
     batch_size=32,  # over all devices
@@ -77,6 +78,16 @@ def train_stage(**changes) -> dict:
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
     freeze_statistics=False,  # BatchNorm keeps its loaded statistics
+  )
+  return _with(fields, changes)
+
+
+def weights(**changes) -> dict:
+  """A file of ImageNet weights for one backbone; no path, no weights."""
+  fields = dict(
+    path='',  # Keras' no-top .h5 file
+    allow_missing='',  # regex on layer names that the file may lack
+    allow_unexpected='',  # regex on layer names that nobody asked for
   )
   return _with(fields, changes)
 

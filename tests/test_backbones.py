@@ -8,6 +8,7 @@ import pytest
 
 from boneage_jax.models import inception_v3
 from boneage_jax.models import layers
+from boneage_jax.models import ops
 from boneage_jax.models import resnet
 from boneage_jax.models import xception
 
@@ -148,7 +149,7 @@ def both_forms(monkeypatch, function, *args):
   """Return value and gradients of the two forms of an operation."""
   out = []
   for form in ('shifted', 'native'):
-    monkeypatch.setattr(layers, 'FORM', form)
+    monkeypatch.setattr(ops, 'FORM', form)
     weight = lambda y: jnp.cos(jnp.arange(y.size, dtype=y.dtype))
 
     def loss(*args, weight=weight):
@@ -171,14 +172,14 @@ def outer(kernel):
 @pytest.mark.parametrize(
   'operation',
   [
-    lambda x, k: layers.convolve(x, outer(k), 1),
-    lambda x, k: layers.convolve(x, outer(k), 2),
-    layers.depthwise,
-    lambda x, k: layers.max_pool(x, 3, 2) * k[:1, :1],
-    lambda x, k: layers.max_pool(x, 3, 2, 'SAME') * k[:1, :1],
-    lambda x, k: layers.max_pool(x, 3, 2, 1) * k[:1, :1],
-    lambda x, k: layers.avg_pool(x, 3, 1, 'SAME') * k[:1, :1],
-    lambda x, k: layers.avg_pool(x, 3, 2, 'VALID') * k[:1, :1],
+    lambda x, k: ops.convolve(x, outer(k), 1),
+    lambda x, k: ops.convolve(x, outer(k), 2),
+    ops.depthwise,
+    lambda x, k: ops.max_pool(x, 3, 2) * k[:1, :1],
+    lambda x, k: ops.max_pool(x, 3, 2, 'SAME') * k[:1, :1],
+    lambda x, k: ops.max_pool(x, 3, 2, 1) * k[:1, :1],
+    lambda x, k: ops.avg_pool(x, 3, 1, 'SAME') * k[:1, :1],
+    lambda x, k: ops.avg_pool(x, 3, 2, 'VALID') * k[:1, :1],
   ],
 )
 def test_forms_agree(monkeypatch, operation, hw):
@@ -194,22 +195,22 @@ def test_forms_agree(monkeypatch, operation, hw):
 
 def test_same_average_leaves_the_padding_out():
   ones = jnp.ones((1, 4, 5, 1))
-  np.testing.assert_allclose(layers.avg_pool(ones, 3, 1, 'SAME'), 1, atol=1e-6)
+  np.testing.assert_allclose(ops.avg_pool(ones, 3, 1, 'SAME'), 1, atol=1e-6)
   x = jnp.arange(20.0).reshape(1, 4, 5, 1)
-  corner = layers.avg_pool(x, 3, 1, 'SAME')[0, 0, 0, 0]
+  corner = ops.avg_pool(x, 3, 1, 'SAME')[0, 0, 0, 0]
   np.testing.assert_allclose(corner, (0 + 1 + 5 + 6) / 4)
 
 
 def test_unknown_form_is_refused(monkeypatch):
-  monkeypatch.setattr(layers, 'FORM', 'fast')
+  monkeypatch.setattr(ops, 'FORM', 'fast')
   with pytest.raises(ValueError, match="not 'fast'"):
-    layers.use_shifted()
+    ops.use_shifted()
 
 
 def test_depthwise_gradient_under_a_sharded_batch():
   x = jax.random.normal(jax.random.key(0), (jax.device_count() * 2, 6, 6, 4))
   kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 4))
-  loss = lambda k, x: jnp.square(layers.depthwise(x, k)).mean()
+  loss = lambda k, x: jnp.square(ops.depthwise(x, k)).mean()
   whole = jax.jit(jax.grad(loss))(kernel, x)
   mesh = jax.make_mesh(
     (jax.device_count(),), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
@@ -307,4 +308,4 @@ def test_torch_form_strides_in_the_3x3():
 def test_max_pool_matches_flax():
   x = jax.random.normal(jax.random.key(0), (1, 9, 9, 2))
   wanted = nnx.max_pool(x, (3, 3), (2, 2))
-  np.testing.assert_array_equal(layers.max_pool(x, 3, 2), wanted)
+  np.testing.assert_array_equal(ops.max_pool(x, 3, 2), wanted)

@@ -1,4 +1,5 @@
 """Nets: backbones (image to map), heads (map to age), and their union."""
+
 from typing import Any
 
 from flax import nnx

@@ -1,4 +1,5 @@
 """One film, one age: a backbone, an optional CBAM, and an age head."""
+
 from flax import nnx
 import jax.numpy as jnp
 

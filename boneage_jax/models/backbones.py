@@ -1,4 +1,5 @@
 """Backbones by name."""
+
 from typing import Any
 
 from flax import nnx

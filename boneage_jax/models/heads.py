@@ -1,4 +1,5 @@
 """From a feature map (and sex) to bone age in months."""
+
 import functools
 
 from flax import nnx

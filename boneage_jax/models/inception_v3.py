@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from boneage_jax.models import backbone
 from boneage_jax.models import layers
+from boneage_jax.models import ops
 
 
 class Spec(NamedTuple):
@@ -145,9 +146,9 @@ class Stem(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     x = self.conv2(self.conv1(self.conv0(x)))  # B 147 147 64
-    x = layers.max_pool(x, 3, 2)  # B 73 73 64
+    x = ops.max_pool(x, 3, 2)  # B 73 73 64
     x = self.conv4(self.conv3(x))  # B 71 71 192
-    return layers.max_pool(x, 3, 2)  # B 35 35 192
+    return ops.max_pool(x, 3, 2)  # B 35 35 192
 
 
 class Branch(nnx.Module):
@@ -194,7 +195,7 @@ class PoolBranch(nnx.Module):
     self.channels = self.conv0.channels
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = layers.avg_pool(self.conv0.conv(x), 3, 1, 'SAME')
+    x = ops.avg_pool(self.conv0.conv(x), 3, 1, 'SAME')
     return nnx.relu(self.conv0.bn(x))
 
 
@@ -223,7 +224,7 @@ class Mixed(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     maps = [getattr(self, name)(x) for name in self.names]
     if 'pool' not in self.names:
-      maps.append(layers.max_pool(x, 3, 2))
+      maps.append(ops.max_pool(x, 3, 2))
     return jnp.concatenate(maps, -1)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from boneage_jax.models import backbone
 from boneage_jax.models import layers
+from boneage_jax.models import ops
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -92,7 +93,7 @@ class Stem(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     x = self.conv(x)  # B 150 150 64 (input 300)
-    return layers.max_pool(x, 3, 2, 1)  # B 75 75 64
+    return ops.max_pool(x, 3, 2, 1)  # B 75 75 64
 
 
 class Stage(nnx.Module):

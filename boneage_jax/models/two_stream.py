@@ -4,6 +4,7 @@ Li 2023: the carpal crop goes through Xception, the metacarpal/phalanx crop
 through ResNet50; their features are exchanged, concatenated, joined by sex
 (eq. 3) and mapped to age.
 """
+
 from flax import nnx
 import jax
 import jax.numpy as jnp

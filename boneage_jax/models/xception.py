@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from boneage_jax.models import backbone
 from boneage_jax.models import layers
+from boneage_jax.models import ops
 
 EPS = 1e-3
 
@@ -82,7 +83,7 @@ class Block(nnx.Module):
       x = nnx.relu(x) if i > 1 or self.relu_first else x
       x = getattr(self, f'sepconv{i}')(x)
     if self.down:
-      x = layers.max_pool(x, 3, 2, 'SAME')
+      x = ops.max_pool(x, 3, 2, 'SAME')
     return x + shortcut
 
 
