@@ -144,7 +144,7 @@ def crop_side(options: Any) -> int:
   return round(options.crop_size * (1 + 2 * options.crop_margin))
 
 
-def locate(  # noqa: PLR0917
+def locate(
   predict_maps: PredictMaps,
   source: Any,
   films: input_pipeline.Films,
