@@ -1,0 +1,219 @@
+"""Bone age of films, as PNG, JPEG or DICOM.
+
+  python -m boneage_jax.predict --workdir=RUN FILM ... --sex=F [--out=DIR]
+
+Sex is M, F or unknown and never guessed: without --sex it must stand in the
+DICOM header.
+"""
+import argparse
+from collections.abc import Sequence
+import copy
+import csv
+import json
+import os
+import sys
+from typing import Any
+
+from absl import logging
+import cv2
+import jax
+import ml_collections
+import numpy as np
+
+from boneage_jax import boxes
+from boneage_jax import dicom
+from boneage_jax import evaluate
+from boneage_jax import gallery
+from boneage_jax import regions
+from boneage_jax import stages
+from boneage_jax import transforms
+from tfds_rsna import films as film_files
+from tfds_rsna import tfds_rsna_dataset_builder as rsna
+
+MALE = {'M': 1.0, 'F': 0.0, 'unknown': 0.5}
+NOTICE = 'For research, not for diagnosis.'
+
+
+class Predictor:
+  """The best nets of a run, ready for one film after the other.
+
+  A film of the run's test split gets the age in the run's predictions.csv.
+  `inverted` says that films have dark bones, as those the run was trained on.
+  """
+
+  def __init__(self, workdir: str):
+    config = read_config(workdir)
+    stage = config.report.stage
+    if config[stage].job != 'train':
+      raise ValueError(f'Expected a net as report.stage, got {stage!r}.')
+    self._input = config[stage].input
+    self._looks = self._input  # of the net that sees the whole film
+    self._options = None
+    device = jax.local_devices()[0]  # one film: copies would only compete
+    builder_config = self._input.builder_config
+    if self._input.crops:
+      self._options = copy.deepcopy(config[self._input.crops])
+      self._options.batch_size = 1
+      builder_config = self._options.input.builder_config
+      localizer = self._options.localizer
+      self._looks = config[localizer].input
+      graph, variables = stages.load_net(config, localizer, workdir)
+      variables = jax.device_put(variables, device)
+      self._maps = stages.make_maps(graph, variables, self._options.target)
+    self.inverted = self._looks.polarity == 'invert'
+    sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
+    self._long_side = sides[builder_config]
+    graph, variables = stages.load_net(config, stage, workdir)
+    self._variables = jax.device_put(variables, device)
+    self._age = evaluate.make_predict(graph)
+
+  def predict(self, image: np.ndarray, sex: str) -> dict[str, Any]:
+    """Predict the bone age of one film; the first call compiles the nets.
+
+    Args:
+      image: uint8 [H, W], grey as the films of the run (see `inverted`).
+      sex: 'M', 'F' or 'unknown'.
+
+    Returns:
+      `age` in months, `probability` float32 [240] or None for a net without
+      bins, `regions` {name: boxes.Region} and `overlay` uint8 RGB.
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
+      raise ValueError(f'Not uint8 [H, W]: {image.dtype} {image.shape}.')
+    if sex not in MALE:
+      raise ValueError(f'Expected sex {", ".join(MALE)}; got {sex!r}.')
+    # Encoded, because training reads encoded films: one code path for both.
+    data = film_files.encode(_png(image), self._long_side)[0]
+    record = {'id': 0, 'male': MALE[sex], 'age': 0.0, 'image': data}
+    film, heat = regions.load_film(record, self._looks), None
+    if self._options is not None:
+      regions.find_regions(self._maps, [film], self._looks, self._options)
+      heat = gallery.film_heat(
+        np.stack(film.maps), film.image.shape, self._looks.resize
+      )
+      crops = regions.cut_crops(film, self._looks, self._options)
+      record['regions'] = _png(crops.reshape(-1, crops.shape[-1]))
+    example = transforms.make_example(record, self._input)
+    batch = jax.tree.map(lambda x: x[None], example)
+    outputs = jax.device_get(self._age(self._variables, batch))
+    return {
+      'age': float(outputs['age'][0]),
+      'probability': outputs.get('probability', [None])[0],
+      'regions': film.regions,
+      'overlay': gallery.overlay(film.image, heat, film.regions),
+    }
+
+
+def read_config(workdir: str) -> ml_collections.ConfigDict:
+  """Read the config of the run in `workdir`."""
+  path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path):
+    raise ValueError(f'No run in {workdir}: there is no config.json.')
+  with open(path, encoding='utf-8') as f:
+    return ml_collections.ConfigDict(json.load(f))
+
+
+def read_film(path: str) -> tuple[np.ndarray, str, bool]:
+  """Return uint8 [H, W], the header's sex or 'unknown', whether it is DICOM."""
+  try:
+    with open(path, 'rb') as f:
+      data = f.read()
+    if data[128:132] != b'DICM':
+      return film_files.decode(data)[0], 'unknown', False
+    film = dicom.read(data)
+  except ValueError:
+    raise
+  except Exception as e:  # decoders raise their own kinds on odd files
+    reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
+    raise ValueError(f'cannot be read: {reason}') from e
+  sex = next(name for name, male in MALE.items() if male == film['male'])
+  return film['image'], sex, True
+
+
+def predict_films(
+  predictor: Predictor, films: Sequence[str], sex: str | None, out: str | None
+) -> list[str]:
+  """Predict and print films; return `FILM: reason` of those that were bad.
+
+  The folder `out` gets predictions.csv (months; boxes in fractions of the
+  film) and a picture of every row.
+  """
+  bad, rows = [], []
+  if out:
+    os.makedirs(out, exist_ok=True)
+  for path in films:
+    try:
+      image, header_sex, is_dicom = read_film(path)
+      if not sex and header_sex == 'unknown':
+        raise ValueError('sex is not known; give --sex=M, F or unknown')
+      used = sex or header_sex
+      if header_sex not in ('unknown', used):
+        _warn(f'{path}: the header says sex {header_sex}; --sex={used} is used')
+      if is_dicom and predictor.inverted:  # dicom.read makes bones bright
+        image = 255 - image
+      result = predictor.predict(image, used)
+    except ValueError as e:
+      bad.append(f'{path}: {e}')
+      continue
+    age = result['age']
+    found = [name for name, r in result['regions'].items() if r.found]
+    line = f'{path}: {gallery.years(max(age, 0))} ({age:.1f} months)'
+    if result['regions']:
+      line += f', regions found: {", ".join(found) or "none"}'
+    print(line, flush=True)
+    row = {'film': path, 'sex': used, 'age': f'{age:.4f}'}
+    row['regions'] = ' '.join(found)
+    for name, region in result['regions'].items():
+      for side, value in zip(boxes.COLUMNS[2:6], region.box, strict=True):
+        row[f'{name}_{side}'] = f'{value:.6f}'
+      if not region.found:
+        _warn(f'{path}: {name} was not found; the whole film stands in for it')
+    rows.append(row)
+    if out:  # numbered, as films in two folders may share a name
+      name, _ = os.path.splitext(os.path.basename(path))
+      with open(os.path.join(out, f'{len(rows):03d}_{name}.png'), 'wb') as f:
+        f.write(_png(result['overlay'][..., ::-1]))
+  if out and rows:
+    path = os.path.join(out, 'predictions.csv')
+    with open(path, 'w', newline='', encoding='utf-8') as f:
+      writer = csv.DictWriter(f, list(rows[0]), lineterminator='\n')
+      writer.writeheader()
+      writer.writerows(rows)
+  return bad
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run the command; exits 1 when a film could not be predicted."""
+  parser = argparse.ArgumentParser(description=f'Bone age of films. {NOTICE}')
+  parser.add_argument('films', nargs='+', metavar='FILM', help='png, jpg, dcm')
+  parser.add_argument('--workdir', required=True, help='folder of a run')
+  parser.add_argument('--sex', choices=list(MALE), help='of all these films')
+  parser.add_argument('--out', help='folder for predictions.csv and overlays')
+  args = parser.parse_args(argv)
+  logging.set_verbosity(logging.WARNING)  # Orbax says a lot
+  default = os.path.expanduser('~/.cache/boneage_jax/compiled')
+  cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
+  jax.config.update('jax_compilation_cache_dir', cache)
+  try:
+    predictor = Predictor(os.path.abspath(os.path.expanduser(args.workdir)))
+    bad = predict_films(predictor, args.films, args.sex, args.out)
+  except (ValueError, OSError) as error:
+    sys.exit(f'Error: {error}')
+  if bad:
+    head = f'{len(bad)} of {len(args.films)} films not predicted:'
+    print(head, *bad, sep='\n  ', file=sys.stderr)
+  print(NOTICE)
+  sys.exit(1 if bad else 0)
+
+
+def _png(image: np.ndarray) -> bytes:
+  return cv2.imencode('.png', image)[1].tobytes()
+
+
+def _warn(text: str) -> None:
+  print(f'warning: {text}', file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+  main()
