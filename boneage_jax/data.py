@@ -124,7 +124,13 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   """Film table of a stage: whole films, or the crops another stage wrote."""
   section = config[stage].input
   if section.crops:
-    return input_pipeline.load_crop_films(os.path.join(workdir, section.crops))
+    folder = os.path.join(workdir, section.crops)
+    if not os.path.exists(os.path.join(folder, 'done.json')):
+      raise ValueError(
+        f'{stage} reads crops, but there are none in {folder}: run the '
+        f'{section.crops!r} stage first.'
+      )
+    return input_pipeline.load_crop_films(folder)
   return split_films(config, workdir, section.builder_config)[0]
 
 

@@ -1,6 +1,7 @@
 """The training loop, the same for every net."""
 
 from collections.abc import Callable
+import inspect
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from boneage_jax import metric_writer
 from boneage_jax import models
 from boneage_jax import optimizers
 from boneage_jax import pretrained
+from boneage_jax.models import layers
 
 
 @flax.struct.dataclass
@@ -114,14 +116,12 @@ def make_train_step(
   key = jax.random.key(seed)
 
   def step(state, batch):
-    rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
-
     def mean_loss(params):
+      rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
       net = nnx.merge(graph, params, state.batch_stats, copy=True)
-      if freeze_statistics:
-        net.eval()
-      else:
-        net.train()
+      net.train()
+      if freeze_statistics:  # but not dropout
+        net.set_attributes(layers.BatchNorm, use_running_average=True)
       outputs = net(batch, rngs=rngs)
       per_example, scalars = loss_fn(outputs, batch)
       count = jnp.maximum(jnp.sum(batch['valid']), 1)
@@ -223,6 +223,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       f'{stage}.loss.name={loss_name!r} is unknown; choose one of '
       f'{sorted(losses.LOSSES)}.'
     )
+  # --config.<stage>.loss.name=... leaves the fields of the former loss behind.
+  accepted = inspect.signature(losses.LOSSES[loss_name]).parameters
+  loss_args = {k: v for k, v in loss_args.items() if k in accepted}
   rate = None
 
   def optimizer(params):

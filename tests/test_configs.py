@@ -1,0 +1,122 @@
+"""Every config and variant: it builds, locks and gives nets."""
+
+import ast
+import inspect
+import importlib
+import pathlib
+
+from flax import nnx
+from ml_collections import ConfigDict
+import pytest
+
+from boneage_jax import data
+from boneage_jax import losses
+from boneage_jax import main
+from boneage_jax import models
+from boneage_jax import optimizers
+from configs import common
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = sorted(
+  path.stem
+  for path in (ROOT / 'configs').glob('*.py')
+  if path.stem not in ('__init__', 'common')
+)
+
+
+def variants(name):
+  """Variants named in the call of common.choose."""
+  tree = ast.parse((ROOT / 'configs' / f'{name}.py').read_text())
+  calls = [
+    node
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Call)
+    and isinstance(node.func, ast.Attribute)
+    and node.func.attr == 'choose'
+  ]
+  return ['', *(k.arg for k in calls[0].args[1].keywords)]
+
+
+def load(name, variant=''):
+  return importlib.import_module(f'configs.{name}').get_config(variant)
+
+
+ALL = [(name, variant) for name in FILES for variant in variants(name)]
+
+
+def test_there_are_variants():
+  assert ('cascade', 'phantom') in ALL and ('cascade', 'strict') in ALL
+
+
+@pytest.mark.parametrize(('name', 'variant'), ALL)
+def test_it_builds_and_locks(name, variant):
+  config = load(name, variant).lock()
+  assert (config.name, config.variant) == (name, variant)
+  described = data.sections(config)
+  assert config.stages and set(config.stages) <= set(described)
+  assert {s.job for s in described.values()} <= set(main.JOBS)
+  assert data.builder_configs(config)
+  for key, section in described.items():
+    if section.job == 'train':
+      assert section.loss.name in losses.LOSSES
+      accepted = inspect.signature(losses.LOSSES[section.loss.name]).parameters
+      assert set(section.loss) - {'name'} <= set(accepted)
+      optimizers.schedule(section.optimizer, 100)
+      assert config.to_dict()[key]['net']['name'] in models.NETS
+  with pytest.raises(AttributeError):
+    config.epochs = 3
+
+
+@pytest.mark.parametrize(('name', 'variant'), ALL)
+def test_its_nets_can_be_built(name, variant):
+  config = load(name, variant)
+  for section in data.sections(config).values():
+    if section.job == 'train':
+      net = nnx.eval_shape(
+        lambda s=section: models.create(s.net, size=s.input.size)
+      )
+      bins = section.loss.name in ('soft_label', 'label_distribution')
+      assert (section.net.output == 'bins') or not bins
+      assert net.age_head.fc.kernel.shape[1] == (
+        240 if section.net.output == 'bins' else 1
+      )
+
+
+@pytest.mark.parametrize(('name', 'variant'), ALL)
+def test_stages_fit_together(name, variant):
+  config = load(name, variant)
+  for section in data.sections(config).values():
+    source = section.get('input', {}).get('crops')
+    if source:
+      crops = config[source]
+      assert section.input.size == crops.crop_size
+      assert section.input.crop_margin == crops.crop_margin
+      assert len(crops.threshold) == len(crops.regions) == 2
+      assert config.stages.index(source) > config.stages.index(crops.localizer)
+  for name in (config.report.stage, *config.report.compare):
+    assert name in config.stages
+
+
+def test_phantom_variants_need_no_archive():
+  for name, variant in ALL:
+    config = load(name, variant)
+    assert not config.manual_dir
+    assert bool(config.phantom.films) == (variant == 'phantom')
+
+
+def test_unknown_variant():
+  with pytest.raises(ValueError, match=r"no variant 'small'; choose one of"):
+    load('cascade', 'small')
+
+
+def test_unknown_fields_of_a_section():
+  with pytest.raises(ValueError, match=r"Unknown config fields: \['epoch'\]"):
+    common.train_stage(epoch=3)
+
+
+def test_sections_share_nothing():
+  config = load('cascade')
+  config.localizer.input.size = 17
+  assert config.assessor.input.size != 17
+  assert load('cascade').localizer.input.size != 17
+  assert isinstance(config.localizer, ConfigDict)

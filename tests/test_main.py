@@ -1,0 +1,235 @@
+"""What the user of the command sees, above all when something is wrong."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+import tiny_cascade
+
+from boneage_jax import data
+from boneage_jax import main
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture
+def command(tmp_path):
+  """Function that runs the command in an empty folder."""
+
+  def go(*arguments):
+    return subprocess.run(
+      [sys.executable, '-m', 'boneage_jax.main', *arguments],
+      cwd=tmp_path,
+      env=os.environ | {'PYTHONPATH': str(ROOT)},
+      capture_output=True,
+      text=True,
+      timeout=300,
+      check=False,
+    )
+
+  return go
+
+
+CASCADE = f'--config={ROOT / "configs" / "cascade.py"}'
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ([CASCADE], 'There is no data to train on: give the folder of the RSNA'),
+    (
+      [CASCADE, '--config.asessor.epochs=3'],
+      "has no field 'asessor'\nDid you mean \"assessor\"",
+    ),
+    (
+      [CASCADE, '--config.assessor.epoch=3'],
+      "has no field 'epoch'\nDid you mean \"epochs\"",
+    ),
+    (['--config=configs/none.py'], "No such file or directory: 'configs/none"),
+  ],
+)
+def test_mistakes_are_one_line(command, arguments, message, tmp_path):
+  done = command(*arguments)
+  assert done.returncode == 1
+  assert message in done.stderr and 'Traceback' not in done.stderr
+  assert done.stderr.lstrip().startswith('Error: ')
+
+
+def test_unknown_variant(command):
+  done = command(CASCADE + ':small')
+  assert done.returncode == 1
+  assert "has no variant 'small'; choose one of ['" in done.stderr
+
+
+# The rest in this process.
+
+
+def jobs(monkeypatch, fail=''):
+  """Replace the jobs; gives the list of those that ran."""
+  ran = []
+
+  def job(config, stage, workdir):
+    ran.append(stage)
+    if stage == fail:
+      raise ValueError('no')
+    folder = pathlib.Path(workdir, stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    if config[stage].job != 'report':
+      (folder / 'done.json').write_text('{}')
+
+  monkeypatch.setattr(main, 'JOBS', dict.fromkeys(main.JOBS, job))
+  return ran
+
+
+def config(**changes):
+  value = tiny_cascade.get_config()
+  value.update(changes)
+  return value.lock()
+
+
+def test_stages_run_once_and_in_order(monkeypatch, tmp_path, capsys):
+  ran = jobs(monkeypatch, fail='regions')
+  with pytest.raises(ValueError, match='no'):
+    main.run(config(), str(tmp_path))
+  assert ran == ['prepare', 'localizer', 'regions']
+  ran = jobs(monkeypatch)
+  main.run(config(), str(tmp_path))
+  assert ran == ['regions', 'assessor', 'report']
+  text = capsys.readouterr().out
+  assert 'localizer: already done.' in text
+  assert f'on {jax.device_count()} cpu device(s); output in {tmp_path}' in text
+
+
+def test_stages_are_checked_before_any_runs(monkeypatch, tmp_path):
+  ran = jobs(monkeypatch)
+  with pytest.raises(ValueError, match="'regoins'.*choose from assessor, .*reg"):
+    main.run(config(stages=('prepare', 'regoins')), str(tmp_path / 'run'))
+  assert not ran and not (tmp_path / 'run').exists()
+  with pytest.raises(ValueError, match="'phantom', which the config does not"):
+    main.run(config(stages=('phantom',)), str(tmp_path / 'run'))
+
+
+def test_other_settings_need_another_folder(monkeypatch, tmp_path):
+  jobs(monkeypatch)
+  main.run(config(), str(tmp_path))
+  before = (tmp_path / 'config.json').read_text()
+  other = tiny_cascade.get_config()
+  other.seed = 1
+  other.assessor.net.carpal.width = 0.5
+  with pytest.raises(ValueError, match=r'\(assessor.net.carpal.width, seed\)'):
+    main.run(other, str(tmp_path))
+  assert (tmp_path / 'config.json').read_text() == before
+  main.run(config(stages=('report',)), str(tmp_path))
+
+
+def test_differences():
+  old = {'a': 1, 'b': {'c': [1, 2], 'd': 3}, 'e': 0}
+  assert main.differences(old, old) == []
+  new = {'a': 1, 'b': {'c': [1, 3], 'd': 3, 'f': 1}}
+  assert main.differences(old, new) == ['b.c', 'b.f', 'e']
+
+
+def test_the_config_that_is_kept_is_the_one_that_ran(monkeypatch, tmp_path):
+  jobs(monkeypatch)
+  main.run(config(), str(tmp_path))
+  kept = json.loads((tmp_path / 'config.json').read_text())
+  assert kept['assessor']['net']['carpal'] == tiny_cascade.BACKBONE
+
+
+def real(tmp_path, stages, change=lambda c: None):
+  value = tiny_cascade.get_config()
+  value.stages = stages
+  change(value)
+  main.run(value, str(tmp_path))
+
+
+def test_a_stage_that_needs_another_says_so(tmp_path):
+  with pytest.raises(ValueError, match="run the 'prepare' stage first"):
+    real(tmp_path, ('localizer',))
+
+
+def test_what_comes_before_must_have_run(archive, prepared, tmp_path):
+  (tmp_path / 'prepare').mkdir()
+  (tmp_path / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': prepared}})
+  )
+  with pytest.raises(ValueError, match='localizer'):
+    real(tmp_path, ('regions',))
+  with pytest.raises(ValueError, match="run the 'regions' stage first"):
+    real(tmp_path, ('assessor',))
+  with pytest.raises(ValueError, match='assessor'):
+    real(tmp_path, ('report',))
+
+
+def weights(value):
+  value.localizer.pretrained = {'backbone': {'path': '/nowhere/resnet.h5'}}
+
+
+def other_size(value):
+  value.localizer.input.builder_config = 'px512'
+
+
+def batch(value):
+  value.localizer.batch_size = 64
+
+
+def uneven(value):
+  value.localizer.batch_size = 12
+
+
+def no_validation(value):
+  value.data.validation_fraction = 0.0
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (weights, "There is no weight file '/nowhere/resnet.h5'"),
+    (other_size, r"prepared as \['original'\], not as 'px512'"),
+    (batch, 'expected at least one batch of 64 films to train on'),
+    (uneven, 'divisible by 8 devices, got 12 films'),
+    (no_validation, 'raise --config.data.validation_fraction'),
+  ],
+)
+def test_unusable_settings(change, message, prepared, tmp_path):
+  (tmp_path / 'prepare').mkdir()
+  (tmp_path / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': prepared}})
+  )
+  with pytest.raises(ValueError, match=message):
+    real(tmp_path, ('localizer',), change)
+
+
+def test_a_folder_without_an_archive(tmp_path):
+  def change(value):
+    value.manual_dir = str(tmp_path)
+
+  with pytest.raises(ValueError, match='Expected in the folder'):
+    real(tmp_path / 'run', ('prepare',), change)
+
+
+def test_a_table_of_labels_that_cannot_be_read(tmp_path):
+  folder = tmp_path / 'manual'
+  (folder / 'boneage-training-dataset').mkdir(parents=True)
+  (folder / 'boneage-training-dataset.csv').write_text('id,months\n1,x\n')
+
+  def change(value):
+    value.manual_dir = str(folder)
+
+  with pytest.raises(ValueError, match='boneage-training-dataset.csv'):
+    real(tmp_path / 'run', ('prepare',), change)
+
+
+def test_prepare_makes_phantoms_and_says_what_it_has(tmp_path, capsys):
+  def change(value):
+    value.phantom.update(films=10, long_side=64)
+
+  real(tmp_path, ('prepare',), change)
+  text = capsys.readouterr().out
+  assert 'hash split 0.70/0.15/0.15 of 10 films by id' in text
+  folder = data.prepared_folder(str(tmp_path), 'original')
+  assert data.build_info(folder)['films'] == 10
