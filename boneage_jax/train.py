@@ -133,6 +133,7 @@ def make_train_step(
 
     gradient = jax.value_and_grad(mean_loss, has_aux=True)
     (loss, (stats, scalars)), grads = gradient(state.params)
+    scalars['gradient_norm'] = optax.tree.norm(grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     # Early averages would remember the initialisation for 1/(1-ema) steps.
@@ -176,12 +177,14 @@ class _Stop:
 
 
 def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
-  """Raise with step and films at the first loss that is not finite."""
+  """Raise with step and films at the first step that spoils the net."""
   for step, scalars, ids in recent:
-    loss = float(scalars['loss'])
-    if not math.isfinite(loss):
+    for name in ('loss', 'gradient_norm'):
+      value = float(scalars[name])
+      if math.isfinite(value):
+        continue
       raise ValueError(
-        f'{stage}: the loss is {loss} at step {step}, on films '
+        f'{stage}: the {name} is {value} at step {step}, on films '
         f'{", ".join(str(i) for i in ids)}. Last good checkpoint: '
         f'{"none yet" if last_good is None else f"step {last_good}"}. Lower '
         f'--config.{stage}.optimizer.learning_rate, set '

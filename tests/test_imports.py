@@ -50,9 +50,11 @@ def faults(path, text):
       if LEVEL[inner[0]]:
         yield f'{path} imports {name}'
     elif package == 'boneage_jax' and rest[0] != '__init__':
-      if root in ('configs', 'keras') or (level == 0 and root in ONLY_NUMPY):
-        yield f'{path} imports {name}'
-      elif root == 'tfds_rsna' and rest[0] not in READERS:
+      if (
+        root in ('configs', 'keras')
+        or (level == 0 and root in ONLY_NUMPY)
+        or (root == 'tfds_rsna' and rest[0] not in READERS)
+      ):
         yield f'{path} imports {name}'
       elif root == 'boneage_jax' and inner[0] != rest[0]:
         other = LEVEL[inner[0]]

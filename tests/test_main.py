@@ -43,11 +43,11 @@ CASCADE = f'--config={ROOT / "configs" / "cascade.py"}'
     ([CASCADE], 'There is no data to train on: give the folder of the RSNA'),
     (
       [CASCADE, '--config.asessor.epochs=3'],
-      "has no field 'asessor'\nDid you mean \"assessor\"",
+      'has no field \'asessor\'\nDid you mean "assessor"',
     ),
     (
       [CASCADE, '--config.assessor.epoch=3'],
-      "has no field 'epoch'\nDid you mean \"epochs\"",
+      'has no field \'epoch\'\nDid you mean "epochs"',
     ),
     (['--config=configs/none.py'], "No such file or directory: 'configs/none"),
   ],
@@ -106,7 +106,7 @@ def test_stages_run_once_and_in_order(monkeypatch, tmp_path, capsys):
 
 def test_stages_are_checked_before_any_runs(monkeypatch, tmp_path):
   ran = jobs(monkeypatch)
-  with pytest.raises(ValueError, match="'regoins'.*choose from assessor, .*reg"):
+  with pytest.raises(ValueError, match=r"'regoins'.*from assessor, .*reg"):
     main.run(config(stages=('prepare', 'regoins')), str(tmp_path / 'run'))
   assert not ran and not (tmp_path / 'run').exists()
   with pytest.raises(ValueError, match="'phantom', which the config does not"):
@@ -220,7 +220,7 @@ def test_a_table_of_labels_that_cannot_be_read(tmp_path):
   def change(value):
     value.manual_dir = str(folder)
 
-  with pytest.raises(ValueError, match='boneage-training-dataset.csv'):
+  with pytest.raises(ValueError, match=r'boneage-training-dataset\.csv'):
     real(tmp_path / 'run', ('prepare',), change)
 
 

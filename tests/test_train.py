@@ -1,6 +1,4 @@
-"""One step of the loop against closed forms, and short whole runs."""
-
-import json
+"""One step of the loop against closed forms."""
 
 from flax import nnx
 import jax
@@ -11,12 +9,9 @@ import optax
 import pytest
 import tiny_cascade
 
-from boneage_jax import checkpoints
-from boneage_jax import data
 from boneage_jax import evaluate
 from boneage_jax import input_pipeline
 from boneage_jax import losses
-from boneage_jax import metric_writer
 from boneage_jax import models
 from boneage_jax import train
 from configs import common
@@ -243,59 +238,9 @@ def test_prediction_does_not_depend_on_the_batch():
   np.testing.assert_allclose(found['age'][:3], whole['age'][:3], 1e-5)
 
 
-# Whole runs on prepared phantoms.
-
-
-@pytest.fixture
-def run(prepared, tmp_path):
-  """Function that trains the tiny localizer; gives its folder."""
-  (tmp_path / 'prepare').mkdir()
-  (tmp_path / 'prepare' / 'done.json').write_text(
-    json.dumps({'folders': {'original': prepared}})
-  )
-
-  def go(**changes):
-    config = tiny_cascade.get_config()
-    config.localizer.update(changes)
-    train.train_and_evaluate(config, 'localizer', str(tmp_path))
-    return tmp_path / 'localizer'
-
-  return go
-
-
-def test_files_of_a_run(run, prepared):
-  folder = run(epochs=2, ema=0.5, log_steps=2)
-  done = json.loads((folder / 'done.json').read_text())
-  rows = metric_writer.read(str(folder / 'metrics.jsonl'))
-  count = {n: len(f['id']) for n, f in split_films(prepared).items()}
-  assert done['step'] == rows[-1]['step'] == 2 * (count['train'] // 8)
-  measured = {
-    r['step']: r['validation_mae'] for r in rows if 'validation_mae' in r
-  }
-  assert len(measured) == 2
-  assert measured[done['best_step']] == min(measured.values())
-  assert {'epoch', 'learning_rate', 'train_loss', 'train_mae'} <= rows[0].keys()
-  table = (folder / 'predictions.csv').read_text().splitlines()
-  assert table[0] == 'id,split,male,age,prediction'
-  cells = [line.split(',') for line in table[1:]]
-  for name in ('validation', 'test'):
-    assert sum(c[1] == name for c in cells) == count[name]
-  error = [abs(float(c[4]) - float(c[3])) for c in cells if c[1] == 'validation']
-  assert np.mean(error) == pytest.approx(min(measured.values()), abs=1e-3)
-  stored = np.load(folder / 'distributions.npz')
-  assert stored['id'].tolist() == [int(c[0]) for c in cells]
-  assert stored['probability'].shape == (len(cells), 240)
-
-
-def split_films(prepared):
-  config = tiny_cascade.get_config()
-  films = input_pipeline.load_films(prepared)
-  films = {**films, 'split': data.assign(config, films)[0]}
-  return {n: data.select(films, n) for n in ('train', 'validation', 'test')}
-
-
 def test_overfits_eight_phantoms(prepared):
-  few = {n: v[:8] for n, v in split_films(prepared)['train'].items()}
+  films = input_pipeline.load_films(prepared)
+  few = input_pipeline.select(films, np.arange(8))
   settings = ConfigDict(common.image_input(size=SIZE))
   batch = input_pipeline.eval_batches(
     input_pipeline.film_source(prepared, few), settings, 8
@@ -309,69 +254,3 @@ def test_overfits_eight_phantoms(prepared):
   assert float(scalars['mae']) < 1
   age = evaluate.make_predict(graph)(state.variables, batch)['age']
   assert np.mean(np.abs(age - batch['age'])) < 1
-
-
-def test_a_loss_that_is_not_finite_names_step_films_and_checkpoint(
-  run, prepared, monkeypatch
-):
-  real = losses.mae
-  films = split_films(prepared)['train']['id'].tolist()
-
-  def bad(outputs, batch):
-    loss, scalars = real(outputs, batch)
-    return jnp.where(batch['id'] == films[0], jnp.nan, loss), scalars
-
-  monkeypatch.setitem(losses.LOSSES, 'mae', bad)
-  with pytest.raises(ValueError) as error:
-    run(loss=ConfigDict({'name': 'mae'}))
-  text = str(error.value)
-  assert text.startswith('localizer: the loss is nan at step ')
-  assert str(films[0]) in text.split('on films ')[1].split('.')[0].split(', ')
-  step = int(text.split('at step ')[1].split(',')[0])
-  good = 'none yet' if step == 1 else f'step {step - 1}'
-  assert f'Last good checkpoint: {good}. Lower --config.localizer.' in text
-
-
-def test_an_exploding_rate_is_an_error(run):
-  with pytest.raises(ValueError, match='the loss is (nan|inf) at step'):
-    run(optimizer=ConfigDict(common.optimizer(learning_rate=1e30)))
-
-
-def test_unknown_loss(run):
-  with pytest.raises(ValueError, match=r"loss.name='l1' is unknown; .*'mse'"):
-    run(loss=ConfigDict({'name': 'l1'}))
-
-
-def test_checkpoints_keep_the_newest_and_the_best(tmp_path):
-  tree = lambda x: {'a': jnp.full(3, x)}
-  store = checkpoints.Checkpoints(str(tmp_path / 'c'))
-  assert store.latest_step() is None and store.best_mae == float('inf')
-  with pytest.raises(ValueError, match='run the stage that trains it first'):
-    store.restore_best(tree(0.0))
-  for step, mae in enumerate((30.0, 10.0, 20.0), 1):
-    if mae < store.best_mae:
-      store.save_best(step, tree(float(step)), mae)
-    store.save(step, tree(10.0 * step))
-  store.wait()
-  store.close()
-  again = checkpoints.Checkpoints(str(tmp_path / 'c'))
-  assert (again.latest_step(), again.best_step()) == (3, 2)
-  assert again.best_mae == 10.0
-  np.testing.assert_array_equal(again.restore(tree(0.0))['a'], 30.0)
-  np.testing.assert_array_equal(again.restore_best(tree(0.0))['a'], 2.0)
-  again.close()
-
-
-def test_rows_behind_the_checkpoint_are_dropped(tmp_path):
-  writer = metric_writer.MetricWriter(str(tmp_path), 0)
-  for step in (1, 2, 3):
-    writer.write(step, loss=step / 7)
-  writer.close()
-  path = tmp_path / 'metrics.jsonl'
-  path.write_text(path.read_text() + '{"step": 4, "lo')  # cut by a kill
-  assert [r['step'] for r in metric_writer.read(str(path))] == [1, 2, 3]
-  metric_writer.MetricWriter(str(tmp_path), 2).close()
-  assert metric_writer.read(str(path)) == [
-    {'step': 1, 'loss': 1 / 7},
-    {'step': 2, 'loss': 2 / 7},
-  ]

@@ -1,0 +1,75 @@
+"""From a map and sex to an age (METHODS G4, G5, G13)."""
+
+from flax import nnx
+import jax
+from jax import numpy as jnp
+import numpy as np
+import pytest
+
+from boneage_jax.models import heads
+
+
+def head(features=6, **changes):
+  return heads.AgeHead(features, rngs=nnx.Rngs(0), **changes)
+
+
+def test_concatenation_is_the_sum_of_two_linear_maps():
+  net = head()
+  z = jax.random.normal(jax.random.key(1), (3, 6))
+  male = jnp.array([0.0, 1.0, 0.5])
+  net.image_weight[...], net.sex_weight[...] = jnp.array(0.7), jnp.array(-1.3)
+  net.sex.bias[...] = jnp.linspace(-1, 1, 32)
+  kernel = np.asarray(net.fc.kernel[...])
+  sex = (2 * male[:, None] - 1) @ net.sex.kernel[...] + net.sex.bias[...]
+  expected = 0.7 * z @ kernel[:6] - 1.3 * sex @ kernel[6:] + net.fc.bias[...]
+  np.testing.assert_allclose(net(z, male)['logits'], expected, 1e-4, 1e-5)
+
+
+def test_weight_zero_removes_sex():
+  net = head()
+  z = jnp.ones((2, 6))
+  male = jnp.array([0.0, 1.0])
+  assert np.ptp(net(z, male)['age']) > 0
+  net.sex_weight[...] = jnp.array(0.0)
+  assert np.ptp(net(z, male)['age']) == 0
+  assert np.ptp(head(sex_features=0)(z, male)['age']) == 0
+
+
+def test_unknown_sex_is_exactly_between():
+  logits = head()(jnp.ones((3, 6)), jnp.array([0.0, 0.5, 1.0]))['logits']
+  np.testing.assert_allclose(
+    logits[1], (logits[0] + logits[2]) / 2, rtol=1e-5, atol=1e-6
+  )
+
+
+def test_scalar_head_starts_at_the_mean_age():
+  net = head(output='scalar', sex_features=0)
+  outputs = net(jnp.zeros((2, 6)), jnp.zeros(2))
+  np.testing.assert_allclose(outputs['age'], 127.3, rtol=1e-6)
+  assert set(outputs) == {'age'}
+
+
+@pytest.mark.parametrize('month', [0, 7, 239])
+def test_readouts_of_a_peak(month):
+  logits = 80.0 * jax.nn.one_hot(jnp.array([month]), heads.BINS)
+  for readout in ('argmax', 'expectation'):
+    age = heads.read_age(logits, readout)
+    np.testing.assert_allclose(age, [month], atol=1e-3)
+    assert age.dtype == jnp.float32
+
+
+def test_global_pools():
+  x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+  for kind, reduce in (('gap', np.mean), ('gmp', np.max)):
+    layer = heads.pool(kind, 3, (4, 5), dtype=jnp.float32, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(layer(x), reduce(x, axis=(1, 2)), 1e-5, 1e-6)
+
+
+def test_dropout_falls_in_training_only():
+  net = head(dropout=0.5, sex_features=0)
+  z, male = jnp.ones((4, 6)), jnp.zeros(4)
+  net.train()
+  draws = [net(z, male, rngs=nnx.Rngs(i))['logits'] for i in range(2)]
+  assert not np.allclose(*draws)
+  net.eval()
+  assert np.ptp(net(z, male)['logits'], axis=0).max() == 0
