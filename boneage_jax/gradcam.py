@@ -10,6 +10,8 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
+TARGETS = ('window', 'probability', 'age')
+
 
 def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
   """Return the class activation map of a linear head, without relu.
@@ -51,15 +53,17 @@ def grad_cam(
     image: [B, H, W, C], as `net.features` takes it.
     male: [B] float32; 1 male, 0 female, 0.5 unknown.
     target: 'window', the mean logit of the bins within `half_window` months of
-      the estimate, cut at the ends of the scale (Chen 2020); or 'age', the
-      predicted age, for nets without bins too.
+      the estimate, cut at the ends of the scale (Chen 2020); 'probability',
+      the log of their summed softmax, for nets whose logits are a softmax's and
+      so mean nothing but relative to each other; or 'age', the predicted age,
+      for nets without bins too.
     half_window: months either side.
 
   Returns:
     Maps [B, h, w] float32, >= 0, and the outputs of the head.
   """
-  if target not in ('window', 'age'):
-    raise ValueError(f"The target is 'window' or 'age', got {target!r}.")
+  if target not in TARGETS:
+    raise ValueError(f'The target is one of {TARGETS}, got {target!r}.')
   # Float32 keeps the gradient exact where the backbone is bfloat16.
   features = net.features(image).astype(jnp.float32)
 
@@ -68,7 +72,7 @@ def grad_cam(
     if target == 'age':
       value = outputs['age']
     else:
-      value = window_score(outputs, half_window)
+      value = window_score(outputs, half_window, target == 'probability')
     return jnp.sum(value.astype(jnp.float32)), outputs
 
   gradient, outputs = jax.grad(score, has_aux=True)(features)
@@ -78,13 +82,16 @@ def grad_cam(
 
 
 def window_score(
-  outputs: dict[str, jax.Array], half_window: int = 5
+  outputs: dict[str, jax.Array],
+  half_window: int = 5,
+  probability: bool = False,
 ) -> jax.Array:
   """Return the mean logit of the bins within `half_window` of the estimate.
 
   Args:
     outputs: `logits` [B, K] and `age` [B] months.
     half_window: months either side of the estimate's bin.
+    probability: the log of the bins' summed softmax instead.
 
   Returns:
     [B] float32; no gradient flows through the choice of the window.
@@ -99,4 +106,30 @@ def window_score(
   centre = jnp.clip(jnp.round(outputs['age'].astype(jnp.float32)), 0, last)
   distance = jnp.abs(jnp.arange(last + 1) - centre[:, None])
   window = jax.lax.stop_gradient(distance <= half_window)
+  if probability:
+    inside = jax.nn.logsumexp(logits, -1, where=window)
+    return inside - jax.nn.logsumexp(logits, -1)
   return jnp.mean(logits, -1, where=window)
+
+
+def to_input(maps: jax.Array, cells: tuple[int, float], size: int) -> jax.Array:
+  """Redraw maps so that they cover the net's input evenly, bilinear.
+
+  Args:
+    maps: [B, h, w].
+    cells: pixels from cell to cell and the first cell's centre, as
+      `Backbone.cells` gives them.
+    size: side of the square input in pixels.
+
+  Returns:
+    [B, n, n] float32 with n about 2 size / step: two cells for one. Beyond the
+    outermost cells their values go on.
+  """
+  step, first = cells
+  n = max(1, round(2 * size / step))
+  centre = (jnp.arange(n) + 0.5) * (size / n)
+  place = jnp.stack(jnp.meshgrid(*[(centre - first) / step] * 2, indexing='ij'))
+  sample = lambda m: jax.scipy.ndimage.map_coordinates(
+    m, place, order=1, mode='nearest'
+  )
+  return jax.vmap(sample)(maps.astype(jnp.float32))

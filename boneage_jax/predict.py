@@ -5,6 +5,7 @@
 Sex is M, F or unknown and never guessed: without --sex it must stand in the
 DICOM header.
 """
+
 import argparse
 from collections.abc import Sequence
 import copy

@@ -61,7 +61,9 @@ def make_maps(
       graph, variables['params'], variables['batch_stats'], copy=True
     )
     net.eval()
-    return gradcam.grad_cam(net, image, male, target)[0]
+    heat = gradcam.grad_cam(net, image, male, target)[0]
+    size = image.shape[1]
+    return gradcam.to_input(heat, net.backbone.cells(size), size)
 
   return lambda image, male: jax.device_get(maps(variables, image, male))
 

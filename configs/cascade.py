@@ -122,20 +122,26 @@ def strict(config: ConfigDict) -> None:
 
 def phantom(config: ConfigDict) -> None:
   """Synthetic films, small nets: the whole cascade in minutes on two cores."""
-  config.phantom.films = 1400
+  config.phantom.films = 1600
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
   for stage in (config.localizer, config.assessor):
-    stage.update(dict(batch_size=16, epochs=8, ema=0.98))
+    stage.update(dict(batch_size=16, ema=0.98))
     stage.net.momentum = 0.9
     stage.loss = ConfigDict(
       dict(name='label_distribution', delta=10.0, kl_weight=1.0)
     )
     stage.optimizer = fast_optimizer()
-    stage.input.update(dict(percentiles=(1.0, 99.0), rotate=0.0))
+    stage.input.update(dict(percentiles=(1.0, 99.0), rotate=5.0))
+  config.localizer.epochs = 16
+  config.assessor.epochs = 10
   config.localizer.input.update(dict(builder_config='original', size=128))
-  config.localizer.net.update(dict(readout='expectation', sex_features=32))
-  config.localizer.net.backbone.update(dict(width=0.25, tap='mixed7'))
-  config.regions.crop_size = 96
+  config.localizer.net.update(
+    dict(readout='expectation', sex_features=32, pool='gmp')
+  )
+  config.localizer.net.backbone.update(dict(width=0.25, tap='mixed2'))
+  config.regions.update(
+    dict(target='age', threshold=(0.3, 0.2), minimum_side=0.25, crop_size=96)
+  )
   config.assessor.input.size = 96
   config.assessor.net.pool = 'gap'
   config.assessor.net.carpal.width = 0.25

@@ -309,3 +309,28 @@ def test_max_pool_matches_flax():
   x = jax.random.normal(jax.random.key(0), (1, 9, 9, 2))
   wanted = nnx.max_pool(x, (3, 3), (2, 2))
   np.testing.assert_array_equal(ops.max_pool(x, 3, 2), wanted)
+
+
+@pytest.mark.parametrize(
+  'make, size',
+  [
+    (lambda r: inception_v3.InceptionV3(width=0.1, tap='mixed0', rngs=r), 130),
+    (lambda r: resnet.ResNet(depth=18, width=0.2, tap='stage2', rngs=r), 130),
+    (lambda r: xception.Xception(width=0.1, tap='block3', rngs=r), 120),
+    (lambda r: xception.Xception(width=0.1, tap='block3', rngs=r), 135),
+  ],
+)
+def test_cells_look_where_their_receptive_fields_are(make, size):
+  net = make(nnx.Rngs(0))
+  net.eval()
+  image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
+  rows = net.features(image).shape[1]
+  step, first = net.cells(size)
+  for row in (rows // 2 - 1, rows // 2):
+    reach = jax.grad(
+      lambda x, row=row: jnp.sum(jnp.square(net.features(x)[0, row, rows // 2]))
+    )(image)
+    seen = np.flatnonzero(np.abs(np.asarray(reach)).sum((0, 2, 3)))
+    assert seen[0] > 0 and seen[-1] < size - 1  # a field inside the image
+    centre = (seen[0] + seen[-1] + 1) / 2
+    np.testing.assert_allclose(centre, first + step * row, atol=0.51)

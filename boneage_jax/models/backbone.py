@@ -1,12 +1,14 @@
 """What every backbone is: named stages in order, up to a tap."""
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
 import jax
 
 from boneage_jax.models import cbam as cbam_lib
+from boneage_jax.models import ops
 
 
 def call(block: nnx.Module, x: jax.Array, remat: bool) -> jax.Array:
@@ -24,7 +26,10 @@ class Backbone(nnx.Module):
     channels: channels of the tap's map.
     input_range: argument of `layers.preprocess`.
     in_channels: channels of the input.
+    windows: see `cells`.
   """
+
+  windows: Mapping[str, tuple] = {}
 
   def __init__(
     self,
@@ -67,6 +72,31 @@ class Backbone(nnx.Module):
         f'{", ".join(self.stages)}; {name!r} is not one of them.'
       )
     return getattr(self, name).channels
+
+  def cells(self, size: int) -> tuple[int, float]:
+    """Say where the map's cells look: not where a resized map would put them.
+
+    Convolutions without padding move the first cell into the image, by 10 % of
+    a 128-pixel input in Inception-V3; `windows` of a class lists what moves it,
+    (kernel, stride, padding) by stage.
+
+    Args:
+      size: side of the square input in pixels.
+
+    Returns:
+      Pixels from cell to cell, and the centre of the first cell in pixels from
+      the input's edge.
+    """
+    step, first = 1, 0.5
+    for name in self.stages:
+      for kernel, stride, padding in self.windows.get(name, ()):
+        (before, after), _ = ops.pads(
+          (size, size), (kernel,) * 2, stride, padding
+        )
+        first += step * ((kernel - 1) / 2 - before)
+        step *= stride
+        size = (size + before + after - kernel) // stride + 1
+    return step, first
 
   def run(
     self, x: jax.Array, start: int = 0, stop: int | None = None

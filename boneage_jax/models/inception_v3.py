@@ -5,6 +5,7 @@ Branches and their convolutions stand in the order in which Keras creates them:
 `pretrained` counts on it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
@@ -230,6 +231,18 @@ class Mixed(nnx.Module):
 
 class InceptionV3(backbone.Backbone):
   """Stages 'stem', 'mixed0' ... 'mixed10'; see `MIXED` for the shapes."""
+
+  windows: Mapping[str, tuple] = {
+    'stem': (
+      (3, 2, 'VALID'),
+      (3, 1, 'VALID'),
+      (3, 2, 'VALID'),
+      (3, 1, 'VALID'),
+      (3, 2, 'VALID'),
+    ),
+    'mixed3': ((3, 2, 'VALID'),),
+    'mixed8': ((3, 2, 'VALID'),),
+  }
 
   def __init__(
     self,

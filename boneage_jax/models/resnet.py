@@ -6,6 +6,7 @@ Two published forms of the 50-layer net differ in where a bottleneck strides:
 are different functions of the same kernels.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
@@ -132,6 +133,12 @@ class ResNet(backbone.Backbone):
   `conv_bias=None` takes what the published weights of the form have: biases
   for the 50-layer net with stride_in '1x1', none otherwise.
   """
+
+  windows: Mapping[str, tuple] = {
+    'stem': ((7, 2, 3), (3, 2, 1)),
+    # A 3x3 convolution with stride 2 and padding 1 looks at the same centres.
+    **{f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)},
+  }
 
   def __init__(
     self,

@@ -1,5 +1,6 @@
 """Xception (Chollet 2017) in the form of Keras' weights: eps 1e-3, [-1, 1]."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
@@ -111,6 +112,11 @@ class Xception(backbone.Backbone):
   With fewer middle blocks the names of the missing ones (from 'block12' down)
   are left out, so 'block13' and 'block14' keep theirs.
   """
+
+  windows: Mapping[str, tuple] = {
+    'block1': ((3, 2, 'VALID'), (3, 1, 'VALID')),
+    **{f'block{i}': ((3, 2, 'SAME'),) for i in (2, 3, 4, 13)},
+  }
 
   def __init__(
     self,
