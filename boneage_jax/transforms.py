@@ -223,7 +223,7 @@ def make_example(
     record: `image` or `regions` (bytes; squares, one below the other), id,
       male and age.
     config: size, resize, percentiles, polarity, crop_margin and the ranges
-      rotate, zoom, shift, flip, brightness, contrast, gamma.
+      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma.
     rng: the film's own generator.
 
   Returns:
@@ -282,7 +282,23 @@ def _fit(
       flip=flip,
     )
     matrix = compose(matrix, moved)
-  return warp(image, matrix, size)
+  image = warp(image, matrix, size)
+  for _ in range(config.cutout if rng is not None else 0):
+    image = cutout(image, rng)
+  return image
+
+
+def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Black out one rectangle, half of the time; sides 12 to 30 %.
+
+  A net that may lose any one region learns to read several, and its heat maps
+  show them (Singh and Lee 2017, hide-and-seek; Chen's code has squares).
+  """
+  if rng.random() < 0.5:
+    return image
+  width, height = rng.uniform(0.12, 0.30, 2)
+  x, y = rng.random(2) * (1 - width, 1 - height)
+  return erase(image, (x, y, x + width, y + height))
 
 
 def _fit_regions(

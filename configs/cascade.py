@@ -134,7 +134,9 @@ def phantom(config: ConfigDict) -> None:
     stage.input.update(dict(percentiles=(1.0, 99.0), rotate=5.0))
   config.localizer.epochs = 16
   config.assessor.epochs = 10
-  config.localizer.input.update(dict(builder_config='original', size=128))
+  config.localizer.input.update(
+    dict(builder_config='original', size=128, cutout=2)
+  )
   config.localizer.net.update(
     dict(readout='expectation', sex_features=32, pool='gmp')
   )
@@ -173,7 +175,7 @@ def half(config: ConfigDict) -> None:
   frozen = '(backbone|carpal|metacarpal)/(stem|mixed[012])/'
   inception = ConfigDict(dict(name='inception_v3', width=1.0, tap='mixed7'))
   for stage in (config.localizer, config.assessor):
-    stage.update(dict(batch_size=16, eval_batch_size=16, epochs=10, ema=0.98))
+    stage.update(dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98))
     stage.net.update(dict(momentum=0.9, sex_features=32))
     stage.loss = ConfigDict(
       dict(name='label_distribution', delta=10.0, kl_weight=1.0)
@@ -184,12 +186,12 @@ def half(config: ConfigDict) -> None:
       dict(percentiles=(1.0, 99.0), rotate=10.0, zoom=0.1, flip=True)
     )
   config.localizer.input.update(
-    dict(builder_config='original', size=240, shift=0.05)
+    dict(builder_config='original', size=224, shift=0.05)
   )
-  config.localizer.net.readout = 'expectation'
+  config.localizer.net.update(dict(readout='expectation', pool='gmp'))
   config.localizer.net.backbone = inception
-  config.regions.crop_size = 192
-  config.assessor.input.size = 192
+  config.regions.crop_size = 160
+  config.assessor.input.size = 160
   config.assessor.net.update(dict(pool='gap', exchange='none'))
   config.assessor.net.carpal = inception
   config.assessor.net.metacarpal = inception

@@ -52,6 +52,7 @@ def image_input(**changes) -> dict:
     zoom=0.0,  # factor, uniform 1 +-
     shift=0.0,  # share of the side, uniform +-
     flip=False,  # left-right, half of the time
+    cutout=0,  # rectangles blacked out, each half of the time
     brightness=0.0,  # factor, uniform 1 +-
     contrast=0.0,  # factor, uniform 1 +-
     gamma=0.0,  # exponent, exp(uniform +-)
