@@ -11,6 +11,7 @@ import numpy as np
 
 from boneage_jax import data
 from boneage_jax import input_pipeline
+from boneage_jax import train_step
 
 
 def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
@@ -74,9 +75,7 @@ def write_predictions(
   `predictions.csv` (id, split, male, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """
-  from boneage_jax import train
-
-  mesh = train.make_mesh()
+  mesh = train_step.make_mesh()
   rows, ids, probabilities = [], [], []
   for name in ('validation', 'test'):
     part = data.select(films, name)

@@ -18,7 +18,7 @@ from boneage_jax import models
 from boneage_jax import regions
 from boneage_jax import report as report_lib
 from boneage_jax import report_data
-from boneage_jax import train
+from boneage_jax import train_step
 from boneage_jax import transforms
 
 
@@ -35,12 +35,12 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
       f'No checkpoint in {folder}; run the stage {stage!r} that trains it '
       'first.'
     )
-  mesh = train.make_mesh()
+  mesh = train_step.make_mesh()
   make = lambda: models.create(section.net, size=section.input.size)
-  graph, params, stats = train.split(nnx.eval_shape(make))
+  graph, params, stats = train_step.split(nnx.eval_shape(make))
   variables = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=train.replicated(mesh)
+      x.shape, x.dtype, sharding=train_step.replicated(mesh)
     ),
     {'params': params, 'batch_stats': stats},
   )

@@ -1,6 +1,5 @@
 """The training loop, the same for every net."""
 
-from collections.abc import Callable
 import inspect
 import json
 import math
@@ -10,12 +9,8 @@ import sys
 import time
 from typing import Any
 
-from flax import nnx
-import flax.struct
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import tqdm
 
 from boneage_jax import checkpoints
@@ -24,137 +19,9 @@ from boneage_jax import evaluate
 from boneage_jax import input_pipeline
 from boneage_jax import losses
 from boneage_jax import metric_writer
-from boneage_jax import models
 from boneage_jax import optimizers
 from boneage_jax import pretrained
-from boneage_jax.models import layers
-
-
-@flax.struct.dataclass
-class TrainState:
-  """All that changes: plain nested dicts of arrays (`ema` is {} when off)."""
-
-  step: jax.Array
-  params: Any
-  batch_stats: Any
-  opt_state: Any
-  ema: Any
-
-  @property
-  def variables(self) -> dict[str, Any]:
-    """What evaluation uses: averaged parameters with the live statistics."""
-    return {
-      'params': self.ema or self.params,
-      'batch_stats': self.batch_stats,
-    }
-
-
-def make_mesh() -> jax.sharding.Mesh:
-  """All devices on one axis, 'data'."""
-  return jax.make_mesh(
-    (jax.device_count(),),
-    ('data',),
-    axis_types=(jax.sharding.AxisType.Auto,),
-  )
-
-
-def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
-  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-
-
-def split(net: nnx.Module) -> tuple[Any, dict, dict]:
-  """Graph, parameters and BatchNorm statistics of a net, as plain dicts."""
-  graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
-  return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
-
-
-def create_state(
-  net_config: Any,
-  size: int,
-  seed: int,
-  optimizer: Callable[[Any], optax.GradientTransformation],
-  ema: float,
-  mesh: jax.sharding.Mesh,
-  load: Callable[[dict, dict], tuple[dict, dict]] | None = None,
-) -> tuple[Any, TrainState, optax.GradientTransformation]:
-  """Build a net's graph, its replicated train state and its update rule.
-
-  Args:
-    load: replaces fresh parameters and statistics by pretrained ones.
-  """
-  make = lambda: models.create(net_config, size=size, seed=seed)
-  graph = split(nnx.eval_shape(make))[0]
-  _, params, stats = split(make())
-  if load is not None:
-    params, stats = load(params, stats)
-  tx = optimizer(params)
-
-  def init(params, stats):
-    return TrainState(
-      step=jnp.zeros((), jnp.int32),
-      params=params,
-      batch_stats=stats,
-      opt_state=tx.init(params),
-      ema=jax.tree.map(jnp.copy, params) if ema else {},
-    )
-
-  state = jax.jit(init, out_shardings=replicated(mesh))(params, stats)
-  return graph, state, tx
-
-
-def make_train_step(
-  graph: Any,
-  loss_fn: Callable,
-  tx: optax.GradientTransformation,
-  *,
-  ema: float,
-  seed: int,
-  freeze_statistics: bool,
-  mesh: jax.sharding.Mesh,
-) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
-  """Compile one update; the state is donated and comes back updated."""
-  key = jax.random.key(seed)
-
-  def step(state, batch):
-    def mean_loss(params):
-      rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
-      net = nnx.merge(graph, params, state.batch_stats, copy=True)
-      net.train()
-      if freeze_statistics:  # but not dropout
-        net.set_attributes(layers.BatchNorm, use_running_average=True)
-      outputs = net(batch, rngs=rngs)
-      per_example, scalars = loss_fn(outputs, batch)
-      count = jnp.maximum(jnp.sum(batch['valid']), 1)
-      mean = lambda x: jnp.sum(x * batch['valid']) / count
-      stats = nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
-      scalars = {k: mean(v) for k, v in scalars.items()}
-      scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
-      return mean(per_example) + outputs.get('penalty', 0.0), (stats, scalars)
-
-    gradient = jax.value_and_grad(mean_loss, has_aux=True)
-    (loss, (stats, scalars)), grads = gradient(state.params)
-    scalars['gradient_norm'] = optax.tree.norm(grads)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    # Early averages would remember the initialisation for 1/(1-ema) steps.
-    rate = jnp.maximum(1 - ema, 1 / (state.step + 1))
-    average = (
-      optax.incremental_update(params, state.ema, rate) if ema else state.ema
-    )
-    state = TrainState(
-      step=state.step + 1,
-      params=params,
-      batch_stats=stats,
-      opt_state=opt_state,
-      ema=average,
-    )
-    return state, {'loss': loss, **scalars}
-
-  return jax.jit(
-    step,
-    donate_argnums=0,
-    out_shardings=(replicated(mesh), replicated(mesh)),
-  )
+from boneage_jax import train_step
 
 
 class _Stop:
@@ -205,7 +72,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   folder = os.path.join(workdir, stage)
   os.makedirs(folder, exist_ok=True)
-  mesh = make_mesh()
+  mesh = train_step.make_mesh()
   films = data.stage_films(config, stage, workdir)
   train_films = data.select(films, 'train')
   batch_size = section.batch_size
@@ -239,7 +106,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   store = checkpoints.Checkpoints(os.path.join(folder, 'checkpoints'))
   start = store.latest_step() or 0
   weights = {k: v for k, v in section.pretrained.items() if v.path}
-  graph, state, tx = create_state(
+  graph, state, tx = train_step.create_state(
     section.net,
     section.input.size,
     config.seed,
@@ -254,7 +121,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   )
   if start:
     state = store.restore(state)
-  train_step = make_train_step(
+  update = train_step.make_train_step(
     graph,
     lambda out, batch: losses.LOSSES[loss_name](out, batch, **loss_args),
     tx,
@@ -295,7 +162,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       before = time.monotonic()
       batch = next(batches)
       waited += time.monotonic() - before
-      state, scalars = train_step(state, input_pipeline.to_device(batch, mesh))
+      state, scalars = update(state, input_pipeline.to_device(batch, mesh))
       recent.append((step, scalars, batch['id']))
       done_step = step
       bar.update(batch_size)

@@ -10,7 +10,7 @@ LEVELS = (
   'transforms dicom metrics annotations phantom boxes splits',  # numpy, cv2
   'losses gradcam optimizers models',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer',  # files
-  'data train evaluate regions',  # jobs
+  'data train train_step evaluate regions',  # jobs
   'report report_data report_page gallery plots stages predict',
   'main',
 )

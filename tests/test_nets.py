@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from boneage_jax import models
-from boneage_jax import train
+from boneage_jax import train_step
 from boneage_jax.models import layers
 from boneage_jax.models import two_stream
 
@@ -117,7 +117,7 @@ def test_swapped_heads_undo_the_whole_exchange():
 def test_gradients_reach_both_backbones(exchange):
   wide = TINY | {'width': 0.25 if exchange == 'mid' else 0.125}
   net = streams(exchange=exchange, mid=('stage1', 'stage1'), metacarpal=wide)
-  graph, params, stats = train.split(net)
+  graph, params, stats = train_step.split(net)
 
   def loss(params):
     net = nnx.merge(graph, params, stats, copy=True)
@@ -207,7 +207,7 @@ def test_bfloat16_computes_in_it_and_gives_float32():
   )
   assert {x.dtype for x in features} == {jnp.dtype('bfloat16')}
   assert {x.dtype for x in outputs.values()} == {jnp.dtype('float32')}
-  leaves = jax.tree.leaves(train.split(net)[1:])
+  leaves = jax.tree.leaves(train_step.split(net)[1:])
   assert {x.dtype for x in leaves} == {jnp.dtype('float32')}
 
 
@@ -238,7 +238,7 @@ def test_momentum_zero_keeps_the_backbones_own():
 
 def test_the_seed_gives_the_net():
   same, again, other = (
-    jax.tree.leaves(train.split(age_net(seed=s))[1]) for s in (1, 1, 2)
+    jax.tree.leaves(train_step.split(age_net(seed=s))[1]) for s in (1, 1, 2)
   )
   for a, b in zip(same, again, strict=True):
     np.testing.assert_array_equal(a, b)

@@ -19,7 +19,7 @@ from boneage_jax import main as main_lib
 from boneage_jax import models
 from boneage_jax import phantom
 from boneage_jax import predict
-from boneage_jax import train
+from boneage_jax import train_step
 from configs import cascade
 
 BACKBONE = {
@@ -58,12 +58,12 @@ def untrained(config, stage, workdir):
   """A train job of no steps: fresh nets are the best there are."""
   section = config[stage]
   net = models.create(section.net, size=section.input.size, seed=1)
-  graph, params, stats = train.split(net)
+  graph, params, stats = train_step.split(net)
   if stage != 'localizer':  # fresh heads hardly tell films apart; these do
     params['age_head'] = jax.tree.map(lambda x: 3 * x, params['age_head'])
   variables = jax.device_put(
     {'params': params, 'batch_stats': stats},
-    train.replicated(train.make_mesh()),
+    train_step.replicated(train_step.make_mesh()),
   )
   store = checkpoints.Checkpoints(os.path.join(workdir, stage, 'checkpoints'))
   store.save_best(1, variables, 1.0)

@@ -13,7 +13,7 @@ from boneage_jax import evaluate
 from boneage_jax import input_pipeline
 from boneage_jax import losses
 from boneage_jax import models
-from boneage_jax import train
+from boneage_jax import train_step
 from configs import common
 
 SIZE = 32
@@ -74,10 +74,10 @@ def stepper(
     monkeypatch.setattr(models, 'create', lambda *_, **__: net())
   where = mesh(devices)
   rule = rule or optax.sgd(RATE)
-  graph, state, tx = train.create_state(
+  graph, state, tx = train_step.create_state(
     config, SIZE, 0, lambda _: rule, ema, where
   )
-  step = train.make_train_step(
+  step = train_step.make_train_step(
     graph,
     losses.LOSSES[loss],
     tx,
