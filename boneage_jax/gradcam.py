@@ -98,8 +98,8 @@ def window_score(
   """
   if 'logits' not in outputs:
     raise ValueError(
-      "The target 'window' needs `logits`, but the head gives"
-      f" {sorted(outputs)}: use target='age' or a head with bins."
+      "The targets 'window' and 'probability' need `logits`, but the head"
+      f" gives {sorted(outputs)}: use target='age' or a head with bins."
     )
   logits = outputs['logits'].astype(jnp.float32)
   last = logits.shape[-1] - 1

@@ -82,30 +82,32 @@ def find_regions(
     options: of the job; see `locate`.
     apply: `map`, or that of a thread pool.
   """
-  if len(options.regions) != len(options.threshold):
-    raise ValueError(
-      f'expected one threshold for each of {tuple(options.regions)}, got '
-      f'{tuple(options.threshold)}'
-    )
+  for field in ('threshold', 'minimum_side'):
+    if len(options[field]) != len(options.regions):
+      raise ValueError(
+        f'expected one {field} for each of {tuple(options.regions)}, got '
+        f'{tuple(options[field])}'
+      )
   size = (input_config.size, input_config.size)
   male = np.full(options.batch_size, 0.5, np.float32)
   male[: len(films)] = [film.male for film in films]
-  steps = zip(options.regions, options.threshold, strict=True)
-  for name, threshold in steps:
+  sides = options.minimum_side
+  steps = zip(options.regions, options.threshold, sides, strict=True)
+  for name, threshold, side in steps:
     images = np.zeros((options.batch_size, *size, 1), np.uint8)
     views = apply(lambda film: _view(film, input_config, options.fill), films)
     for row, view in zip(images, views, strict=False):
       row[..., 0] = view
     maps = np.asarray(predict_maps(images, male), np.float32)
 
-    def add(film, heat, name=name, threshold=threshold):
+    def add(film, heat, name=name, threshold=threshold, side=side):
       matrix = _matrix(film, input_config)
       film.regions[name] = boxes.box_from_map(
         transforms.unwarp(heat, matrix, size, film.image.shape),
         threshold,
         options.component,
         margin=options.margin,
-        minimum_side=options.minimum_side,
+        minimum_side=side,
         smooth=options.smooth,
       )
       peak = heat.max()  # kept as float16, where gradients would underflow
@@ -164,8 +166,8 @@ def locate(
     folder: gets regions.csv, maps.npz, crops.array_record, films.csv,
       coverage.json and done.json.
     input_config: of the net's training: size, resize, percentiles, polarity.
-    options: regions (names), threshold (one each, fraction of the maximum),
-      component, margin, minimum_side, smooth (see boxes.box_from_map), fill
+    options: regions (names), threshold and minimum_side (one each),
+      component, margin, smooth (see boxes.box_from_map), fill
       ('black', or 'random_constant': one grey per film, by id), crop_size,
       crop_margin, batch_size and, where not all cores, threads.
     log: takes a line of text.
@@ -202,7 +204,12 @@ def locate(
     input_pipeline.write_crops(path('crops.array_record'), crops(pool))
   input_pipeline.write_films(path('films.csv'), films)
   boxes.write_regions(path('regions.csv'), rows)
-  _write_maps(path('maps.npz'), films['id'], np.stack(maps))
+  _write_npz(
+    path('maps.npz'),
+    id=films['id'],
+    maps=np.stack(maps),
+    geometry=input_config.resize,
+  )
   found = boxes.read_regions(path('regions.csv'))
   coverage = _coverage(found, annotations, films)
   _write_json(path('coverage.json'), coverage)
@@ -295,10 +302,10 @@ def _summary(
   }
 
 
-def _write_maps(path: str, ids: np.ndarray, maps: np.ndarray) -> None:
+def _write_npz(path: str, **arrays: Any) -> None:
   temporary = f'{path}.{os.getpid()}'
   with open(temporary, 'wb') as file:
-    np.savez_compressed(file, id=ids, maps=maps)
+    np.savez_compressed(file, **arrays)
   os.replace(temporary, path)
 
 

@@ -74,6 +74,24 @@ def test_age_target_needs_no_bins(image):
     gradcam.grad_cam(net, image, jnp.ones(3))
 
 
+def test_probability_target_is_the_closed_form(image):
+  net = evaluated(TinyNet())
+  maps, outputs = gradcam.grad_cam(
+    net, image, jnp.ones(3), 'probability', half_window=2
+  )
+  features = np.asarray(net.features(image), np.float64)
+  kernel = np.asarray(net.dense.kernel[...], np.float64)
+  for i in range(3):
+    p = np.exp(np.asarray(outputs['logits'][i], np.float64))
+    p /= p.sum()
+    near = np.abs(np.arange(BINS) - p.argmax()) <= 2
+    # d log(sum of p over the window) / d logits
+    slope = np.where(near, p / p[near].sum(), 0) - p
+    expected = np.maximum(features[i] @ kernel @ slope, 0) / (6 * 5)
+    np.testing.assert_allclose(maps[i], expected, atol=1e-6)
+  assert (maps > 0).any()
+
+
 @pytest.mark.parametrize('pool, holds', [(jnp.mean, True), (jnp.max, False)])
 def test_mean_of_cam_plus_bias_is_the_logit(image, pool, holds):
   net = evaluated(TinyNet(pool))
@@ -103,6 +121,34 @@ def test_runs_under_jit_and_leaves_the_statistics_alone(image):
   maps, _ = maps_of(state, image)
   assert maps.dtype == jnp.float32 and np.isfinite(maps).all()
   np.testing.assert_array_equal(before, net.norm.mean[...])
+
+
+@pytest.mark.parametrize('cells', [(8, 0.5), (8, 13.5), (16, 10.0)])
+def test_to_input_puts_cells_where_they_look(cells):
+  step, first = cells
+  size, count = 128, 128 // step - 1
+  centres = first + step * np.arange(count)
+  # A map that says where its cells look says so at every place redrawn.
+  ramp = np.repeat(centres[:, None], count, 1)
+  redrawn = gradcam.to_input(jnp.stack([ramp, ramp.T]), cells, size)
+  places = (np.arange(256 // step) + 0.5) * step / 2
+  expected = np.repeat(
+    np.clip(places, centres[0], centres[-1])[:, None], len(places), 1
+  )
+  np.testing.assert_allclose(redrawn, [expected, expected.T], atol=1e-3)
+  assert redrawn.dtype == jnp.float32
+  # And a warm spot between cells stays where it is.
+  y, x = centres[count // 2] + 0.3 * step, centres[count // 2 - 1]
+  heat = [np.exp(-0.5 * ((centres - c) / (0.8 * step)) ** 2) for c in (y, x)]
+  spot = np.asarray(gradcam.to_input(np.outer(*heat)[None], cells, size))[0]
+  found = [spot.sum(1) @ places, spot.sum(0) @ places] / spot.sum()
+  np.testing.assert_allclose(found, [y, x], atol=0.5)
+
+
+def test_to_input_rounds_to_whole_cells():
+  maps = jnp.ones((1, 5, 5))
+  assert gradcam.to_input(maps, (16, 12.0), 100).shape == (1, 12, 12)
+  np.testing.assert_allclose(gradcam.to_input(maps, (64, 12.0), 10), [[[1]]])
 
 
 def test_window_is_cut_at_both_ends():

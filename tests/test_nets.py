@@ -54,6 +54,37 @@ def output(net, batch):
   return np.asarray(nnx.jit(lambda n, b: n(b)['age'])(net, batch))
 
 
+@pytest.mark.parametrize('name', ['age_net', 'two_stream'])
+def test_a_grey_backbone_is_one_whose_channels_add_up(name):
+  nets = []
+  for channels in (1, 3):
+    backbone = {
+      'name': 'xception',
+      'width': 0.25,
+      'tap': 'block1',
+      'in_channels': channels,
+    }
+    if name == 'age_net':
+      nets.append(age_net(backbone=backbone))
+      stems = [nets[-1].backbone.block1.conv1.conv]
+    else:
+      nets.append(
+        streams(carpal=backbone, metacarpal=backbone, exchange='none')
+      )
+      stems = [
+        net.block1.conv1.conv for net in (nets[-1].carpal, nets[-1].metacarpal)
+      ]
+    if channels == 1:
+      grey = stems
+    for stem, one in zip(stems, grey, strict=True):
+      stem.kernel[...] = jnp.repeat(one.kernel[...], channels, 2) / channels
+  batch = regions()
+  batch['image'] = batch['regions'][:, 0]
+  one, three = (output(net, batch) for net in nets)
+  np.testing.assert_allclose(one, three, rtol=1e-5)
+  assert np.ptp(one) > 0
+
+
 # Exchange.
 
 

@@ -87,6 +87,14 @@ def test_layout(archive):
   }  # fmt: skip
 
 
+def test_an_archive_says_what_it_was_made_from(archive):
+  made_from = json.loads((archive / 'phantom.json').read_text())
+  assert made_from == {
+    'films': 6, 'seed': 3, 'long_side': 128, 'reader_noise': 0.0,
+    'inverted': 0.0,
+  }  # fmt: skip
+
+
 def test_a_failed_run_leaves_nothing(tmp_path, monkeypatch):
   def fail(*_):
     raise RuntimeError('killed')
@@ -159,6 +167,28 @@ def test_girls_are_ahead_of_boys():
     girls = anatomy.hand_stages(age, False)
     total = lambda hand: sum(s.growth + s.cap + s.fusion for s in hand.values())
     assert total(girls) > total(boys)
+
+
+def test_the_ulna_appears_between_the_published_percentiles():
+  """Boys: 5th, 50th and 95th percentile at 63, 85 and 109 months (Garn)."""
+  rng = np.random.default_rng(0)
+  for age, share in ((63, 0.05), (85, 0.5), (109, 0.95)):
+    hands = [anatomy.hand_stages(age, True, rng) for _ in range(1000)]
+    seen = np.mean([hand['ulna'].visible for hand in hands])
+    assert seen == pytest.approx(share, abs=0.08)
+
+
+def test_only_the_ulna_varies_that_much():
+  rng = np.random.default_rng(0)
+  hands = [anatomy.hand_stages(100, True, rng) for _ in range(600)]
+  spread = {}
+  for centre in ('radius', 'ulna', 'mc3'):
+    appears, wide = anatomy.EPIPHYSES[centre][0][:2]
+    growth = np.array([hand[centre].growth for hand in hands])
+    spread[centre] = growth.std() * (wide - appears) / 100
+  assert spread['radius'] == pytest.approx(0.06, rel=0.15)
+  assert spread['mc3'] == pytest.approx(0.06, rel=0.15)
+  assert spread['ulna'] > 0.1  # growth stops at 0, so not the whole 0.17
 
 
 def test_bone_fills_the_carpus_with_age():

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from boneage_jax import boxes
+from boneage_jax import gallery
 from boneage_jax import gradcam
 from boneage_jax import input_pipeline
 from boneage_jax import regions
+from boneage_jax import report_data
 
 SIZE = 32
 INPUT = ConfigDict(
@@ -26,7 +28,7 @@ OPTIONS = ConfigDict(
     threshold=(0.5, 0.5),
     component='peak',
     margin=0.0,
-    minimum_side=0.1,
+    minimum_side=(0.1, 0.1),
     smooth=0.0,
     fill='black',
     crop_size=20,
@@ -137,6 +139,7 @@ def test_files_are_what_the_next_stage_reads(tmp_path):
     assert stored['maps'].dtype == np.float16
     np.testing.assert_array_equal(stored['maps'].max((2, 3)), 1)
     np.testing.assert_array_equal(stored['id'], films['id'])
+    assert str(stored['geometry']) == 'squash'
   assert sorted(p.name for p in tmp_path.iterdir()) == [
     'coverage.json',
     'crops.array_record',
@@ -147,8 +150,23 @@ def test_files_are_what_the_next_stage_reads(tmp_path):
   ]
 
 
+def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
+  letterbox = ConfigDict(INPUT.to_dict() | {'resize': 'letterbox'})
+  wide = np.full((60, 120), 10, np.uint8)
+  paint(wide, SMALL, 250)
+  folder = tmp_path / 'regions'
+  run(folder, source=Source([wide]), input_config=letterbox)
+  _, _, heat = report_data.located(str(tmp_path), 'regions')
+  assert heat['resize'] == 'letterbox'
+  drawn = gallery.film_heat(heat['maps'][100], wide.shape, heat['resize'])
+  rows, columns = np.nonzero(drawn > 0.5)
+  found = [columns.min() / 120, rows.min() / 60, columns.max() / 120]
+  # One cell is 1/8 of the height; taken for squashed, y0 would be 0.3.
+  np.testing.assert_allclose(found, SMALL[:3], atol=1 / 8)
+
+
 def test_crops_come_from_the_unpainted_film(tmp_path):
-  run(tmp_path, minimum_side=0.9)  # both boxes now hold both rectangles
+  run(tmp_path, minimum_side=(0.9, 0.9))  # both boxes now hold both rectangles
   films = input_pipeline.read_films(str(tmp_path / 'films.csv'))
   source = input_pipeline.crop_source(str(tmp_path), films)
   stacked = cv2.imdecode(np.frombuffer(source[0]['regions'], np.uint8), -1)

@@ -65,8 +65,9 @@ class AgeNet(nnx.Module):
 
   def features(self, image):
     """Map [B,h,w,C] of grey films, uint8 [B,H,W,1]."""
-    x = layers.preprocess(image, self.backbone.input_range)
-    x = self.backbone.features(x)
+    net = self.backbone
+    x = layers.preprocess(image, net.input_range, net.in_channels)
+    x = net.features(x)
     return x if self.attention is None else self.attention(x)
 
   def head(self, features, male, rngs=None):

@@ -17,7 +17,8 @@ linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
 
 def map_hw(backbone: nnx.Module, size: int) -> tuple[int, int]:
   """Height and width of the backbone's map for a square input of `size`."""
-  image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+  shape = (1, size, size, backbone.in_channels)
+  image = jax.ShapeDtypeStruct(shape, jnp.float32)
   return nnx.eval_shape(lambda b, x: b.features(x), backbone, image).shape[1:3]
 
 

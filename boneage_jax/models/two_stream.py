@@ -119,7 +119,7 @@ class TwoStream(nnx.Module):
     """Exchanged maps of both streams; uint8 regions [B,2,H,W,1]."""
     nets = (self.carpal, self.metacarpal)
     x = [
-      layers.preprocess(regions[:, i], net.input_range)
+      layers.preprocess(regions[:, i], net.input_range, net.in_channels)
       for i, net in enumerate(nets)
     ]
     if self.exchange == 'mid':
