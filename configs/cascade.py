@@ -64,7 +64,7 @@ def get_config(variant: str = '') -> ConfigDict:
     regions=('carpal', 'metacarpal'),
     threshold=(50 / 255, 50 / 255),  # paper (Chen, Table I)
     component='peak',  # paper (Li): the peak-attention area
-    minimum_side=0.2,  # ours
+    minimum_side=(0.2, 0.2),  # ours, of the film
     margin=0.0,
     smooth=0.0,
     fill='black',  # paper (Li)
@@ -138,11 +138,17 @@ def phantom(config: ConfigDict) -> None:
     dict(builder_config='original', size=128, cutout=2)
   )
   config.localizer.net.update(
-    dict(readout='expectation', sex_features=32, pool='gmp')
+    # Without CBAM: at this size its spatial gate narrows the map to one bone.
+    dict(readout='expectation', sex_features=32, pool='gmp', attention='none')
   )
   config.localizer.net.backbone.update(dict(width=0.25, tap='mixed2'))
   config.regions.update(
-    dict(target='age', threshold=(0.3, 0.2), minimum_side=0.25, crop_size=96)
+    dict(
+      target='age',
+      threshold=(0.3, 0.1),
+      minimum_side=(0.3, 0.55),
+      crop_size=96,
+    )
   )
   config.assessor.input.size = 96
   config.assessor.net.pool = 'gap'
