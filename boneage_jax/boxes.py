@@ -6,11 +6,12 @@ top left, at pixel edges: the whole film is (0, 0, 1, 1).
 
 from collections.abc import Iterable
 import csv
-import os
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from boneage_jax import files
 
 WHOLE_FILM = (0.0, 0.0, 1.0, 1.0)
 COLUMNS = ('id', 'region', 'x0', 'y0', 'x1', 'y1', 'score', 'found')
@@ -97,14 +98,12 @@ def expand(
 
 def write_regions(path: str, rows: Iterable[tuple[int, str, Region]]) -> None:
   """Write rows (id, region name, Region) to a regions.csv, atomically."""
-  temporary = f'{path}.tmp'
-  with open(temporary, 'w', newline='', encoding='utf-8') as file:
+  with files.replacing(path) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     for film, name, region in rows:
       numbers = [f'{value:.6f}' for value in (*region.box, region.score)]
       writer.writerow([int(film), name, *numbers, int(region.found)])
-  os.replace(temporary, path)
 
 
 def read_regions(path: str) -> dict[int, dict[str, Region]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import splits
 
@@ -50,10 +51,7 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     print(f'{info["name"]} ({name}); {description}.', flush=True)
   folder = os.path.join(workdir, stage)
   os.makedirs(folder, exist_ok=True)
-  path = os.path.join(folder, 'done.json')
-  with open(path + '.tmp', 'w') as f:
-    json.dump({'folders': folders}, f)
-  os.replace(path + '.tmp', path)
+  files.write_json(os.path.join(folder, 'done.json'), {'folders': folders})
 
 
 def builder_configs(config: Any) -> list[str]:

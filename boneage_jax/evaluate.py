@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from boneage_jax import data
+from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import train_step
 
@@ -95,15 +96,15 @@ def write_predictions(
     ids.append(part['id'])
     probabilities.append(outputs.get('probability'))
   folder = os.path.join(workdir, stage)
-  path = os.path.join(folder, 'predictions.csv')
-  with open(path + '.tmp', 'w', newline='') as f:
+  with files.replacing(os.path.join(folder, 'predictions.csv')) as f:
     writer = csv.writer(f)
     writer.writerow(['id', 'split', 'male', 'age', 'prediction'])
     writer.writerows(rows)
-  os.replace(path + '.tmp', path)
   if probabilities[0] is not None:
-    np.savez(
-      os.path.join(folder, 'distributions.npz'),
-      id=np.concatenate(ids),
-      probability=np.concatenate(probabilities).astype(np.float16),
-    )
+    path = os.path.join(folder, 'distributions.npz')
+    with files.replacing(path, 'wb') as f:
+      np.savez(
+        f,
+        id=np.concatenate(ids),
+        probability=np.concatenate(probabilities).astype(np.float16),
+      )

@@ -31,6 +31,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 import tensorflow_datasets as tfds
 
+from boneage_jax import files
 from boneage_jax import splits
 from boneage_jax import transforms
 
@@ -45,7 +46,6 @@ COLUMNS = {
   'position': np.int64,
 }
 SPLITS = splits.SPLITS
-assign_splits = splits.assign
 
 
 # Tables of films.
@@ -63,13 +63,11 @@ def read_films(path: str) -> Films:
 
 def write_films(path: str, films: Films) -> None:
   """Write a films.csv in one step."""
-  temporary = f'{path}.{os.getpid()}'
-  with open(temporary, 'w', newline='', encoding='utf-8') as file:
+  with files.replacing(path) as file:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
     columns = [np.asarray(films[name], COLUMNS[name]) for name in COLUMNS]
     writer.writerows(zip(*columns, strict=True))
-  os.replace(temporary, path)
 
 
 def select(films: Films, keep: np.ndarray) -> Films:

@@ -12,6 +12,7 @@ import jax
 from ml_collections import config_flags
 
 from boneage_jax import data
+from boneage_jax import files
 from boneage_jax import stages
 from boneage_jax import train
 
@@ -75,9 +76,7 @@ def check_config(config: Any, path: str) -> None:
         f'{os.path.dirname(path)} holds a run with other settings '
         f'({", ".join(changed)}). Give another --workdir, or remove that one.'
       )
-  with open(path + '.tmp', 'w') as f:
-    json.dump(new, f, indent=1)
-  os.replace(path + '.tmp', path)
+  files.write_json(path, new, indent=1)
 
 
 def differences(old: Any, new: Any, name: str = '') -> list[str]:

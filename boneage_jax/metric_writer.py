@@ -3,6 +3,8 @@
 import json
 import os
 
+from boneage_jax import files
+
 
 class MetricWriter:
   """Append `{"step": ..., name: value}` rows to `folder/metrics.jsonl`.
@@ -15,9 +17,8 @@ class MetricWriter:
   def __init__(self, folder: str, start: int):
     self._path = os.path.join(folder, 'metrics.jsonl')
     kept = [row for row in read(self._path) if row['step'] <= start]
-    with open(self._path + '.tmp', 'w') as f:
+    with files.replacing(self._path) as f:
       f.writelines(json.dumps(row) + '\n' for row in kept)
-    os.replace(self._path + '.tmp', self._path)
     import tensorboardX
 
     self._board = tensorboardX.SummaryWriter(

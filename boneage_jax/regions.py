@@ -23,6 +23,7 @@ import numpy as np
 import tqdm
 
 from boneage_jax import boxes
+from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import metrics
 from boneage_jax import transforms
@@ -204,15 +205,16 @@ def locate(
     input_pipeline.write_crops(path('crops.array_record'), crops(pool))
   input_pipeline.write_films(path('films.csv'), films)
   boxes.write_regions(path('regions.csv'), rows)
-  _write_npz(
-    path('maps.npz'),
-    id=films['id'],
-    maps=np.stack(maps),
-    geometry=input_config.resize,
-  )
+  with files.replacing(path('maps.npz'), 'wb') as file:
+    np.savez_compressed(
+      file,
+      id=films['id'],
+      maps=np.stack(maps),
+      geometry=input_config.resize,
+    )
   found = boxes.read_regions(path('regions.csv'))
   coverage = _coverage(found, annotations, films)
-  _write_json(path('coverage.json'), coverage)
+  files.write_json(path('coverage.json'), coverage, indent=2)
   done = _summary(found, options)
   for name, share in done['found'].items():
     log(
@@ -220,7 +222,7 @@ def locate(
       f'{done["not_found"][name]} kept whole, median area '
       f'{done["median_area"][name]:.1%} of the film'
     )
-  _write_json(path('done.json'), done)
+  files.write_json(path('done.json'), done, indent=2)
   return done
 
 
@@ -300,18 +302,3 @@ def _summary(
     'crop_margin': options.crop_margin,
     'crop_side': crop_side(options),
   }
-
-
-def _write_npz(path: str, **arrays: Any) -> None:
-  temporary = f'{path}.{os.getpid()}'
-  with open(temporary, 'wb') as file:
-    np.savez_compressed(file, **arrays)
-  os.replace(temporary, path)
-
-
-def _write_json(path: str, values: Any) -> None:
-  temporary = f'{path}.{os.getpid()}'
-  with open(temporary, 'w', encoding='utf-8') as file:
-    json.dump(values, file, indent=2)
-    file.write('\n')
-  os.replace(temporary, path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax import files
 from boneage_jax import gallery
 from boneage_jax import metrics
 from boneage_jax import plots
@@ -227,6 +228,5 @@ def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
 
 
 def _write(path: str, data: bytes) -> None:
-  with open(path + '.tmp', 'wb') as file:
+  with files.replacing(path, 'wb') as file:
     file.write(data)
-  os.replace(path + '.tmp', path)

@@ -1,7 +1,6 @@
 """The training loop, the same for every net."""
 
 import inspect
-import json
 import math
 import os
 import signal
@@ -16,6 +15,7 @@ import tqdm
 from boneage_jax import checkpoints
 from boneage_jax import data
 from boneage_jax import evaluate
+from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import losses
 from boneage_jax import metric_writer
@@ -223,7 +223,4 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   )
   done = {'step': total_steps, 'best_step': store.best_step()}
   store.close()
-  path = os.path.join(folder, 'done.json')
-  with open(path + '.tmp', 'w') as f:
-    json.dump(done, f)
-  os.replace(path + '.tmp', path)
+  files.write_json(os.path.join(folder, 'done.json'), done)

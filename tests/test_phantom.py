@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from boneage_jax import annotations
 from boneage_jax import phantom
 from boneage_jax.phantom import anatomy
 from boneage_jax.phantom import render
@@ -73,7 +74,7 @@ def test_layout(archive):
     'id', 'x0', 'y0', 'x1', 'y1',
   ]  # fmt: skip
   points = rows(side / 'hand_keypoints.csv')
-  assert [row['point'] for row in points[:21]] == list(render.POINTS)
+  assert [row['point'] for row in points[:21]] == list(annotations.POINTS)
   assert len(points) == 6 * 21
   polygons = json.loads((side / 'hand_polygons.json').read_text())
   assert list(polygons) == [row['id'] for row in labels]

@@ -6,11 +6,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import zipfile
 
 import cv2
 import numpy as np
 
+from boneage_jax import annotations
 from boneage_jax.phantom import render
 
 NAME = 'boneage-training-dataset'
@@ -19,6 +21,12 @@ DATE = (1980, 1, 1, 0, 0, 0)  # one archive, one hash
 
 def _setup() -> None:
   cv2.setNumThreads(0)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  multiprocessing.parent_process().join()
+  os._exit(1)  # or a killed parent's workers would wait for work for ever
 
 
 def _film(task: tuple[int, int, dict]) -> dict:
@@ -101,7 +109,7 @@ def _write(folder, made, total, progress):
       boxes.append((number, *_text(film['hand_box'])))
       points += [
         (number, point, *_text(xy))
-        for point, xy in zip(render.POINTS, film['keypoints'], strict=True)
+        for point, xy in zip(annotations.POINTS, film['keypoints'], strict=True)
       ]
       regions += [
         (number, 'train', label, *_text(box)) for label, box in film['boxes']

@@ -30,7 +30,7 @@ def expose(
   height, width = soft.shape
   path = soft + np.float32(rng.uniform(0.75, 1.12)) * bone
   path = cv2.GaussianBlur(path, (0, 0), max(0.13 * scale, 0.55))
-  _marker(path, mask, scale, rng)
+  _marker(path, mask, rng)
   beam, shutter = _collimate(path.shape, hand_box, rng)
   signal = np.exp(-path) * beam
   small = cv2.resize(signal, (64, 64), interpolation=cv2.INTER_AREA)
@@ -111,7 +111,7 @@ def _collimate(hw, hand_box, rng):
   return beam, _quad(hw, box + pad, turn, 0) > 0.5
 
 
-def _marker(path, mask, scale, rng):
+def _marker(path, mask, rng):
   """Lay a side marker with lead letters on a free place, in place."""
   if rng.random() < 0.06:
     return

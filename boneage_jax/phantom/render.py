@@ -12,14 +12,6 @@ from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
 SOFT = 0.021  # attenuation of soft tissue per mm
-FINGERS = (
-  'thumb',
-  'forefinger',
-  'middle_finger',
-  'ring_finger',
-  'pinky_finger',
-)
-POINTS = ('wrist', *(f'{name}{i}' for name in FINGERS for i in (1, 2, 3, 4)))
 # half sizes in mm of the boxes a reader draws round the joints
 BOX_SIZES = {
   'DIP': (8.5, 10.0),

@@ -1,0 +1,30 @@
+"""Files in one step."""
+
+import json
+
+import pytest
+
+from boneage_jax import files
+
+
+@pytest.mark.parametrize(('mode', 'text'), [('w', 'ä\r\n'), ('wb', b'\xff\n')])
+def test_a_file_is_old_until_it_is_new(tmp_path, mode, text):
+  path = tmp_path / 'a'
+  path.write_bytes(b'old')
+  with files.replacing(str(path), mode) as file:
+    file.write(text)
+    file.flush()
+    assert path.read_bytes() == b'old'
+  assert path.read_bytes() == (text.encode() if mode == 'w' else text)
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_half_way_changes_nothing(tmp_path):
+  path = tmp_path / 'a.json'
+  files.write_json(str(path), {'b': [1, 2]}, indent=2)
+  before = path.read_bytes()
+  with pytest.raises(TypeError):
+    files.write_json(str(path), {'b': [1, 2], 'c': object()})
+  assert path.read_bytes() == before
+  assert json.loads(before) == {'b': [1, 2]}
+  assert list(tmp_path.iterdir()) == [path]
