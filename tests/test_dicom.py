@@ -1,7 +1,6 @@
 """DICOM films against pixels computed by hand."""
 
-import io
-
+import dicom_film
 import numpy as np
 import pytest
 
@@ -13,24 +12,7 @@ RAMP = np.arange(48 * 32, dtype=np.uint16).reshape(48, 32)
 
 
 def film(pixels=RAMP, **tags):
-  """Writes an uncompressed film to bytes."""
-  meta = pydicom.dataset.FileMetaDataset()
-  meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-  meta.MediaStorageSOPClassUID = '1.2.840.10008.5.1.4.1.1.1.1'
-  meta.MediaStorageSOPInstanceUID = '1.2.3'
-  dataset = pydicom.Dataset()
-  dataset.file_meta = meta
-  dataset.Rows, dataset.Columns = pixels.shape
-  dataset.SamplesPerPixel = 1
-  dataset.PhotometricInterpretation = 'MONOCHROME2'
-  dataset.BitsAllocated = dataset.BitsStored = 16
-  dataset.HighBit, dataset.PixelRepresentation = 15, 0
-  dataset.PixelData = pixels.astype('<u2').tobytes()
-  for tag, value in tags.items():
-    setattr(dataset, tag, value)
-  out = io.BytesIO()
-  dataset.save_as(out, enforce_file_format=True)
-  return out.getvalue()
+  return dicom_film.encoded(pixels, **tags)
 
 
 def stretched(values):

@@ -3,9 +3,11 @@
 import csv
 import json
 import os
+import pathlib
 import shutil
 
 import cv2
+import dicom_film
 import jax
 import numpy as np
 import pytest
@@ -112,21 +114,8 @@ def sex_of(row):
 
 
 def write_dicom(path, bright_bones, sex):
-  pydicom = pytest.importorskip('pydicom')
-  meta = pydicom.dataset.FileMetaDataset()
-  meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-  meta.MediaStorageSOPClassUID = '1.2.840.10008.5.1.4.1.1.1.1'
-  meta.MediaStorageSOPInstanceUID = '1.2.3'
-  dataset = pydicom.Dataset()
-  dataset.file_meta = meta
-  dataset.Rows, dataset.Columns = bright_bones.shape
-  dataset.SamplesPerPixel = 1
-  dataset.PhotometricInterpretation = 'MONOCHROME2'
-  dataset.BitsAllocated = dataset.BitsStored = 16
-  dataset.HighBit, dataset.PixelRepresentation = 15, 0
-  dataset.PixelData = bright_bones.astype('<u2').tobytes()
-  dataset.PatientSex = sex
-  dataset.save_as(path, enforce_file_format=True)
+  data = dicom_film.encoded(bright_bones, PatientSex=sex)
+  pathlib.Path(path).write_bytes(data)
 
 
 def command(capsys, *arguments):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import cv2
+import dicom_film
 import dummy_archive
 import numpy as np
 import openpyxl
@@ -192,24 +193,13 @@ def test_only_8_bit_grey_is_copied():
 
 
 def test_jpg_and_dcm_films(manual_dir, tmp_path):
-  pydicom = pytest.importorskip('pydicom')
   (manual_dir / TRAIN / '1.png').unlink()
   jpg = dummy_archive.encoded(dummy_archive.pixels(1), '.jpg')
   (manual_dir / TRAIN / '1.JPG').write_bytes(jpg)
   (manual_dir / TRAIN / '2.png').unlink()
-  meta = pydicom.dataset.FileMetaDataset()
-  meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-  meta.MediaStorageSOPClassUID = '1.2.840.10008.5.1.4.1.1.1.1'
-  meta.MediaStorageSOPInstanceUID = '1.2.3'
-  dataset = pydicom.Dataset()
-  dataset.file_meta = meta
-  dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 20, 14, 1
-  dataset.PhotometricInterpretation = 'MONOCHROME1'
-  dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-  dataset.PixelRepresentation = 0
   stored = np.arange(280, dtype=np.uint16).reshape(20, 14)
-  dataset.PixelData = stored.tobytes()
-  dataset.save_as(manual_dir / TRAIN / '2.dcm', enforce_file_format=True)
+  data = dicom_film.encoded(stored, PhotometricInterpretation='MONOCHROME1')
+  (manual_dir / TRAIN / '2.dcm').write_bytes(data)
 
   records = dummy_archive.read_back(build.build(manual_dir, tmp_path / 'data'))
 
