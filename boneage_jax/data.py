@@ -75,7 +75,7 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
   """Folder of the prepared data set.
 
   Raises:
-    ValueError: the `prepare` stage has not run.
+    ValueError: the `prepare` stage has not run, or its data are gone.
   """
   path = os.path.join(workdir, 'prepare', 'done.json')
   if not os.path.exists(path):
@@ -90,7 +90,13 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
       f'The data were prepared as {sorted(folders)}, not as '
       f"{builder_config!r}; run the 'prepare' stage again."
     )
-  return folders[builder_config]
+  folder = folders[builder_config]
+  if not os.path.exists(os.path.join(folder, 'build.json')):
+    raise ValueError(
+      f'The prepared data set {folder} is gone; remove {path} and run the '
+      "'prepare' stage again."
+    )
+  return folder
 
 
 def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
@@ -123,10 +129,18 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   section = config[stage].input
   if section.crops:
     folder = os.path.join(workdir, section.crops)
-    if not os.path.exists(os.path.join(folder, 'done.json')):
+    path = os.path.join(folder, 'done.json')
+    if not os.path.exists(path):
       raise ValueError(
         f'{stage} reads crops, but there are none in {folder}: run the '
         f'{section.crops!r} stage first.'
+      )
+    with open(path) as f:
+      margin = json.load(f)['crop_margin']
+    if section.crop_margin != margin:
+      raise ValueError(
+        f'The crops in {folder} have a margin of {margin}, but '
+        f'{stage}.input.crop_margin is {section.crop_margin}; set both alike.'
       )
     return input_pipeline.load_crop_films(folder)
   return split_films(config, workdir, section.builder_config)[0]

@@ -237,13 +237,6 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   return both / np.where(union > 0, union, 1)
 
 
-def box_coverage(box: np.ndarray, target: np.ndarray) -> np.ndarray:
-  """Return the share of `target`'s area inside `box`; 0 for an empty target."""
-  box, target = np.asarray(box, np.float64), np.asarray(target, np.float64)
-  area = _area(target)
-  return _overlap(box, target) / np.where(area > 0, area, 1)
-
-
 def _centre(box: np.ndarray) -> np.ndarray:
   return (box[..., :2] + box[..., 2:]) / 2
 

@@ -170,7 +170,7 @@ def locate(
     options: regions (names), threshold and minimum_side (one each),
       component, margin, smooth (see boxes.box_from_map), fill
       ('black', or 'random_constant': one grey per film, by id), crop_size,
-      crop_margin, batch_size and, where not all cores, threads.
+      crop_margin, batch_size.
     log: takes a line of text.
 
   Returns:
@@ -200,8 +200,7 @@ def locate(
           yield crop
         progress.update(len(batch))
 
-  threads = options.get('threads') or os.cpu_count()
-  with futures.ThreadPoolExecutor(threads) as pool:
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     input_pipeline.write_crops(path('crops.array_record'), crops(pool))
   input_pipeline.write_films(path('films.csv'), films)
   boxes.write_regions(path('regions.csv'), rows)

@@ -51,7 +51,7 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
 
 
 def make_maps(
-  graph: Any, variables: dict[str, Any], target: str
+  graph: Any, variables: dict[str, Any], target: str, method: str
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
   """Compile the `predict_maps(image, male)` that regions.find_regions calls."""
 
@@ -61,7 +61,7 @@ def make_maps(
       graph, variables['params'], variables['batch_stats'], copy=True
     )
     net.eval()
-    heat = gradcam.grad_cam(net, image, male, target)[0]
+    heat = gradcam.grad_cam(net, image, male, target, method=method)[0]
     size = image.shape[1]
     return gradcam.to_input(heat, net.backbone.cells(size), size)
 
@@ -71,11 +71,18 @@ def make_maps(
 def locate(config: Any, stage: str, workdir: str) -> None:
   """Find and cut the regions of every film with a trained age net."""
   section = config[stage]
+  net = config[section.localizer].net
+  if (section.target, net.output, net.readout) == ('age', 'bins', 'argmax'):
+    raise ValueError(
+      f"{stage}.target='age' needs an age with a gradient, and "
+      f"{section.localizer}.net.readout='argmax' has none: every map would be "
+      "empty. Choose target='window', or readout='expectation'."
+    )
   graph, variables = load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
   folder = data.prepared_folder(workdir, section.input.builder_config)
   regions.locate(
-    make_maps(graph, variables, section.target),
+    make_maps(graph, variables, section.target, section.method),
     input_pipeline.film_source(folder, films),
     films,
     os.path.join(workdir, stage),

@@ -165,6 +165,26 @@ def test_what_comes_before_must_have_run(archive, prepared, tmp_path):
     real(tmp_path, ('report',))
 
 
+def test_stages_that_do_not_fit_say_so(prepared, tmp_path):
+  for name in ('prepare', 'regions'):
+    (tmp_path / name).mkdir()
+  done = tmp_path / 'prepare' / 'done.json'
+  done.write_text(json.dumps({'folders': {'original': prepared + '/gone'}}))
+  with pytest.raises(ValueError, match=r'gone is gone; remove .*done\.json'):
+    real(tmp_path, ('localizer',))
+  (tmp_path / 'regions' / 'done.json').write_text('{"crop_margin": 0.1}')
+  with pytest.raises(ValueError, match=r'margin of 0\.1, but assessor\.input'):
+    real(tmp_path, ('assessor',))
+
+
+def test_an_argmax_has_no_maps_of_its_age(tmp_path):
+  def change(value):
+    value.localizer.net.readout = 'argmax'
+
+  with pytest.raises(ValueError, match="Choose target='window'"):
+    real(tmp_path, ('regions',), change)
+
+
 def weights(value):
   value.localizer.pretrained = {'backbone': {'path': '/nowhere/resnet.h5'}}
 

@@ -155,13 +155,11 @@ def test_paired_difference():
   assert metrics.paired_difference(age, age, age)['difference_ci95'] == [0, 0]
 
 
-def test_iou_and_coverage():
+def test_iou():
   a = np.array([0.0, 0.0, 0.4, 0.4])
   b = np.array([[0.2, 0.0, 0.6, 0.4], [0.5, 0.5, 0.6, 0.6], [0, 0, 0.4, 0.4]])
   np.testing.assert_allclose(metrics.iou(a, b), [1 / 3, 0, 1])
-  np.testing.assert_allclose(metrics.box_coverage(a, b), [0.5, 0, 1])
   assert metrics.iou(np.zeros(4), np.zeros(4)) == 0
-  assert metrics.box_coverage(a, np.full(4, 0.2)) == 0
 
 
 def _box(x, y, half=0.05):

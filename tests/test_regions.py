@@ -34,7 +34,6 @@ OPTIONS = ConfigDict(
     crop_size=20,
     crop_margin=0.1,
     batch_size=3,
-    threads=2,
   )
 )
 LARGE, SMALL = (0.2, 0.5, 0.5, 0.8), (0.6, 0.1, 0.8, 0.4)  # boxes
