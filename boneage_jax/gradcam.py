@@ -11,6 +11,7 @@ import jax
 from jax import numpy as jnp
 
 TARGETS = ('window', 'probability', 'age')
+METHODS = ('grad_cam', 'hires_cam')
 
 
 def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -42,6 +43,7 @@ def grad_cam(
   male: jax.Array,
   target: str = 'window',
   half_window: int = 5,
+  method: str = 'grad_cam',
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
   """Return relu(sum_k w_k F_k), w_k the spatial mean of d target / d F_k.
 
@@ -58,12 +60,18 @@ def grad_cam(
       so mean nothing but relative to each other; or 'age', the predicted age,
       for nets without bins too.
     half_window: months either side.
+    method: 'grad_cam' (Selvaraju 2017), or 'hires_cam', which leaves the
+      gradient where it is instead of its mean (Draelos and Carin 2020). Both
+      agree behind global average pooling and a linear head; behind maximum
+      pooling only the second shows what the net read.
 
   Returns:
     Maps [B, h, w] float32, >= 0, and the outputs of the head.
   """
   if target not in TARGETS:
     raise ValueError(f'The target is one of {TARGETS}, got {target!r}.')
+  if method not in METHODS:
+    raise ValueError(f'The method is one of {METHODS}, got {method!r}.')
   # Float32 keeps the gradient exact where the backbone is bfloat16.
   features = net.features(image).astype(jnp.float32)
 
@@ -76,7 +84,9 @@ def grad_cam(
     return jnp.sum(value.astype(jnp.float32)), outputs
 
   gradient, outputs = jax.grad(score, has_aux=True)(features)
-  weights = jnp.mean(gradient, (1, 2), keepdims=True)
+  weights = gradient
+  if method == 'grad_cam':
+    weights = jnp.mean(gradient, (1, 2), keepdims=True)
   maps = jax.nn.relu(jnp.sum(weights * features, -1))
   return maps, outputs
 

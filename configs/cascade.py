@@ -60,7 +60,9 @@ def get_config(variant: str = '') -> ConfigDict:
     job='locate',
     localizer='localizer',  # the stage whose net looks
     input=dict(builder_config='original'),  # crops are cut from these films
-    target='window',  # Grad-CAM of the mean logit near the estimate, or 'age'
+    # Grad-CAM of the mean logit near the estimate; or 'probability', 'age'.
+    target='window',
+    method='grad_cam',  # paper (Li); or 'hires_cam'
     regions=('carpal', 'metacarpal'),
     threshold=(50 / 255, 50 / 255),  # paper (Chen, Table I)
     component='peak',  # paper (Li): the peak-attention area
@@ -145,8 +147,10 @@ def phantom(config: ConfigDict) -> None:
   config.regions.update(
     dict(
       target='age',
+      method='hires_cam',  # behind maximum pooling, see gradcam.py
       threshold=(0.3, 0.1),
       minimum_side=(0.3, 0.55),
+      smooth=0.1,
       crop_size=96,
     )
   )
