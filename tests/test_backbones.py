@@ -1,4 +1,4 @@
-"""Shapes, sizes and stages of the backbones; layers against plain JAX."""
+"""Shapes, sizes and stages of the backbones."""
 
 from flax import nnx
 import jax
@@ -8,7 +8,6 @@ import pytest
 
 from boneage_jax.models import inception_v3
 from boneage_jax.models import layers
-from boneage_jax.models import ops
 from boneage_jax.models import resnet
 from boneage_jax.models import xception
 
@@ -145,101 +144,6 @@ def test_net_built_inside_jit_is_nan():
   assert limit * 0.8 < float(jnp.abs(make()).max()) <= limit
 
 
-def both_forms(monkeypatch, function, *args):
-  """Return value and gradients of the two forms of an operation."""
-  out = []
-  for form in ('shifted', 'native'):
-    monkeypatch.setattr(ops, 'FORM', form)
-    weight = lambda y: jnp.cos(jnp.arange(y.size, dtype=y.dtype))
-
-    def loss(*args, weight=weight):
-      y = function(*args)
-      return (y.ravel() * weight(y)).sum(), y
-
-    grad = jax.value_and_grad(loss, tuple(range(len(args))), has_aux=True)
-    (_, value), gradients = jax.jit(grad)(*args)
-    out.append((value, gradients))
-  return out
-
-
-def outer(kernel):
-  """Return a [1, 1, 6, 6] kernel that depends on all of a [3, 3, 1, 6]."""
-  rows = kernel.reshape(9, 6)
-  return (rows.T @ rows)[None, None]
-
-
-@pytest.mark.parametrize('hw', [(7, 10), (8, 5)])
-@pytest.mark.parametrize(
-  'operation',
-  [
-    lambda x, k: ops.convolve(x, outer(k), 1),
-    lambda x, k: ops.convolve(x, outer(k), 2),
-    ops.depthwise,
-    lambda x, k: ops.max_pool(x, 3, 2) * k[:1, :1],
-    lambda x, k: ops.max_pool(x, 3, 2, 'SAME') * k[:1, :1],
-    lambda x, k: ops.max_pool(x, 3, 2, 1) * k[:1, :1],
-    lambda x, k: ops.avg_pool(x, 3, 1, 'SAME') * k[:1, :1],
-    lambda x, k: ops.avg_pool(x, 3, 2, 'VALID') * k[:1, :1],
-  ],
-)
-def test_forms_agree(monkeypatch, operation, hw):
-  x = jax.random.normal(jax.random.key(0), (2, *hw, 6))
-  kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 6))
-  ours, native = both_forms(monkeypatch, operation, x, kernel)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-    ours,
-    native,
-  )
-
-
-def test_same_average_leaves_the_padding_out():
-  ones = jnp.ones((1, 4, 5, 1))
-  np.testing.assert_allclose(ops.avg_pool(ones, 3, 1, 'SAME'), 1, atol=1e-6)
-  x = jnp.arange(20.0).reshape(1, 4, 5, 1)
-  corner = ops.avg_pool(x, 3, 1, 'SAME')[0, 0, 0, 0]
-  np.testing.assert_allclose(corner, (0 + 1 + 5 + 6) / 4)
-
-
-def test_unknown_form_is_refused(monkeypatch):
-  monkeypatch.setattr(ops, 'FORM', 'fast')
-  with pytest.raises(ValueError, match="not 'fast'"):
-    ops.use_shifted()
-
-
-def test_depthwise_gradient_under_a_sharded_batch():
-  x = jax.random.normal(jax.random.key(0), (jax.device_count() * 2, 6, 6, 4))
-  kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 4))
-  loss = lambda k, x: jnp.square(ops.depthwise(x, k)).mean()
-  whole = jax.jit(jax.grad(loss))(kernel, x)
-  mesh = jax.make_mesh(
-    (jax.device_count(),), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
-  )
-  spec = jax.sharding.PartitionSpec('data')
-  x = jax.device_put(x, jax.sharding.NamedSharding(mesh, spec))
-  sharded = jax.jit(jax.grad(loss))(kernel, x)
-  np.testing.assert_allclose(sharded, whole, rtol=1e-5, atol=1e-6)
-
-
-def test_batch_norm_statistics_stay_float32():
-  norm = layers.BatchNorm(3, eps=1e-3, momentum=0.9, dtype=jnp.bfloat16)
-  x = 100 + jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
-  norm.train()
-  y = norm(x.astype(jnp.bfloat16))
-  assert y.dtype == jnp.bfloat16
-  assert norm.mean[...].dtype == norm.scale[...].dtype == jnp.float32
-  values = np.asarray(x.astype(jnp.bfloat16), np.float64)
-  mean, var = values.mean((0, 1, 2)), values.var((0, 1, 2))
-  np.testing.assert_allclose(norm.mean[...], 0.1 * mean, rtol=1e-5)
-  np.testing.assert_allclose(norm.var[...], 0.9 + 0.1 * var, rtol=1e-4)
-  norm.eval()
-  before = norm.mean[...]
-  before, var = np.asarray(before), np.asarray(norm.var[...])
-  wanted = (values - before) / np.sqrt(var + 1e-3)
-  np.testing.assert_allclose(norm(x.astype(jnp.bfloat16)), wanted, rtol=1e-2)
-  np.testing.assert_array_equal(norm.mean[...], before)
-
-
 def test_bfloat16_backbone_keeps_float32_parameters():
   net, params, stats = abstract(
     ResNet, depth=18, width=0.125, dtype=jnp.bfloat16
@@ -249,29 +153,6 @@ def test_bfloat16_backbone_keeps_float32_parameters():
   image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
   out = nnx.eval_shape(lambda net, x: net(x), net, image)
   assert out.dtype == jnp.bfloat16
-
-
-def test_preprocess():
-  grey = jnp.asarray([0, 255], jnp.uint8).reshape(1, 1, 2, 1)
-  tf = layers.preprocess(grey, 'tf')
-  assert tf.shape == (1, 1, 2, 3) and tf.dtype == jnp.float32
-  np.testing.assert_array_equal(tf[0, 0, :, 0], [-1, 1])
-  colour = jnp.asarray([10, 20, 30], jnp.uint8).reshape(1, 1, 1, 3)
-  np.testing.assert_allclose(
-    layers.preprocess(colour, 'caffe')[0, 0, 0],
-    [30 - 103.939, 20 - 116.779, 10 - 123.68],
-    rtol=1e-5,
-  )
-  np.testing.assert_allclose(
-    layers.preprocess(colour, 'torch')[0, 0, 0, 0],
-    (10 / 255 - 0.485) / 0.229,
-    rtol=1e-5,
-  )
-  assert layers.preprocess(grey, 'caffe', channels=1).shape == (1, 1, 2, 1)
-  with pytest.raises(ValueError, match='in_channels=3'):
-    layers.preprocess(colour, 'tf', channels=1)
-  with pytest.raises(ValueError, match="not 'keras'"):
-    layers.preprocess(grey, 'keras')
 
 
 def test_wrong_arguments_are_named():
@@ -303,12 +184,6 @@ def test_torch_form_strides_in_the_3x3():
     assert block.conv1.conv.stride * block.conv2.conv.stride == 2
   assert out[0].shape == out[1].shape
   assert float(jnp.abs(out[0] - out[1]).max()) > 1e-3
-
-
-def test_max_pool_matches_flax():
-  x = jax.random.normal(jax.random.key(0), (1, 9, 9, 2))
-  wanted = nnx.max_pool(x, (3, 3), (2, 2))
-  np.testing.assert_array_equal(ops.max_pool(x, 3, 2), wanted)
 
 
 @pytest.mark.parametrize(
