@@ -69,8 +69,7 @@ class Archive:
     """
     if self.phantom is not None:
       return (
-        f'phantoms: {sum(counts.values())} films '
-        f'(seed {self.phantom.get("seed", "unknown")})'
+        f'phantoms: {sum(counts.values())} films (seed {self.phantom["seed"]})'
       )
     parts = []
     for split, n in counts.items():
@@ -212,5 +211,3 @@ def _read_extras(archive: Archive) -> None:
   if os.path.exists(path):
     with open(path, encoding='utf-8') as f:
       archive.phantom = json.load(f)
-  elif os.path.exists(os.path.join(archive.manual_dir, 'PHANTOM')):
-    archive.phantom = {}
