@@ -212,10 +212,11 @@ def thumbnails(config: ConfigDict) -> None:
   """Whole films squashed to 100 px: a small cascade and a whole-film net."""
   add_whole_film_net(config)
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  config.whole.update(dict(batch_size=32, epochs=20, ema=0.998))
+  config.whole.update(dict(batch_size=32, epochs=20, ema=0.99))
   config.whole.input.update(dict(builder_config='original', size=100))
+  config.whole.net.update(dict(pool='gmp', momentum=0.95))
   config.whole.net.backbone = ConfigDict(
-    dict(name='resnet', depth=18, width=0.5, stride_in='3x3')
+    dict(name='inception_v3', width=0.4, tap='mixed7')
   )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from boneage_jax import gradcam
+from boneage_jax import losses
 
 BINS = 24
 
@@ -172,3 +173,30 @@ def test_wrong_kernel_and_target_are_errors(image):
     gradcam.cam(net.features(image), jnp.ones((7, 2)))
   with pytest.raises(ValueError, match='target'):
     gradcam.grad_cam(net, image, jnp.ones(3), target='logit')
+
+
+def test_hires_cam_is_grad_cam_behind_average_pooling_only():
+  class Net(nnx.Module):
+    def __init__(self, reduce, rngs):
+      self.reduce = reduce
+      self.fc = nnx.Linear(6, 240, rngs=rngs)
+
+    def features(self, image):
+      return image
+
+    def head(self, features, male):
+      logits = self.fc(self.reduce(features, axis=(1, 2)))
+      return {'age': losses.expectation(logits), 'logits': logits}
+
+  image = jax.random.uniform(jax.random.key(1), (3, 4, 5, 6))
+  male = jnp.ones(3)
+  for reduce, agree in ((jnp.mean, True), (jnp.max, False)):
+    net = Net(reduce, nnx.Rngs(0))
+    a, b = (
+      gradcam.grad_cam(net, image, male, 'age', method=m)[0]
+      for m in gradcam.METHODS
+    )
+    assert np.allclose(a, b, rtol=1e-4, atol=1e-6) == agree
+    if not agree:  # heat only where some channel has its maximum
+      peaks = (image == image.max((1, 2), keepdims=True)).any(-1)
+      assert not np.any(np.asarray(b)[~np.asarray(peaks)])
