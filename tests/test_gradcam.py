@@ -188,15 +188,16 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
       logits = self.fc(self.reduce(features, axis=(1, 2)))
       return {'age': losses.expectation(logits), 'logits': logits}
 
-  image = jax.random.uniform(jax.random.key(1), (3, 4, 5, 6))
-  male = jnp.ones(3)
+  image = jax.random.normal(jax.random.key(1), (8, 4, 5, 6))
+  male = jnp.ones(8)
   for reduce, agree in ((jnp.mean, True), (jnp.max, False)):
     net = Net(reduce, nnx.Rngs(0))
     a, b = (
       gradcam.grad_cam(net, image, male, 'age', method=m)[0]
       for m in gradcam.METHODS
     )
-    assert np.allclose(a, b, rtol=1e-4, atol=1e-6) == agree
+    assert np.asarray(a).any() and np.asarray(b).any()
+    assert np.allclose(a, b, rtol=1e-4, atol=1e-4) == agree
     if not agree:  # heat only where some channel has its maximum
       peaks = (image == image.max((1, 2), keepdims=True)).any(-1)
       assert not np.any(np.asarray(b)[~np.asarray(peaks)])
