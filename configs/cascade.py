@@ -200,7 +200,14 @@ def half(config: ConfigDict) -> None:
   )
   config.localizer.net.update(dict(readout='expectation', pool='gmp'))
   config.localizer.net.backbone = inception
-  config.regions.crop_size = 160
+  config.regions.update(
+    dict(
+      method='hires_cam',  # behind maximum pooling, see gradcam.py
+      threshold=(0.5, 0.2),
+      minimum_side=(0.3, 0.5),
+      crop_size=160,
+    )
+  )
   config.assessor.input.size = 160
   config.assessor.net.update(dict(pool='gap', exchange='none'))
   config.assessor.net.carpal = inception
