@@ -219,7 +219,7 @@ def thumbnails(config: ConfigDict) -> None:
   """Whole films squashed to 100 px: a small cascade and a whole-film net."""
   add_whole_film_net(config)
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  config.whole.update(dict(batch_size=32, epochs=20, ema=0.99))
+  config.whole.update(dict(batch_size=32, epochs=36, ema=0.99))
   config.whole.input.update(dict(builder_config='original', size=100))
   config.whole.net.update(dict(pool='gmp', momentum=0.95))
   config.whole.net.backbone = ConfigDict(
@@ -233,9 +233,9 @@ def add_whole_film_net(config: ConfigDict) -> None:
     input=common.image_input(
       builder_config='px768',
       size=300,
-      rotate=10.0,
-      zoom=0.1,
-      shift=0.05,
+      rotate=7.0,
+      zoom=0.05,
+      shift=0.03,
       flip=True,
       brightness=0.1,
       contrast=0.1,
