@@ -126,6 +126,11 @@ def phantom(config: ConfigDict) -> None:
   """Synthetic films, small nets: the whole cascade in minutes on two cores."""
   config.phantom.films = 1600
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
+  small_nets(config)
+
+
+def small_nets(config: ConfigDict) -> None:
+  """Nets of a quarter of the width on small inputs, from random weights."""
   for stage in (config.localizer, config.assessor):
     stage.update(dict(batch_size=16, ema=0.98))
     stage.net.momentum = 0.9
@@ -216,23 +221,17 @@ def half(config: ConfigDict) -> None:
 
 
 def thumbnails(config: ConfigDict) -> None:
-  """Whole films squashed to 100 px: a small cascade and a whole-film net."""
-  add_whole_film_net(config)
+  """Films squashed to 100 px: the small cascade and one net on the whole film.
+
+  So few pixels leave the regions little to add: the whole-film net is the one
+  to use, `--config.stages="('prepare','whole')"` trains it alone.
+  """
+  small_nets(config)
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  config.whole.update(dict(batch_size=32, epochs=36, ema=0.99))
-  config.whole.input.update(dict(builder_config='original', size=100))
-  config.whole.net.update(dict(pool='gmp', momentum=0.95))
-  config.whole.net.backbone = ConfigDict(
-    dict(name='inception_v3', width=0.4, tap='mixed7')
-  )
-
-
-def add_whole_film_net(config: ConfigDict) -> None:
-  """The reference that every region must beat: one net on the whole film."""
   config.whole = common.train_stage(
     input=common.image_input(
-      builder_config='px768',
-      size=300,
+      builder_config='original',
+      size=100,
       rotate=7.0,
       zoom=0.05,
       shift=0.03,
@@ -243,18 +242,20 @@ def add_whole_film_net(config: ConfigDict) -> None:
     ),
     net=dict(
       name='age_net',
-      backbone=dict(name='resnet', depth=50, width=1.0),
+      backbone=dict(name='inception_v3', width=0.4, tap='mixed7'),
       attention='none',
-      pool='gap',
+      pool='gmp',
       output='bins',
       readout='expectation',
       sex_features=32,
       dropout=0.0,
-      momentum=0.0,
+      momentum=0.95,
       dtype='float32',
     ),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
     optimizer=fast_optimizer(),
+    epochs=36,
+    ema=0.99,
   )
   config.stages = (*config.stages[:-1], 'whole', 'report')
   config.report.compare = ('whole',)
