@@ -33,8 +33,7 @@ BACKBONE = {
 
 
 def tiny(manual_dir):
-  config = cascade.get_config('phantom')
-  cascade.add_whole_film_net(config)
+  config = cascade.get_config('thumbnails')
   config.stages = config.stages[:-1]  # no report
   config.manual_dir = manual_dir
   config.data.update({'validation_fraction': 0.2, 'test_fraction': 0.2})
@@ -52,7 +51,7 @@ def tiny(manual_dir):
   config.assessor.net.carpal = config.assessor.net.metacarpal = BACKBONE
   config.whole.input.builder_config = 'px512'
   config.whole.net.backbone = BACKBONE
-  config.whole.net.output = 'scalar'
+  config.whole.net.update({'output': 'scalar', 'pool': 'gap'})
   return config
 
 
