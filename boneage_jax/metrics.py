@@ -1,12 +1,11 @@
-"""Errors of predicted bone ages, and how well regions cover annotated boxes.
+"""Errors of predicted bone ages, by sex, age and developmental stage.
 
 Everything is plain numpy. Ages and errors are months; an error is prediction
-minus truth, so a positive bias is an age read too old. Boxes are x0, y0, x1, y1
-in fractions of the film. A group without films is left out, never NaN.
+minus truth, so a positive bias is an age read too old. A group without films is
+left out, never NaN.
 """
 
-import collections
-from collections.abc import Mapping
+import itertools
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,7 @@ STAGES = (
 COLLAPSE_RATIO = 0.25
 COLLAPSE_FILMS = 5  # fewer films of a sex say nothing about a spread
 
-# Raters of the ossification boxes, the one to believe first.
-RATERS = ('expert', 'train', 'nonexpert')
-NEAR = 0.08  # long sides from the wrist box's centre
+CELL_FILMS = 10  # fewer films of a crossed cell or a band say little of a MAE
 
 
 def sex(male: np.ndarray) -> np.ndarray:
@@ -164,7 +161,9 @@ def summary(
   Returns:
     A dict ready for JSON: n, mae, rmse, bias, within_6, within_12, within_24
     (shares, bounds inclusive), each with its `_ci95`; median (of the absolute
-    error); by_sex, by_age, by_stage (group -> the same figures) and collapse.
+    error); by_sex, by_age, by_stage (group -> the same figures); by_sex_age,
+    by_sex_stage, by_sex_age_stage ('female, 72-96' -> the same figures, or n
+    alone below CELL_FILMS films); age_balanced and collapse.
 
   Raises:
     ValueError: for no films, unequal lengths or values that are not finite.
@@ -173,18 +172,55 @@ def summary(
   error = prediction - age
   out = _errors(error, bootstrap, seed)
   bands = [f'{a}-{a + BAND}' for a in range(0, OLDEST, BAND)]
-  groups = {
-    'by_sex': (sex(male), ('female', 'male', 'unknown')),
-    'by_age': (age_band(age), bands),
-    'by_stage': (stage(age, male), [name for name, _, _ in STAGES]),
+  axes = {
+    'sex': (sex(male), ('female', 'male', 'unknown')),
+    'age': (age_band(age), bands),
+    'stage': (stage(age, male), [name for name, _, _ in STAGES]),
   }
-  for key, (labels, order) in groups.items():
-    out[key] = {
-      name: _errors(error[labels == name], bootstrap, seed)
-      for name in order
-      if np.any(labels == name)
-    }
+  for key in ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage'):
+    parts = [axes[name] for name in key.split('_')]
+    least = CELL_FILMS if len(parts) > 1 else 1
+    out[f'by_{key}'] = {}
+    for cell in itertools.product(*(order for _, order in parts)):
+      of = np.all(
+        [labels == name for (labels, _), name in zip(parts, cell, strict=True)],
+        axis=0,
+      )
+      n = int(of.sum())
+      if n:
+        row = _errors(error[of], bootstrap, seed) if n >= least else {'n': n}
+        out[f'by_{key}'][', '.join(cell)] = row
+  out['age_balanced'] = age_balanced(age, error, bootstrap, seed)
   out['collapse'] = collapse(age, prediction, male)
+  return out
+
+
+def age_balanced(
+  age: np.ndarray, error: np.ndarray, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+  """Average the MAE of the age bands, each band counting once.
+
+  Returns:
+    `bands`, those that count: all with CELL_FILMS films or more; `left_out`,
+    the films in each of the others; and where a band counts, `mae` and
+    `mae_ci95` (films resampled within their bands).
+  """
+  labels = age_band(age)
+  sizes = {f'{a}-{a + BAND}': 0 for a in range(0, OLDEST, BAND)}
+  sizes |= {band: int(np.sum(labels == band)) for band in sizes}
+  bands = [band for band, n in sizes.items() if n >= CELL_FILMS]
+  out: dict[str, Any] = {'bands': bands}
+  out['left_out'] = {b: n for b, n in sizes.items() if 0 < n < CELL_FILMS}
+  if bands:
+    parts = [np.abs(error[labels == band])[:, None] for band in bands]
+    out['mae'] = float(np.mean([part.mean() for part in parts]))
+    if bootstrap:
+      # Another seed for each band, or they would draw like numbered films.
+      samples = [
+        bootstrap_means(part, bootstrap, seed + k)
+        for k, part in enumerate(parts)
+      ]
+      out['mae_ci95'] = _interval(np.mean(samples, axis=0))
   return out
 
 
@@ -199,7 +235,8 @@ def paired_difference(
 
   Returns:
     n, mae_a, mae_b, difference (mae_a - mae_b, negative when `a` is the better)
-    and, from two films on, difference_ci95 (films resampled in pairs).
+    and, from two films on, difference_ci95 (films resampled in pairs); a_better
+    and b_better, the shares of films with the smaller error (ties are neither).
   """
   age, a, b = _check(age=age, a=a, b=b)
   values = np.stack([np.abs(a - age), np.abs(b - age)], axis=1)
@@ -209,6 +246,8 @@ def paired_difference(
     'mae_a': float(mae_a),
     'mae_b': float(mae_b),
     'difference': float(mae_a - mae_b),
+    'a_better': float(np.mean(values[:, 0] < values[:, 1])),
+    'b_better': float(np.mean(values[:, 0] > values[:, 1])),
   }
   if bootstrap and len(age) > 1:
     difference = values[:, :1] - values[:, 1:]
@@ -216,97 +255,3 @@ def paired_difference(
       bootstrap_means(difference, bootstrap, seed)
     )
   return out
-
-
-def _area(box: np.ndarray) -> np.ndarray:
-  side = np.maximum(box[..., 2:] - box[..., :2], 0)
-  return side[..., 0] * side[..., 1]
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  low = np.maximum(a[..., :2], b[..., :2])
-  high = np.minimum(a[..., 2:], b[..., 2:])
-  return _area(np.concatenate([low, high], axis=-1))
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-  """Return intersection over union of boxes [..., 4]; 0 if both are empty."""
-  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-  both = _overlap(a, b)
-  union = _area(a) + _area(b) - both
-  return both / np.where(union > 0, union, 1)
-
-
-def _centre(box: np.ndarray) -> np.ndarray:
-  return (box[..., :2] + box[..., 2:]) / 2
-
-
-def _inside(point: np.ndarray, box: np.ndarray) -> np.ndarray:
-  return np.all((point >= box[:2]) & (point <= box[2:]), axis=-1)
-
-
-def annotated_boxes(film: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Return the boxes [K, 4] of each label by the first of RATERS present."""
-  boxes = film.get('boxes') or []
-  present = {rater for rater, _, _ in boxes}
-  order = [r for r in RATERS if r in present] + sorted(present - set(RATERS))
-  out = collections.defaultdict(list)
-  for rater, label, box in boxes:
-    if rater == order[0]:
-      out[label].append(box)
-  return {label: np.array(b, np.float64) for label, b in out.items()}
-
-
-def region_coverage(
-  regions: Mapping[int, Mapping[str, tuple]],
-  annotations: Mapping[int, Mapping[str, Any]],
-) -> dict[str, dict[str, Any]]:
-  """Measure regions against annotated boxes, region by region.
-
-  Raters agree at an IoU of only about 0.5, so centres and coverage say more.
-  Where several raters marked a film, the expert's boxes count, then those of
-  the training set, then the non-expert's. A region that was not found (its box
-  is then the whole film) counts as a miss in every share, and is left out of
-  the distance and the IoU.
-
-  Args:
-    regions: film id -> {region: (box, score, found)}.
-    annotations: films of `annotations.load`: film id -> a dict with `boxes`,
-      a list of (rater, label, box), and optionally `hw`, the film's height and
-      width in any unit; without it the film is taken as square.
-
-  Returns:
-    region -> n (annotated films), found (share), and where such boxes exist:
-    centre_in_wrist, centre_near_wrist (inside, or within NEAR long sides of the
-    wrist box's centre), centre_distance (long sides), iou_wrist, and
-    covers_dip, covers_pip, covers_mcp (mean share of box centres inside).
-  """
-  rows: dict[str, dict[str, list]] = {}
-  for film_id in sorted(set(regions) & set(annotations)):
-    targets = annotated_boxes(annotations[film_id])
-    if not targets:
-      continue
-    height, width = annotations[film_id].get('hw', (1, 1))
-    sides = np.array([width, height]) / max(width, height)
-    for name, region in regions[film_id].items():
-      row = rows.setdefault(name, collections.defaultdict(list))
-      box, found = np.asarray(region[0], np.float64), bool(region[2])
-      row['found'].append(found)
-      if 'Wrist' in targets:
-        wrist = targets['Wrist'][0]
-        away = float(np.linalg.norm((_centre(box) - _centre(wrist)) * sides))
-        inside = found and bool(_inside(_centre(box), wrist))
-        row['centre_in_wrist'].append(inside)
-        row['centre_near_wrist'].append(inside or (found and away <= NEAR))
-        if found:
-          row['centre_distance'].append(away)
-          row['iou_wrist'].append(iou(box, wrist))
-      for label in ('DIP', 'PIP', 'MCP'):
-        if label in targets:
-          covered = np.mean(_inside(_centre(targets[label]), box))
-          row[f'covers_{label.lower()}'].append(covered if found else 0)
-  return {
-    name: {'n': len(row['found'])}
-    | {key: float(np.mean(values)) for key, values in row.items()}
-    for name, row in rows.items()
-  }

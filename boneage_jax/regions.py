@@ -25,7 +25,7 @@ import tqdm
 from boneage_jax import boxes
 from boneage_jax import files
 from boneage_jax import input_pipeline
-from boneage_jax import metrics
+from boneage_jax import region_metrics
 from boneage_jax import transforms
 
 PredictMaps = Callable[[np.ndarray, np.ndarray], Any]
@@ -278,7 +278,7 @@ def _coverage(
     if split != 'all':
       ids = ids[films['split'] == split]
     chosen = {film: found[film] for film in ids.tolist()}
-    coverage[split] = metrics.region_coverage(chosen, annotations)
+    coverage[split] = region_metrics.region_coverage(chosen, annotations)
   return coverage
 
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
   'files annotations',  # what even the lowest share
-  'transforms dicom metrics phantom boxes splits',  # numpy, cv2
+  'transforms dicom metrics region_metrics phantom boxes splits',  # numpy, cv2
   'losses gradcam optimizers models',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer',  # files
   'data train train_step evaluate regions',  # jobs

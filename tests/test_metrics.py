@@ -1,4 +1,4 @@
-"""Errors against closed forms and scipy, boxes against hand-made ones."""
+"""Errors against closed forms and scipy."""
 
 import json
 
@@ -96,6 +96,49 @@ def test_empty_groups_are_left_out():
   assert 'mae_ci95' not in one and one['mae'] == 1  # no interval from one film
 
 
+def test_crossed_cells_partition_the_films():
+  age, prediction, male = _films()
+  row = metrics.summary(age, prediction, male, bootstrap=20)
+  for key in ('sex_age', 'sex_stage', 'sex_age_stage'):
+    cells = row[f'by_{key}']
+    assert sum(cell['n'] for cell in cells.values()) == 400
+    for cell in cells.values():  # too few films: counted, not measured
+      assert ('mae' in cell) == (cell['n'] >= 10)
+  assert any('mae' not in cell for cell in row['by_sex_age_stage'].values())
+  # Girls from 72 months; pre-puberty ends at 84 for them.
+  of = (male == 0) & (age >= 72) & (age < 84)
+  cell = row['by_sex_age_stage']['female, 72-96, pre-puberty']
+  error = (prediction - age)[of]
+  assert cell['n'] == of.sum()
+  assert cell['bias'] == pytest.approx(error.mean())
+  assert cell['rmse'] == pytest.approx(np.sqrt(np.mean(error**2)))
+  assert cell['within_6'] == pytest.approx(np.mean(np.abs(error) <= 6))
+
+
+def test_age_balanced_counts_each_band_once():
+  age = np.repeat([30.0, 50.0, 100.0], [90, 10, 9])
+  error = np.repeat([2.0, -8.0, 50.0], [90, 10, 9])
+  row = metrics.age_balanced(age, error)
+  assert row['bands'] == ['24-48', '48-72']
+  assert row['left_out'] == {'96-120': 9}
+  assert row['mae'] == pytest.approx(5)  # not 2.6, the mean over films
+  assert row['mae_ci95'] == [5, 5]  # no spread within a band
+  assert metrics.age_balanced(age[100:], error[100:]) == {
+    'bands': [],
+    'left_out': {'96-120': 9},
+  }
+
+
+def test_age_balanced_interval_resamples_within_bands():
+  rng = np.random.default_rng(3)
+  age = np.repeat([30.0, 100.0], [400, 40])
+  error = rng.normal(0, np.repeat([2.0, 9.0], [400, 40]))
+  low, high = metrics.age_balanced(age, error)['mae_ci95']
+  parts = [np.abs(error[:400]), np.abs(error[400:])]
+  spread = np.sqrt(sum(np.var(p) / len(p) for p in parts)) / 2
+  assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.1)
+
+
 STAGE_TABLE = [
   # stage, first month for girls and boys, last month before the next stage
   ('infancy', (0, 9.99), (0, 13.99)),
@@ -152,59 +195,7 @@ def test_paired_difference():
   assert row['difference'] == pytest.approx(-0.1 * np.mean(np.abs(noise)))
   low, high = row['difference_ci95']
   assert low < row['difference'] < high < 0  # pairing sees the small gain
+  assert (row['a_better'], row['b_better']) == (1, 0)
+  tie = metrics.paired_difference(age, age + noise, age - noise)
+  assert (tie['a_better'], tie['b_better']) == (0, 0)
   assert metrics.paired_difference(age, age, age)['difference_ci95'] == [0, 0]
-
-
-def test_iou():
-  a = np.array([0.0, 0.0, 0.4, 0.4])
-  b = np.array([[0.2, 0.0, 0.6, 0.4], [0.5, 0.5, 0.6, 0.6], [0, 0, 0.4, 0.4]])
-  np.testing.assert_allclose(metrics.iou(a, b), [1 / 3, 0, 1])
-  assert metrics.iou(np.zeros(4), np.zeros(4)) == 0
-
-
-def _box(x, y, half=0.05):
-  return [x - half, y - half, x + half, y + half]
-
-
-def test_region_coverage_of_two_films():
-  wrist = [0.4, 0.7, 0.6, 0.9]
-  joints = [('expert', 'MCP', _box(x, 0.5)) for x in (0.3, 0.5, 0.7, 0.95)]
-  annotations = {
-    1: {'boxes': [('expert', 'Wrist', wrist), *joints], 'hw': (2000, 1000)},
-    2: {'boxes': [('train', 'Wrist', wrist)], 'hw': (1000, 1000)},
-    3: {'hand_box': [0, 0, 1, 1]},  # no boxes: not annotated for this
-  }
-  whole = (0.0, 0.0, 1.0, 1.0)
-  regions = {
-    1: {
-      'carpal': (_box(0.65, 0.8, 0.1), 0.5, True),  # just outside, yet near
-      'metacarpal': ((0.2, 0.4, 0.8, 0.6), 0.5, True),
-    },
-    2: {'carpal': (whole, 0.0, False), 'metacarpal': (wrist, 0.5, True)},
-    3: {'carpal': (wrist, 0.5, True)},
-    4: {'carpal': (wrist, 0.5, True)},
-  }
-  rows = metrics.region_coverage(regions, annotations)
-  carpal = rows['carpal']
-  assert (carpal['n'], carpal['found']) == (2, 0.5)
-  assert carpal['centre_in_wrist'] == 0
-  assert carpal['centre_near_wrist'] == 0.5  # the miss does not count as near
-  # 0.15 of the width is 0.075 of the long side of a film twice as high.
-  assert carpal['centre_distance'] == pytest.approx(0.075)
-  assert carpal['iou_wrist'] == pytest.approx(0.01 / 0.07)
-  assert carpal['covers_mcp'] == 0
-  metacarpal = rows['metacarpal']
-  assert metacarpal['covers_mcp'] == 0.75
-  assert metacarpal['centre_in_wrist'] == 0.5
-  assert 'covers_pip' not in metacarpal  # nobody drew one
-
-
-@pytest.mark.parametrize('order', [1, -1])
-def test_the_expert_goes_first(order):
-  boxes = [
-    ('nonexpert', 'Wrist', [0, 0, 0.1, 0.1]),
-    ('train', 'Wrist', [0, 0, 0.2, 0.2]),
-    ('expert', 'Wrist', [0, 0, 0.3, 0.3]),
-  ][::order]
-  chosen = metrics.annotated_boxes({'boxes': boxes})
-  np.testing.assert_allclose(chosen['Wrist'], [[0, 0, 0.3, 0.3]])
