@@ -31,7 +31,8 @@ STAGES = (
 COLLAPSE_RATIO = 0.25
 COLLAPSE_FILMS = 5  # fewer films of a sex say nothing about a spread
 
-CELL_FILMS = 10  # fewer films of a crossed cell or a band say little of a MAE
+CELL_FILMS = 10  # fewer films of a crossed cell are counted, not measured
+BAND_FILMS = 5  # fewer films of a band do not count in the age-balanced MAE
 
 
 def sex(male: np.ndarray) -> np.ndarray:
@@ -201,16 +202,16 @@ def age_balanced(
   """Average the MAE of the age bands, each band counting once.
 
   Returns:
-    `bands`, those that count: all with CELL_FILMS films or more; `left_out`,
+    `bands`, those that count: all with BAND_FILMS films or more; `left_out`,
     the films in each of the others; and where a band counts, `mae` and
     `mae_ci95` (films resampled within their bands).
   """
   labels = age_band(age)
   sizes = {f'{a}-{a + BAND}': 0 for a in range(0, OLDEST, BAND)}
   sizes |= {band: int(np.sum(labels == band)) for band in sizes}
-  bands = [band for band, n in sizes.items() if n >= CELL_FILMS]
+  bands = [band for band, n in sizes.items() if n >= BAND_FILMS]
   out: dict[str, Any] = {'bands': bands}
-  out['left_out'] = {b: n for b, n in sizes.items() if 0 < n < CELL_FILMS}
+  out['left_out'] = {b: n for b, n in sizes.items() if 0 < n < BAND_FILMS}
   if bands:
     parts = [np.abs(error[labels == band])[:, None] for band in bands]
     out['mae'] = float(np.mean([part.mean() for part in parts]))

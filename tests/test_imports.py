@@ -9,10 +9,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
   'files annotations',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits',  # numpy, cv2
-  'losses gradcam optimizers models',  # jax, flax
-  'input_pipeline checkpoints pretrained metric_writer',  # files
-  'data train train_step evaluate regions',  # jobs
-  'report report_data report_page gallery plots stages predict',
+  'losses gradcam optimizers models processes',  # jax, flax
+  'input_pipeline checkpoints pretrained metric_writer '  # files
+  'plots conformal',  # of metrics
+  'data train train_step evaluate regions '  # jobs
+  'report_data runs tables compare calibration ensemble',
+  'report report_page gallery stages predict',
   'main',
 )
 LEVEL = {

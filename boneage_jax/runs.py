@@ -1,0 +1,247 @@
+"""Finished runs, read back: predictions, data set, films trained on.
+
+A run is named `RUN`, `RUN:stage` or by the folder of a stage; without a stage
+it is the one its report shows. An ensemble is named by its folder.
+"""
+
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+import os
+from typing import Any
+from typing import NamedTuple
+
+import ml_collections
+import numpy as np
+
+from boneage_jax import data as data_lib
+from boneage_jax import report_data
+
+COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
+SPLITS = ('test', 'validation')  # never mixed; the order of every table
+
+
+class Run(NamedTuple):
+  """What a run predicted, and on what.
+
+  Attributes:
+    name: as a table calls it.
+    folder: of predictions.csv and, for nets with bins, distributions.npz.
+    rows: columns id, split, male, age, prediction; months.
+    data: of `report_data.data_set`, with label_files; empty where not known.
+    config: of the run; None for a folder of predictions alone.
+    train: ids of the training films; None where the prepared data are gone.
+  """
+
+  name: str
+  folder: str
+  rows: dict[str, np.ndarray]
+  data: dict[str, Any]
+  config: Any = None
+  train: frozenset[int] | None = None
+
+
+def read(name: str, stage: str = '') -> Run:
+  """Read a run.
+
+  Args:
+    name: `RUN`, `RUN:stage`, the folder of a stage or of an ensemble.
+    stage: overrides that of `name`.
+
+  Raises:
+    ValueError: no such run, no predictions of that stage, a film twice or in
+      two splits.
+  """
+  workdir, _, named = name.rpartition(':')
+  if os.path.isdir(name) or not workdir:
+    workdir, named = name, ''
+  workdir, stage = os.path.abspath(workdir), stage or named
+  path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path) and not stage:
+    if os.path.exists(os.path.join(workdir, 'ensemble.json')):
+      return _read_ensemble(workdir)
+    workdir, stage = os.path.split(workdir)
+    path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path):
+    raise ValueError(
+      'Expected the folder of a run, with a config.json, or of an ensemble; '
+      f'got {name!r}.'
+    )
+  with open(path, encoding='utf-8') as file:
+    config = ml_collections.ConfigDict(json.load(file))
+  stage = stage or config.report.stage
+  folder = os.path.join(workdir, stage)
+  if not os.path.exists(os.path.join(folder, 'predictions.csv')):
+    has = [
+      s
+      for s in data_lib.sections(config)
+      if config[s].job == 'train'
+      and os.path.exists(os.path.join(workdir, s, 'predictions.csv'))
+    ]
+    raise ValueError(
+      f'{workdir} has no predictions of {stage!r}, only of '
+      f'{", ".join(has) or "no stage"}; name one as {workdir}:STAGE.'
+    )
+  known, train = _prepared(config, workdir)
+  rows = _rows(folder)
+  held_out = rows['id'][rows['split'] != 'train'].tolist()
+  shared = sorted((train or frozenset()) & set(held_out))
+  if shared:
+    raise ValueError(
+      f'Expected every film in one split, but {len(shared)} films that {name} '
+      f'was tested on are training films of its data, such as {shared[:5]}: '
+      'the data were prepared anew since; run it again.'
+    )
+  label = f'{os.path.basename(workdir)}:{stage}'
+  return Run(label, folder, rows, known, config, train)
+
+
+def describe(data: Mapping[str, Any]) -> str:
+  """Name the data set, its label files by hash, and the split, in one line."""
+  if not data:
+    return 'data set not known (prepared data gone, no report)'
+  parts = [data['name']] if 'name' in data else []
+  if data.get('subset') and 'subset' not in data.get('name', ''):
+    parts.append(f'subset: {data["films"]} of {data["of"]} films')
+  for split, labels in data.get('label_files', {}).items():
+    parts.append(f'labels ({split}) sha256 {labels["sha256"][:12]}')
+  if 'label_files' not in data and 'label_file_sha256' in data:
+    parts.append(f'labels sha256 {data["label_file_sha256"][:12]}')
+  return '; '.join([*parts, *([data['split']] if 'split' in data else [])])
+
+
+def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
+  """Return those of `ids` that the run was trained on; None if not known.
+
+  Where the prepared data are gone but films were split by a hash of their id,
+  these are the films that the hash gives to training: the archive may have
+  lacked some of them.
+  """
+  if run.train is not None:
+    return run.train & set(ids)
+  if run.config is None or run.config.data.split == 'official':
+    return None
+  own, _ = data_lib.assign(run.config, run.rows)
+  if np.any(own != run.rows['split']):
+    return None  # not split by hash after all
+  films = np.array(sorted(ids), np.int64)
+  names, _ = data_lib.assign(
+    run.config, {'id': films, 'split': np.full(len(films), 'train')}
+  )
+  return set(films[names == 'train'].tolist())
+
+
+def common(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+  """Return the films that every run predicted, in the order of the first.
+
+  Returns:
+    id, male, age [N]; split, prediction [M, N], a row per run.
+
+  Raises:
+    ValueError: no common film, or a film with two ages or two sexes.
+  """
+  ids = runs[0].rows['id']
+  for run in runs[1:]:
+    ids = ids[np.isin(ids, run.rows['id'])]
+  if not len(ids):
+    names = ', '.join(run.name for run in runs)
+    raise ValueError(f'Expected films in common, got none among {names}.')
+  parts = [_at(run, ids) for run in runs]
+  first = parts[0]
+  for run, part in zip(runs[1:], parts[1:], strict=True):
+    # An unknown sex (0.5) is no contradiction; months are compared to 0.01.
+    other = np.abs(part['age'] - first['age']) > 0.01
+    other |= np.abs(part['male'] - first['male']) == 1
+    if other.any():
+      k = int(np.argmax(other))
+      raise ValueError(
+        f'Expected the same labels in {runs[0].name} and {run.name}, got '
+        f'other ages or sexes for {other.sum()} of {len(ids)} films, as film '
+        f'{ids[k]} ({first["age"][k]:g} and {part["age"][k]:g} months): '
+        'errors against two label files do not compare; predict again.'
+      )
+  return {
+    'id': ids,
+    'male': first['male'],
+    'age': first['age'],
+    'split': np.stack([part['split'] for part in parts]),
+    'prediction': np.stack([part['prediction'] for part in parts]),
+  }
+
+
+def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
+  """Return probabilities [N, bins] of films; None for a net without bins."""
+  path = os.path.join(run.folder, 'distributions.npz')
+  stored = report_data.read_npz(path, 'probability')
+  if not stored:
+    return None
+  missing = [i for i in ids.tolist() if i not in stored]
+  if missing:
+    raise ValueError(
+      f'Expected a distribution of every film of {run.name}, got none of '
+      f'{len(missing)} such as {missing[:5]}: {path} is of another run.'
+    )
+  rows = np.stack([stored[i] for i in ids.tolist()]).astype(np.float64)
+  return rows / rows.sum(axis=1, keepdims=True)  # float16 sums to 1 +- 2e-4
+
+
+def _read_ensemble(folder: str) -> Run:
+  known = _read_json(os.path.join(folder, 'ensemble.json'))
+  try:
+    films = [read(member['folder']).train for member in known['members']]
+    train = None if None in films else frozenset().union(*films)
+  except ValueError:  # a member is gone
+    train = None
+  label = os.path.basename(folder)
+  return Run(label, folder, _rows(folder), known['data'], None, train)
+
+
+def _at(run: Run, ids: np.ndarray) -> dict[str, np.ndarray]:
+  order = np.argsort(run.rows['id'])
+  index = order[np.searchsorted(run.rows['id'][order], ids)]
+  return {name: column[index] for name, column in run.rows.items()}
+
+
+def _rows(folder: str) -> dict[str, np.ndarray]:
+  path = os.path.join(folder, 'predictions.csv')
+  rows = report_data.predictions(path)
+  missing = [name for name in COLUMNS if name not in rows]
+  if missing:
+    raise ValueError(
+      f'Expected columns {", ".join(COLUMNS)} in {path}, got no '
+      f'{", ".join(missing)}: name the folder of a stage, not of a report.'
+    )
+  for name in ('age', 'prediction'):
+    bad = int(np.sum(~np.isfinite(rows[name])))
+    if bad:
+      raise ValueError(
+        f'{bad} of {len(rows[name])} values of {name} in {path} are not '
+        'finite: a net that answers NaN has diverged.'
+      )
+  return {name: rows[name] for name in COLUMNS}
+
+
+def _prepared(
+  config: Any, workdir: str
+) -> tuple[dict[str, Any], frozenset[int] | None]:
+  """Return the data set's description and the ids of the training films."""
+  builder_config = data_lib.builder_configs(config)[0]
+  try:
+    folder = data_lib.prepared_folder(workdir, builder_config)
+  except ValueError:  # a run copied without its data: its report names them
+    report = _read_json(os.path.join(workdir, 'report', 'report.json'))
+    return report.get('data', {}), None
+  films, description = data_lib.split_films(config, workdir, builder_config)
+  known = report_data.data_set(folder, description)
+  # The report names the training labels; those of the test films matter more.
+  known['label_files'] = data_lib.build_info(folder).get('label_files', {})
+  train = data_lib.select(films, 'train')['id']
+  return known, frozenset(train.tolist())
+
+
+def _read_json(path: str) -> dict[str, Any]:
+  if not os.path.exists(path):
+    return {}
+  with open(path, encoding='utf-8') as file:
+    return json.load(file)

@@ -1,0 +1,131 @@
+"""Tables for a terminal, and those of one run.
+
+  python -m boneage_jax.evaluate table RUN[:stage] [--by=sex_age] [--out=FILE]
+
+Every split by itself, with the data set and the label files' hashes on top.
+"""
+
+import argparse
+from collections.abc import Mapping
+from collections.abc import Sequence
+import sys
+from typing import Any
+
+from boneage_jax import files
+from boneage_jax import metrics
+from boneage_jax import plots
+from boneage_jax import report_data
+from boneage_jax import runs
+
+GROUPS = ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage')
+DEFAULT = ('sex', 'age', 'stage', 'sex_age')
+HEAD = (
+  'films',
+  'MAE',
+  '95 % interval',
+  'RMSE',
+  'median',
+  'bias',
+  *(f'<= {months} mo' for months in metrics.WITHIN),
+)
+
+
+def layout(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """Align columns: the first to the left, the others to the right.
+
+  Rows may be shorter than the head.
+  """
+  width = len(head)
+  cells = [[*row, *[''] * (width - len(row))] for row in (head, *rows)]
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  lines = [
+    '  '.join(
+      [row[0].ljust(widths[0])]
+      + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+    )
+    for row in cells
+  ]
+  return '\n'.join(line.rstrip() for line in lines)
+
+
+def interval(row: Mapping[str, Any], key: str, sign: str = '') -> str:
+  """Lay out the 95 % interval of a figure; empty where there is none."""
+  if f'{key}_ci95' not in row:
+    return ''
+  low, high = row[f'{key}_ci95']
+  return f'{low:{sign}.2f} to {high:{sign}.2f}'
+
+
+def group(name: str) -> str:
+  """Name a group of `metrics.summary` as a reader would: girls, 72-96."""
+  return ', '.join(plots.NAMES.get(part, part) for part in name.split(', '))
+
+
+def figures(run: runs.Run) -> dict[str, Any]:
+  """Return the figures of every split of a run, apart, and its data set."""
+  splits = {}
+  for split in runs.SPLITS:
+    rows = report_data.select(run.rows, split)
+    if len(rows['id']):
+      splits[split] = metrics.summary(
+        rows['age'], rows['prediction'], rows['male']
+      )
+  return {'run': run.name, 'data': run.data, 'splits': splits}
+
+
+def table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
+  """Lay out what `figures` returned."""
+  parts = [f'{result["run"]}: {runs.describe(result["data"])}']
+  for split, summary in result['splits'].items():
+    rows = [_cells('all', summary)]
+    for key in by:
+      cells = summary[f'by_{key}'].items()
+      rows += [[''], *(_cells(f'  {group(name)}', r) for name, r in cells)]
+    balanced = summary['age_balanced']
+    if 'mae' in balanced:
+      cells = [f'{balanced["mae"]:.2f}', interval(balanced, 'mae')]
+      rows += [[''], ['age-balanced', '', *cells]]
+    parts.append(layout((split, *HEAD), rows))
+    left_out = [f'{band} ({n})' for band, n in balanced['left_out'].items()]
+    parts.append(
+      'age-balanced: the mean of the MAE of the bands '
+      f'{", ".join(balanced["bands"]) or "(none)"}; too few films in '
+      f'{", ".join(left_out) or "none"}.'
+    )
+  return '\n\n'.join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Print the tables of a run."""
+  parser = argparse.ArgumentParser(prog='table', description='Errors of a run.')
+  parser.add_argument('run', metavar='RUN[:stage]')
+  parser.add_argument('--by', nargs='*', choices=GROUPS, default=DEFAULT)
+  parser.add_argument('--out', help='JSON file for all figures')
+  args = parser.parse_args(argv)
+  try:
+    result = figures(runs.read(args.run))
+  except (ValueError, OSError) as error:
+    sys.exit(f'Error: {error}')
+  print(table(result, args.by))
+  if args.out:
+    files.write_json(args.out, result, indent=1)
+
+
+def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
+  """One row of a table; a cell with too few films has its count alone."""
+  if 'mae' not in row:
+    return [name, str(row['n'])]
+  return [
+    name,
+    str(row['n']),
+    f'{row["mae"]:.2f}',
+    interval(row, 'mae'),
+    f'{row["rmse"]:.2f}',
+    f'{row["median"]:.2f}',
+    f'{row["bias"]:+.2f}',
+    *(f'{100 * row[f"within_{months}"]:.1f} %' for months in metrics.WITHIN),
+  ]
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,163 @@
+"""Runs read back: which films, which data, which films trained."""
+
+import hashlib
+import json
+import os
+import shutil
+
+import fake_run
+import numpy as np
+import pytest
+
+from boneage_jax import runs
+
+FILMS = fake_run.films()
+
+
+@pytest.fixture
+def run(tmp_path):
+  return fake_run.write(tmp_path / 'run', FILMS, sd=10)
+
+
+def _draw(film):
+  digest = int(hashlib.sha256(f'{film}'.encode()).hexdigest()[:16], 16)
+  return digest / 2**64
+
+
+def test_ways_to_name_a_run(run):
+  fake_run.write(run, FILMS, seed=5, stage='localizer')
+  shown = runs.read(str(run))
+  assert shown.name == 'run:localizer'  # what the report shows
+  for name in (f'{run}:assessor', str(run / 'assessor')):
+    other = runs.read(name)
+    assert other.name == 'run:assessor'
+    assert other.folder == str(run / 'assessor')
+  assert runs.read(str(run), 'assessor').folder == str(run / 'assessor')
+  errors = [r.rows['prediction'] - r.rows['age'] for r in (shown, other)]
+  assert np.std(errors[0] - errors[1]) > 1
+
+
+def test_rows_data_and_training_films(run):
+  read = runs.read(str(run))
+  held_out = [i for i in FILMS['id'].tolist() if _draw(i) < 0.7]
+  assert sorted(read.rows['id'].tolist()) == sorted(held_out)
+  assert read.train == set(FILMS['id'].tolist()) - set(held_out)
+  text = runs.describe(read.data)
+  # The labels of the test films are those in dispute.
+  assert 'labels (test) sha256 cdcdcdcdcdcd;' in text
+  assert text.startswith('made up, subset: 600 of 9999 films; labels (train)')
+  assert text.endswith('hash split 0.30/0.30/0.40 of 600 films by id')
+
+
+def test_training_films_without_the_data(run):
+  full = runs.read(str(run))
+  shutil.rmtree(run / 'data')
+  read = runs.read(str(run))
+  assert read.train is None and 'not known' in runs.describe(read.data)
+  ids = FILMS['id'][:50].tolist()
+  expected = {i for i in ids if _draw(i) >= 0.7}
+  assert runs.trained_on(read, ids) == runs.trained_on(full, ids) == expected
+  # Splits that the hash does not give: the archive's own, films unknown.
+  path = run / 'assessor/predictions.csv'
+  path.write_text(path.read_text().replace('validation', 'test'))
+  assert runs.trained_on(runs.read(str(run)), ids) is None
+
+
+def test_the_report_names_data_that_are_gone(run):
+  shutil.rmtree(run / 'data')
+  os.makedirs(run / 'report')
+  data = {'name': 'ten films', 'label_file_sha256': '12' * 32}
+  (run / 'report/report.json').write_text(json.dumps({'data': data}))
+  text = runs.describe(runs.read(str(run)).data)
+  assert text == 'ten films; labels sha256 121212121212'
+
+
+def test_what_is_no_run(run, tmp_path):
+  with pytest.raises(ValueError, match=r'a config.json, or of an ensemble'):
+    runs.read(str(tmp_path))
+  with pytest.raises(ValueError, match=r"of 'whole', only of assessor; name"):
+    runs.read(f'{run}:whole')
+
+
+def test_a_training_film_among_the_test_films(run):
+  config = json.loads((run / 'config.json').read_text())
+  config['data']['validation_fraction'] = 0.1
+  (run / 'config.json').write_text(json.dumps(config))
+  moved = sum(0.5 <= _draw(i) < 0.7 for i in FILMS['id'].tolist())
+  with pytest.raises(ValueError, match=f'one split, but {moved} films'):
+    runs.read(str(run))
+
+
+@pytest.mark.parametrize(
+  ('line', 'message'),
+  [
+    ('{id},test,0.0,90.0,91.0', 'each film once'),
+    ('1,test,0.0,90.0,nan', '1 of .* values of prediction .* not finite'),
+  ],
+)
+def test_bad_rows(run, line, message):
+  path = run / 'assessor/predictions.csv'
+  first = path.read_text().splitlines()[1].split(',')[0]
+  with open(path, 'a') as file:
+    file.write(line.format(id=first) + '\n')
+  with pytest.raises(ValueError, match=message):
+    runs.read(str(run))
+
+
+def test_a_report_is_not_a_stage(run):
+  os.makedirs(run / 'report')
+  (run / 'report/predictions.csv').write_text(
+    'id,split,sex,age,prediction\n1,test,male,90,91\n'
+  )
+  with pytest.raises(ValueError, match='no male'):
+    runs.read(f'{run}:report')
+
+
+def test_common_films(run, tmp_path):
+  some = {name: column[100:] for name, column in FILMS.items()}
+  other = fake_run.write(tmp_path / 'b', some, seed=2)
+  a, b = runs.read(str(run)), runs.read(str(other))
+  films = runs.common([a, b])
+  ids = films['id'].tolist()
+  assert set(ids) == set(a.rows['id'].tolist()) & set(b.rows['id'].tolist())
+  for k, one in enumerate((a, b)):
+    by_id = dict(
+      zip(one.rows['id'].tolist(), one.rows['prediction'], strict=True)
+    )
+    assert films['prediction'][k].tolist() == [by_id[i] for i in ids]
+  assert np.all(films['split'][0] == films['split'][1])
+
+
+@pytest.mark.parametrize('column', ['age', 'male'])
+def test_other_labels_are_refused(run, tmp_path, column):
+  table = {name: values.copy() for name, values in FILMS.items()}
+  k = next(k for k, i in enumerate(FILMS['id'].tolist()) if _draw(i) < 0.4)
+  table[column][k] = 1 - table[column][k]
+  other = fake_run.write(tmp_path / 'b', table)
+  with pytest.raises(ValueError, match=f'for 1 of .* film {FILMS["id"][k]}'):
+    runs.common([runs.read(str(run)), runs.read(str(other))])
+
+
+def test_no_common_film(run, tmp_path):
+  table = {**FILMS, 'id': FILMS['id'] + 5000}
+  other = fake_run.write(tmp_path / 'b', table)
+  with pytest.raises(ValueError, match='none among run:assessor, b:assessor'):
+    runs.common([runs.read(str(run)), runs.read(str(other))])
+
+
+def test_distributions(run):
+  read = runs.read(str(run))
+  ids = read.rows['id'][::-3]
+  probability = runs.distributions(read, ids)
+  np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
+  inside = (read.rows['prediction'][::-3] > 40) & (
+    read.rows['prediction'][::-3] < 200
+  )
+  mean = probability @ np.arange(240)
+  np.testing.assert_allclose(
+    mean[inside], read.rows['prediction'][::-3][inside], atol=0.05
+  )
+  with pytest.raises(ValueError, match='of another run'):
+    runs.distributions(read, np.array([1]))
+  os.remove(run / 'assessor/distributions.npz')
+  assert runs.distributions(read, ids) is None
