@@ -143,3 +143,38 @@ def to_input(maps: jax.Array, cells: tuple[int, float], size: int) -> jax.Array:
     m, place, order=1, mode='nearest'
   )
   return jax.vmap(sample)(maps.astype(jnp.float32))
+
+
+def input_maps(
+  net: Any,
+  image: jax.Array,
+  male: jax.Array,
+  target: str,
+  method: str,
+  mirror: bool,
+) -> jax.Array:
+  """Return `grad_cam`'s maps as they lie over the net's input.
+
+  Args:
+    net: with `features`, `head` and `backbone.cells`.
+    image: [B, S, S, 1].
+    male: [B].
+    target, method: of `grad_cam`.
+    mirror: average with the map of the film mirrored left and right, each
+      film's two maps brought to the same sum. What the net reads only by
+      chance of the orientation fades.
+
+  Returns:
+    [B, n, n] float32, >= 0; see `to_input` for n.
+  """
+  size = image.shape[1]
+
+  def look(image):
+    maps = grad_cam(net, image, male, target, method=method)[0]
+    return to_input(maps, net.backbone.cells(size), size)
+
+  if not mirror:
+    return look(image)
+  both = jnp.stack([look(image), look(image[:, :, ::-1])[:, :, ::-1]])
+  total = jnp.sum(both, (2, 3), keepdims=True)
+  return jnp.mean(both / jnp.where(total > 0, total, 1), 0)

@@ -60,9 +60,7 @@ class Predictor:
       self._looks = config[localizer].input
       graph, variables = stages.load_net(config, localizer, workdir)
       variables = jax.device_put(variables, device)
-      self._maps = stages.make_maps(
-        graph, variables, self._options.target, self._options.method
-      )
+      self._maps = stages.make_maps(graph, variables, self._options)
     self.inverted = self._looks.polarity == 'invert'
     sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
     self._long_side = sides[builder_config]

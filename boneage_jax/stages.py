@@ -51,7 +51,7 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
 
 
 def make_maps(
-  graph: Any, variables: dict[str, Any], target: str, method: str
+  graph: Any, variables: dict[str, Any], options: Any
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
   """Compile the `predict_maps(image, male)` that regions.find_regions calls."""
 
@@ -61,9 +61,9 @@ def make_maps(
       graph, variables['params'], variables['batch_stats'], copy=True
     )
     net.eval()
-    heat = gradcam.grad_cam(net, image, male, target, method=method)[0]
-    size = image.shape[1]
-    return gradcam.to_input(heat, net.backbone.cells(size), size)
+    return gradcam.input_maps(
+      net, image, male, options.target, options.method, options.mirror
+    )
 
   return lambda image, male: jax.device_get(maps(variables, image, male))
 
@@ -81,8 +81,20 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   graph, variables = load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
   folder = data.prepared_folder(workdir, section.input.builder_config)
+  # Each process works on its own films, with its own devices.
+  mesh = train_step.make_mesh(jax.local_devices())
+  variables = jax.device_put(
+    jax.tree.map(lambda x: x.addressable_data(0), variables),
+    train_step.replicated(mesh),
+  )
+  maps = make_maps(graph, variables, section)
+
+  def predict_maps(image, male):
+    batch = {'image': image, 'male': male}
+    return maps(**input_pipeline.to_device(batch, mesh))
+
   regions.locate(
-    make_maps(graph, variables, section.target, section.method),
+    predict_maps,
     input_pipeline.film_source(folder, films),
     films,
     os.path.join(workdir, stage),

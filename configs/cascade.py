@@ -63,6 +63,7 @@ def get_config(variant: str = '') -> ConfigDict:
     # Grad-CAM of the mean logit near the estimate; or 'probability', 'age'.
     target='window',
     method='grad_cam',  # paper (Li); or 'hires_cam'
+    mirror=False,  # average with the map of the mirrored film; ours
     regions=('carpal', 'metacarpal'),
     threshold=(50 / 255, 50 / 255),  # paper (Chen, Table I)
     component='peak',  # paper (Li): the peak-attention area
@@ -208,6 +209,7 @@ def half(config: ConfigDict) -> None:
   config.regions.update(
     dict(
       method='hires_cam',  # behind maximum pooling, see gradcam.py
+      mirror=True,
       threshold=(0.5, 0.2),
       minimum_side=(0.3, 0.5),
       crop_size=160,

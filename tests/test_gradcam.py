@@ -1,5 +1,7 @@
 """Grad-CAM against the closed form of linear heads (METHODS G1, H5)."""
 
+import types
+
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -201,3 +203,39 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
     if not agree:  # heat only where some channel has its maximum
       peaks = (image == image.max((1, 2), keepdims=True)).any(-1)
       assert not np.any(np.asarray(b)[~np.asarray(peaks)])
+
+
+class Located(TinyNet):
+  """With the geometry of its map: stride 2 on an even side, 'SAME'."""
+
+  @property
+  def backbone(self):
+    return types.SimpleNamespace(cells=lambda size: (2, 0.5))
+
+
+@pytest.mark.parametrize('target', ['window', 'probability'])
+def test_mirrored_film_gives_the_mirrored_map(target):
+  net = evaluated(Located())
+  image = jax.random.normal(jax.random.key(2), (3, 12, 12, 1))
+  male = jnp.array([0.0, 1.0, 0.5])
+  look = lambda image, mirror: np.asarray(
+    gradcam.input_maps(net, image, male, target, 'hires_cam', mirror)
+  )
+  maps = look(image, True)
+  np.testing.assert_allclose(
+    look(image[:, :, ::-1], True), maps[:, :, ::-1], rtol=1e-5, atol=1e-8
+  )
+  # It is the mean of two one-sided maps, which differ.
+  ways = np.stack([look(image, False), look(image[:, :, ::-1], False)])
+  ways[1] = ways[1, :, :, ::-1]
+  assert not np.allclose(*ways, rtol=1e-2)
+  ways /= ways.sum((2, 3), keepdims=True)
+  np.testing.assert_allclose(maps, ways.mean(0), rtol=1e-5)
+
+
+def test_mirrored_map_without_heat_stays_empty():
+  net = evaluated(Located(pool=lambda x, axis: 0 * jnp.mean(x, axis)))
+  maps = gradcam.input_maps(
+    net, jnp.ones((2, 12, 12, 1)), jnp.ones(2), 'window', 'grad_cam', True
+  )
+  assert np.array_equal(maps, np.zeros_like(maps))
