@@ -1,0 +1,134 @@
+"""Tables of a run against figures reckoned from its predictions.csv alone."""
+
+import csv
+import json
+import math
+import statistics
+
+import fake_run
+import pytest
+
+from boneage_jax import tables
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('tables') / 'run'
+  return fake_run.write(folder, fake_run.films(), noise=9)
+
+
+def _errors(run, split, keep=lambda row: True):
+  """Reads the stored file with the standard library alone."""
+  with open(run / 'assessor/predictions.csv', newline='') as file:
+    return [
+      float(row['prediction']) - float(row['age'])
+      for row in csv.DictReader(file)
+      if row['split'] == split and keep(row)
+    ]
+
+
+def _figures(errors):
+  size = [abs(e) for e in errors]
+  return {
+    'n': len(errors),
+    'mae': statistics.fmean(size),
+    'rmse': math.sqrt(statistics.fmean([e * e for e in errors])),
+    'median': statistics.median(size),
+    'bias': statistics.fmean(errors),
+    **{
+      f'within_{months}': sum(e <= months for e in size) / len(size)
+      for months in (6, 12, 24)
+    },
+  }
+
+
+def test_figures_are_those_of_the_stored_predictions(run, tmp_path, capsys):
+  path = tmp_path / 'figures.json'
+  tables.main([str(run), f'--out={path}'])
+  printed = capsys.readouterr().out
+  stored = json.loads(path.read_text())
+  assert list(stored['splits']) == ['test', 'validation']  # never mixed
+  cells = {
+    'all': lambda row: True,
+    '  boys': lambda row: float(row['male']) == 1,
+    '  48-72': lambda row: 48 <= float(row['age']) < 72,
+    '  late puberty': lambda row: (
+      168 <= float(row['age']) < 192
+      if float(row['male'])
+      else 156 <= float(row['age']) < 180
+    ),
+    '  girls, 72-96': lambda row: (
+      float(row['male']) == 0 and 72 <= float(row['age']) < 96
+    ),
+  }
+  where = {
+    'all': (),
+    '  boys': ('by_sex', 'male'),
+    '  48-72': ('by_age', '48-72'),
+    '  late puberty': ('by_stage', 'late puberty'),
+    '  girls, 72-96': ('by_sex_age', 'female, 72-96'),
+  }
+  blocks = printed.split('\nvalidation ')
+  for split, block in zip(('test', 'validation'), blocks, strict=True):
+    for title, keep in cells.items():
+      expected = _figures(_errors(run, split, keep))
+      row = stored['splits'][split]
+      for key in where[title]:
+        row = row[key]
+      for name, value in expected.items():
+        assert row[name] == pytest.approx(value), (split, title, name)
+      line = next(x for x in block.splitlines() if x.startswith(title + '  '))
+      words = line[len(title) :].split()
+      assert words[0] == str(expected['n'])
+      assert words[1] == f'{expected["mae"]:.2f}'
+      low, high = float(words[2]), float(words[4])
+      assert low < expected['mae'] < high
+      names = ('rmse', 'median', 'bias')
+      assert [float(w) for w in words[5:8]] == [
+        pytest.approx(expected[name], abs=0.006) for name in names
+      ]
+      assert words[8] == f'{100 * expected["within_6"]:.1f}'
+
+
+def test_age_balanced_of_the_stored_predictions(run):
+  figures = tables.figures(tables.runs.read(str(run)))
+  for split in ('test', 'validation'):
+    row = figures['splits'][split]['age_balanced']
+    bands = [(int(a), int(b)) for a, b in (x.split('-') for x in row['bands'])]
+    maes = [
+      _figures(
+        _errors(run, split, lambda r, a=a, b=b: a <= float(r['age']) < b)
+      )['mae']
+      for a, b in bands
+    ]
+    assert row['mae'] == pytest.approx(statistics.fmean(maes))
+
+
+def test_a_table_names_its_data_and_bands(run):
+  text = tables.table(tables.figures(tables.runs.read(str(run))), ())
+  assert text.startswith('run:assessor: made up, subset: 600 of 9999 films')
+  assert 'labels (test) sha256 cdcdcdcdcdcd' in text
+  assert 'MAE of the bands 0-24, 24-48,' in text
+  assert 'girls' not in text
+
+
+def test_cells_with_few_films_have_no_figures(run):
+  figures = tables.figures(tables.runs.read(str(run)))
+  cells = figures['splits']['test']['by_sex_age_stage']
+  few = {name: row['n'] for name, row in cells.items() if row['n'] < 10}
+  assert few
+  lines = tables.table(figures, ['sex_age_stage']).splitlines()
+  for name, n in few.items():
+    shown = name.replace('female', 'girls').replace('male', 'boys')
+    line = next(x for x in lines if x.startswith(f'  {shown} '))
+    assert line.split()[-1] == str(n)
+
+
+def test_layout():
+  text = tables.layout(('a', 'bb'), [['long', '1'], ['x'], ['y', '222']])
+  assert text == 'a      bb\nlong    1\nx\ny     222'
+
+
+def test_a_missing_run(tmp_path, capsys):
+  with pytest.raises(SystemExit, match='Error: Expected the folder of a run'):
+    tables.main([str(tmp_path / 'nothing')])
