@@ -230,6 +230,9 @@ def thumbnails(config: ConfigDict) -> None:
   """
   small_nets(config)
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
+  for stage in (config.localizer, config.assessor):
+    stage.input.update(dict(zoom=0.05, shift=0.03, flip=True))
+  config.regions.mirror = True
   config.whole = common.train_stage(
     input=common.image_input(
       builder_config='original',
