@@ -7,11 +7,13 @@ from typing import Any
 
 from flax import nnx
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 from boneage_jax import data
 from boneage_jax import files
 from boneage_jax import input_pipeline
+from boneage_jax import processes
 from boneage_jax import train_step
 
 
@@ -53,14 +55,18 @@ class Split:
     self._threads = section.input.threads
 
   def predict(self, predict, variables) -> dict[str, np.ndarray]:
-    """`age` [N] months and, with bins, `probability` [N,240], in film order."""
+    """`age` [N] months and, with bins, `probability` [N,240], in film order.
+
+    Every process gets all of them.
+    """
     results: dict[str, list] = {}
     for batch in input_pipeline.iterate(self._batches, 0, self._threads):
-      valid = batch['valid'] > 0
       outputs = predict(variables, input_pipeline.to_device(batch, self._mesh))
+      outputs = multihost_utils.process_allgather(outputs, tiled=True)
       for name, value in outputs.items():
-        results.setdefault(name, []).append(np.asarray(value)[valid])
-    return {name: np.concatenate(v) for name, v in results.items()}
+        results.setdefault(name, []).append(value)
+    # Padding comes last.
+    return {n: np.concatenate(v)[: self._count] for n, v in results.items()}
 
 
 def write_predictions(
@@ -71,7 +77,7 @@ def write_predictions(
   predict: Callable,
   variables: dict[str, Any],
 ) -> None:
-  """Predict validation and test films; write the stage's files.
+  """Predict validation and test films; the lead writes the stage's files.
 
   `predictions.csv` (id, split, male, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
@@ -95,6 +101,8 @@ def write_predictions(
       )
     ids.append(part['id'])
     probabilities.append(outputs.get('probability'))
+  if not processes.is_lead():
+    return
   folder = os.path.join(workdir, stage)
   with files.replacing(os.path.join(folder, 'predictions.csv')) as f:
     writer = csv.writer(f)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import csv
 import functools
+import itertools
 import os
 from typing import Any
 
@@ -32,6 +33,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax import files
+from boneage_jax import processes
 from boneage_jax import splits
 from boneage_jax import transforms
 
@@ -164,13 +166,34 @@ def crop_source(stage_folder: str, films: Films) -> _Source:
 
 
 def write_crops(path: str, crops: Iterable[np.ndarray]) -> None:
-  """Write films' crops, each uint8 [R, S, S], in one step."""
+  """Write films' crops, each uint8 [R, S, S], in one step.
+
+  Of several processes each gives those of its share, on one file system.
+  """
+  stacked = (regions.reshape(-1, regions.shape[-1]) for regions in crops)
+  encoded = (cv2.imencode('.png', image)[1].tobytes() for image in stacked)
+  if jax.process_count() == 1:
+    _write_records(path, encoded)
+    return
+  parts = [f'{path}.{index}' for index in range(jax.process_count())]
+
+  def join() -> None:
+    sources = (grain.sources.ArrayRecordDataSource([part]) for part in parts)
+    _write_records(path, itertools.chain.from_iterable(sources))
+    for part in parts:
+      os.remove(part)
+
+  mine = parts[jax.process_index()]
+  processes.together(lambda: _write_records(mine, encoded))
+  processes.on_lead(join)
+
+
+def _write_records(path: str, records: Iterable[bytes]) -> None:
   temporary = f'{path}.{os.getpid()}'
   writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
   try:
-    for regions in crops:
-      stacked = regions.reshape(-1, regions.shape[-1])
-      writer.write(cv2.imencode('.png', stacked)[1].tobytes())
+    for record in records:
+      writer.write(record)
     writer.close()
     os.replace(temporary, path)
   finally:
@@ -279,7 +302,7 @@ def to_device(
 ) -> dict[str, jax.Array]:
   """Make global arrays [B, ...] of the processes' rows, split over `data`."""
   here = len(mesh.local_devices)
-  rows = len(batch['valid'])
+  rows = len(batch['male'])
   if rows % here:
     raise ValueError(
       f'expected a batch divisible by {here} devices, got {rows} films here; '

@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 from boneage_jax import data
 from boneage_jax import files
+from boneage_jax import processes
 from boneage_jax import stages
 from boneage_jax import train
 
@@ -27,6 +28,16 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_string(
   'workdir', None, 'Where the run writes (default: runs/<name>[_<variant>]).'
 )
+flags.DEFINE_bool(
+  'distributed',
+  False,
+  'Join the processes that a TPU slice, SLURM, Open MPI or Kubernetes started.',
+)
+flags.DEFINE_string(
+  'coordinator', None, 'HOST:PORT of process 0, where no launcher says it.'
+)
+flags.DEFINE_integer('processes', None, 'How many there are; with coordinator.')
+flags.DEFINE_integer('process', None, 'Which one this is; with coordinator.')
 
 JOBS = {
   'prepare': data.prepare,
@@ -34,6 +45,7 @@ JOBS = {
   'locate': stages.locate,
   'report': stages.report,
 }
+ALONE = ('prepare', 'report')  # jobs of the lead, while the others wait
 
 
 def run(config: Any, workdir: str) -> None:
@@ -46,18 +58,29 @@ def run(config: Any, workdir: str) -> None:
         f'from {", ".join(described)}.'
       )
   os.makedirs(workdir, exist_ok=True)
-  check_config(config, os.path.join(workdir, 'config.json'))
-  print(
+  path = os.path.join(workdir, 'config.json')
+  processes.on_lead(lambda: check_config(config, path))
+  processes.together(lambda: check_shared(config, path))
+  count = jax.process_count()
+  processes.say(
     f'{config.name}: stages {", ".join(config.stages)} on '
-    f'{jax.device_count()} {jax.devices()[0].device_kind} device(s); '
-    f'output in {workdir}',
-    flush=True,
+    f'{jax.device_count()} {jax.devices()[0].device_kind} device(s)'
+    + (f' of {count} processes' if count > 1 else '')
+    + f'; output in {workdir}'
   )
   for stage in config.stages:
-    if os.path.exists(os.path.join(workdir, stage, 'done.json')):
-      print(f'{stage}: already done.', flush=True)
+    done = os.path.join(workdir, stage, 'done.json')
+    # A network file system may show it to one process later than to another.
+    if processes.anywhere(processes.is_lead() and os.path.exists(done)):
+      processes.say(f'{stage}: already done.')
       continue
-    JOBS[config[stage].job](config, stage, workdir)
+    job = JOBS[config[stage].job]
+    if config[stage].job in ALONE:
+      processes.on_lead(
+        lambda job=job, stage=stage: job(config, stage, workdir)
+      )
+    else:
+      job(config, stage, workdir)
 
 
 def check_config(config: Any, path: str) -> None:
@@ -77,6 +100,28 @@ def check_config(config: Any, path: str) -> None:
         f'({", ".join(changed)}). Give another --workdir, or remove that one.'
       )
   files.write_json(path, new, indent=1)
+
+
+def check_shared(config: Any, path: str) -> None:
+  """Check that this process runs what the lead wrote to `path`.
+
+  Raises:
+    ValueError: it does not see the file, or runs something else.
+  """
+  if not os.path.exists(path):
+    raise ValueError(
+      f'Process {jax.process_index()} does not see {path}, which process 0 '
+      'wrote: all of them need one --workdir on a file system they share.'
+    )
+  with open(path) as f:
+    changed = differences(
+      json.load(f), json.loads(config.to_json_best_effort())
+    )
+  if changed:
+    raise ValueError(
+      f'Process {jax.process_index()} runs with other settings than process 0 '
+      f'({", ".join(changed)}). Start all of them with the same command.'
+    )
 
 
 def differences(old: Any, new: Any, name: str = '') -> list[str]:
@@ -108,6 +153,9 @@ def main(argv: list[str]) -> None:
     'runs', '_'.join(filter(None, [config.name, config.variant]))
   )
   try:
+    where = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
+    if FLAGS.distributed or any(value is not None for value in where):
+      processes.join(*where)
     run(config, os.path.abspath(os.path.expanduser(workdir)))
   except ValueError as error:
     if logging.level_debug():

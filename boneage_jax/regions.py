@@ -8,6 +8,7 @@ cut from the original, unpainted film at its full resolution.
 
 import collections
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ import tqdm
 from boneage_jax import boxes
 from boneage_jax import files
 from boneage_jax import input_pipeline
+from boneage_jax import processes
 from boneage_jax import region_metrics
 from boneage_jax import transforms
 
@@ -158,7 +160,8 @@ def locate(
 ) -> dict[str, Any]:
   """Find and cut the regions of every film; done.json is written last.
 
-  A killed job starts over and ends with the same files.
+  A killed job starts over and ends with the same files. Each process works on
+  its share of the batches, then the lead puts the parts together.
 
   Args:
     predict_maps: see `find_regions`.
@@ -174,55 +177,67 @@ def locate(
     log: takes a line of text.
 
   Returns:
-    The contents of done.json.
+    The contents of done.json, in the lead process.
   """
-  os.makedirs(folder, exist_ok=True)
   path = lambda name: os.path.join(folder, name)
-  for stale in (path('done.json'), *glob.glob(path('crops.array_record.*'))):
-    if os.path.exists(stale):
-      os.remove(stale)
-  rows, maps, annotations = [], [], {}
+  numbers, size = range(len(source)), options.batch_size
+  batches = processes.share([numbers[i : i + size] for i in numbers[::size]])
+  rows, maps, annotations = [], [], []
+
+  def clear() -> None:
+    os.makedirs(folder, exist_ok=True)
+    for name in ('done.json', 'crops.array_record.*'):
+      for stale in glob.glob(path(name)):
+        os.remove(stale)
 
   def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
     load = lambda index: load_film(source[index], input_config)
     cut = lambda film: cut_crops(film, input_config, options)
     progress = tqdm.tqdm(
-      total=len(source), desc='locate', unit='film', disable=None
+      total=sum(map(len, batches)),
+      desc='locate',
+      unit='film',
+      disable=not processes.is_lead() or None,
     )
     with progress:
-      for batch in _batches(pool, load, len(source), options.batch_size):
+      for batch in _decoded(pool, load, batches):
         find_regions(predict_maps, batch, input_config, options, pool.map)
         for film, crop in zip(batch, pool.map(cut, batch), strict=True):
           rows.extend((film.id, *found) for found in film.regions.items())
           maps.append(np.stack(film.maps).astype(np.float16))
           hw = {'hw': film.image.shape}
-          annotations[film.id] = film.annotations | hw
+          annotations.append((film.id, film.annotations | hw))
           yield crop
         progress.update(len(batch))
 
+  def write() -> dict[str, Any]:
+    input_pipeline.write_films(path('films.csv'), films)
+    boxes.write_regions(path('regions.csv'), rows)
+    with files.replacing(path('maps.npz'), 'wb') as file:
+      np.savez_compressed(
+        file,
+        id=films['id'],
+        maps=np.stack(maps),
+        geometry=input_config.resize,
+      )
+    found = boxes.read_regions(path('regions.csv'))
+    coverage = _coverage(found, dict(annotations), films)
+    files.write_json(path('coverage.json'), coverage, indent=2)
+    done = _summary(found, options)
+    for name, share in done['found'].items():
+      log(
+        f'{name}: found in {share:.1%} of {len(found)} films, '
+        f'{done["not_found"][name]} kept whole, median area '
+        f'{done["median_area"][name]:.1%} of the film'
+      )
+    files.write_json(path('done.json'), done, indent=2)
+    return done
+
+  processes.on_lead(clear)
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     input_pipeline.write_crops(path('crops.array_record'), crops(pool))
-  input_pipeline.write_films(path('films.csv'), films)
-  boxes.write_regions(path('regions.csv'), rows)
-  with files.replacing(path('maps.npz'), 'wb') as file:
-    np.savez_compressed(
-      file,
-      id=films['id'],
-      maps=np.stack(maps),
-      geometry=input_config.resize,
-    )
-  found = boxes.read_regions(path('regions.csv'))
-  coverage = _coverage(found, annotations, films)
-  files.write_json(path('coverage.json'), coverage, indent=2)
-  done = _summary(found, options)
-  for name, share in done['found'].items():
-    log(
-      f'{name}: found in {share:.1%} of {len(found)} films, '
-      f'{done["not_found"][name]} kept whole, median area '
-      f'{done["median_area"][name]:.1%} of the film'
-    )
-  files.write_json(path('done.json'), done, indent=2)
-  return done
+  rows, maps, annotations = map(processes.gather, (rows, maps, annotations))
+  return processes.on_lead(write)
 
 
 def _matrix(film: Film, input_config: Any) -> np.ndarray:
@@ -250,16 +265,14 @@ def _view(film: Film, input_config: Any, fill: str) -> np.ndarray:
   return cv2.LUT(view, lut)
 
 
-def _batches(
+def _decoded(
   pool: futures.Executor,
   load: Callable[[int], Film],
-  count: int,
-  batch_size: int,
+  batches: Iterable[Iterable[int]],
 ) -> Iterator[list[Film]]:
-  """Yield films in order, AHEAD batches of them decoded in advance."""
+  """Yield batches of films, AHEAD of them decoded in advance."""
   pending = collections.deque()
-  for start in range(0, count, batch_size):
-    indices = range(start, min(start + batch_size, count))
+  for indices in batches:
     pending.append([pool.submit(load, index) for index in indices])
     if len(pending) > AHEAD:
       yield [future.result() for future in pending.popleft()]

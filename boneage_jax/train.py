@@ -21,6 +21,7 @@ from boneage_jax import losses
 from boneage_jax import metric_writer
 from boneage_jax import optimizers
 from boneage_jax import pretrained
+from boneage_jax import processes
 from boneage_jax import train_step
 
 
@@ -45,11 +46,12 @@ class _Stop:
 
 def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
   """Raise with step and films at the first step that spoils the net."""
-  for step, scalars, ids in recent:
+  for step, scalars, local_ids in recent:
     for name in ('loss', 'gradient_norm'):
       value = float(scalars[name])
       if math.isfinite(value):
         continue
+      ids = processes.gather(local_ids.tolist())
       raise ValueError(
         f'{stage}: the {name} is {value} at step {step}, on films '
         f'{", ".join(str(i) for i in ids)}. Last good checkpoint: '
@@ -135,22 +137,22 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     config, stage, workdir, data.select(films, 'validation'), mesh
   )
   size = sum(x.size for x in jax.tree.leaves(state.params))
-  print(
+  processes.say(
     f'{stage}: {size / 1e6:.2f} M parameters, {len(train_films["id"])} '
     f'training films, {total_steps} steps of {batch_size} films'
-    + (f', going on from step {start}.' if start else '.'),
-    flush=True,
+    + (f', going on from step {start}.' if start else '.')
   )
 
-  writer = metric_writer.MetricWriter(folder, start)
-  stop = _Stop()
+  lead = processes.is_lead()
+  writer = metric_writer.MetricWriter(folder, start) if lead else None
+  stop, vote = _Stop(), processes.Vote(mesh)
   recent: list[tuple[int, dict, np.ndarray]] = []
   bar = tqdm.tqdm(
     total=total_steps * batch_size,
     initial=start * batch_size,
     desc=stage,
     unit='film',
-    disable=None,
+    disable=not lead or None,
     smoothing=0.05,
   )
   batches = input_pipeline.iterate(dataset, start, section.input.threads)
@@ -168,7 +170,8 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       bar.update(batch_size)
       finished = step == total_steps
       evaluated = step % eval_steps == 0 or finished
-      saved = evaluated or step % section.checkpoint_steps == 0 or stop.signal
+      stopping = vote(bool(stop.signal))
+      saved = evaluated or step % section.checkpoint_steps == 0 or stopping
       if step % section.log_steps == 0 or saved:
         _check_finite(recent, last_good, stage)
         loss = float(np.mean([float(s['loss']) for _, s, _ in recent]))
@@ -187,35 +190,37 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
           row['validation_mae'] = mae
           if mae < store.best_mae:
             store.save_best(step, state.variables, mae)
-          bar.write(
-            f'{stage} step {step}/{total_steps}: loss {loss:.3f}, validation '
-            f'MAE {mae:.2f} months (best {store.best_mae:.2f}), '
-            f'{len(recent) * batch_size / seconds:.1f} films/s, '
-            f'{waited / seconds:.0%} of it waiting for data'
-          )
+          if lead:
+            bar.write(
+              f'{stage} step {step}/{total_steps}: loss {loss:.3f}, validation '
+              f'MAE {mae:.2f} months (best {store.best_mae:.2f}), '
+              f'{len(recent) * batch_size / seconds:.1f} films/s, '
+              f'{waited / seconds:.0%} of it waiting for data'
+            )
         bar.set_postfix_str(f'loss {loss:.3f}')
-        writer.write(step, **row)
+        if lead:
+          writer.write(step, **row)
         recent.clear()
         began, waited = time.monotonic(), 0.0
       if saved:
         store.save(step, state)
         last_good = step
-      if stop.signal:
+      if stopping:
         break
   finally:
     bar.close()
     stop.restore()
-    writer.close()
+    if lead:
+      writer.close()
     store.wait()
     close = getattr(batches, 'close', None)
     if close is not None:
       close()
-  if stop.signal:
+  if processes.anywhere(bool(stop.signal)):
     store.close()
-    print(
-      f'{stop.signal}: saved step {done_step} of {total_steps} in {folder}. '
-      'Run the same command to go on.',
-      flush=True,
+    processes.say(
+      f'{stop.signal or "Asked to stop"}: saved step {done_step} of '
+      f'{total_steps} in {folder}. Run the same command to go on.'
     )
     sys.exit(0)
   evaluate.write_predictions(
@@ -223,4 +228,5 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   )
   done = {'step': total_steps, 'best_step': store.best_step()}
   store.close()
-  files.write_json(os.path.join(folder, 'done.json'), done)
+  path = os.path.join(folder, 'done.json')
+  processes.on_lead(lambda: files.write_json(path, done))

@@ -1,6 +1,7 @@
 """The train state and one update of it: what all nets share on the device."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
@@ -32,10 +33,17 @@ class TrainState:
     }
 
 
-def make_mesh() -> jax.sharding.Mesh:
-  """All devices on one axis, 'data'."""
-  return jax.make_mesh(
-    (jax.device_count(),),
+def make_mesh(
+  devices: Sequence[jax.Device] | None = None,
+) -> jax.sharding.Mesh:
+  """Devices, by default all, on one axis, 'data'.
+
+  Those of a process lie side by side, in the order of the processes: so do the
+  rows of a batch, see input_pipeline.
+  """
+  devices = jax.devices() if devices is None else devices
+  return jax.sharding.Mesh(
+    sorted(devices, key=lambda d: (d.process_index, d.id)),
     ('data',),
     axis_types=(jax.sharding.AxisType.Auto,),
   )
