@@ -1,4 +1,4 @@
-"""Install with `pip install -e .`; extras: test, cuda, tpu, dicom."""
+"""Install with `pip install -e .`; extras: test, cuda, tpu, dicom, beam."""
 
 import pathlib
 
@@ -40,6 +40,7 @@ setuptools.setup(
   extras_require={
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
+    'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
     'test': [
       'keras>=3.15',

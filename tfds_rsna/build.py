@@ -3,12 +3,14 @@
 Needs neither TensorFlow nor the `tfds` command.
 """
 
+from collections.abc import Sequence
 import contextlib
 import fcntl
 import io
 import json
 import os
 import shutil
+from typing import Any
 
 from absl import app
 from absl import flags
@@ -28,6 +30,8 @@ def build(
   data_dir: str,
   config: str = 'original',
   allow_bad_films: int = 0,
+  workers: int | None = None,
+  beam_options: Sequence[str] = (),
 ) -> str:
   """Builds the data set, unless it is there already.
 
@@ -36,12 +40,16 @@ def build(
     data_dir: where data sets lie.
     config: original, px768 or px512.
     allow_bad_films: so many films may be left out.
+    workers: films that are prepared at a time, by default one per core.
+    beam_options: pipeline options of Apache Beam, such as
+      'runner=DirectRunner'; none build without Beam.
 
   Returns:
     The folder of the prepared data set, with build.json in it.
 
   Raises:
-    ValueError: no archive, bad films, or the folder holds another archive.
+    ValueError: no archive, bad films, no Beam where it is asked for, or the
+      folder holds another archive.
   """
   if not manual_dir:
     raise ValueError(f'No manual_dir was given.\n{layout.LAYOUT}')
@@ -49,6 +57,9 @@ def build(
     raise ValueError(
       f'Expected a config of {", ".join(CONFIGS)}, got {config!r}.'
     )
+  download = tfds.download.DownloadConfig(
+    manual_dir=manual_dir, beam_options=_pipeline_options(beam_options)
+  )
   archive = archives.read(manual_dir)
   data_dir = os.path.abspath(os.path.expanduser(data_dir))
   parent = os.path.join(data_dir, 'tfds_rsna', config)
@@ -62,13 +73,28 @@ def build(
         shutil.rmtree(os.path.join(parent, name))
     tfds.disable_progress_bar()  # the builder has its own, with films/s
     builder = builders.Builder(
-      config=config, data_dir=data_dir, allow_bad_films=allow_bad_films
+      config=config,
+      data_dir=data_dir,
+      allow_bad_films=allow_bad_films,
+      workers=workers,
     )
     with contextlib.redirect_stdout(io.StringIO()):  # 'Downloading ...'
-      builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-      )
+      builder.download_and_prepare(download_config=download)
   return folder
+
+
+def _pipeline_options(options: Sequence[str]) -> Any:
+  """Makes a PipelineOptions of 'name=value' texts; None of none."""
+  if not options:
+    return None
+  try:
+    from apache_beam.options import pipeline_options
+  except ImportError as e:
+    raise ValueError(
+      f'beam_options {",".join(options)} need Apache Beam: '
+      "pip install -e '.[beam]'."
+    ) from e
+  return pipeline_options.PipelineOptions([f'--{o}' for o in options])
 
 
 @contextlib.contextmanager
@@ -111,7 +137,14 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   f = flags.FLAGS
   try:
-    folder = build(f.manual_dir, f.data_dir, f.config, f.allow_bad_films)
+    folder = build(
+      f.manual_dir,
+      f.data_dir,
+      f.config,
+      f.allow_bad_films,
+      f.workers,
+      f.beam_pipeline_options,
+    )
   except ValueError as e:
     raise SystemExit(str(e)) from None
   with open(os.path.join(folder, 'build.json'), encoding='utf-8') as file:
@@ -128,4 +161,12 @@ if __name__ == '__main__':
   )
   flags.DEFINE_enum('config', 'original', CONFIGS, 'Size of the films.')
   flags.DEFINE_integer('allow_bad_films', 0, 'So many may be left out.')
+  flags.DEFINE_integer(
+    'workers', None, 'Films at a time; all cores by default.', lower_bound=1
+  )
+  flags.DEFINE_list(
+    'beam_pipeline_options',
+    [],
+    'Build with Apache Beam: runner=DirectRunner,direct_num_workers=4',
+  )
   app.run(main)

@@ -1,21 +1,18 @@
 """RSNA Pediatric Bone Age Challenge 2017 as a TFDS data set."""
 
-import collections
-from collections.abc import Iterator
-import concurrent.futures
 import dataclasses
-import json
 import os
 from typing import Any
 from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
+from tensorflow_datasets.core import dataset_builder
 
+from boneage_jax import files
 from tfds_rsna import archive as archives
-from tfds_rsna import films as film_files
 from tfds_rsna import layout
+from tfds_rsna import shards
 
 SHOWN = 100  # bad films listed in the error
 
@@ -27,8 +24,8 @@ class RsnaConfig(tfds.core.BuilderConfig):
   long_side: int | None = None
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
-  """Builds without TensorFlow; every film is an independent example."""
+class Builder(dataset_builder.FileReaderBuilder):
+  """Builds without TensorFlow, on one machine or with Apache Beam."""
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES: ClassVar = {'1.0.0': 'Initial release.'}
@@ -43,16 +40,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = layout.LAYOUT
 
-  def __init__(self, *, allow_bad_films: int = 0, **kwargs):
+  def __init__(
+    self, *, allow_bad_films: int = 0, workers: int | None = None, **kwargs
+  ):
     """Creates the builder.
 
     Args:
       allow_bad_films: so many films may be left out because they are missing,
         corrupt, or labelled twice or out of range.
-      **kwargs: see tfds.core.GeneratorBasedBuilder.
+      workers: films that are prepared at a time, by default one per core;
+        Beam has its own.
+      **kwargs: see tfds.core.DatasetBuilder; also file_format.
     """
     kwargs.setdefault('file_format', 'array_record')
     self.allow_bad_films = allow_bad_films
+    self.workers = workers or os.cpu_count() or 1
     super().__init__(**kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -73,76 +75,59 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       'ai-image-challenge/RSNA-Pediatric-Bone-Age-Challenge-2017',
     )
 
-  def _download_and_prepare(self, *args, **kwargs) -> None:
-    """Adds the gate and build.json while the folder has its interim name."""
-    super()._download_and_prepare(*args, **kwargs)
-    if len(self.bad) > self.allow_bad_films:
-      raise ValueError(describe_bad(self.bad, self.allow_bad_films))
-    path = os.path.join(self.data_dir, 'build.json')
-    with open(path, 'w', encoding='utf-8') as f:
-      counts = {
-        split: self.info.splits[split].num_examples
-        for split in self.archive.films
-      }
-      json.dump(summary(self.archive, self.bad, counts), f, indent=2)
-
-  def _split_generators(
-    self, dl_manager: tfds.download.DownloadManager
-  ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-    self.archive = archives.read(dl_manager.manual_dir)
-    self.bad = list(self.archive.bad)
-    return {
-      split: self._generate_examples(split, films)
-      for split, films in self.archive.films.items()
-    }
-
-  def _generate_examples(
-    self, split: str, films: list[archives.Film]
-  ) -> Iterator[tuple[int, dict[str, Any]]]:
-    def prepare(film: archives.Film) -> dict[str, Any] | ValueError:
-      note = self.archive.annotations.get(film.id)
-      return example(film, note, self.builder_config.long_side)
-
-    empty = True
-    bar = tqdm.tqdm(
-      _parallel(prepare, films),
-      f'{split}, {self.builder_config.name}',
-      len(films),
-      unit=' films',
-      mininterval=1,
-    )
-    for film, result in bar:
-      if isinstance(result, ValueError):
-        self.bad.append([film.id, f'{film.member}: {result}'])
-      else:
-        empty = False
-        yield film.id, result
-    if empty:
-      raise ValueError(
-        f'Not one good film in {split}. '
-        f'{describe_bad(self.bad, self.allow_bad_films)}'
+  def _download_and_prepare(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig,
+  ) -> None:
+    """Writes shards and build.json while the folder has its interim name."""
+    archive = archives.read(dl_manager.manual_dir)
+    plan = {split: self._plan(archive, split) for split in archive.films}
+    everything = [shard for parts in plan.values() for shard in parts]
+    runner, options = download_config.beam_runner, download_config.beam_options
+    if runner is not None or options is not None:
+      written = shards.write_with_beam(
+        everything, self.data_dir, runner, options
       )
+    else:
+      title = self.builder_config.name
+      written = shards.write_here(everything, self.workers, title)
 
+    bad = archive.bad + sorted(b for r in written.values() for b in r['bad'])
+    infos = [
+      tfds.core.SplitInfo(
+        name=split,
+        shard_lengths=[written[shard.path]['films'] for shard in parts],
+        num_bytes=sum(written[shard.path]['bytes'] for shard in parts),
+        filename_template=self._get_filename_template(split),
+      )
+      for split, parts in plan.items()
+    ]
+    counts = {info.name: info.num_examples for info in infos}
+    empty = ' and '.join(split for split, films in counts.items() if not films)
+    if empty or len(bad) > self.allow_bad_films:
+      raise ValueError(
+        (f'Not one good film in {empty}. ' if empty else '')
+        + describe_bad(bad, self.allow_bad_films)
+      )
+    self.info.set_splits(tfds.core.SplitDict(infos))
+    path = os.path.join(self.data_dir, 'build.json')
+    files.write_json(path, summary(archive, bad, counts), indent=2)
 
-def example(
-  film: archives.Film, note: dict[str, Any] | None, long_side: int | None
-) -> dict[str, Any] | ValueError:
-  """Reads, checks and encodes one film; a bad one gives the reason."""
-  try:
-    image, height, width = film_files.encode(film.read(), long_side)
-  except ValueError as e:
-    return e
-  except Exception as e:  # one odd film must not end the build of thousands
-    return ValueError(f'cannot be read: {type(e).__name__}: {e}')
-  return {
-    'image': image,
-    'id': film.id,
-    'male': film.male,
-    'age': film.age,
-    'height': height,
-    'width': width,
-    'annotations': json.dumps(note) if note else '',
-  }
+  def _plan(self, archive: archives.Archive, split: str) -> list[shards.Shard]:
+    """Says which films of a split go into which file."""
+    parts = shards.cut(split, archive.films[split])
+    template = self._get_filename_template(split)
+    return [
+      shards.Shard(
+        str(template.sharded_filepath(shard_index=i, num_shards=len(parts))),
+        [(film, archive.annotations.get(film.id)) for film in films],
+        self.builder_config.long_side,
+        self.info.features,
+        self.info.file_format,
+      )
+      for i, films in enumerate(parts)
+    ]
 
 
 def describe_bad(bad: list[list[Any]], allowed: int) -> str:
@@ -179,18 +164,3 @@ def summary(
     'manual_dir': archive.manual_dir,
     'fingerprint': archive.fingerprint(),
   }
-
-
-def _parallel(function, items) -> Iterator[tuple[Any, Any]]:
-  """Maps in order with all cores: cv2 and zlib run outside of the GIL."""
-  threads = os.cpu_count() or 1
-  pending = collections.deque()
-  with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-    for item in items:
-      pending.append((item, pool.submit(function, item)))
-      if len(pending) > 4 * threads:
-        done, future = pending.popleft()
-        yield done, future.result()
-    while pending:
-      done, future = pending.popleft()
-      yield done, future.result()

@@ -1,0 +1,184 @@
+"""Writes the shards of the data set, with the cores of a machine or by Beam.
+
+The films of a shard and their order follow from their ids alone, so its bytes
+are the same whoever writes it, and however many do. TFDS' own writers would
+need TensorFlow above 1000 MiB, and cut other shards with Beam than without.
+"""
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterator
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import os
+from typing import Any
+import uuid
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import hashing
+import tqdm
+
+from boneage_jax import files
+from tfds_rsna import archive as archives
+from tfds_rsna import films as film_files
+
+FILMS = 128  # of a shard: 130 MB as published, and what a Beam worker takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """Some films of a split and the file that will hold them; picklable."""
+
+  path: str
+  films: list[tuple[archives.Film, dict[str, Any] | None]]  # with annotations
+  long_side: int | None
+  features: tfds.features.FeaturesDict
+  file_format: tfds.core.FileFormat
+
+  def examples(self) -> list[Callable[[], dict[str, Any] | ValueError]]:
+    """Lists the calls that give the examples of the films."""
+    return [
+      functools.partial(example, film, note, self.long_side)
+      for film, note in self.films
+    ]
+
+
+def example(
+  film: archives.Film, note: dict[str, Any] | None, long_side: int | None
+) -> dict[str, Any] | ValueError:
+  """Reads, checks and encodes one film; a bad one gives the reason."""
+  try:
+    image, height, width = film_files.encode(film.read(), long_side)
+  except ValueError as e:
+    return e
+  except Exception as e:  # one odd film must not end the build of thousands
+    return ValueError(f'cannot be read: {type(e).__name__}: {e}')
+  return {
+    'image': image,
+    'id': film.id,
+    'male': film.male,
+    'age': film.age,
+    'height': height,
+    'width': width,
+    'annotations': json.dumps(note) if note else '',
+  }
+
+
+def cut(split: str, films: list[archives.Film]) -> list[list[archives.Film]]:
+  """Deals films into shards, shuffled by a hash of their ids as TFDS does."""
+  hasher = hashing.Hasher(split)
+  films = sorted(films, key=lambda film: hasher.hash_key(film.id))
+  return [films[i : i + FILMS] for i in range(0, len(films), FILMS)]
+
+
+def write(
+  shard: Shard, examples: Iterator[dict[str, Any] | ValueError]
+) -> tuple[str, dict[str, Any]]:
+  """Writes a shard, which appears whole or not at all.
+
+  Args:
+    shard: what to write.
+    examples: gives for each of its films the example or why there is none, and
+      may go on with those of the next shard.
+
+  Returns:
+    The shard's path, and its number of films, size in bytes and bad films as
+    [id, reason].
+  """
+  serializer = tfds.core.ExampleSerializer(shard.features.get_serialized_info())
+  sizes: list[int] = []
+  bad: list[list[Any]] = []
+
+  def records() -> Iterator[tuple[int, bytes]]:
+    for film, _ in shard.films:
+      found = next(examples)
+      if isinstance(found, ValueError):
+        bad.append([film.id, f'{film.member}: {found}'])
+        continue
+      proto = serializer.get_tf_example(shard.features.encode_example(found))
+      # Features lie in a map, whose order changes from process to process.
+      record = proto.SerializeToString(deterministic=True)
+      sizes.append(len(record))
+      yield film.id, record
+
+  folder, name = os.path.split(shard.path)
+  # Beam may write a shard twice; TFDS sweeps what a killed worker leaves here.
+  interim = os.path.join(folder, f'incomplete.{uuid.uuid4().hex}.{name}')
+  tfds.core.ExampleWriter(shard.file_format).write(interim, records())
+  os.replace(interim, shard.path)
+  return shard.path, {'films': len(sizes), 'bytes': sum(sizes), 'bad': bad}
+
+
+def write_here(
+  shards: list[Shard], workers: int, title: str
+) -> dict[str, dict[str, Any]]:
+  """Writes shards one after the other, with a progress bar.
+
+  Args:
+    shards: what to write.
+    workers: threads that prepare films: cv2 and zlib run outside of the GIL.
+    title: of the progress bar.
+
+  Returns:
+    For every shard's path what `write` says of it.
+  """
+  calls = [call for shard in shards for call in shard.examples()]
+  examples = _parallel(calls, workers)
+  with tqdm.tqdm(
+    examples, title, len(calls), unit=' films', mininterval=1
+  ) as bar:
+    shown = iter(bar)
+    written = dict(write(shard, shown) for shard in shards)
+    next(shown, None)  # so that the bar ends at its total
+  return written
+
+
+def write_with_beam(
+  shards: list[Shard], folder: str, runner: Any, options: Any
+) -> dict[str, dict[str, Any]]:
+  """Writes shards in an Apache Beam pipeline, each by one worker.
+
+  Args:
+    shards: what to write; every worker must see the films and the folder under
+      these paths.
+    folder: where the shards will lie.
+    runner: a Beam runner or its name; None leaves it to the options.
+    options: a Beam PipelineOptions, or None.
+
+  Returns:
+    For every shard's path what `write` says of it.
+  """
+  import apache_beam as beam
+
+  report = os.path.join(folder, 'shards.json')
+  with beam.Pipeline(runner=runner, options=options) as pipeline:
+    _ = (
+      pipeline
+      | beam.Create(shards)
+      | beam.Reshuffle()  # or a runner might give all of them to one worker
+      | beam.Map(_write_alone)
+      | beam.combiners.ToList()
+      | beam.Map(functools.partial(files.write_json, report))
+    )
+  with open(report, encoding='utf-8') as f:
+    written = dict(json.load(f))
+  os.remove(report)
+  return written
+
+
+def _write_alone(shard: Shard) -> tuple[str, dict[str, Any]]:
+  return write(shard, (call() for call in shard.examples()))
+
+
+def _parallel(calls: list[Callable[[], Any]], workers: int) -> Iterator[Any]:
+  """Gives the results in order, only a few of them ahead of their use."""
+  pending = collections.deque()
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    for call in calls:
+      pending.append(pool.submit(call))
+      if len(pending) > 4 * workers:
+        yield pending.popleft().result()
+    while pending:
+      yield pending.popleft().result()
