@@ -91,8 +91,8 @@ def calibrate(
     )
     ready = _temper(films, temperature), _temper(fitted, temperature)
     nll = [
-      conformal.nll(part['probability'], part['age'])
-      for part in (judged, _temper(judged, temperature))
+      conformal.nll(judged['probability'], judged['age'], t)
+      for t in (1.0, temperature)
     ]
   made = conformal.fit(ready[1], score, **options)
 

@@ -36,10 +36,13 @@ def temper(probability: np.ndarray, temperature: float) -> np.ndarray:
   return out / out.sum(axis=1, keepdims=True)
 
 
-def nll(probability: np.ndarray, age: np.ndarray) -> float:
+def nll(
+  probability: np.ndarray, age: np.ndarray, temperature: float = 1.0
+) -> float:
   """Return the mean -log p of the bin of the true month, in nats."""
-  true = np.take_along_axis(probability, _month(probability, age), 1)
-  return float(-np.mean(np.log(np.maximum(true, FLOOR))))
+  tempered = temper(probability, temperature)
+  true = np.take_along_axis(tempered, _month(probability, age), 1)
+  return float(-np.mean(np.log(true)))
 
 
 def fit_temperature(probability: np.ndarray, age: np.ndarray) -> float:

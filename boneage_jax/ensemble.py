@@ -100,7 +100,7 @@ def combine(
       f'{len(moved)} films, such as {films["id"][moved][:5].tolist()}: a '
       'member would be judged on films that another was fitted on.'
     )
-  split, age, male = films['split'][0], films['age'], films['male']
+  split, age = films['split'][0], films['age']
   for name in (FIT, JUDGE):
     if name not in split:
       raise ValueError(f'Expected {name} films that all members predicted.')
@@ -114,13 +114,13 @@ def combine(
   for name in runs.SPLITS:
     of = split == name
     own = films['prediction'][:, of]
-    figures = lambda p, of=of: metrics.summary(age[of], p, male[of])
+    combined = {way: w @ own for way, w in ways.items()}
     splits[name] = {
-      'members': [figures(prediction) for prediction in own],
-      'ways': {way: figures(w @ own) for way, w in ways.items()},
+      'members': [metrics.figures(prediction - age[of]) for prediction in own],
+      'ways': {w: metrics.figures(p - age[of]) for w, p in combined.items()},
       'gain': {
-        way: metrics.paired_difference(age[of], w @ own, own[best])
-        for way, w in ways.items()
+        way: metrics.paired_difference(age[of], p, own[best])
+        for way, p in combined.items()
       },
       'correlation': np.corrcoef(error[:, of]).tolist(),
     }

@@ -93,19 +93,29 @@ def bootstrap_means(
   """Return means [bootstrap, K] of values [N, K] over resampled films."""
   rng = np.random.default_rng(seed)
   n = len(values)
-  means = np.empty((bootstrap, values.shape[1]))
-  for row in means:
-    counts = np.bincount(rng.integers(n, size=n), minlength=n)
-    row[:] = counts @ values / n
-  return means
+  rows = max(1, 10_000 // n)  # at once: fast for few films, little memory
+  means = []
+  for start in range(0, bootstrap, rows):
+    count = min(rows, bootstrap - start)
+    draws = rng.integers(n, size=(count, n)) + n * np.arange(count)[:, None]
+    counts = np.bincount(draws.reshape(-1), minlength=count * n)
+    means.append(counts.reshape(count, n) @ values / n)
+  return np.concatenate(means)
 
 
 def _interval(samples: np.ndarray) -> list[float]:
   return [float(v) for v in np.percentile(samples, (2.5, 97.5))]
 
 
-def _errors(error: np.ndarray, bootstrap: int, seed: int) -> dict[str, Any]:
-  """Return the error figures of one group; intervals from two films on."""
+def figures(
+  error: np.ndarray, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+  """Return those of `summary` that need no group; intervals from two films on.
+
+  Args:
+    error: months, [N].
+    bootstrap, seed: as for `summary`.
+  """
   size = np.abs(error)
   within = [size <= months for months in WITHIN]
   values = np.stack([size, error**2, error, *within], axis=1)
@@ -171,7 +181,7 @@ def summary(
   """
   age, prediction, male = _check(age=age, prediction=prediction, male=male)
   error = prediction - age
-  out = _errors(error, bootstrap, seed)
+  out = figures(error, bootstrap, seed)
   bands = [f'{a}-{a + BAND}' for a in range(0, OLDEST, BAND)]
   axes = {
     'sex': (sex(male), ('female', 'male', 'unknown')),
@@ -189,7 +199,7 @@ def summary(
       )
       n = int(of.sum())
       if n:
-        row = _errors(error[of], bootstrap, seed) if n >= least else {'n': n}
+        row = figures(error[of], bootstrap, seed) if n >= least else {'n': n}
         out[f'by_{key}'][', '.join(cell)] = row
   out['age_balanced'] = age_balanced(age, error, bootstrap, seed)
   out['collapse'] = collapse(age, prediction, male)

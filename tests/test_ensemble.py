@@ -1,0 +1,234 @@
+"""Combinations of made-up runs, and weights against a search of all of them."""
+
+import csv
+import itertools
+import json
+import shutil
+
+import fake_run
+import numpy as np
+import pytest
+
+from boneage_jax import ensemble
+from boneage_jax import runs
+
+FILMS = fake_run.films()
+
+
+def _loss(error, weights, loss):
+  combined = np.tensordot(weights, error, 1)
+  return np.mean(np.abs(combined) if loss == 'mae' else combined**2)
+
+
+def _grid(members, steps=100):
+  """All weights that are multiples of 1 / steps and sum to 1."""
+  for cut in itertools.product(range(steps + 1), repeat=members - 1):
+    if sum(cut) <= steps:
+      yield np.array([*cut, steps - sum(cut)]) / steps
+
+
+def _errors(case):
+  rng = np.random.default_rng(case)
+  shared = rng.laplace(0, 6, 300)
+  own = rng.normal(0, [[3], [5], [20]], (3, 300))
+  bias = {0: 0.0, 1: 0.0, 2: 4.0}[case]
+  return shared + own + [[bias], [-bias], [0]]
+
+
+@pytest.mark.parametrize('loss', ['mae', 'mse'])
+@pytest.mark.parametrize('members', [2, 3])
+@pytest.mark.parametrize('case', [0, 1, 2])
+def test_weights_beat_every_weight_of_a_grid(case, members, loss):
+  error = _errors(case)[:members]
+  weights = ensemble.fit_weights(error, loss)
+  assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+  best = min(_grid(members), key=lambda w: _loss(error, w, loss))
+  least = _loss(error, best, loss)
+  assert _loss(error, weights, loss) <= least * (1 + 1e-6)
+  np.testing.assert_allclose(weights, best, atol=0.03)
+
+
+def test_weights_of_known_members():
+  rng = np.random.default_rng(0)
+  noise = rng.normal(size=(2, 20_000)) * [[1], [2]]
+  # Independent errors of variance 1 and 4: 4/5 and 1/5.
+  np.testing.assert_allclose(
+    ensemble.fit_weights(noise, 'mse'), [0.8, 0.2], atol=0.02
+  )
+  good = noise[:1]
+  # A member that adds noise to another's errors is left out.
+  np.testing.assert_allclose(
+    ensemble.fit_weights(np.vstack([good, good + noise[1]]), 'mae'),
+    [1, 0],
+    atol=0.01,
+  )
+  # Opposite biases cancel.
+  shifted = np.vstack([good + 3, good - 1])[:, :5000]
+  np.testing.assert_allclose(
+    ensemble.fit_weights(shifted, 'mae'), [0.25, 0.75], atol=0.02
+  )
+  same = ensemble.fit_weights(np.vstack([good, good])[:, :99], 'mse')
+  assert same.sum() == pytest.approx(1)
+  with pytest.raises(ValueError, match="got 'rmse'"):
+    ensemble.fit_weights(good, 'rmse')
+
+
+def test_many_members_take_no_grid():
+  # The optimum of a convex loss: no single exchange of weight improves it.
+  rng = np.random.default_rng(3)
+  error = rng.normal(0, 4, 400) + rng.normal(0, 8, (18, 400))
+  weights = ensemble.fit_weights(error, 'mae')
+  base = _loss(error, weights, 'mae')
+  for one, other in itertools.permutations(range(18), 2):
+    moved = weights.copy()
+    amount = min(0.02, moved[one])
+    moved[one] -= amount
+    moved[other] += amount
+    assert _loss(error, moved, 'mae') > base - 2e-3
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('ensemble')
+  for name, noise, seed in (('a', 8, 1), ('b', 10, 2), ('c', 14, 3)):
+    fake_run.write(folder / name, FILMS, noise=noise, seed=seed, sd=12)
+  return folder
+
+
+def _members(folder, names='abc'):
+  return [runs.read(str(folder / name)) for name in names]
+
+
+def _stored(folder):
+  with open(folder / 'predictions.csv', newline='') as file:
+    return {row['id']: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize('weights', ensemble.WEIGHTS)
+def test_written_files(folder, tmp_path, capsys, weights):
+  names = [str(folder / name) for name in 'abc']
+  ensemble.main([*names, f'--out={tmp_path}', f'--weights={weights}'])
+  printed = capsys.readouterr().out
+  result = json.loads((tmp_path / 'ensemble.json').read_text())
+  used = [member[weights] for member in result['members']]
+  if weights == 'mean':
+    assert used == [pytest.approx(1 / 3)] * 3
+  stored = _stored(tmp_path)
+  members = [_stored(folder / name / 'assessor') for name in 'abc']
+  assert set(stored) == set(members[0])
+  for film, row in stored.items():
+    own = [float(member[film]['prediction']) for member in members]
+    assert float(row['prediction']) == pytest.approx(
+      np.dot(used, own), abs=1e-4
+    )
+    for column in ('split', 'male', 'age'):
+      assert row[column] == members[0][film][column]
+  # The table's figures, from the stored file alone.
+  for split in ('test', 'validation'):
+    rows = [row for row in stored.values() if row['split'] == split]
+    errors = [float(r['prediction']) - float(r['age']) for r in rows]
+    figures = result['splits'][split]['ways'][weights]
+    assert figures['n'] == len(rows) == result['films'][split]
+    assert figures['mae'] == pytest.approx(np.mean(np.abs(errors)), abs=1e-4)
+    assert figures['bias'] == pytest.approx(np.mean(errors), abs=1e-4)
+    line = next(
+      x
+      for x in printed.split(f'\n{split} ')[1].splitlines()
+      if x.startswith(f'weights: {weights} (written)')
+    )
+    assert f' {figures["mae"]:.2f} ' in line
+  assert 'labels (test) sha256 cdcdcdcdcdcd' in printed
+  with np.load(tmp_path / 'distributions.npz') as file:
+    mixture, ids = file['probability'], file['id'].tolist()
+  assert mixture.dtype == np.float16 and mixture.shape == (len(stored), 240)
+  film = ids[3]
+  parts = []
+  for name in 'abc':
+    with np.load(folder / name / 'assessor/distributions.npz') as file:
+      k = file['id'].tolist().index(film)
+      parts.append(file['probability'][k].astype(float))
+  np.testing.assert_allclose(mixture[3], np.dot(used, parts), atol=1e-4)
+
+
+def test_weights_never_see_the_test_films(folder):
+  members = _members(folder)
+  result, _ = ensemble.combine(members, 'mae')
+  changed = []
+  for member in members:
+    rows = dict(member.rows)
+    test = rows['split'] == 'test'
+    rows['prediction'] = np.where(test, 100.0, rows['prediction'])
+    changed.append(member._replace(rows=rows))
+  other, _ = ensemble.combine(changed, 'mae')
+  assert other['members'] == result['members']
+  assert other['best'] == result['best'] == 0
+  assert other['splits']['test'] != result['splits']['test']
+
+
+def test_gain_and_correlation(folder):
+  result, _ = ensemble.combine(_members(folder))
+  films = runs.common(_members(folder))
+  of = films['split'][0] == 'test'
+  error = (films['prediction'] - films['age'])[:, of]
+  row = result['splits']['test']
+  np.testing.assert_allclose(row['correlation'], np.corrcoef(error))
+  gain = row['gain']['mean']
+  sizes = np.abs(error.mean(axis=0)), np.abs(error[0])
+  assert gain['difference'] == pytest.approx(np.mean(sizes[0] - sizes[1]))
+  low, high = gain['difference_ci95']
+  reach = 1.96 * np.std(sizes[0] - sizes[1]) / np.sqrt(of.sum())
+  assert (high - low) / 2 == pytest.approx(reach, rel=0.1)
+  # Weights that were fitted on validation are best there.
+  maes = {
+    w: r['mae'] for w, r in result['splits']['validation']['ways'].items()
+  }
+  assert maes['mae'] <= min(maes['mean'], maes['mse']) + 1e-3
+
+
+def test_an_ensemble_is_read_like_a_run(folder, tmp_path):
+  members = _members(folder, 'ab')
+  result, rows = ensemble.combine(members, 'mae')
+  ensemble.write(str(tmp_path / 'both'), result, rows)
+  read = runs.read(str(tmp_path / 'both'))
+  assert read.name == 'both' and read.train == members[0].train
+  assert read.data == members[0].data
+  assert runs.distributions(read, read.rows['id']).shape[1] == 240
+  nested, _ = ensemble.combine([read, *_members(folder, 'c')])
+  assert [m['run'] for m in nested['members']] == ['both', 'c:assessor']
+
+
+def test_films_are_intersected_and_counted(folder, tmp_path):
+  some = {name: column[50:] for name, column in FILMS.items()}
+  fake_run.write(tmp_path / 'some', some, seed=9)  # without bins
+  members = [*_members(folder, 'a'), runs.read(str(tmp_path / 'some'))]
+  result, rows = ensemble.combine(members)
+  gone = len(members[0].rows['id']) - len(members[1].rows['id'])
+  assert [m['left_out'] for m in result['members']] == [gone, 0]
+  assert set(rows['id']) == set(members[1].rows['id'])
+  assert 'probability' not in rows
+  text = ensemble.table(result)
+  assert '600 of 9999' in text and '550 of 9999' in text  # both data sets
+
+
+def test_members_that_do_not_agree(folder, tmp_path):
+  with pytest.raises(ValueError, match='two or more members, got 1'):
+    ensemble.combine(_members(folder, 'a'))
+  fractions = {'validation_fraction': 0.2, 'test_fraction': 0.5}
+  fake_run.write(tmp_path / 'moved', FILMS, fractions=fractions)
+  with pytest.raises(ValueError, match='members with one split'):
+    ensemble.combine(
+      [*_members(folder, 'a'), runs.read(str(tmp_path / 'moved'))]
+    )
+  fake_run.write(tmp_path / 'aged', {**FILMS, 'age': FILMS['age'] + 2})
+  arguments = [str(folder / 'a'), str(tmp_path / 'aged'), f'--out={tmp_path}/x']
+  with pytest.raises(SystemExit, match='Error: Expected the same labels'):
+    ensemble.main(arguments)
+  assert not (tmp_path / 'x').exists()
+  shutil.copytree(folder / 'a', tmp_path / 'test_only')
+  path = tmp_path / 'test_only/assessor/predictions.csv'
+  lines = path.read_text().splitlines()
+  path.write_text('\n'.join(x for x in lines if ',validation,' not in x))
+  with pytest.raises(ValueError, match='Expected validation films'):
+    ensemble.combine(
+      [*_members(folder, 'b'), runs.read(str(tmp_path / 'test_only'))]
+    )
