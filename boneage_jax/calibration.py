@@ -206,7 +206,7 @@ def write(
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
   parser = argparse.ArgumentParser(
-    prog='calibrate', description='Temperature and intervals of a run.'
+    prog='evaluate calibrate', description='Temperature and intervals of a run.'
   )
   parser.add_argument('run', metavar='RUN[:stage]')
   parser.add_argument('--score', choices=conformal.SCORES, default='absolute')
@@ -294,7 +294,3 @@ def _groups(group: Mapping[str, Any]) -> str:
   return ', '.join(
     f'{name} ({n})' for name, n in zip(names, group['n'], strict=True)
   )
-
-
-if __name__ == '__main__':
-  main()

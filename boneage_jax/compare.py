@@ -127,7 +127,7 @@ def table(result: Mapping[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
   parser = argparse.ArgumentParser(
-    prog='compare', description='Paired difference of two runs.'
+    prog='evaluate compare', description='Paired difference of two runs.'
   )
   parser.add_argument('a', metavar='RUN_A[:stage]')
   parser.add_argument('b', metavar='RUN_B[:stage]')
@@ -165,7 +165,3 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
     f'{100 * row["a_better"]:.1f} %',
     f'{100 * row["b_better"]:.1f} %',
   ]
-
-
-if __name__ == '__main__':
-  main()

@@ -214,7 +214,8 @@ def write(
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
   parser = argparse.ArgumentParser(
-    prog='ensemble', description='Combine the predictions of several runs.'
+    prog='evaluate ensemble',
+    description='Combine the predictions of several runs.',
   )
   parser.add_argument('runs', nargs='+', metavar='RUN[:stage]')
   parser.add_argument('--out', required=True, help='folder to write')
@@ -256,7 +257,3 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
     f'{row["bias"]:+.2f}',
     f'{100 * row["within_12"]:.1f} %',
   ]
-
-
-if __name__ == '__main__':
-  main()

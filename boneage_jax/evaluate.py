@@ -1,8 +1,15 @@
-"""Exact evaluation: every film once, whatever the batch or device count."""
+"""Exact evaluation: every film once, whatever the batch or device count.
+
+  python -m boneage_jax.evaluate table|compare|calibrate|ensemble RUN ...
+
+judges finished runs by the predictions they left; --help after the command.
+"""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import csv
 import os
+import sys
 from typing import Any
 
 from flax import nnx
@@ -10,11 +17,22 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from boneage_jax import calibration
+from boneage_jax import compare
 from boneage_jax import data
+from boneage_jax import ensemble
 from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import processes
+from boneage_jax import tables
 from boneage_jax import train_step
+
+COMMANDS = {
+  'table': tables.main,
+  'compare': compare.main,
+  'calibrate': calibration.main,
+  'ensemble': ensemble.main,
+}
 
 
 def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
@@ -116,3 +134,15 @@ def write_predictions(
         id=np.concatenate(ids),
         probability=np.concatenate(probabilities).astype(np.float16),
       )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run a command on finished runs."""
+  command, *rest = (sys.argv[1:] if argv is None else argv) or ['']
+  if command not in COMMANDS:
+    sys.exit(f'Expected {", ".join(COMMANDS)} and its runs, got {command!r}.')
+  COMMANDS[command](rest)
+
+
+if __name__ == '__main__':
+  main()

@@ -97,7 +97,9 @@ def table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Print the tables of a run."""
-  parser = argparse.ArgumentParser(prog='table', description='Errors of a run.')
+  parser = argparse.ArgumentParser(
+    prog='evaluate table', description='Errors of a run.'
+  )
   parser.add_argument('run', metavar='RUN[:stage]')
   parser.add_argument('--by', nargs='*', choices=GROUPS, default=DEFAULT)
   parser.add_argument('--out', help='JSON file for all figures')
@@ -125,7 +127,3 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
     f'{row["bias"]:+.2f}',
     *(f'{100 * row[f"within_{months}"]:.1f} %' for months in metrics.WITHIN),
   ]
-
-
-if __name__ == '__main__':
-  main()

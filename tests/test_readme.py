@@ -7,6 +7,8 @@ import shlex
 
 import pytest
 
+from boneage_jax import evaluate
+
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 
@@ -50,6 +52,9 @@ def test_command_exists(command):
   else:
     folder = ROOT / module.replace('.', '/')
     files = [folder.with_suffix('.py'), folder / '__main__.py']
+    if module == 'boneage_jax.evaluate':
+      command_module = evaluate.COMMANDS[arguments[0]].__module__
+      files = [ROOT / f'{command_module.replace(".", "/")}.py']
     text = next(f for f in files if f.exists()).read_text(encoding='utf-8')
     for name in flags:
       assert re.search(rf"['\"](--)?{name}['\"]", text), f'{command}: --{name}'

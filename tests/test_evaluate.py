@@ -1,0 +1,57 @@
+"""The commands on finished runs, as they are typed."""
+
+import subprocess
+import sys
+
+import fake_run
+import pytest
+
+from boneage_jax import evaluate
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('evaluate') / 'run'
+  fake_run.write(folder, fake_run.films(), stage='localizer', noise=12, seed=2)
+  return fake_run.write(folder, fake_run.films(), sd=10)
+
+
+@pytest.mark.parametrize(
+  ('command', 'arguments', 'says'),
+  [
+    ('table', ['{run}'], 'age-balanced'),
+    ('compare', ['{run}', '{run}:localizer'], 'A better'),
+    ('calibrate', ['{run}', '--out={out}'], 'Temperature'),
+    ('ensemble', ['{run}', '{run}:localizer', '--out={out}'], 'less best'),
+  ],
+)
+def test_commands(run, tmp_path, capsys, command, arguments, says):
+  given = [a.format(run=run, out=tmp_path) for a in arguments]
+  evaluate.main([command, *given])
+  printed = capsys.readouterr().out
+  assert says in printed and 'sha256 cdcdcdcdcdcd' in printed
+
+
+def test_help_names_the_command(capsys):
+  with pytest.raises(SystemExit):
+    evaluate.main(['compare', '--help'])
+  assert 'usage: evaluate compare' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('argv', [[], ['comapre', 'a', 'b']])
+def test_unknown_command(argv):
+  with pytest.raises(
+    SystemExit, match='Expected table, compare, calibrate, en'
+  ):
+    evaluate.main(argv)
+
+
+def test_errors_have_no_traceback(tmp_path):
+  result = subprocess.run(
+    [sys.executable, '-m', 'boneage_jax.evaluate', 'table', str(tmp_path)],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 1
+  assert result.stderr.startswith('Error: Expected the folder of a run')
