@@ -63,11 +63,11 @@ class AgeNet(nnx.Module):
       rngs=rngs,
     )
 
-  def features(self, image):
+  def features(self, image, rngs=None):
     """Map [B,h,w,C] of grey films, uint8 [B,H,W,1]."""
     net = self.backbone
     x = layers.preprocess(image, net.input_range, net.in_channels)
-    x = net.features(x)
+    x = net.features(x, rngs)
     return x if self.attention is None else self.attention(x)
 
   def head(self, features, male, rngs=None):
@@ -75,4 +75,5 @@ class AgeNet(nnx.Module):
     return self.age_head(self.pool(features), male, rngs=rngs)
 
   def __call__(self, batch, rngs=None):
-    return self.head(self.features(batch['image']), batch['male'], rngs=rngs)
+    features = self.features(batch['image'], rngs)
+    return self.head(features, batch['male'], rngs=rngs)

@@ -11,11 +11,13 @@ from boneage_jax.models import cbam as cbam_lib
 from boneage_jax.models import ops
 
 
-def call(block: nnx.Module, x: jax.Array, remat: bool) -> jax.Array:
+def call(
+  block: nnx.Module, x: jax.Array, remat: bool, *rngs: nnx.Rngs | None
+) -> jax.Array:
   """Call a block, keeping only its input for the backward pass if remat."""
   if remat:
-    return nnx.remat(type(block).__call__)(block, x)
-  return block(x)
+    return nnx.remat(type(block).__call__)(block, x, *rngs)
+  return block(x, *rngs)
 
 
 class Backbone(nnx.Module):
@@ -27,9 +29,11 @@ class Backbone(nnx.Module):
     input_range: argument of `layers.preprocess`.
     in_channels: channels of the input.
     windows: see `cells`.
+    random: names of the stages that take rngs, to drop residual paths.
   """
 
   windows: Mapping[str, tuple] = {}
+  random: tuple[str, ...] = ()
 
   def __init__(
     self,
@@ -99,18 +103,26 @@ class Backbone(nnx.Module):
     return step, first
 
   def run(
-    self, x: jax.Array, start: int = 0, stop: int | None = None
+    self,
+    x: jax.Array,
+    start: int = 0,
+    stop: int | None = None,
+    rngs: nnx.Rngs | None = None,
   ) -> jax.Array:
     """Run stages[start:stop]; x is what stage `start` takes."""
     for name in self.stages[start:stop]:
-      x = call(getattr(self, name), x, self.remat)
+      taken = (rngs,) if name in self.random else ()
+      x = call(getattr(self, name), x, self.remat, *taken)
       gate = getattr(self, f'{name}_cbam', None)
       x = x if gate is None else gate(x)
     return x
 
-  def features(self, x: jax.Array) -> jax.Array:
-    """Map an image [B, H, W, in_channels] in `input_range` to [B, h, w, C]."""
-    return self.run(x)
+  def features(self, x: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
+    """Map an image [B, H, W, in_channels] in `input_range` to [B, h, w, C].
 
-  def __call__(self, x: jax.Array) -> jax.Array:
-    return self.features(x)
+    Only a net that drops residual paths needs rngs, and only in training.
+    """
+    return self.run(x, rngs=rngs)
+
+  def __call__(self, x: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
+    return self.features(x, rngs)

@@ -19,7 +19,8 @@ def map_hw(backbone: nnx.Module, size: int) -> tuple[int, int]:
   """Height and width of the backbone's map for a square input of `size`."""
   shape = (1, size, size, backbone.in_channels)
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
-  return nnx.eval_shape(lambda b, x: b.features(x), backbone, image).shape[1:3]
+  look = lambda b, x: b.features(x, nnx.Rngs(0))
+  return nnx.eval_shape(look, backbone, image).shape[1:3]
 
 
 class ConvPool(nnx.Module):

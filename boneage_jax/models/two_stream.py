@@ -115,7 +115,7 @@ class TwoStream(nnx.Module):
       rngs=rngs,
     )
 
-  def features(self, regions):
+  def features(self, regions, rngs=None):
     """Exchanged maps of both streams; uint8 regions [B,2,H,W,1]."""
     nets = (self.carpal, self.metacarpal)
     x = [
@@ -128,7 +128,7 @@ class TwoStream(nnx.Module):
         for net, name in zip(nets, self.mid, strict=True)
       ]
       half = [
-        net.run(image, stop=cut)
+        net.run(image, stop=cut, rngs=rngs)
         for net, image, cut in zip(nets, x, cuts, strict=True)
       ]
       to_carpal, to_metacarpal = self.projections
@@ -139,10 +139,12 @@ class TwoStream(nnx.Module):
         )
       half = [to_carpal(half[1]), to_metacarpal(half[0])]
       return tuple(
-        net.run(image, start=cut)
+        net.run(image, start=cut, rngs=rngs)
         for net, image, cut in zip(nets, half, cuts, strict=True)
       )
-    a, b = (net.features(image) for net, image in zip(nets, x, strict=True))
+    a, b = (
+      net.features(image, rngs) for net, image in zip(nets, x, strict=True)
+    )
     if self.exchange == 'whole':
       return b, a
     if self.exchange == 'channel':
@@ -161,4 +163,5 @@ class TwoStream(nnx.Module):
     return outputs
 
   def __call__(self, batch: dict[str, jax.Array], rngs=None):
-    return self.head(self.features(batch['regions']), batch['male'], rngs=rngs)
+    features = self.features(batch['regions'], rngs)
+    return self.head(features, batch['male'], rngs=rngs)
