@@ -94,7 +94,11 @@ def together(job: Callable[[], Any]) -> Any:
 
 
 def on_lead(job: Callable[[], Any]) -> Any:
-  """Run `job` in the lead while the others wait; gives them None."""
+  """Run `job` in the lead while the others wait; gives them None.
+
+  Between CPUs they wait for 30 minutes at most, as Gloo does; a stage that
+  takes longer is run by one process beforehand.
+  """
   return together(job if is_lead() else lambda: None)
 
 
