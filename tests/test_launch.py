@@ -154,6 +154,7 @@ def test_slurm_one_process_per_gpu():
   jobs = {'SLURM_JOB_NUM_NODES': '2', 'SLURM_NTASKS': '8'}
   [words] = dry('slurm.sh', **jobs)
   assert words[0] == 'srun' and check_main(words) == {'distributed': ''}
+  assert '--cpus-per-task=6' in dry('slurm.sh', SLURM_CPUS_PER_TASK='6')[0]
 
 
 def test_slurm_asks_to_be_warned_and_queued_again():

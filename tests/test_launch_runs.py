@@ -57,7 +57,7 @@ def test_gpu_lets_all_processes_save(program):
 
 def test_slurm_saves_and_queues_again(program, tmp_path):
   env, said = program
-  executable(tmp_path / 'bin' / 'srun', 'shift; echo $$ >"${SAID}.pid"; "$@"')
+  executable(tmp_path / 'bin' / 'srun', 'shift 2; echo $$ >"${SAID}.pid"; "$@"')
   executable(
     tmp_path / 'bin' / 'scancel',
     'echo "scancel $*" >>"${SAID}"\npkill -P "$(cat "${SAID}.pid")"\n',

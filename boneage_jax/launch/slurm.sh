@@ -10,6 +10,7 @@
 #SBATCH --open-mode=append
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
 #SBATCH --time=08:00:00
 #SBATCH --signal=B:TERM@120
 #SBATCH --requeue
@@ -52,7 +53,9 @@ die() {
 #######################################
 build_command() {
   local nodes="${SLURM_JOB_NUM_NODES:-1}" tasks="${SLURM_NTASKS:-1}"
-  command=(srun --kill-on-bad-exit=1)
+  local cpus="${SLURM_CPUS_PER_TASK:-1}"
+  # srun does not take over sbatch's --cpus-per-task from SLURM 22.05 on.
+  command=(srun --kill-on-bad-exit=1 --cpus-per-task="${cpus}")
   if ((tasks > nodes)); then
     # JAX asks SLURM and takes the GPU of the task's number on its node.
     command+=("${PYTHON}" -m boneage_jax.main --distributed)
