@@ -32,8 +32,8 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     ValueError: some arguments are missing, or no launcher was found.
   """
   given = (coordinator, count, index)
-  alone = given == (None, None, None)
-  if not alone and (None in given or ':' not in coordinator):
+  detect = given == (None, None, None)
+  if not detect and (None in given or ':' not in coordinator):
     raise ValueError(
       'expected --coordinator=HOST:PORT, --processes=N and --process=I '
       f'together, got {coordinator}, {count} and {index}.'
@@ -45,11 +45,11 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
       coordinator,
       count,
       index,
-      cluster_detection_method=None if alone else 'deactivate',
+      cluster_detection_method=None if detect else 'deactivate',
       shutdown_timeout_seconds=SHUTDOWN,
     )
   except ValueError as error:
-    if not alone:
+    if not detect:
       raise
     raise ValueError(
       '--distributed found no TPU slice and no SLURM, Open MPI or Kubernetes '

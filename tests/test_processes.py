@@ -26,10 +26,10 @@ CHANGES = {
   'stages': "('prepare','localizer','regions')",
   'localizer.optimizer.name': 'sgd',
   'localizer.optimizer.learning_rate': '1e-3',
-  'localizer.epochs': '8',
+  'localizer.epochs': '5',
   'localizer.checkpoint_steps': '8',
 }
-STEPS = 32  # 8 epochs of 36 films
+STEPS = 20  # 5 epochs of 36 films
 LAUNCHERS = ('SLURM_', 'OMPI_', 'KUBERNETES_', 'TPU_')
 
 
@@ -180,7 +180,7 @@ def test_two_processes_end_like_one(start, tmp_path):
   assert 'on 4 cpu device(s) of 2 processes' in printed[0]
   assert 'saved' not in printed[1]  # the lead speaks for all
   # Each goes on with what the other left.
-  printed = terminate(start(two, 1), two, after=12)
+  printed = terminate(start(two, 1), two, after=9)
   assert 'going on from step' in printed[0]
   printed = finish(start(two, 2))
   assert 'going on from step' in printed[0]
