@@ -8,14 +8,15 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
   'files annotations',  # what even the lowest share
-  'transforms dicom metrics region_metrics phantom boxes splits',  # numpy, cv2
+  'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
+  'config_flag program_cost',
   'losses gradcam optimizers models processes',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal',  # of metrics
   'data train train_step evaluate regions '  # jobs
   'report_data runs tables compare calibration ensemble',
   'report report_page gallery stages predict',
-  'main',
+  'main train_compile',
 )
 LEVEL = {
   name: i for i, names in enumerate(LEVELS, -1) for name in names.split()
