@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax import examples
 from boneage_jax import input_pipeline
 from boneage_jax import transforms
 from configs import common
@@ -64,7 +65,7 @@ def measure(source: Source, config: Any, threads: int) -> tuple[float, ...]:
   return (
     rate,
     decoding,
-    best(lambda: transforms.make_example(record, config, rng)),
+    best(lambda: examples.make_example(record, config, rng)),
   )
 
 

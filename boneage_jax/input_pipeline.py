@@ -32,10 +32,10 @@ from jax.sharding import PartitionSpec
 import numpy as np
 import tensorflow_datasets as tfds
 
+from boneage_jax import examples
 from boneage_jax import files
 from boneage_jax import processes
 from boneage_jax import splits
-from boneage_jax import transforms
 
 cv2.setNumThreads(0)  # films are the parallel unit
 
@@ -230,7 +230,7 @@ def train_dataset(
   batches, share = _share(batch_size, process_index, process_count)
   dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
   dataset = dataset.random_map(
-    lambda record, rng: transforms.make_example(record, config, rng)
+    lambda record, rng: examples.make_example(record, config, rng)
   )
   return dataset.batch(share, drop_remainder=True)[batches]
 
@@ -253,9 +253,9 @@ def eval_batches(
 
   def example(index: int) -> dict[str, Any]:
     if index < count:
-      return transforms.make_example(source[index], config)
+      return examples.make_example(source[index], config)
     blank = jax.tree.map(
-      np.zeros_like, transforms.make_example(source[0], config)
+      np.zeros_like, examples.make_example(source[0], config)
     )
     return blank | {'id': np.int32(-1)}
 

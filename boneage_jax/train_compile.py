@@ -25,13 +25,13 @@ from jax.experimental import topologies
 import numpy as np
 
 from boneage_jax import config_flag
+from boneage_jax import examples
 from boneage_jax import losses
 from boneage_jax import models
 from boneage_jax import optimizers
 from boneage_jax import program_cost
 from boneage_jax import stages
 from boneage_jax import train_step
-from boneage_jax import transforms
 from boneage_jax.models import ops
 
 FLAGS = flags.FLAGS
@@ -101,7 +101,7 @@ def _batch(config: Any, stage: str, rows: int, mesh: Any) -> dict[str, Any]:
   sharding = jax.sharding.NamedSharding(
     mesh, jax.sharding.PartitionSpec('data')
   )
-  return _like(transforms.make_example(record, section), sharding, rows)
+  return _like(examples.make_example(record, section), sharding, rows)
 
 
 def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from boneage_jax import examples
 from boneage_jax import input_pipeline
-from boneage_jax import transforms
 from configs import common
 
 
@@ -75,7 +75,7 @@ def test_crops_mirror_together():
   for seed in range(20):
     rng = np.random.default_rng(seed)
     settings = config(size=8, flip=True)
-    pixels = transforms.make_example(record, settings, rng)['regions']
+    pixels = examples.make_example(record, settings, rng)['regions']
     seen.add(tuple(bool(r[0, 0, 0]) for r in pixels))
   assert seen == {(True, True), (False, False)}
 

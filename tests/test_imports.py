@@ -10,7 +10,7 @@ LEVELS = (
   'files annotations',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
   'config_flag program_cost',
-  'losses gradcam optimizers models processes',  # jax, flax
+  'losses gradcam optimizers models processes examples',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal',  # of metrics
   'data train train_step evaluate regions '  # jobs
