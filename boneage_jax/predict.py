@@ -24,10 +24,10 @@ import numpy as np
 from boneage_jax import boxes
 from boneage_jax import dicom
 from boneage_jax import evaluate
+from boneage_jax import examples
 from boneage_jax import gallery
 from boneage_jax import regions
 from boneage_jax import stages
-from boneage_jax import transforms
 from tfds_rsna import films as film_files
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
@@ -95,7 +95,7 @@ class Predictor:
       )
       crops = regions.cut_crops(film, self._looks, self._options)
       record['regions'] = _png(crops.reshape(-1, crops.shape[-1]))
-    example = transforms.make_example(record, self._input)
+    example = examples.make_example(record, self._input)
     batch = jax.tree.map(lambda x: x[None], example)
     outputs = jax.device_get(self._age(self._variables, batch))
     return {
