@@ -30,13 +30,18 @@ def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
 
   Args:
     folder: holds any of hand_boxes.csv, hand_keypoints.csv,
-      ossification_boxes.csv and hand_polygons.json.
+      ossification_boxes.csv, hand_polygons.json, fracture_labels.csv (columns
+      id, study, finding; films of one hand share the study, a whole number)
+      and fracture_masks.json ({id: {"polygons": [...], "boxes": [[x0, y0, x1,
+      y1], ...], "strokes": [[[x, y], ...], ...]}}, polygons as those of hands).
 
   Returns:
     Per film id any of `hand_box` [x0, y0, x1, y1], `keypoints` [21][2] in the
     order of POINTS (nan where a point was not marked), `boxes` list of
     [rater, label, [x0, y0, x1, y1]], `polygons` list of
-    {'exterior': [[x, y], ...], 'interior': [[[x, y], ...], ...]}.
+    {'exterior': [[x, y], ...], 'interior': [[[x, y], ...], ...]}, `study`,
+    `finding` (a class name, such as 'none') and `fracture` {'polygons',
+    'boxes', 'strokes'}.
     Plain lists and floats: what JSON keeps. A missing folder gives {}.
   """
   films: dict[int, dict[str, Any]] = {}
@@ -83,6 +88,22 @@ def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
       films.setdefault(_film_id(key, where), {})['polygons'] = [
         _polygon(p, where) for p in polygons
       ]
+
+  path = os.path.join(folder, 'fracture_labels.csv')
+  for where, film, row in _rows(path, ('study', 'finding')):
+    films.setdefault(film, {}).update(
+      study=_film_id(row['study'], where), finding=row['finding'].strip()
+    )
+
+  path = os.path.join(folder, 'fracture_masks.json')
+  if os.path.exists(path):
+    with open(path, encoding='utf-8') as f:
+      masks = json.load(f)
+    for key, shapes in masks.items():
+      where = f'{path}, film {key}'
+      films.setdefault(_film_id(key, where), {})['fracture'] = _fracture(
+        shapes, where
+      )
   return films
 
 
@@ -133,16 +154,35 @@ def _box(row: dict[str, str], where: str) -> list[float]:
   return [x0, y0, x1, y1]
 
 
-def _polygon(polygon: dict[str, Any], where: str) -> dict[str, Any]:
-  def ring(points: list[list[float]]) -> list[list[float]]:
-    return [[_fraction(x, where), _fraction(y, where)] for x, y in points]
+def _line(points: list[list[float]], where: str) -> list[list[float]]:
+  return [[_fraction(x, where), _fraction(y, where)] for x, y in points]
 
+
+def _polygon(polygon: dict[str, Any], where: str) -> dict[str, Any]:
   try:
     return {
-      'exterior': ring(polygon['exterior']),
-      'interior': [ring(r) for r in polygon.get('interior', [])],
+      'exterior': _line(polygon['exterior'], where),
+      'interior': [_line(r, where) for r in polygon.get('interior', [])],
     }
   except (KeyError, TypeError, AttributeError) as e:
     raise ValueError(
       f'{where}: expected {{"exterior": [[x, y], ...], "interior": [...]}}.'
+    ) from e
+
+
+def _fracture(shapes: dict[str, Any], where: str) -> dict[str, Any]:
+  corners = ('x0', 'y0', 'x1', 'y1')
+  try:
+    return {
+      'polygons': [_polygon(p, where) for p in shapes.get('polygons', [])],
+      'boxes': [
+        _box(dict(zip(corners, box, strict=False)), where)
+        for box in shapes.get('boxes', [])
+      ],
+      'strokes': [_line(line, where) for line in shapes.get('strokes', [])],
+    }
+  except (KeyError, TypeError, AttributeError) as e:
+    raise ValueError(
+      f'{where}: expected {{"polygons": [...], "boxes": [[x0, y0, x1, y1], '
+      '...], "strokes": [[[x, y], ...], ...]}.'
     ) from e

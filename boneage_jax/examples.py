@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import json
 from typing import Any
 
 import cv2
 import numpy as np
 
+from boneage_jax import masks as masks_lib
 from boneage_jax import transforms
 
 
@@ -14,19 +16,22 @@ def make_example(
   record: Mapping[str, Any],
   config: Any,
   rng: np.random.Generator | None = None,
+  masks: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Decode a record and fit it to the net; augment when `rng` is given.
 
   Args:
     record: `image` or `regions` (bytes; squares, one below the other), id,
-      male and age.
+      male and age; `label` and annotations (JSON) where there are any.
     config: size, resize, percentiles, polarity, crop_margin and the ranges
       rotate, zoom, shift, flip, cutout, brightness, contrast, gamma.
-    rng: the film's own generator.
+    rng: the film's own generator; masks draw nothing from it.
+    masks: kinds of masks.KINDS; the film's mask moves with the film.
 
   Returns:
     `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
-    valid.
+    valid; `label` where the record has one; with `masks`, `region_mask` uint8
+    [S, S], 1 inside, 0 outside, 255 where nobody said.
   """
   name = 'regions' if 'regions' in record else 'image'
   try:
@@ -47,18 +52,28 @@ def make_example(
     contrast=config.contrast,
     gamma=config.gamma,
   )
+  mask = None
   if name == 'regions':
     pixels = _fit_regions(pixels, config, rng)
   else:
-    pixels = _fit(pixels, config, rng, flip=config.flip)
+    if masks:
+      film = json.loads(record.get('annotations') or '{}')
+      mask = masks_lib.draw(film, masks, pixels.shape)
+    pixels, mask = _fit(pixels, config, rng, config.flip, mask=mask)
   rows = pixels.reshape(-1, config.size)  # OpenCV takes a third axis for colour
-  return {
+  example = {
     name: cv2.LUT(rows, lut).reshape(*pixels.shape, 1),
     'male': np.float32(record['male']),
     'age': np.float32(record['age']),
     'id': np.int32(record['id']),
     'valid': np.float32(1),
   }
+  if 'label' in record:
+    example['label'] = np.int32(record['label'])
+  if masks:
+    unknown = np.full(pixels.shape[-2:], masks_lib.UNKNOWN, np.uint8)
+    example['region_mask'] = unknown if mask is None else mask
+  return example
 
 
 def _fit(
@@ -67,7 +82,9 @@ def _fit(
   rng: np.random.Generator | None,
   flip: bool,
   box: Sequence[float] | None = None,
-) -> np.ndarray:
+  mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """Fit a film, and its mask (255 inside) with the very same warp."""
   size = (config.size, config.size)
   matrix = transforms.fit_matrix(image.shape, size, config.resize, box)
   if rng is not None:
@@ -81,22 +98,34 @@ def _fit(
     )
     matrix = transforms.compose(matrix, moved)
   image = transforms.warp(image, matrix, size)
-  for _ in range(config.cutout if rng is not None else 0):
-    image = cutout(image, rng)
-  return image
+  if mask is not None:
+    inside = transforms.warp(mask, matrix, size) > 127
+    mask = np.where(inside, masks_lib.INSIDE, masks_lib.OUTSIDE)
+    mask = mask.astype(np.uint8)
+  for hole in cutouts(config.cutout, rng) if rng is not None else ():
+    image = transforms.erase(image, hole)
+    if mask is not None:  # what is hidden cannot be asked for
+      mask = transforms.erase(mask, hole, masks_lib.UNKNOWN)
+  return image, mask
 
 
-def cutout(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-  """Black out one rectangle, half of the time; sides 12 to 30 %.
+def cutouts(
+  count: int, rng: np.random.Generator
+) -> list[tuple[float, float, float, float]]:
+  """Draw up to `count` boxes to black out, each half of the time.
 
-  A net that may lose any one region learns to read several, and its heat maps
-  show them (Singh and Lee 2017, hide-and-seek; Chen's code has squares).
+  Sides are 12 to 30 %. A net that may lose any one region learns to read
+  several, and its heat maps show them (Singh and Lee 2017, hide-and-seek;
+  Chen's code has squares).
   """
-  if rng.random() < 0.5:
-    return image
-  width, height = rng.uniform(0.12, 0.30, 2)
-  x, y = rng.random(2) * (1 - width, 1 - height)
-  return transforms.erase(image, (x, y, x + width, y + height))
+  boxes = []
+  for _ in range(count):
+    if rng.random() < 0.5:
+      continue
+    width, height = rng.uniform(0.12, 0.30, 2)
+    x, y = rng.random(2) * (1 - width, 1 - height)
+    boxes.append((x, y, x + width, y + height))
+  return boxes
 
 
 def _fit_regions(
@@ -108,7 +137,7 @@ def _fit_regions(
   box = (margin, margin, 1 - margin, 1 - margin)
   regions = np.stack(
     [
-      _fit(region, config, rng, flip=False, box=box)
+      _fit(region, config, rng, flip=False, box=box)[0]
       for region in stacked.reshape(-1, side, side)
     ]
   )

@@ -49,6 +49,30 @@ def test_every_file_comes_back_as_plain_lists(tmp_path):
   assert json.loads(json.dumps(films[8])) == films[8]
 
 
+def test_fractures_have_a_study_a_finding_and_three_kinds_of_mask(tmp_path):
+  write(
+    tmp_path,
+    'fracture_labels.csv',
+    'id,study,finding',
+    '7,3,radius',
+    '8,3,radius',
+    '9,4,none',
+  )
+  ring = [[0.1, 0.1], [0.2, 0.1], [0.2, 0.2]]
+  masks = {'boxes': [[0.1, 0.1, 0.2, 0.2]], 'strokes': [ring[:2]]}
+  (tmp_path / 'fracture_masks.json').write_text(
+    json.dumps({'7': masks | {'polygons': [{'exterior': ring}]}, '8': masks})
+  )
+  films = annotations.load(tmp_path)
+  assert [films[i]['study'] for i in (7, 8, 9)] == [3, 3, 4]
+  assert [films[i]['finding'] for i in (7, 9)] == ['radius', 'none']
+  assert films[7]['fracture'] == masks | {
+    'polygons': [{'exterior': ring, 'interior': []}]
+  }
+  assert films[8]['fracture']['polygons'] == []
+  assert 'fracture' not in films[9]
+
+
 def test_missing_folder_is_no_annotation(tmp_path):
   assert annotations.load(tmp_path / 'nowhere') == {}
 
@@ -97,6 +121,21 @@ def test_small_overshoot_is_clipped(tmp_path):
       'hand_polygons.json',
       ('{"7": [[[0, 0], [1, 1]]]}',),
       'film 7: expected {"exterior"',
+    ),
+    (
+      'fracture_labels.csv',
+      ('id,study,finding', '7,left,none'),
+      "film 7: the id must be a whole number, got 'left'",
+    ),
+    (
+      'fracture_masks.json',
+      ('{"7": {"boxes": [[0.1, 0.2]]}}',),
+      'film 7: expected {"polygons"',
+    ),
+    (
+      'fracture_masks.json',
+      ('{"7": {"strokes": [[[0.1, 20]]]}}',),
+      'film 7: coordinate 20 is not a fraction',
     ),
   ],
 )

@@ -1,45 +1,147 @@
 """One record to one example: what augmentation may and may not do."""
 
+import json
 import types
 
 import cv2
 import numpy as np
+import pytest
 
 from boneage_jax import examples
+from boneage_jax import masks
 from configs import common
+
+RING = [[0.30, 0.20], [0.65, 0.30], [0.55, 0.80], [0.45, 0.85], [0.25, 0.60]]
+STROKE = [[0.2, 0.3], [0.6, 0.4], [0.7, 0.8]]
 
 
 def png(image):
   return cv2.imencode('.png', image)[1].tobytes()
 
 
-def test_cutout_blacks_out_one_rectangle_half_of_the_time():
+def config(**changes):
+  return types.SimpleNamespace(**common.image_input(**changes))
+
+
+def planted(annotation, kind, hw=(150, 120)):
+  """A film whose bright pixels are its mask."""
+  film = masks.draw(annotation, (kind,), hw)
+  return {
+    'id': 1,
+    'male': 1.0,
+    'age': 100.0,
+    'image': png(film),
+    'annotations': json.dumps(annotation),
+  }
+
+
+def test_cutouts_are_boxes_half_of_the_time():
   rng = np.random.default_rng(0)
-  film = np.full((100, 200), 200, np.uint8)
-  sides, untouched = [], 0
-  for _ in range(400):
-    erased = examples.cutout(film, rng)
-    rows, columns = np.nonzero(erased == 0)
-    if not len(rows):
-      untouched += 1
-      np.testing.assert_array_equal(erased, film)
-      continue
-    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-    assert len(rows) == height * width  # solid, and nothing else is painted
-    assert (erased == 200).sum() == film.size - height * width
-    sides.append((height / 100, width / 200))
-  assert 160 < untouched < 240
-  # A pixel more at most on either side, which the rectangle only touches.
-  assert np.min(sides) >= 0.12 and np.max(sides) <= 0.32
-  np.testing.assert_allclose(np.mean(sides), 0.21, atol=0.015)
+  boxes = np.array(examples.cutouts(800, rng))
+  assert 340 < len(boxes) < 460
+  assert boxes.min() >= 0 and boxes.max() <= 1
+  sides = boxes[:, 2:] - boxes[:, :2]
+  assert sides.min() >= 0.12 and sides.max() <= 0.30
+  np.testing.assert_allclose(sides.mean(), 0.21, atol=0.01)
 
 
 def test_examples_lose_rectangles_in_training_only():
   image = png(np.full((64, 64), 200, np.uint8))
   record = {'id': 1, 'male': 1.0, 'age': 100.0, 'image': image}
-  config = types.SimpleNamespace(**common.image_input(size=64, cutout=8))
-  whole = examples.make_example(record, config)['image']
+  settings = config(size=64, cutout=8)
+  whole = examples.make_example(record, settings)['image']
   assert (whole == 200).all()
   rng = np.random.default_rng(0)
-  trained = examples.make_example(record, config, rng)['image']
+  trained = examples.make_example(record, settings, rng)['image']
   assert set(np.unique(trained)) == {0, 200}
+
+
+AUGMENTED = dict(rotate=25, zoom=0.15, shift=0.08, flip=True, cutout=3)
+TONED = dict(percentiles=(), brightness=0.1, contrast=0.1, gamma=0.1)
+
+
+@pytest.mark.parametrize('size', [48, 200])
+@pytest.mark.parametrize('resize', ['squash', 'letterbox'])
+@pytest.mark.parametrize(
+  ('annotation', 'kind'),
+  [
+    ({'polygons': [{'exterior': RING, 'interior': []}]}, 'hand_polygons'),
+    ({'hand_box': [0.2, 0.1, 0.7, 0.9]}, 'hand_box'),
+    ({'fracture': {'strokes': [STROKE]}}, 'fracture_strokes'),
+  ],
+)
+def test_mask_and_film_stay_aligned(annotation, kind, resize, size):
+  """Rotated, zoomed, shifted, mirrored and cut out alike, pixel by pixel."""
+  record = planted(annotation, kind)
+  settings = config(size=size, resize=resize, **AUGMENTED, **TONED)
+  mirrored = hidden = 0
+  for seed in range(12):
+    rng = np.random.default_rng(seed)
+    example = examples.make_example(record, settings, rng, masks=(kind,))
+    mask = example['region_mask']
+    assert mask.dtype == np.uint8 and mask.shape == (size, size)
+    assert set(np.unique(mask)) <= {0, 1, 255}
+    grey = example['image'][..., 0]
+    black = mask == masks.UNKNOWN
+    assert (grey[black] < 90).all()
+    # The tone moves the grey of the edge a little, never a whole pixel.
+    middle = (grey > 90) & (grey < 160)
+    told = ~black & ~middle
+    np.testing.assert_array_equal(mask[told] == 1, grey[told] > 127)
+    hidden += black.any()
+    plain = examples.make_example(record, settings, np.random.default_rng(seed))
+    np.testing.assert_array_equal(plain['image'], example['image'])
+    mirrored += np.linalg.det(_matrix(seed, size)) < 0
+  assert 0 < mirrored < 12 and hidden > 6
+
+
+def _matrix(seed, size):
+  """The linear part that the example of a seed draws, after its tone."""
+  rng = np.random.default_rng(seed)
+  rng.uniform(-1, 1, 3)
+  kept = {k: v for k, v in AUGMENTED.items() if k != 'cutout'}
+  return examples.transforms.augment_matrix((size, size), rng, **kept)[:, :2]
+
+
+def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
+  """METHODS G8: masked pixels exactly 0, outside bit-identical."""
+  rng = np.random.default_rng(3)
+  noise = rng.integers(1, 256, (64, 64)).astype(np.uint8)
+  annotation = {'hand_box': [0.1, 0.1, 0.9, 0.9]}
+  record = planted(annotation, 'hand_box') | {'image': png(noise)}
+  for seed in range(6):
+    made = [
+      examples.make_example(
+        record,
+        config(size=64, cutout=count),
+        np.random.default_rng(seed),
+        masks=('hand_box',),
+      )
+      for count in (0, 2)
+    ]
+    hole = made[1]['region_mask'] == masks.UNKNOWN
+    assert not made[1]['image'][hole].any()
+    for name in ('image', 'region_mask'):
+      np.testing.assert_array_equal(made[0][name][~hole], made[1][name][~hole])
+
+
+def test_a_film_without_a_mask_is_unknown_everywhere():
+  record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
+  settings = config(size=32)
+  for kinds, value in (
+    (('wrist_box',), {255}),
+    (('wrist_box', 'hand_box'), {0, 1}),
+  ):
+    example = examples.make_example(record, settings, masks=kinds)
+    assert set(np.unique(example['region_mask'])) == value
+  del record['annotations']
+  example = examples.make_example(record, settings, masks=('hand_box',))
+  assert (example['region_mask'] == 255).all()
+  assert 'region_mask' not in examples.make_example(record, settings)
+
+
+def test_labels_come_along():
+  record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
+  example = examples.make_example(record | {'label': -1}, config(size=16))
+  assert example['label'] == -1 and example['label'].dtype == np.int32
+  assert 'label' not in examples.make_example(record, config(size=16))

@@ -9,13 +9,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
   'files annotations',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
-  'config_flag program_cost',
+  'config_flag program_cost masks',
   'losses gradcam optimizers models processes examples',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal',  # of metrics
   'data train train_step evaluate regions '  # jobs
   'report_data runs tables compare calibration ensemble',
-  'report report_page gallery stages predict',
+  'report report_page gallery stages predict robustness',
   'main train_compile',
 )
 LEVEL = {
