@@ -2,12 +2,17 @@
 
   python -m boneage_jax.evaluate table|compare|calibrate|ensemble RUN ...
 
-judges finished runs by the predictions they left; --help after the command.
+judges finished runs by the predictions they left, and
+
+  python -m boneage_jax.evaluate stress RUN ...
+
+by what their nets say to other films; --help after the command.
 """
 
 from collections.abc import Callable
 from collections.abc import Sequence
 import csv
+import importlib
 import os
 import sys
 from typing import Any
@@ -17,21 +22,19 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
-from boneage_jax import calibration
-from boneage_jax import compare
 from boneage_jax import data
-from boneage_jax import ensemble
 from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import processes
-from boneage_jax import tables
 from boneage_jax import train_step
 
+# Modules with a `main`, imported when called: some of them import this one.
 COMMANDS = {
-  'table': tables.main,
-  'compare': compare.main,
-  'calibrate': calibration.main,
-  'ensemble': ensemble.main,
+  'table': 'tables',
+  'compare': 'compare',
+  'calibrate': 'calibration',
+  'ensemble': 'ensemble',
+  'stress': 'robustness',
 }
 
 
@@ -141,7 +144,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   command, *rest = (sys.argv[1:] if argv is None else argv) or ['']
   if command not in COMMANDS:
     sys.exit(f'Expected {", ".join(COMMANDS)} and its runs, got {command!r}.')
-  COMMANDS[command](rest)
+  module = importlib.import_module(f'boneage_jax.{COMMANDS[command]}')
+  module.main(rest)
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ DICOM header.
 """
 
 import argparse
+from collections.abc import Mapping
 from collections.abc import Sequence
 import copy
 import csv
@@ -39,23 +40,26 @@ class Predictor:
   """The best nets of a run, ready for one film after the other.
 
   A film of the run's test split gets the age in the run's predictions.csv.
-  `inverted` says that films have dark bones, as those the run was trained on.
+  `inverted` says that films have dark bones, as those the run was trained on;
+  `builder_config` names the prepared films that it reads.
   """
 
-  def __init__(self, workdir: str):
+  def __init__(self, workdir: str, stage: str = '', batch_size: int = 1):
+    """Load the nets of `stage`, by default of the one that the run reports."""
     config = read_config(workdir)
-    stage = config.report.stage
-    if config[stage].job != 'train':
+    stage = stage or config.report.stage
+    if stage not in config or config[stage].job != 'train':
       raise ValueError(f'Expected a net as report.stage, got {stage!r}.')
+    self.batch_size = batch_size
     self._input = config[stage].input
     self._looks = self._input  # of the net that sees the whole film
     self._options = None
-    device = jax.local_devices()[0]  # one film: copies would only compete
-    builder_config = self._input.builder_config
+    device = jax.local_devices()[0]  # few films: copies would only compete
+    self.builder_config = self._input.builder_config
     if self._input.crops:
       self._options = copy.deepcopy(config[self._input.crops])
-      self._options.batch_size = 1
-      builder_config = self._options.input.builder_config
+      self._options.batch_size = batch_size
+      self.builder_config = self._options.input.builder_config
       localizer = self._options.localizer
       self._looks = config[localizer].input
       graph, variables = stages.load_net(config, localizer, workdir)
@@ -63,7 +67,7 @@ class Predictor:
       self._maps = stages.make_maps(graph, variables, self._options)
     self.inverted = self._looks.polarity == 'invert'
     sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
-    self._long_side = sides[builder_config]
+    self._long_side = sides[self.builder_config]
     graph, variables = stages.load_net(config, stage, workdir)
     self._variables = jax.device_put(variables, device)
     self._age = evaluate.make_predict(graph)
@@ -87,23 +91,45 @@ class Predictor:
     # Encoded, because training reads encoded films: one code path for both.
     data = film_files.encode(_png(image), self._long_side)[0]
     record = {'id': 0, 'male': MALE[sex], 'age': 0.0, 'image': data}
-    film, heat = regions.load_film(record, self._looks), None
-    if self._options is not None:
-      regions.find_regions(self._maps, [film], self._looks, self._options)
+    outputs, (film,) = self.outputs([record])
+    heat = None
+    if film.maps:
       heat = gallery.film_heat(
         np.stack(film.maps), film.image.shape, self._looks.resize
       )
-      crops = regions.cut_crops(film, self._looks, self._options)
-      record['regions'] = _png(crops.reshape(-1, crops.shape[-1]))
-    example = examples.make_example(record, self._input)
-    batch = jax.tree.map(lambda x: x[None], example)
-    outputs = jax.device_get(self._age(self._variables, batch))
     return {
       'age': float(outputs['age'][0]),
       'probability': outputs.get('probability', [None])[0],
       'regions': film.regions,
       'overlay': gallery.overlay(film.image, heat, film.regions),
     }
+
+  def outputs(
+    self, records: Sequence[Mapping[str, Any]]
+  ) -> tuple[dict[str, np.ndarray], list[regions.Film]]:
+    """Predict at most `batch_size` films as the data set keeps them.
+
+    Args:
+      records: id, male, age and image (encoded), as of
+        `input_pipeline.film_source`.
+
+    Returns:
+      `age` [N] months and, with bins, `probability` [N, 240]; and the films
+      with their regions.
+    """
+    films = [regions.load_film(record, self._looks) for record in records]
+    if self._options is not None:
+      regions.find_regions(self._maps, films, self._looks, self._options)
+      crops = [regions.cut_crops(f, self._looks, self._options) for f in films]
+      records = [
+        {**record, 'regions': _png(crop.reshape(-1, crop.shape[-1]))}
+        for record, crop in zip(records, crops, strict=True)
+      ]
+    rows = [examples.make_example(r, self._input) for r in records]
+    rows += rows[-1:] * (self.batch_size - len(films))
+    batch = jax.tree.map(lambda *values: np.stack(values), *rows)
+    outputs = jax.device_get(self._age(self._variables, batch))
+    return {name: v[: len(films)] for name, v in outputs.items()}, films
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:
@@ -184,6 +210,14 @@ def predict_films(
   return bad
 
 
+def set_up() -> None:
+  """Silence what Orbax says, and keep compiled nets for the next command."""
+  logging.set_verbosity(logging.WARNING)
+  default = os.path.expanduser('~/.cache/boneage_jax/compiled')
+  cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
+  jax.config.update('jax_compilation_cache_dir', cache)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command; exits 1 when a film could not be predicted."""
   parser = argparse.ArgumentParser(description=f'Bone age of films. {NOTICE}')
@@ -192,10 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--sex', choices=list(MALE), help='of all these films')
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   args = parser.parse_args(argv)
-  logging.set_verbosity(logging.WARNING)  # Orbax says a lot
-  default = os.path.expanduser('~/.cache/boneage_jax/compiled')
-  cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
-  jax.config.update('jax_compilation_cache_dir', cache)
+  set_up()
   try:
     predictor = Predictor(os.path.abspath(os.path.expanduser(args.workdir)))
     bad = predict_films(predictor, args.films, args.sex, args.out)

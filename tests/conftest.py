@@ -46,3 +46,11 @@ def archive(tmp_path_factory):
 def prepared(archive, tmp_path_factory):
   """Folder of the prepared data set of `archive`."""
   return build.build(archive, str(tmp_path_factory.mktemp('data')))
+
+
+@pytest.fixture(scope='session')
+def untrained(tmp_path_factory):
+  """Folder of `untrained_run.create`."""
+  import untrained_run
+
+  return untrained_run.create(tmp_path_factory.mktemp('untrained'))

@@ -53,8 +53,8 @@ def test_command_exists(command):
     folder = ROOT / module.replace('.', '/')
     files = [folder.with_suffix('.py'), folder / '__main__.py']
     if module == 'boneage_jax.evaluate':
-      command_module = evaluate.COMMANDS[arguments[0]].__module__
-      files = [ROOT / f'{command_module.replace(".", "/")}.py']
+      name = evaluate.COMMANDS[arguments[0]]
+      files = [ROOT / 'boneage_jax' / f'{name}.py']
     text = next(f for f in files if f.exists()).read_text(encoding='utf-8')
     for name in flags:
       assert re.search(rf"['\"](--)?{name}['\"]", text), f'{command}: --{name}'

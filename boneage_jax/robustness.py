@@ -1,0 +1,242 @@
+"""How far disturbed films move the estimates of a run.
+
+  python -m boneage_jax.evaluate stress RUN[:stage] [--films=N]
+
+Every disturbance of `stress.CASES` is laid on test films, which then take the
+whole way of a new film: the regions are found anew. Writes stress.json,
+stress.csv and stress.png to the stage's folder.
+"""
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from concurrent import futures
+import csv
+import hashlib
+import os
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+import tqdm
+
+from boneage_jax import data
+from boneage_jax import files
+from boneage_jax import input_pipeline
+from boneage_jax import metrics
+from boneage_jax import plots
+from boneage_jax import predict
+from boneage_jax import runs
+from boneage_jax import stress
+from boneage_jax import tables
+from boneage_jax import transforms
+
+FILMS, BATCH = 200, 16
+MOVED = 12  # months; one of metrics.WITHIN
+HEAD = (
+  'strength',
+  'MAE',
+  'change',
+  '95 % interval',
+  'bias change',
+  '95 % interval',
+  f'moved > {MOVED} mo',
+)
+
+
+def choose(ids: np.ndarray, count: int) -> np.ndarray:
+  """Return the positions, in order, of `count` films by a hash of the id."""
+  digests = [hashlib.sha256(f'stress {i}'.encode()).digest() for i in ids]
+  order = sorted(range(len(ids)), key=digests.__getitem__)
+  return np.sort(np.array(order[:count], int))
+
+
+def ages(
+  predictor: predict.Predictor,
+  records: Any,
+  cases: Sequence[Callable[[np.ndarray, int], np.ndarray]],
+) -> np.ndarray:
+  """Predict every film as it is and disturbed, with a progress bar.
+
+  Args:
+    predictor: with any batch_size.
+    records: items as of `input_pipeline.film_source`.
+    cases: (uint8 [H, W] with bright bones, film id) -> the like.
+
+  Returns:
+    Months [1 + cases, N], the films as they are first.
+  """
+  bright = lambda film: 255 - film if predictor.inverted else film
+  size, numbers = predictor.batch_size, range(len(records))
+  batches = [numbers[i : i + size] for i in numbers[::size]]
+  out = np.zeros((1 + len(cases), len(records)))
+  bar = tqdm.tqdm(total=out.size, desc='stress', unit='film', disable=None)
+
+  def run(batch: range) -> None:
+    here = [records[i] for i in batch]
+    films = [bright(transforms.decode(record['image'])) for record in here]
+    for row, case in zip(out, (lambda film, _: film, *cases), strict=True):
+      views = [
+        {**record, 'image': _bitmap(bright(case(film, record['id'])))}
+        for record, film in zip(here, films, strict=True)
+      ]
+      row[batch.start : batch.stop] = predictor.outputs(views)[0]['age']
+      bar.update(len(batch))
+
+  with bar, futures.ThreadPoolExecutor(2) as pool:
+    run(batches[0])  # alone, or the nets would be compiled twice
+    list(pool.map(run, batches[1:]))
+  return out
+
+
+def effect(
+  age: np.ndarray, plain: np.ndarray, disturbed: np.ndarray
+) -> dict[str, Any]:
+  """Compare the estimates of disturbed films with those of the films.
+
+  Returns:
+    mae of the disturbed films; change, what it is more than that of the films;
+    bias_change, the mean move; each change with its _ci95, films resampled in
+    pairs; moved, the share of films that move by more than MOVED months.
+  """
+  pair = metrics.paired_difference(age, disturbed, plain)
+  move = metrics.figures(disturbed - plain)
+  out = {
+    'mae': pair['mae_a'],
+    'change': pair['difference'],
+    'bias_change': move['bias'],
+    'moved': 1 - move[f'within_{MOVED}'],
+  }
+  if 'difference_ci95' in pair:
+    out['change_ci95'] = pair['difference_ci95']
+    out['bias_change_ci95'] = move['bias_ci95']
+  return out
+
+
+def suite(
+  run: runs.Run, count: int = FILMS, batch_size: int = BATCH
+) -> dict[str, Any]:
+  """Disturb test films of a run; the content of stress.json.
+
+  Returns:
+    run, data, films (ids), plain: the figures of the films as they are, and
+    rows: name, strength and the figures of `effect`.
+
+  Raises:
+    ValueError: the run is an ensemble, or has no test film.
+  """
+  if run.config is None:
+    raise ValueError(f'Expected a run of one net, got the ensemble {run.name}.')
+  workdir, stage = os.path.split(run.folder)
+  predictor = predict.Predictor(workdir, stage, batch_size)
+  films, _ = data.split_films(run.config, workdir, predictor.builder_config)
+  films = data.select(films, 'test')
+  if not len(films['id']):
+    raise ValueError(f'Expected test films of {run.name}, got none.')
+  films = input_pipeline.select(films, choose(films['id'], count))
+  folder = data.prepared_folder(workdir, predictor.builder_config)
+  source = input_pipeline.film_source(folder, films)
+  plain, *disturbed = ages(predictor, source, stress.CASES)
+  age = films['age'].astype(np.float64)
+  return {
+    'run': run.name,
+    'data': run.data,
+    'films': films['id'].tolist(),
+    'plain': metrics.figures(plain - age),
+    'rows': [
+      {'name': case.name, 'strength': case.strength, **effect(age, plain, row)}
+      for case, row in zip(stress.CASES, disturbed, strict=True)
+    ],
+  }
+
+
+def table(result: Mapping[str, Any]) -> str:
+  """Lay out what `suite` returned."""
+  plain = result['plain']
+  rows = [['as they are', '', f'{plain["mae"]:.2f}']]
+  before = ''
+  for row in result['rows']:
+    rows.append(
+      [
+        row['name'] if row['name'] != before else '',
+        row['strength'],
+        f'{row["mae"]:.2f}',
+        f'{row["change"]:+.2f}',
+        tables.interval(row, 'change', '+'),
+        f'{row["bias_change"]:+.2f}',
+        tables.interval(row, 'bias_change', '+'),
+        f'{100 * row["moved"]:.1f} %',
+      ]
+    )
+    before = row['name']
+  title = f'{plain["n"]} test films'
+  return (
+    f'{result["run"]}: {runs.describe(result["data"])}\n\n'
+    + tables.layout((title, *HEAD), rows)
+    + '\n\nChanges against the films as they are, films resampled in pairs.'
+  )
+
+
+def bars(result: Mapping[str, Any]) -> plots.Draw:
+  """Plot the change of the MAE by every disturbance, with its interval."""
+
+  def draw(figure: Any, palette: plots.Palette) -> None:
+    rows = result['rows'][::-1]
+    figure.set_size_inches(6.4, 0.5 + 0.19 * len(rows))
+    axes = figure.subplots()
+    place = np.arange(len(rows))
+    axes.barh(place, [r['change'] for r in rows], color=palette['accent'])
+    for y, row in zip(place, rows, strict=True):
+      interval = row.get('change_ci95', [row['change']] * 2)
+      axes.plot(interval, [y, y], color=palette['ink'], lw=1.4)
+    names = [f'{row["name"]} {row["strength"]}' for row in rows]
+    axes.set_yticks(place, names, fontsize=8.5)
+    axes.set_xscale('symlog', linthresh=5)
+    axes.set(ylim=(-0.7, len(rows) - 0.3), xlabel='MAE more (months)')
+    axes.set_title(f'Disturbed films, n = {result["plain"]["n"]}')
+
+  return draw
+
+
+def write(folder: str, result: Mapping[str, Any]) -> None:
+  """Write stress.json, stress.csv and stress.png to a folder."""
+  os.makedirs(folder, exist_ok=True)
+  files.write_json(os.path.join(folder, 'stress.json'), result, indent=1)
+  with files.replacing(os.path.join(folder, 'stress.csv')) as file:
+    writer = csv.writer(file, lineterminator='\n')
+    keys = ('name', 'strength', 'mae', 'change', 'bias_change', 'moved')
+    ends = ('change_ci95', 'bias_change_ci95')
+    sides = [f'{end}_{side}' for end in ends for side in ('low', 'high')]
+    writer.writerow([*keys, *sides])
+    for row in result['rows']:
+      intervals = [v for end in ends for v in row.get(end, ('', ''))]
+      writer.writerow([*(row[key] for key in keys), *intervals])
+  with files.replacing(os.path.join(folder, 'stress.png'), 'wb') as file:
+    file.write(plots.png(bars(result)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run the command."""
+  parser = argparse.ArgumentParser(
+    prog='evaluate stress', description='Disturbed test films of a run.'
+  )
+  parser.add_argument('run', metavar='RUN[:stage]')
+  parser.add_argument('--films', type=int, default=FILMS, help='by id hash')
+  parser.add_argument('--batch_size', type=int, default=BATCH)
+  parser.add_argument('--out', help="folder, instead of the stage's own")
+  args = parser.parse_args(argv)
+  predict.set_up()
+  try:
+    run = runs.read(args.run)
+    result = suite(run, args.films, args.batch_size)
+    write(args.out or run.folder, result)
+  except (ValueError, OSError) as error:
+    sys.exit(f'Error: {error}')
+  print(table(result))
+
+
+def _bitmap(film: np.ndarray) -> bytes:
+  """Encode a film in no time."""
+  return cv2.imencode('.bmp', film)[1].tobytes()

@@ -1,0 +1,102 @@
+"""The stress suite on runs of untrained nets."""
+
+import csv
+import json
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from boneage_jax import data
+from boneage_jax import evaluate
+from boneage_jax import input_pipeline
+from boneage_jax import predict
+from boneage_jax import robustness
+from boneage_jax import runs
+from boneage_jax import stress
+from boneage_jax import transforms
+
+CASES = [c for c in stress.CASES if c.name in ('mirror', 'noise')]
+
+
+@pytest.fixture(scope='module')
+def run(untrained):
+  return untrained / 'run'
+
+
+@pytest.mark.parametrize('stage', ['assessor', 'whole'])
+def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
+  one = runs.read(f'{run}:{stage}')
+  predictor = predict.Predictor(str(run), stage, batch_size=3)
+  assert predictor.inverted == (stage == 'assessor')
+  films, _ = data.split_films(one.config, run, predictor.builder_config)
+  films = data.select(films, 'test')
+  folder = data.prepared_folder(run, predictor.builder_config)
+  source = input_pipeline.film_source(folder, films)
+  ages = robustness.ages(predictor, source, CASES)
+  assert ages.shape == (1 + len(CASES), len(films['id']))
+  of = one.rows['split'] == 'test'
+  assert films['id'].tolist() == one.rows['id'][of].tolist()
+  np.testing.assert_allclose(ages[0], one.rows['prediction'][of], atol=2e-3)
+  alone = predict.Predictor(str(run), stage)
+  sex = 'M' if films['male'][1] else 'F'
+  film = transforms.decode(source[1]['image'])
+  for case, row in zip(CASES, ages[1:], strict=True):
+    # Noise and mirror image are the same of a film and of its negative.
+    disturbed = case(255 - film if predictor.inverted else film, films['id'][1])
+    disturbed = 255 - disturbed if predictor.inverted else disturbed
+    found = alone.predict(disturbed, sex)['age']
+    assert row[1] == pytest.approx(found, abs=2e-3)
+
+
+def test_effect_is_what_numpy_says():
+  rng = np.random.default_rng(0)
+  age, plain, disturbed = rng.normal(100, 30, (3, 50))
+  found = robustness.effect(age, plain, disturbed)
+  error = np.abs(disturbed - age), np.abs(plain - age)
+  assert found['mae'] == pytest.approx(error[0].mean())
+  assert found['change'] == pytest.approx(error[0].mean() - error[1].mean())
+  assert found['bias_change'] == pytest.approx((disturbed - plain).mean())
+  assert found['moved'] == np.mean(np.abs(disturbed - plain) > 12)
+  for name in ('change', 'bias_change'):
+    low, high = found[f'{name}_ci95']
+    assert low < found[name] < high
+
+
+def test_films_are_chosen_by_their_ids():
+  ids = np.arange(100, 160)
+  chosen = set(ids[robustness.choose(ids, 20)])
+  assert len(chosen) == 20
+  again = ids[::-2]
+  kept = set(again[robustness.choose(again, 60)])
+  assert kept == set(again.tolist())
+  few = again[robustness.choose(again, 5)]
+  assert set(few) <= set(ids[robustness.choose(ids, 30)])
+
+
+def test_command(run, tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(stress, 'CASES', stress.CASES[:2] + tuple(CASES[:1]))
+  evaluate.main(
+    ['stress', f'{run}:whole', '--films=2', f'--out={tmp_path / "out"}']
+  )
+  printed = capsys.readouterr().out
+  assert '2 test films' in printed and 'labels (train) sha256' in printed
+  result = json.loads((tmp_path / 'out/stress.json').read_text())
+  assert len(result['films']) == result['plain']['n'] == 2
+  assert [row['name'] for row in result['rows']] == ['rotation'] * 2 + [
+    'mirror'
+  ]
+  with open(tmp_path / 'out/stress.csv', newline='') as file:
+    table = list(csv.DictReader(file))
+  for line, row in zip(table, result['rows'], strict=True):
+    assert float(line['change']) == row['change']
+    assert float(line['bias_change_ci95_high']) == row['bias_change_ci95'][1]
+  picture = matplotlib.image.imread(tmp_path / 'out/stress.png')
+  assert picture.std() > 0.1
+
+
+def test_an_ensemble_has_no_net(run, tmp_path, capsys):
+  names = [f'{run}:assessor', f'{run}:whole']
+  evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
+  with pytest.raises(SystemExit, match='of one net, got the ensemble'):
+    evaluate.main(['stress', str(tmp_path)])
