@@ -122,7 +122,25 @@ def label_distribution(
   return error + kl_weight * kl, {'mae': error, 'kl': kl}
 
 
+def cross_entropy(
+  outputs: Outputs, batch: Outputs
+) -> tuple[jax.Array, Scalars]:
+  """Cross-entropy of classes; films with a negative `label` are left out.
+
+  Scaled so that the mean over valid films is that over labelled ones.
+  """
+  logits = _get(outputs, 'logits', 'outputs').astype(jnp.float32)
+  label = _get(batch, 'label', 'batch')
+  labelled = ((label >= 0) & (batch['valid'] > 0)).astype(jnp.float32)
+  share = jnp.sum(batch['valid']) / jnp.maximum(jnp.sum(labelled), 1)
+  own = jnp.maximum(label, 0)[:, None]
+  log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), own, -1)[:, 0]
+  wrong = (jnp.argmax(logits, -1) != label).astype(jnp.float32)
+  return -log_p * labelled * share, {'error': wrong * labelled * share}
+
+
 LOSSES: dict[str, Loss] = {
+  'cross_entropy': cross_entropy,
   'mse': mse,
   'mae': mae,
   'smooth_l1': smooth_l1,

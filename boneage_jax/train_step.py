@@ -119,7 +119,8 @@ def make_train_step(
       mean = lambda x: jnp.sum(x * batch['valid']) / count
       stats = nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
       scalars = {k: mean(v) for k, v in scalars.items()}
-      scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
+      if 'age' in outputs:  # and not a class
+        scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
       return mean(per_example) + outputs.get('penalty', 0.0), (stats, scalars)
 
     gradient = jax.value_and_grad(mean_loss, has_aux=True)

@@ -4,6 +4,7 @@ from flax import nnx
 import jax.numpy as jnp
 
 from boneage_jax.models import backbones
+from boneage_jax.models import cam_head
 from boneage_jax.models import cbam
 from boneage_jax.models import heads
 from boneage_jax.models import layers
@@ -20,8 +21,10 @@ class AgeNet(nnx.Module):
     size: side of the net input in pixels.
     backbone: `name` and arguments of a backbone.
     attention: 'none', or 'cbam' after the backbone's map.
-    pool: 'gap', 'gmp' or 'conv_pool'.
-    output, readout, sex_features, dropout: of heads.AgeHead.
+    pool: 'gap', 'gmp' or 'conv_pool' and heads.AgeHead, or 'cam' or 'cam_mean',
+      cam_head.CamHead with the attention's weights or without.
+    output, readout, sex_features, dropout: of the head.
+    classes: with output 'classes' ('cam' and 'cam_mean' only), how many.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and outputs stay float32.
   """
@@ -37,6 +40,7 @@ class AgeNet(nnx.Module):
     readout: str = 'expectation',
     sex_features: int = 32,
     dropout: float = 0.0,
+    classes: int = 0,
     dtype: str = 'float32',
     rngs: nnx.Rngs,
   ):
@@ -52,16 +56,23 @@ class AgeNet(nnx.Module):
       if attention == 'cbam'
       else None
     )
-    hw = heads.map_hw(self.backbone, size)
-    self.pool = heads.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
-    self.age_head = heads.AgeHead(
-      self.pool.out_features,
+    self.cells = self.backbone.cells(size)
+    arguments = dict(
       output=output,
       readout=readout,
       sex_features=sex_features,
       dropout=dropout,
       rngs=rngs,
     )
+    if pool in cam_head.POOLS:
+      self.pool = None
+      self.age_head = cam_head.CamHead(
+        channels, weighted=pool == 'cam', classes=classes, **arguments
+      )
+      return
+    hw = heads.map_hw(self.backbone, size)
+    self.pool = heads.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
+    self.age_head = heads.AgeHead(self.pool.out_features, **arguments)
 
   def features(self, image, rngs=None):
     """Map [B,h,w,C] of grey films, uint8 [B,H,W,1]."""
@@ -71,8 +82,23 @@ class AgeNet(nnx.Module):
     return x if self.attention is None else self.attention(x)
 
   def head(self, features, male, rngs=None):
-    """Outputs of a map: `age` [B] months and, with bins, `logits` [B,240]."""
-    return self.age_head(self.pool(features), male, rngs=rngs)
+    """Outputs of a map.
+
+    Returns:
+      `age` [B] months or, of classes, none; with bins or classes, `logits`
+      [B,K]. Where the last layer sees each place alone (not 'conv_pool'), also
+      its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer, and `cells`
+      [2], where they lie (see Backbone.cells).
+    """
+    if self.pool is None:
+      outputs = self.age_head(features, male, rngs=rngs)
+    else:
+      outputs = self.age_head(self.pool(features), male, rngs=rngs)
+      if not isinstance(self.pool, heads.GlobalPool):
+        return outputs
+      outputs['maps'] = self.age_head.maps(features)
+      outputs['attention'] = cam_head.attention(outputs)
+    return outputs | {'cells': jnp.array(self.cells, jnp.float32)}
 
   def __call__(self, batch, rngs=None):
     features = self.features(batch['image'], rngs)

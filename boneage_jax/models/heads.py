@@ -126,6 +126,19 @@ class AgeHead(nnx.Module):
       return {'age': out[:, 0]}
     return {'age': read_age(out, self.readout), 'logits': out}
 
+  def maps(self, features: jax.Array) -> jax.Array:
+    """Class activation maps [B,h,w,K] of a map [B,h,w,C], bias included.
+
+    Behind global average pooling their mean is the output, but for the sex.
+    """
+    kernel = self.fc.kernel[...][: features.shape[-1]]
+    if self.has_sex:
+      kernel = self.image_weight[...] * kernel
+    return (
+      jnp.tensordot(features.astype(jnp.float32), kernel, 1)
+      + (self.fc.bias[...])
+    )
+
 
 def read_age(logits: jax.Array, readout: str) -> jax.Array:
   """Age in months [B] from 240 outputs [B,240]."""
