@@ -25,6 +25,8 @@ def base(name: str, variant: str) -> ConfigDict:
         validation_fraction=0.10,
         test_fraction=0.15,
         allow_bad_films=0,  # unreadable films to go on without
+        classes=(),  # findings to tell apart, instead of ages; others ignored
+        labelled_per_class=0,  # training films kept of each class; 0 is all
       ),
       phantom=dict(
         films=0,
@@ -32,6 +34,8 @@ def base(name: str, variant: str) -> ConfigDict:
         long_side=512,
         reader_noise=0.0,  # months, standard deviation
         inverted=0.0,  # share of MONOCHROME1 films
+        fractures=0.0,  # share of hands with a broken bone
+        views=1,  # films of each hand
       ),
       prepare=dict(job='prepare'),
     )
@@ -69,6 +73,7 @@ def train_stage(**changes) -> dict:
     net=dict(name='age_net'),
     pretrained=dict(),  # backbone's section of the net -> weights()
     loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
+    guidance=guidance(),
     optimizer=optimizer(),
     batch_size=32,  # over all devices
     eval_batch_size=32,
@@ -79,6 +84,17 @@ def train_stage(**changes) -> dict:
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
     freeze_statistics=False,  # BatchNorm keeps its loaded statistics
+  )
+  return _with(fields, changes)
+
+
+def guidance(**changes) -> dict:
+  """Attention drawn to human masks (Liao 2022); by default off."""
+  fields = dict(
+    weight=0.0,  # lambda
+    mask=(),  # kinds of masks.py; a film takes the first that it has
+    normalise='per_pixel',  # authors' code; or 'per_image'
+    resample='nearest',  # authors' code; or 'bicubic', the paper's
   )
   return _with(fields, changes)
 

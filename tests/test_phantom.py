@@ -92,7 +92,7 @@ def test_an_archive_says_what_it_was_made_from(archive):
   made_from = json.loads((archive / 'phantom.json').read_text())
   assert made_from == {
     'films': 6, 'seed': 3, 'long_side': 128, 'reader_noise': 0.0,
-    'inverted': 0.0,
+    'inverted': 0.0, 'fractures': 0.0, 'views': 1,
   }  # fmt: skip
 
 

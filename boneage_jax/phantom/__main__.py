@@ -20,6 +20,10 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument(
     '--inverted', type=float, default=0.0, help='share of MONOCHROME1 films'
   )
+  parser.add_argument(
+    '--fractures', type=float, default=0.0, help='share of broken hands'
+  )
+  parser.add_argument('--views', type=int, default=1, help='films of a hand')
   parser.add_argument('--workers', type=int, default=None)
   args = parser.parse_args(argv)
   archive.write_archive(**vars(args), progress=True)

@@ -57,6 +57,8 @@ def write_archive(
   long_side: int = 2000,
   reader_noise: float = 0.0,
   inverted: float = 0.0,
+  fractures: float = 0.0,
+  views: int = 1,
   workers: int | None = None,
   progress: bool = False,
 ) -> None:
@@ -69,14 +71,17 @@ def write_archive(
     long_side: pixels of the longer side of a film.
     reader_noise: sd in months of the error added to the labels.
     inverted: share of films shown as MONOCHROME1.
+    fractures: share of hands with a broken bone. With it, or with more than
+      one view, fracture_labels.csv and fracture_masks.json are written too.
+    views: films of each hand.
     workers: processes, by default one per core; with more than one the
       caller's script needs the usual `if __name__ == '__main__'`.
     progress: show a progress bar.
   """
-  if films < 1 or long_side < 64:
+  if films < 1 or long_side < 64 or views < 1:
     raise ValueError(
-      'expected at least 1 film of at least 64 pixels, got '
-      f'{films} of {long_side}: raise films or long_side'
+      'expected at least 1 film of at least 64 pixels in at least 1 view, got '
+      f'{films} of {long_side} in {views}: raise films, long_side or views'
     )
   out = os.path.abspath(out)
   work = f'{out}.{os.getpid()}.tmp'
@@ -86,9 +91,13 @@ def write_archive(
     'long_side': long_side,
     'reader_noise': reader_noise,
     'inverted': inverted,
+    'fractures': fractures,
+    'views': views,
   }
   try:
-    _write(work, _films(films, seed, options, workers), films, progress)
+    made = _films(films, seed, options, workers)
+    made = _bar(made, films) if progress else made
+    _write(work, made, fractures > 0 or views > 1)
     with open(os.path.join(work, 'phantom.json'), 'w') as file:
       json.dump({'films': films, 'seed': seed, **options}, file)
     _replace(work, out)
@@ -96,9 +105,9 @@ def write_archive(
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(folder, made, total, progress):
-  made = _bar(made, total) if progress else made
+def _write(folder, made, with_findings):
   labels, boxes, points, regions, polygons = [], [], [], [], {}
+  findings, breaks = [], {}
   path = os.path.join(folder, f'{NAME}.zip')
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
     for film in made:
@@ -116,6 +125,9 @@ def _write(folder, made, total, progress):
       ]
       exterior = np.round(film['polygon'], 5).tolist()
       polygons[str(number)] = [{'exterior': exterior, 'interior': []}]
+      findings.append((number, film['study'], film['finding']))
+      if film['fracture']:
+        breaks[str(number)] = film['fracture']
   corners = ('x0', 'y0', 'x1', 'y1')
   side = os.path.join(folder, 'annotations')
   _table(folder, f'{NAME}.csv', ('id', 'boneage', 'male'), labels)
@@ -126,6 +138,10 @@ def _write(folder, made, total, progress):
   )
   with open(os.path.join(side, 'hand_polygons.json'), 'w') as file:
     json.dump(polygons, file)
+  if with_findings:
+    _table(side, 'fracture_labels.csv', ('id', 'study', 'finding'), findings)
+    with open(os.path.join(side, 'fracture_masks.json'), 'w') as file:
+      json.dump(breaks, file)
 
 
 def _text(values):

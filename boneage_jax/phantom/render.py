@@ -8,6 +8,7 @@ import numpy as np
 
 from boneage_jax.phantom import anatomy
 from boneage_jax.phantom import exposure
+from boneage_jax.phantom import fractures
 from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
@@ -26,6 +27,8 @@ OPTIONS = {
   'male': None,
   'reader_noise': 0.0,
   'inverted': 0.0,
+  'fractures': 0.0,
+  'views': 1,
 }
 
 
@@ -40,12 +43,16 @@ def make_film(
     options: any of `long_side` (pixels, 2000), `age` (months, drawn from the
       RSNA distribution), `male` (drawn), `reader_noise` (sd in months of what
       is added to the label, never to the picture), `inverted` (share of
-      films shown bright where the beam passed).
+      films shown bright where the beam passed), `fractures` (share of hands
+      with one), `views` (films of each hand, one after the other: tilt, place
+      and exposure are the film's own).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
     were drawn), male, hand_box [4], keypoints [21, 2], boxes (list of label
-    and [4]), polygon [N, 2]; coordinates are fractions of width and height.
+    and [4]), polygon [N, 2]; study (of the hand, from 1), finding (one of
+    fractures.FINDINGS) and fracture, its masks or None; coordinates are
+    fractions of width and height.
   """
   options = dict(options or {})
   unknown = sorted(set(options) - set(OPTIONS))
@@ -55,13 +62,20 @@ def make_film(
     )
   options = OPTIONS | options
   # Streams of their own keep the picture the same when an option changes.
-  label, body, view, reader, flip = (
-    np.random.default_rng((seed, index, stream)) for stream in range(5)
+  study = index // options['views']
+  label, body, view, reader, flip, chance = (
+    np.random.default_rng((seed, number, stream))
+    for stream, number in enumerate((study, study, index, study, index, study))
   )
   age, male = anatomy.sample_label(label)
   age = age if options['age'] is None else options['age']
   male = male if options['male'] is None else bool(options['male'])
-  film = _picture(age, male, body, view, int(options['long_side']))
+  hand = skeleton.pose(body)
+  broken = fractures.sample(chance, hand.bones, options['fractures'])
+  for bone in hand.bones:
+    if broken is not None and bone.centre == broken.centre:
+      bone.fracture = broken
+  film = _picture(hand, age, male, body, view, int(options['long_side']))
   if flip.random() < options['inverted']:
     film['image'] = 255 - film['image']
   noise = reader.normal() * options['reader_noise']
@@ -70,12 +84,13 @@ def make_film(
     true_age=age,
     age=round(min(max(age + noise, 1), anatomy.OLDEST)),
     male=male,
+    study=study + 1,
+    finding=broken.finding if broken else 'none',
   )
   return film
 
 
-def _picture(age, male, body, view, long_side):
-  hand = skeleton.pose(body)
+def _picture(hand, age, male, body, view, long_side):
   stages = anatomy.hand_stages(age, male, body)
   lines, blobs = _flesh(hand, body)
   hw, frame = _place(hand, lines, age, view, long_side)
@@ -276,7 +291,13 @@ def _annotate(hand, frame, hw, mask):
   )
   contour = max(found, key=cv2.contourArea)
   contour = cv2.approxPolyDP(contour, 0.002 * hw[0], True)[:, 0]
+  marks = None
+  for bone in hand.bones:
+    if bone.fracture is not None:
+      half = skeleton.half_width(bone, bone.fracture.at, bone.widths[3])
+      marks = fractures.annotate(bone.fracture, bone, half, fractions)
   return {
+    'fracture': marks,
     'hand_box': box,
     'keypoints': keypoints,
     'boxes': [(label, _inside(b, box)) for label, b in boxes],

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from boneage_jax.phantom import anatomy
+from boneage_jax.phantom import fractures
 from boneage_jax.phantom import shapes
 
 # curvature of the plate, slope and curvature of the joint surface, 1/mm
@@ -25,6 +26,7 @@ class Bone:
   widths: tuple  # half widths at metaphysis, waist, far end; epiphysis height
   bump: float = 0.0  # depth of the saddle at the far end
   cortex: float = 0.3  # of the shaft, share of its half width
+  fracture: fractures.Fracture | None = None
 
 
 @dataclasses.dataclass
@@ -139,8 +141,8 @@ def _carpal(canvas, centre, radius, growth, solid):
   )
 
 
-def _profile(bone, u, start):
-  """Return the half width at u, from the metaphysis to the far end."""
+def half_width(bone: Bone, u: np.ndarray, start: float) -> np.ndarray:
+  """Return the half width at u, from the metaphysis at `start` to the end."""
   wide, waist, far, _ = bone.widths
   if bone.kind in ('radius', 'ulna'):
     t = np.clip((u - start) / 40.0, 0, 1)
@@ -164,9 +166,12 @@ def _long_bone(canvas, bone, stage):
   )
   if window is None:
     return
+  left = 1.0
+  if bone.fracture is not None:
+    v, left = bone.fracture.displace(u, v)
   bend = BEND.get(bone.kind, 0.008) * (1 - 0.6 * stage.growth)
   plate = bend * v * v
-  half = _profile(bone, u, start)
+  half = half_width(bone, u, start)
   side = half - np.abs(v)
   near = u - start - plate
   # a saddle between the condyles, a dome elsewhere
@@ -182,6 +187,7 @@ def _long_bone(canvas, bone, stage):
     d,
     depth=np.maximum(half * 0.8, 2.0),
     cortex=cortex,
+    density=left,
     lattice=0.35 + 0.75 * np.sqrt(flare),
   )
   if stage.visible:
