@@ -112,11 +112,52 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
 def split_films(
   config: Any, workdir: str, builder_config: str
 ) -> tuple[dict[str, np.ndarray], str]:
-  """Film table with this run's split, and that split in words."""
+  """Film table with this run's split, and that split in words.
+
+  Of a run that tells classes apart, also `label`: index of the finding among
+  `config.data.classes`, -1 of others.
+  """
   folder = prepared_folder(workdir, builder_config)
   films = input_pipeline.load_films(folder)
   split, description = assign(config, films)
-  return {**films, 'split': split}, description
+  films = {**films, 'split': split}
+  if config.data.classes:
+    names = list(config.data.classes)
+    films['label'] = np.array(
+      [names.index(f) if f in names else -1 for f in films['finding'].tolist()],
+      np.int32,
+    )
+  return films, description
+
+
+def training_films(
+  config: Any, films: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Rows that train; of few labelled films per class, these alone.
+
+  Raises:
+    ValueError: films of a class are asked for, but there are no classes, or a
+      class has no film.
+  """
+  films = select(films, 'train')
+  count, names = config.data.labelled_per_class, config.data.classes
+  if 'label' in films:
+    missing = [n for i, n in enumerate(names) if i not in films['label']]
+    if missing:
+      raise ValueError(
+        f'No training film is labelled {" or ".join(missing)}: see '
+        'fracture_labels.csv of the archive, and --config.data.classes.'
+      )
+  if not count:
+    return films
+  if 'label' not in films:
+    raise ValueError(
+      'data.labelled_per_class counts the films of a class: name these with '
+      '--config.data.classes.'
+    )
+  return input_pipeline.select(
+    films, splits.few_per_class(films, count, config.seed)
+  )
 
 
 def select(films: dict[str, np.ndarray], split: str) -> dict[str, np.ndarray]:

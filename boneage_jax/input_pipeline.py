@@ -6,6 +6,9 @@ A batch is a dict of arrays over B films:
   age     float32 [B], months
   id      int32 [B], -1 for padding
   valid   float32 [B], 0 for padding
+and where a stage asks for them
+  label   int32 [B], index of a class, -1 unknown
+  region_mask  uint8 [B, H, W], 1 inside, 0 outside, 255 nobody said
 
 The position in a data set is the global step and every film's random numbers
 depend on (seed, position) only: a run resumes anywhere, and neither threads
@@ -13,16 +16,15 @@ nor processes change what step k sees.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import csv
 import functools
-import itertools
+import json
 import os
 from typing import Any
 
-from array_record.python import array_record_module
 import cv2
 import grain
 import jax
@@ -34,7 +36,6 @@ import tensorflow_datasets as tfds
 
 from boneage_jax import examples
 from boneage_jax import files
-from boneage_jax import processes
 from boneage_jax import splits
 
 cv2.setNumThreads(0)  # films are the parallel unit
@@ -46,6 +47,8 @@ COLUMNS = {
   'male': np.float32,
   'age': np.float32,
   'position': np.int64,
+  'study': np.int64,  # films of one hand share it
+  'finding': str,  # '' where nobody said
 }
 SPLITS = splits.SPLITS
 
@@ -57,6 +60,8 @@ def read_films(path: str) -> Films:
   """Read a films.csv."""
   with open(path, newline='', encoding='utf-8') as file:
     rows = list(csv.DictReader(file))
+  # Tables from before there were studies: every film is one.
+  rows = [{'study': row['id'], 'finding': ''} | row for row in rows]
   return {
     name: np.array([row[name] for row in rows], kind)
     for name, kind in COLUMNS.items()
@@ -64,7 +69,11 @@ def read_films(path: str) -> Films:
 
 
 def write_films(path: str, films: Films) -> None:
-  """Write a films.csv in one step."""
+  """Write a films.csv in one step; studies and findings need not be there."""
+  films = {
+    'study': films['id'],
+    'finding': np.full(len(films['id']), ''),
+  } | films
   with files.replacing(path) as file:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
@@ -83,14 +92,19 @@ def load_films(folder: str) -> Films:
   The first call reads every record; the list is kept in films.csv there.
 
   Returns:
-    id, age (months), male, split (the archive's) and position (of the record,
-    over the archive's splits in the builder's order).
+    id, age (months), male, split (the archive's), position (of the record,
+    over the archive's splits in the builder's order), study and finding.
   """
   path = os.path.join(folder, 'films.csv')
   if not os.path.exists(path):
     builder = tfds.builder_from_directory(folder)
-    rows = [(r['id'], r['male'], r['age']) for r in _open(builder)]
-    ids, male, age = (np.array(column) for column in zip(*rows, strict=True))
+    rows = []
+    for r in _open(builder):
+      marks = json.loads(r['annotations'].decode() or '{}')
+      study, finding = marks.get('study', r['id']), marks.get('finding', '')
+      rows.append((r['id'], r['male'], r['age'], study, finding))
+    columns = (np.array(column) for column in zip(*rows, strict=True))
+    ids, male, age, study, finding = columns
     sizes = [split.num_examples for split in builder.info.splits.values()]
     films = {
       'id': ids,
@@ -98,6 +112,8 @@ def load_films(folder: str) -> Films:
       'male': male,
       'age': age,
       'position': np.arange(len(ids)),
+      'study': study,
+      'finding': finding,
     }
     write_films(path, films)
   return read_films(path)
@@ -122,7 +138,8 @@ class _Source:
     return len(self._films['id'])
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    film = {name: self._films[name][index] for name in ('id', 'age', 'male')}
+    names = ('id', 'age', 'male', 'label')
+    film = {n: self._films[n][index] for n in names if n in self._films}
     return film | self._read(index)
 
 
@@ -165,44 +182,6 @@ def crop_source(stage_folder: str, films: Films) -> _Source:
   return _Source(films, lambda i: {'regions': records[positions[i]]})
 
 
-def write_crops(path: str, crops: Iterable[np.ndarray]) -> None:
-  """Write films' crops, each uint8 [R, S, S], in one step.
-
-  Of several processes each gives those of its share, on one file system.
-  """
-  stacked = (regions.reshape(-1, regions.shape[-1]) for regions in crops)
-  encoded = (cv2.imencode('.png', image)[1].tobytes() for image in stacked)
-  if jax.process_count() == 1:
-    _write_records(path, encoded)
-    return
-  parts = [f'{path}.{index}' for index in range(jax.process_count())]
-
-  def join() -> None:
-    sources = (grain.sources.ArrayRecordDataSource([part]) for part in parts)
-    _write_records(path, itertools.chain.from_iterable(sources))
-    for part in parts:
-      os.remove(part)
-
-  mine = parts[jax.process_index()]
-  processes.together(lambda: _write_records(mine, encoded))
-  processes.on_lead(join)
-
-
-def _write_records(path: str, records: Iterable[bytes]) -> None:
-  temporary = f'{path}.{os.getpid()}'
-  writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
-  try:
-    for record in records:
-      writer.write(record)
-    writer.close()
-    os.replace(temporary, path)
-  finally:
-    if writer.is_open():
-      writer.close()
-    if os.path.exists(temporary):
-      os.remove(temporary)
-
-
 # Data sets.
 
 
@@ -212,6 +191,7 @@ def train_dataset(
   batch_size: int,
   seed: int,
   *,
+  masks: Sequence[str] = (),
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> grain.MapDataset:
@@ -220,7 +200,7 @@ def train_dataset(
   Films are shuffled and augmented anew each epoch; a batch may hold the end
   of one and the start of the next. `batch_size` counts all processes; each
   gets its share, and the shares of one step are the same batch however many
-  there are.
+  there are. `masks` are kinds of masks.KINDS to draw, if any.
   """
   if len(source) < batch_size:
     raise ValueError(
@@ -230,7 +210,7 @@ def train_dataset(
   batches, share = _share(batch_size, process_index, process_count)
   dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
   dataset = dataset.random_map(
-    lambda record, rng: examples.make_example(record, config, rng)
+    lambda record, rng: examples.make_example(record, config, rng, masks)
   )
   return dataset.batch(share, drop_remainder=True)[batches]
 
@@ -240,6 +220,7 @@ def eval_batches(
   config: Any,
   batch_size: int,
   *,
+  masks: Sequence[str] = (),
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> grain.MapDataset:
@@ -253,10 +234,9 @@ def eval_batches(
 
   def example(index: int) -> dict[str, Any]:
     if index < count:
-      return examples.make_example(source[index], config)
-    blank = jax.tree.map(
-      np.zeros_like, examples.make_example(source[0], config)
-    )
+      return examples.make_example(source[index], config, masks=masks)
+    blank = examples.make_example(source[0], config, masks=masks)
+    blank = jax.tree.map(np.zeros_like, blank)
     return blank | {'id': np.int32(-1)}
 
   return grain.MapDataset.range(padded).map(example).batch(share)[batches]

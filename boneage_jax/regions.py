@@ -24,6 +24,7 @@ import numpy as np
 import tqdm
 
 from boneage_jax import boxes
+from boneage_jax import crop_writer
 from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import processes
@@ -235,7 +236,7 @@ def locate(
 
   processes.on_lead(clear)
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    input_pipeline.write_crops(path('crops.array_record'), crops(pool))
+    crop_writer.write(path('crops.array_record'), crops(pool))
   rows, maps, annotations = map(processes.gather, (rows, maps, annotations))
   return processes.on_lead(write)
 

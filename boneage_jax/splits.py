@@ -18,10 +18,11 @@ def assign(
   """Say which films train, validate and test.
 
   Args:
-    films: columns id and split.
+    films: columns id and split, and study where hands have several films.
     split: 'official' is the archive's; 'hash' pools its films and draws by
-      the SHA-256 of the id, so a film never moves when others come or go;
-      'auto' is official where the archive has all three splits, else hash.
+      the SHA-256 of the study (else of the id), so a film never moves when
+      others come or go, and the films of a hand stay together; 'auto' is
+      official where the archive has all three splits, else hash.
     validation_fraction: of all films, for 'hash'.
     test_fraction: of all films, for 'hash'.
 
@@ -33,6 +34,7 @@ def assign(
       f"expected split 'auto', 'official' or 'hash', got {split!r}"
     )
   count = len(films['id'])
+  studies = films.get('study', films['id']).tolist()
   missing = [name for name in SPLITS if name not in films['split']]
   if split == 'official' and missing:
     raise ValueError(
@@ -51,7 +53,7 @@ def assign(
         'expected validation_fraction and test_fraction >= 0 with a sum '
         f'below 1, got {validation_fraction} and {test_fraction}'
       )
-    draws = np.array([_fraction(film) for film in films['id'].tolist()])
+    draws = np.array([_fraction(study) for study in studies])
     bounds = [test_fraction, test_fraction + validation_fraction]
     order = np.array(['test', 'validation', 'train'])
     names = order[np.searchsorted(bounds, draws, side='right')]
@@ -59,17 +61,40 @@ def assign(
       f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
       f'{test_fraction:.2f} of {count} films by id'
     )
-  pairs = set(zip(films['id'].tolist(), names.tolist(), strict=True))
-  homes = collections.Counter(film for film, _ in pairs)
-  shared = sorted(film for film, splits in homes.items() if splits > 1)
+  pairs = set(zip(studies, names.tolist(), strict=True))
+  homes = collections.Counter(study for study, _ in pairs)
+  shared = sorted(study for study, splits in homes.items() if splits > 1)
   if shared:
     raise ValueError(
-      f'expected every film in one split, got {len(shared)} in two or more, '
+      f'expected every hand in one split, got {len(shared)} in two or more, '
       f'such as {shared[:5]}; use --config.data.split=hash'
     )
   return names, description
 
 
-def _fraction(film: int) -> float:
-  digest = hashlib.sha256(str(film).encode()).digest()
+def few_per_class(
+  films: Mapping[str, np.ndarray], count: int, seed: int
+) -> np.ndarray:
+  """Choose `count` films of each class by a hash of seed and id.
+
+  Args:
+    films: columns id and label; a label below 0 is none.
+    count: of each class; a class with fewer keeps all. More films are a
+      superset of fewer of the same seed.
+    seed: another seed chooses others.
+
+  Returns:
+    bool [N], the chosen films.
+  """
+  draws = [_fraction(f'{seed} {film}') for film in films['id'].tolist()]
+  order = np.argsort(draws)
+  keep = np.zeros(len(order), bool)
+  for label in set(films['label'].tolist()):
+    if label >= 0:
+      keep[order[films['label'][order] == label][:count]] = True
+  return keep
+
+
+def _fraction(key: int | str) -> float:
+  digest = hashlib.sha256(str(key).encode()).digest()
   return int.from_bytes(digest[:8], 'big') / 2**64

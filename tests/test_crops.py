@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from boneage_jax import crop_writer
 from boneage_jax import examples
 from boneage_jax import input_pipeline
 from configs import common
@@ -36,7 +37,7 @@ def stage(tmp_path):
     'position': np.arange(3),
   }
   input_pipeline.write_films(str(path / 'films.csv'), films)
-  input_pipeline.write_crops(
+  crop_writer.write(
     str(path / 'crops.array_record'), (crops(i) for i in range(3))
   )
   assert sorted(p.name for p in path.iterdir()) == [
@@ -93,5 +94,5 @@ def test_a_killed_writer_leaves_nothing(tmp_path):
     raise KeyboardInterrupt
 
   with pytest.raises(KeyboardInterrupt):
-    input_pipeline.write_crops(str(tmp_path / 'crops.array_record'), stop())
+    crop_writer.write(str(tmp_path / 'crops.array_record'), stop())
   assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ LEVELS = (
   'config_flag program_cost masks stress',
   'losses gradcam optimizers models processes examples',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
-  'plots conformal losses_attention',  # of metrics, losses
+  'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions '  # jobs
   'report_data runs tables compare calibration ensemble',
   'report report_page gallery stages predict robustness',

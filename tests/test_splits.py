@@ -53,3 +53,26 @@ def test_splits_refuse_what_cannot_be():
     splits.assign(table([1]), 'random')
   with pytest.raises(ValueError, match='sum below 1'):
     splits.assign(table([1]), 'hash', 0.6, 0.6)
+
+
+def test_films_of_a_hand_stay_together():
+  films = table(range(900)) | {'study': np.arange(900) // 3}
+  names, text = splits.assign(films, 'hash', 0.2, 0.2)
+  assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
+  assert set(names) == set(splits.SPLITS) and text.endswith('by id')
+  alone, _ = splits.assign(table(range(300)), 'hash', 0.2, 0.2)
+  assert names[::3].tolist() == alone.tolist()
+  official = table([1, 2, 3], ['train', 'validation', 'test'])
+  with pytest.raises(ValueError, match=r'every hand in one split, .*\[7\]'):
+    splits.assign(official | {'study': np.array([7, 7, 8])})
+
+
+def test_a_few_films_of_each_class():
+  label = np.array([0] * 50 + [1] * 30 + [2] * 3 + [-1] * 20)
+  films = {'id': np.arange(103), 'label': label}
+  five, ten = (splits.few_per_class(films, n, seed=0) for n in (5, 10))
+  counts = lambda keep: [int(np.sum(label[keep] == k)) for k in (0, 1, 2, -1)]
+  assert counts(five) == [5, 5, 3, 0] and counts(ten) == [10, 10, 3, 0]
+  assert not (five & ~ten).any()
+  other = splits.few_per_class(films, 10, seed=1)
+  assert counts(other) == counts(ten) and (other != ten).any()
