@@ -12,8 +12,8 @@ class Checkpoints:
 
   `latest`: the whole train state, written without stopping the loop, newest
   kept. The step is also the position in the data, so nothing else is needed to
-  go on. `best`: the evaluated variables at the lowest validation MAE
-  (`best_mae`, months; infinity without one).
+  go on. `best`: the evaluated variables at the lowest validation error
+  (`best_error`, months or share of films; infinity without one).
   """
 
   def __init__(self, folder: str):
@@ -23,15 +23,15 @@ class Checkpoints:
       os.path.join(folder, 'latest'), options=options
     )
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=1, best_fn=lambda m: m['validation_mae'], best_mode='min'
+      max_to_keep=1, best_fn=lambda m: min(m.values()), best_mode='min'
     )
     self._best = ocp.CheckpointManager(
       os.path.join(folder, 'best'), options=options
     )
     step = self._best.best_step()
-    self.best_mae = float('inf')
+    self.best_error = float('inf')
     if step is not None:
-      self.best_mae = self._best.metrics(step)['validation_mae']
+      self.best_error = min(self._best.metrics(step).values())
 
   def latest_step(self) -> int | None:
     """Step of the newest whole checkpoint, or None."""
@@ -53,14 +53,14 @@ class Checkpoints:
   def best_step(self) -> int | None:
     return self._best.best_step()
 
-  def save_best(self, step: int, variables: Any, mae: float) -> None:
-    """Save the variables that reached validation MAE `mae` (months)."""
+  def save_best(self, step: int, variables: Any, error: float) -> None:
+    """Save the variables that reached the validation error `error`."""
     self._best.save(
       step,
       args=ocp.args.StandardSave(variables),
-      metrics={'validation_mae': mae},
+      metrics={'validation_error': error},
     )
-    self.best_mae = mae
+    self.best_error = error
 
   def restore_best(self, variables: Any) -> Any:
     """The best variables, shaped and sharded like `variables`."""

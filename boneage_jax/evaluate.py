@@ -38,8 +38,21 @@ COMMANDS = {
 }
 
 
+METRIC, SHOWN = 'mae', 'MAE {:.2f} months'  # of `error`
+
+
+def error(
+  outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
+) -> float:
+  """Mean absolute error in months of `age` in the outputs."""
+  return float(np.mean(np.abs(outputs['age'] - films['age'])))
+
+
 def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
-  """Compile `predict(variables, batch) -> {'age', 'probability'}`."""
+  """Compile `predict(variables, batch) -> {'age', 'probability'}`.
+
+  Without bins or classes there is no probability, and of classes no age.
+  """
 
   def predict(variables, batch):
     net = nnx.merge(
@@ -47,7 +60,7 @@ def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
     )
     net.eval()
     outputs = net(batch)
-    result = {'age': outputs['age']}
+    result = {'age': outputs['age']} if 'age' in outputs else {}
     if 'logits' in outputs:
       result['probability'] = jax.nn.softmax(outputs['logits'])
     return result
@@ -56,9 +69,12 @@ def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
 
 
 class Split:
-  """The films of one split, ready to be predicted again and again."""
+  """The films of one split, ready to be predicted again and again.
 
-  def __init__(self, config, stage, workdir, films, mesh):
+  `masks` are kinds of masks.KINDS that their batches hold.
+  """
+
+  def __init__(self, config, stage, workdir, films, mesh, masks=()):
     self.films = films
     self._mesh = mesh
     self._count = len(films['id'])
@@ -72,6 +88,7 @@ class Split:
       data.stage_source(config, stage, workdir, films),
       section.input,
       section.eval_batch_size,
+      masks=masks,
     )
     self._threads = section.input.threads
 

@@ -11,6 +11,7 @@ from absl import logging
 import jax
 from ml_collections import config_flags
 
+from boneage_jax import classify
 from boneage_jax import data
 from boneage_jax import files
 from boneage_jax import processes
@@ -44,8 +45,10 @@ JOBS = {
   'train': train.train_and_evaluate,
   'locate': stages.locate,
   'report': stages.report,
+  'classes': classify.report,
 }
-ALONE = ('prepare', 'report')  # jobs of the lead, while the others wait
+# Jobs of the lead, while the others wait.
+ALONE = ('prepare', 'report', 'classes')
 
 
 def run(config: Any, workdir: str) -> None:

@@ -1,5 +1,6 @@
 """The training loop, the same for every net."""
 
+import functools
 import inspect
 import math
 import os
@@ -12,12 +13,15 @@ import jax
 import numpy as np
 import tqdm
 
+from boneage_jax import attention
 from boneage_jax import checkpoints
+from boneage_jax import classify
 from boneage_jax import data
 from boneage_jax import evaluate
 from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import losses
+from boneage_jax import losses_attention
 from boneage_jax import metric_writer
 from boneage_jax import optimizers
 from boneage_jax import pretrained
@@ -66,7 +70,8 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
 
   Seeds and the step determine everything: a run that is killed and started
   again ends with the same parameters. Writes checkpoints, metrics.jsonl,
-  predictions.csv, distributions.npz and done.json (see README, Output).
+  predictions.csv, distributions.npz, attention.json where masks are named, and
+  done.json (see README, Output).
 
   Raises:
     ValueError: unusable settings or data, or a loss that is not finite.
@@ -76,13 +81,16 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   os.makedirs(folder, exist_ok=True)
   mesh = train_step.make_mesh()
   films = data.stage_films(config, stage, workdir)
-  train_films = data.select(films, 'train')
+  judge = evaluate
+  if section.net.get('output') == 'classes':
+    judge = classify
+    classify.check(config, stage)
+  train_films = data.training_films(config, films)
   batch_size = section.batch_size
+  source = data.stage_source(config, stage, workdir, train_films)
+  kinds = attention.training_kinds(section, stage, source)
   dataset = input_pipeline.train_dataset(
-    data.stage_source(config, stage, workdir, train_films),
-    section.input,
-    batch_size,
-    config.seed,
+    source, section.input, batch_size, config.seed, masks=kinds
   )
   epoch_steps = max(len(train_films['id']) // batch_size, 1)
   total_steps = section.steps or epoch_steps * section.epochs
@@ -98,6 +106,10 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   # --config.<stage>.loss.name=... leaves the fields of the former loss behind.
   accepted = inspect.signature(losses.LOSSES[loss_name]).parameters
   loss_args = {k: v for k, v in loss_args.items() if k in accepted}
+  loss = functools.partial(losses.LOSSES[loss_name], **loss_args)
+  if kinds:
+    guidance = {k: v for k, v in section.guidance.items() if k != 'mask'}
+    loss = losses_attention.guided(loss, **guidance)
   rate = None
 
   def optimizer(params):
@@ -125,7 +137,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     state = store.restore(state)
   update = train_step.make_train_step(
     graph,
-    lambda out, batch: losses.LOSSES[loss_name](out, batch, **loss_args),
+    loss,
     tx,
     ema=section.ema,
     seed=config.seed,
@@ -136,6 +148,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   validation = evaluate.Split(
     config, stage, workdir, data.select(films, 'validation'), mesh
   )
+  look = attention.measure(config, stage, workdir, films, graph)
+  if not start:
+    look('before', state.variables)
   size = sum(x.size for x in jax.tree.leaves(state.params))
   processes.say(
     f'{stage}: {size / 1e6:.2f} M parameters, {len(train_films["id"])} '
@@ -174,7 +189,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       saved = evaluated or step % section.checkpoint_steps == 0 or stopping
       if step % section.log_steps == 0 or saved:
         _check_finite(recent, last_good, stage)
-        loss = float(np.mean([float(s['loss']) for _, s, _ in recent]))
+        mean_loss = float(np.mean([float(s['loss']) for _, s, _ in recent]))
         row = {
           'epoch': round(step / epoch_steps, 4),
           'learning_rate': float(rate(step - 1)),
@@ -185,19 +200,20 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
           )
         seconds = time.monotonic() - began
         if evaluated:
-          age = validation.predict(predict, state.variables)['age']
-          mae = float(np.mean(np.abs(age - validation.films['age'])))
-          row['validation_mae'] = mae
-          if mae < store.best_mae:
-            store.save_best(step, state.variables, mae)
+          outputs = validation.predict(predict, state.variables)
+          error = judge.error(outputs, validation.films)
+          row[f'validation_{judge.METRIC}'] = error
+          if error <= store.best_error:
+            store.save_best(step, state.variables, error)
           if lead:
             bar.write(
-              f'{stage} step {step}/{total_steps}: loss {loss:.3f}, validation '
-              f'MAE {mae:.2f} months (best {store.best_mae:.2f}), '
+              f'{stage} step {step}/{total_steps}: loss {mean_loss:.3f}, '
+              f'validation {judge.SHOWN.format(error)} (best '
+              f'{judge.SHOWN.format(store.best_error)}), '
               f'{len(recent) * batch_size / seconds:.1f} films/s, '
               f'{waited / seconds:.0%} of it waiting for data'
             )
-        bar.set_postfix_str(f'loss {loss:.3f}')
+        bar.set_postfix_str(f'loss {mean_loss:.3f}')
         if lead:
           writer.write(step, **row)
         recent.clear()
@@ -223,9 +239,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       f'{total_steps} in {folder}. Run the same command to go on.'
     )
     sys.exit(0)
-  evaluate.write_predictions(
-    config, stage, workdir, films, predict, store.restore_best(state.variables)
-  )
+  variables = store.restore_best(state.variables)
+  look('after', variables)
+  judge.write_predictions(config, stage, workdir, films, predict, variables)
   done = {'step': total_steps, 'best_step': store.best_step()}
   store.close()
   path = os.path.join(folder, 'done.json')

@@ -84,7 +84,11 @@ def test_its_nets_can_be_built(name, variant):
       classes = last_classes(section.net.to_json(), section.input.size)
       bins = section.loss.name in ('soft_label', 'label_distribution')
       assert (section.net.output == 'bins') or not bins
-      assert classes == (240 if section.net.output == 'bins' else 1)
+      named = len(config.data.classes)
+      assert (section.loss.name == 'cross_entropy') == bool(named)
+      assert classes == {'bins': 240, 'scalar': 1}.get(
+        section.net.output, named
+      )
 
 
 @pytest.mark.parametrize(('name', 'variant'), ALL)
@@ -106,7 +110,8 @@ def test_phantom_variants_need_no_archive():
   for name, variant in ALL:
     config = load(name, variant)
     assert not config.manual_dir
-    assert bool(config.phantom.films) == (variant == 'phantom')
+    phantoms = variant in ('phantom', 'fracture')
+    assert bool(config.phantom.films) == phantoms
 
 
 def test_unknown_variant():

@@ -14,7 +14,7 @@ LEVELS = (
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions '  # jobs
-  'report_data runs tables compare calibration ensemble',
+  'attention classify report_data runs tables compare calibration ensemble',
   'report report_page gallery stages predict robustness',
   'main train_compile',
 )

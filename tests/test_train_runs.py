@@ -115,18 +115,18 @@ def test_unknown_loss(run):
 def test_checkpoints_keep_the_newest_and_the_best(tmp_path):
   tree = lambda x: {'a': jnp.full(3, x)}
   store = checkpoints.Checkpoints(str(tmp_path / 'c'))
-  assert store.latest_step() is None and store.best_mae == float('inf')
+  assert store.latest_step() is None and store.best_error == float('inf')
   with pytest.raises(ValueError, match='run the stage that trains it first'):
     store.restore_best(tree(0.0))
   for step, mae in enumerate((30.0, 10.0, 20.0), 1):
-    if mae < store.best_mae:
+    if mae < store.best_error:
       store.save_best(step, tree(float(step)), mae)
     store.save(step, tree(10.0 * step))
   store.wait()
   store.close()
   again = checkpoints.Checkpoints(str(tmp_path / 'c'))
   assert (again.latest_step(), again.best_step()) == (3, 2)
-  assert again.best_mae == 10.0
+  assert again.best_error == 10.0
   np.testing.assert_array_equal(again.restore(tree(0.0))['a'], 30.0)
   np.testing.assert_array_equal(again.restore_best(tree(0.0))['a'], 2.0)
   again.close()

@@ -1,0 +1,70 @@
+"""Accuracy of films and hands against counts by hand."""
+
+import numpy as np
+import pytest
+
+from boneage_jax import classify
+
+
+def test_films_and_hands_are_counted():
+  label = np.array([0, 0, 1, 1, 2, -1])
+  study = np.array([7, 7, 8, 8, 9, 9])
+  probability = np.array(
+    [
+      [0.6, 0.3, 0.1],  # right
+      [0.4, 0.5, 0.1],  # wrong, but the hand is right: 1.0 against 0.8
+      [0.1, 0.3, 0.6],  # wrong
+      [0.3, 0.4, 0.3],  # right, but the hand is wrong: 0.7 against 0.9
+      [0.0, 0.1, 0.9],  # right
+      [1.0, 0.0, 0.0],  # nobody knows
+    ]
+  )
+  found = classify.figures(label, probability, study)
+  assert (found['films'], found['studies']) == (5, 3)
+  assert found['accuracy'] == pytest.approx(3 / 5)
+  assert found['study_accuracy'] == pytest.approx(2 / 3)
+  assert found['recall'] == [0.5, 0.5, 1.0] and found['counts'] == [2, 2, 1]
+  assert found['most_frequent'] == pytest.approx(2 / 5)
+  assert found['study_accuracy_ci95'] == [0, 1]
+
+
+def test_intervals_resample_hands():
+  """Copies of the films of a hand are no further evidence."""
+  rng = np.random.default_rng(0)
+  label, right = np.zeros(200, int), rng.random(200) < 0.7
+  probability = np.stack([right, ~right], -1).astype(float)
+  study = np.arange(200)
+  once = classify.figures(label, probability, study)
+  thrice = classify.figures(
+    np.repeat(label, 3), np.repeat(probability, 3, 0), np.repeat(study, 3)
+  )
+  for name in ('accuracy', 'accuracy_ci95', 'study_accuracy_ci95'):
+    assert thrice[name] == pytest.approx(once[name], abs=1e-9)
+  low, high = once['accuracy_ci95']
+  sd = np.sqrt(0.7 * 0.3 / 200)
+  assert high - low == pytest.approx(2 * 1.96 * sd, rel=0.15)
+
+
+def test_error_leaves_out_the_unknown():
+  outputs = {'probability': np.eye(3)[[0, 1, 2, 0]]}
+  films = {'label': np.array([0, 2, 2, -1])}
+  assert classify.error(outputs, films) == pytest.approx(1 / 3)
+  with pytest.raises(ValueError, match='No validation film has a label'):
+    classify.error(outputs, {'label': np.full(4, -1)})
+
+
+def test_predictions_come_back(tmp_path):
+  path = tmp_path / 'predictions.csv'
+  path.write_text(
+    'id,split,study,label,predicted,p_none,p_radius\n'
+    '4,test,2,radius,none,0.6,0.4\n5,test,2,,radius,0.1,0.9\n'
+  )
+  rows = classify.read_predictions(str(path))
+  assert rows['classes'] == ['none', 'radius']
+  assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [2, 2]
+  np.testing.assert_array_equal(rows['probability'], [[0.6, 0.4], [0.1, 0.9]])
+  path.write_text('id,split,male,age,prediction\n1,test,1,100,99\n')
+  with pytest.raises(ValueError, match='Expected predictions of classes'):
+    classify.read_predictions(str(path))
+  with pytest.raises(ValueError, match='run the stage'):
+    classify.read_predictions(str(tmp_path / 'none.csv'))

@@ -1,0 +1,210 @@
+"""Runs guided by masks: every variant, and what no mask may change."""
+
+import csv
+import json
+
+from flax import nnx
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+import tiny_cascade
+
+from boneage_jax import attention
+from boneage_jax import checkpoints
+from boneage_jax import classify
+from boneage_jax import data
+from boneage_jax import input_pipeline
+from boneage_jax import metric_writer
+from boneage_jax import models
+from boneage_jax import phantom
+from boneage_jax import train
+from boneage_jax import train_step
+from configs import guided
+from tfds_rsna import build
+
+
+def tiny(variant='', **changes):
+  config = guided.get_config(variant)
+  config.data.update(validation_fraction=0.2, test_fraction=0.2)
+  config.net.net.backbone = ConfigDict(tiny_cascade.BACKBONE)
+  config.net.net.momentum = 0.9
+  config.net.input.update(size=32, builder_config='original')
+  config.net.update(
+    batch_size=8, eval_batch_size=8, steps=24, eval_steps=12, log_steps=4
+  )
+  config.net.optimizer.update(
+    name='adamw', learning_rate=0.01, schedule='constant', warmup=0.0
+  )
+  config.net.optimizer.update(boundaries=(), factors=())
+  config.net.guidance.update(changes)
+  return config
+
+
+@pytest.fixture(scope='module')
+def broken(tmp_path_factory):
+  """Prepared phantoms, most of them with a fracture, two films of a hand."""
+  root = tmp_path_factory.mktemp('broken')
+  phantom.write_archive(
+    str(root / 'archive'), 96, 1, long_side=64, fractures=0.75, views=2,
+    workers=1,
+  )  # fmt: skip
+  return build.build(str(root / 'archive'), str(root / 'data'))
+
+
+def go(config, folder, workdir):
+  """Train; return the stage's folder."""
+  (workdir / 'prepare').mkdir(parents=True)
+  (workdir / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': folder}})
+  )
+  train.train_and_evaluate(config, 'net', str(workdir))
+  return workdir / 'net'
+
+
+def rows_of(folder):
+  return metric_writer.read(str(folder / 'metrics.jsonl'))
+
+
+@pytest.mark.parametrize('variant', ['', 'phantom', 'thumbnails'])
+def test_age_variants_learn(variant, prepared, tmp_path, capsys):
+  config = tiny(variant, weight=10.0)  # seen in a few steps
+  folder = go(config, prepared, tmp_path)
+  rows = rows_of(folder)
+  for name in ('train_loss', 'train_guidance'):
+    values = [row[name] for row in rows]
+    assert min(values[-2:]) < values[0], name
+  assert all(row['train_guided_films'] == 1 for row in rows)
+  assert (folder / 'predictions.csv').exists()
+  result = json.loads((folder / 'attention.json').read_text())
+  assert result['mask'] == list(config.net.guidance.mask)
+  for split in ('validation', 'test'):
+    row = result['after'][split]
+    low, high = row['inside_ci95']
+    assert 0 < low <= row['inside'] <= high < 1
+    assert row['inside'] == pytest.approx(
+      np.mean(list(row['per_film'].values()))
+    )
+    assert result['change'][split]['change'] == pytest.approx(
+      row['inside'] - result['before'][split]['inside']
+    )
+  printed = capsys.readouterr().out
+  assert 'net: attention guided by' in printed
+  assert 'net: attention inside the masks of' in printed
+
+
+def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
+  config = tiny('fracture', weight=0.1)
+  config.data.labelled_per_class = 5
+  folder = go(config, broken, tmp_path)
+  rows = rows_of(folder)
+  assert rows[-1]['train_loss'] < rows[0]['train_loss']
+  assert {'train_error', 'train_guidance'} <= rows[0].keys()
+  assert [r['step'] for r in rows if 'validation_error' in r] == [12, 24]
+  assert '20 training films' in capsys.readouterr().out
+  with open(folder / 'predictions.csv', newline='') as file:
+    table = list(csv.DictReader(file))
+  names = list(config.data.classes)
+  assert list(table[0]) == [*classify.COLUMNS, *(f'p_{n}' for n in names)]
+  films, _ = data.split_films(config, str(tmp_path), 'original')
+  truth = dict(
+    zip(films['id'].tolist(), films['finding'].tolist(), strict=True)
+  )
+  for row in table:
+    p = [float(row[f'p_{name}']) for name in names]
+    assert sum(p) == pytest.approx(1, abs=1e-3)
+    assert row['predicted'] == names[int(np.argmax(p))]
+    assert row['label'] == truth[int(row['id'])]
+  kept = {row['study'] for row in table if row['split'] == 'test'}
+  assert not kept & {r['study'] for r in table if r['split'] == 'validation'}
+  result = json.loads((folder / 'attention.json').read_text())
+  count = sum(r['split'] == 'test' and r['label'] != 'none' for r in table)
+  assert result['after']['test']['films'] == count
+
+  classify.report(config, 'report', str(tmp_path))
+  report = json.loads((tmp_path / 'report' / 'report.json').read_text())
+  found = report['splits']['test']
+  right = [r['label'] == r['predicted'] for r in table if r['split'] == 'test']
+  assert found['accuracy'] == pytest.approx(np.mean(right))
+  assert found['studies'] == len(kept)
+  printed = capsys.readouterr().out
+  assert 'phantoms: 96 films' in printed and 'metacarpal' in printed
+
+
+def test_without_any_mask_the_run_is_that_of_weight_zero(
+  prepared, tmp_path, capsys
+):
+  """METHODS D: to the last bit."""
+  folders = []
+  for weight in (0.0, 0.1):
+    config = tiny('phantom', weight=weight, mask=('fracture_boxes',))
+    config.net.update(steps=6, eval_steps=3)
+    folders.append(go(config, prepared, tmp_path / str(weight)))
+  assert 'so not at all: as with guidance.weight=0' in capsys.readouterr().out
+  for name in ('metrics.jsonl', 'predictions.csv'):
+    first, second = ((folder / name).read_bytes() for folder in folders)
+    assert first == second, name
+  state = [best(config, folder) for folder in folders]
+  for a, b in zip(*state, strict=True):
+    np.testing.assert_array_equal(a, b)
+  assert not (folders[0] / attention.FILE).exists()
+
+
+def best(config, folder):
+  import jax
+
+  make = lambda: models.create(config.net.net, size=config.net.input.size)
+  _, params, stats = train_step.split(nnx.eval_shape(make))
+  where = train_step.replicated(train_step.make_mesh())
+  tree = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+    {'params': params, 'batch_stats': stats},
+  )
+  store = checkpoints.Checkpoints(str(folder / 'checkpoints'))
+  leaves = jax.tree.leaves(store.restore_best(tree))
+  store.close()
+  return leaves
+
+
+def test_with_weight_zero_masks_are_measured_and_do_not_guide(
+  prepared, tmp_path
+):
+  config = tiny('phantom', weight=0.0)
+  config.net.update(steps=2, eval_steps=2, log_steps=1)
+  folder = go(config, prepared, tmp_path)
+  assert 'train_guidance' not in rows_of(folder)[0]
+  assert {'before', 'after', 'change'} <= json.loads(
+    (folder / attention.FILE).read_text()
+  ).keys()
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (dict(mask=()), r'guidance.mask names no kind of mask'),
+    (dict(mask=('hand',)), 'must be a tuple of some of'),
+    (dict(resample='linear'), "one of .*'bicubic'"),
+  ],
+)
+def test_unusable_guidance(change, message, prepared, tmp_path):
+  with pytest.raises(ValueError, match=message):
+    go(tiny('phantom', **change), prepared, tmp_path)
+
+
+def test_unusable_classes(prepared, broken, tmp_path):
+  config = tiny('fracture')
+  with pytest.raises(ValueError, match='No training film is labelled none or'):
+    go(config, prepared, tmp_path / 'a')
+  config.net.net.classes = 3
+  with pytest.raises(ValueError, match='classes is 3, but'):
+    go(config, broken, tmp_path / 'b')
+  config = tiny('phantom')
+  config.data.labelled_per_class = 5
+  with pytest.raises(ValueError, match=r'name these with --config\.data'):
+    go(config, broken, tmp_path / 'c')
+  config = tiny('phantom')
+  config.net.input.crops = 'regions'
+  source = input_pipeline.film_source(
+    prepared, input_pipeline.load_films(prepared)
+  )
+  with pytest.raises(ValueError, match='needs whole films'):
+    attention.training_kinds(config.net, 'net', source)
