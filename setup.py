@@ -41,6 +41,7 @@ setuptools.setup(
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own
+    'bench': ['keras>=3.15', 'timm>=1.0', 'torch>=2.9', 'torchvision>=0.24'],
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
     'test': [
       'keras>=3.15',
