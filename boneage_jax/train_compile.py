@@ -1,7 +1,6 @@
 """Compile a config's stages for a TPU that is not there; say what they cost.
 
-  python -m boneage_jax.train_compile --config=configs/cascade.py \
-    --topology=v5e:2x4
+  python -m boneage_jax.train_compile --config=FILE --topology=v5e:2x4
 
 Needs `pip install -e '.[tpu]'` for libtpu, whose compiler runs on any machine.
 The programs are those of training: the same functions make them, from shapes
