@@ -49,9 +49,22 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     info = build_info(folders[name])
     _, description = assign(config, input_pipeline.load_films(folders[name]))
     print(f'{info["name"]} ({name}); {description}.', flush=True)
+    if info.get('looks_inverted'):
+      print(inverted(info), flush=True)
   folder = os.path.join(workdir, stage)
   os.makedirs(folder, exist_ok=True)
   files.write_json(os.path.join(folder, 'done.json'), {'folders': folders})
+
+
+def inverted(info: dict[str, Any]) -> str:
+  """Say which films of a prepared data set look inverted, and what to do."""
+  ids = info['looks_inverted']
+  return (
+    f'{len(ids)} of {info["films"]} films look inverted (dark bones): '
+    f'{", ".join(map(str, ids[:5]))}{", ..." if len(ids) > 5 else ""}. Look at '
+    'them and invert those that are; where all are, set '
+    '--config.STAGE.input.polarity=invert for every stage that sees them.'
+  )
 
 
 def builder_configs(config: Any) -> list[str]:

@@ -27,6 +27,7 @@ from boneage_jax import dicom
 from boneage_jax import evaluate
 from boneage_jax import examples
 from boneage_jax import gallery
+from boneage_jax import polarity
 from boneage_jax import regions
 from boneage_jax import stages
 from tfds_rsna import films as film_files
@@ -179,6 +180,8 @@ def predict_films(
         _warn(f'{path}: the header says sex {header_sex}; --sex={used} is used')
       if is_dicom and predictor.inverted:  # dicom.read makes bones bright
         image = 255 - image
+      if polarity.looks_inverted(image) != predictor.inverted:
+        _warn(f'{path}: {_other_polarity(predictor.inverted)}')
       result = predictor.predict(image, used)
     except ValueError as e:
       bad.append(f'{path}: {e}')
@@ -237,6 +240,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(head, *bad, sep='\n  ', file=sys.stderr)
   print(NOTICE)
   sys.exit(1 if bad else 0)
+
+
+def _other_polarity(inverted: bool) -> str:
+  """Say that a film is not as those of a run; nothing is flipped unasked."""
+  own, film = ('dark', 'bright') if inverted else ('bright', 'dark')
+  setting = 'keep' if inverted else 'invert'
+  return (
+    f'the bones look {film}, but those of the films of this run are {own}: do '
+    'not trust this age. Invert the film (255 - grey) and read it again; a run '
+    f'for such films is trained with --config.STAGE.input.polarity={setting}'
+  )
 
 
 def _png(image: np.ndarray) -> bytes:

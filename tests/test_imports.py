@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
   'files annotations',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
-  'config_flag program_cost masks stress',
+  'config_flag program_cost masks stress polarity',
   'losses gradcam optimizers models processes examples',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal losses_attention crop_writer',  # of metrics, losses

@@ -210,3 +210,19 @@ def test_no_run_and_no_checkpoint(run, tmp_path, capsys):
   code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}')
   assert code.startswith(f'Error: No checkpoint in {tmp_path}/localizer')
   assert os.listdir(tmp_path) == ['config.json']
+
+
+def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
+  run, predictor, tmp_path, capsys
+):
+  image = read(run, 1)
+  assert predictor.inverted  # so these films, with bright bones, are not as its
+  for film, other in ((image, True), (255 - image, False)):
+    path = str(tmp_path / 'film.png')
+    cv2.imwrite(path, film)
+    assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
+    errors = capsys.readouterr().err
+    assert (f'{path}: the bones look bright, but' in errors) == other
+    assert ('--config.STAGE.input.polarity=keep' in errors) == other
+    age = float(rows(tmp_path / 'predictions.csv')[0]['age'])
+    assert age == pytest.approx(predictor.predict(film, 'F')['age'], abs=1e-3)

@@ -28,14 +28,21 @@ def encode(data: bytes, long_side: int | None = None) -> tuple[bytes, int, int]:
     ValueError: the reason why the film is bad.
   """
   image, is_plain = decode(data)
+  return pack(data, image, is_plain, long_side), *image.shape
+
+
+def pack(
+  data: bytes, image: np.ndarray, is_plain: bool, long_side: int | None
+) -> bytes:
+  """Encodes what `decode` made of `data`; see `encode`."""
   height, width = image.shape
   if long_side is not None and max(height, width) > long_side:
     scale = long_side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
   elif is_plain:
-    return data, height, width
-  return cv2.imencode('.png', image)[1].tobytes(), height, width
+    return data
+  return cv2.imencode('.png', image)[1].tobytes()
 
 
 def decode(data: bytes) -> tuple[np.ndarray, bool]:

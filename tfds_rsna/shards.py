@@ -21,6 +21,7 @@ from tensorflow_datasets.core import hashing
 import tqdm
 
 from boneage_jax import files
+from boneage_jax import polarity
 from tfds_rsna import archive as archives
 from tfds_rsna import films as film_files
 
@@ -48,9 +49,15 @@ class Shard:
 def example(
   film: archives.Film, note: dict[str, Any] | None, long_side: int | None
 ) -> dict[str, Any] | ValueError:
-  """Reads, checks and encodes one film; a bad one gives the reason."""
+  """Reads, checks and encodes one film; a bad one gives the reason.
+
+  Beside the features it says whether the film `looks_inverted`.
+  """
   try:
-    image, height, width = film_files.encode(film.read(), long_side)
+    data = film.read()
+    pixels, is_plain = film_files.decode(data)
+    image = film_files.pack(data, pixels, is_plain, long_side)
+    inverted = polarity.looks_inverted(pixels)
   except ValueError as e:
     return e
   except Exception as e:  # one odd film must not end the build of thousands
@@ -60,9 +67,10 @@ def example(
     'id': film.id,
     'male': film.male,
     'age': film.age,
-    'height': height,
-    'width': width,
+    'height': pixels.shape[0],
+    'width': pixels.shape[1],
     'annotations': json.dumps(note) if note else '',
+    'looks_inverted': inverted,
   }
 
 
@@ -84,12 +92,13 @@ def write(
       may go on with those of the next shard.
 
   Returns:
-    The shard's path, and its number of films, size in bytes and bad films as
-    [id, reason].
+    The shard's path, and its number of films, size in bytes, bad films as
+    [id, reason] and ids of films that look inverted.
   """
   serializer = tfds.core.ExampleSerializer(shard.features.get_serialized_info())
   sizes: list[int] = []
   bad: list[list[Any]] = []
+  inverted: list[int] = []
 
   def records() -> Iterator[tuple[int, bytes]]:
     for film, _ in shard.films:
@@ -97,6 +106,8 @@ def write(
       if isinstance(found, ValueError):
         bad.append([film.id, f'{film.member}: {found}'])
         continue
+      if found.pop('looks_inverted'):
+        inverted.append(film.id)
       proto = serializer.get_tf_example(shard.features.encode_example(found))
       # Features lie in a map, whose order changes from process to process.
       record = proto.SerializeToString(deterministic=True)
@@ -108,7 +119,12 @@ def write(
   interim = os.path.join(folder, f'incomplete.{uuid.uuid4().hex}.{name}')
   tfds.core.ExampleWriter(shard.file_format).write(interim, records())
   os.replace(interim, shard.path)
-  return shard.path, {'films': len(sizes), 'bytes': sum(sizes), 'bad': bad}
+  return shard.path, {
+    'films': len(sizes),
+    'bytes': sum(sizes),
+    'bad': bad,
+    'inverted': inverted,
+  }
 
 
 def write_here(

@@ -112,7 +112,9 @@ class Builder(dataset_builder.FileReaderBuilder):
       )
     self.info.set_splits(tfds.core.SplitDict(infos))
     path = os.path.join(self.data_dir, 'build.json')
-    files.write_json(path, summary(archive, bad, counts), indent=2)
+    inverted = sorted(i for r in written.values() for i in r['inverted'])
+    about = summary(archive, bad, inverted, counts)
+    files.write_json(path, about, indent=2)
 
   def _plan(self, archive: archives.Archive, split: str) -> list[shards.Shard]:
     """Says which films of a split go into which file."""
@@ -143,7 +145,10 @@ def describe_bad(bad: list[list[Any]], allowed: int) -> str:
 
 
 def summary(
-  archive: archives.Archive, bad: list[list[Any]], counts: dict[str, int]
+  archive: archives.Archive,
+  bad: list[list[Any]],
+  inverted: list[int],
+  counts: dict[str, int],
 ) -> dict[str, Any]:
   """Describes the prepared data set: the content of build.json."""
   first = next(iter(archive.label_files.values()))
@@ -155,6 +160,7 @@ def summary(
     'of': full if archive.phantom is None else films,
     'splits': counts,
     'bad': bad,
+    'looks_inverted': inverted,
     'unlabelled': archive.unlabelled,
     'notes': archive.notes,
     'annotated': len(archive.annotations),
