@@ -68,7 +68,7 @@ def sample(
   at = rng.uniform(*RADIUS)
   if finding != 'radius':
     at = rng.uniform(*SHAFT) * bone.length
-  step = rng.uniform(0.8, 2.6) * rng.choice([-1, 1])
+  step = rng.uniform(1.0, 3.5) * rng.choice([-1, 1])
   fracture = Fracture(
     finding,
     centre,
@@ -76,8 +76,8 @@ def sample(
     slope=np.tan(np.deg2rad(rng.uniform(-35, 35))),
     jag=rng.uniform(0.1, 0.5),
     phase=rng.uniform(0, 2 * np.pi),
-    gap=rng.uniform(0.5, 1.1),
-    loss=rng.uniform(0.5, 0.95),
+    gap=rng.uniform(0.6, 1.6),
+    loss=rng.uniform(0.6, 0.95),
     step=step if rng.random() < 0.7 else 0.0,
   )
   return fracture if broken else None
