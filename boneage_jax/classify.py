@@ -65,9 +65,8 @@ def write_predictions(
   rows = []
   for split in SPLITS:
     part = data.select(films, split)
-    outputs = evaluate.Split(config, stage, workdir, part, mesh).predict(
-      predict, variables
-    )
+    films_of = evaluate.Split(config, stage, workdir, part, mesh, final=True)
+    outputs = films_of.predict(predict, variables)
     probability = outputs['probability']
     for i, film in enumerate(part['id'].tolist()):
       label = part['label'][i]

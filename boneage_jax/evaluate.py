@@ -27,6 +27,7 @@ from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import processes
 from boneage_jax import train_step
+from boneage_jax import transforms
 
 # Modules with a `main`, imported when called: some of them import this one.
 COMMANDS = {
@@ -68,13 +69,31 @@ def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
   return jax.jit(predict)
 
 
+def views(section: Any) -> list[np.ndarray]:
+  """Return the matrices, over the net's input, that `eval_views` asks for."""
+  chosen, size = section.eval_views, (section.input.size, section.input.size)
+  if not chosen.rotate:
+    raise ValueError(
+      'expected eval_views.rotate to hold one angle or more, got none: '
+      '(0.0,) is the film as it is'
+    )
+  return [
+    transforms.view_matrix(size, degrees, mirror)
+    for mirror in ((False, True) if chosen.flip else (False,))
+    for degrees in chosen.rotate
+  ]
+
+
 class Split:
   """The films of one split, ready to be predicted again and again.
 
-  `masks` are kinds of masks.KINDS that their batches hold.
+  `masks` are kinds of masks.KINDS that their batches hold. With `final`,
+  outputs are averaged over the views of the stage.
   """
 
-  def __init__(self, config, stage, workdir, films, mesh, masks=()):
+  def __init__(
+    self, config, stage, workdir, films, mesh, masks=(), final=False
+  ):
     self.films = films
     self._mesh = mesh
     self._count = len(films['id'])
@@ -84,12 +103,13 @@ class Split:
         f'{stage}: a split has no film at all; raise '
         '--config.data.validation_fraction or --config.data.test_fraction.'
       )
-    self._batches = input_pipeline.eval_batches(
-      data.stage_source(config, stage, workdir, films),
-      section.input,
-      section.eval_batch_size,
-      masks=masks,
-    )
+    source = data.stage_source(config, stage, workdir, films)
+    self._views = [
+      input_pipeline.eval_batches(
+        source, section.input, section.eval_batch_size, masks=masks, view=view
+      )
+      for view in (views(section) if final else (None,))
+    ]
     self._threads = section.input.threads
 
   def predict(self, predict, variables) -> dict[str, np.ndarray]:
@@ -97,14 +117,21 @@ class Split:
 
     Every process gets all of them.
     """
-    results: dict[str, list] = {}
-    for batch in input_pipeline.iterate(self._batches, 0, self._threads):
-      outputs = predict(variables, input_pipeline.to_device(batch, self._mesh))
-      outputs = multihost_utils.process_allgather(outputs, tiled=True)
-      for name, value in outputs.items():
-        results.setdefault(name, []).append(value)
+    each = []
+    for batches in self._views:
+      results: dict[str, list] = {}
+      for batch in input_pipeline.iterate(batches, 0, self._threads):
+        placed = input_pipeline.to_device(batch, self._mesh)
+        outputs = predict(variables, placed)
+        outputs = multihost_utils.process_allgather(outputs, tiled=True)
+        for name, value in outputs.items():
+          results.setdefault(name, []).append(value)
+      each.append({n: np.concatenate(v) for n, v in results.items()})
     # Padding comes last.
-    return {n: np.concatenate(v)[: self._count] for n, v in results.items()}
+    return {
+      name: np.mean([one[name] for one in each], axis=0)[: self._count]
+      for name in each[0]
+    }
 
 
 def write_predictions(
@@ -117,6 +144,7 @@ def write_predictions(
 ) -> None:
   """Predict validation and test films; the lead writes the stage's files.
 
+  Ages and probabilities are averaged over the views of `eval_views`.
   `predictions.csv` (id, split, male, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """
@@ -124,7 +152,7 @@ def write_predictions(
   rows, ids, probabilities = [], [], []
   for name in ('validation', 'test'):
     part = data.select(films, name)
-    outputs = Split(config, stage, workdir, part, mesh).predict(
+    outputs = Split(config, stage, workdir, part, mesh, final=True).predict(
       predict, variables
     )
     for i, film in enumerate(part['id']):

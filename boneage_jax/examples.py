@@ -17,6 +17,7 @@ def make_example(
   config: Any,
   rng: np.random.Generator | None = None,
   masks: Sequence[str] = (),
+  view: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Decode a record and fit it to the net; augment when `rng` is given.
 
@@ -24,9 +25,11 @@ def make_example(
     record: `image` or `regions` (bytes; squares, one below the other), id,
       male and age; `label` and annotations (JSON) where there are any.
     config: size, resize, percentiles, polarity, crop_margin and the ranges
-      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma.
+      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma and
+      sex_dropout.
     rng: the film's own generator; masks draw nothing from it.
     masks: kinds of masks.KINDS; the film's mask moves with the film.
+    view: matrix over the net's input, instead of a drawn one.
 
   Returns:
     `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
@@ -54,12 +57,12 @@ def make_example(
   )
   mask = None
   if name == 'regions':
-    pixels = _fit_regions(pixels, config, rng)
+    pixels = _fit_regions(pixels, config, rng, view)
   else:
     if masks:
       film = json.loads(record.get('annotations') or '{}')
       mask = masks_lib.draw(film, masks, pixels.shape)
-    pixels, mask = _fit(pixels, config, rng, config.flip, mask=mask)
+    pixels, mask = _fit(pixels, config, rng, view, config.flip, mask=mask)
   rows = pixels.reshape(-1, config.size)  # OpenCV takes a third axis for colour
   example = {
     name: cv2.LUT(rows, lut).reshape(*pixels.shape, 1),
@@ -68,6 +71,9 @@ def make_example(
     'id': np.int32(record['id']),
     'valid': np.float32(1),
   }
+  # Drawn last: all other draws are the same with and without.
+  if rng is not None and rng.random() < config.sex_dropout:
+    example['male'] = np.float32(0.5)
   if 'label' in record:
     example['label'] = np.int32(record['label'])
   if masks:
@@ -80,6 +86,7 @@ def _fit(
   image: np.ndarray,
   config: Any,
   rng: np.random.Generator | None,
+  view: np.ndarray | None,
   flip: bool,
   box: Sequence[float] | None = None,
   mask: np.ndarray | None = None,
@@ -88,7 +95,7 @@ def _fit(
   size = (config.size, config.size)
   matrix = transforms.fit_matrix(image.shape, size, config.resize, box)
   if rng is not None:
-    moved = transforms.augment_matrix(
+    view = transforms.augment_matrix(
       size,
       rng,
       rotate=config.rotate,
@@ -96,7 +103,8 @@ def _fit(
       shift=config.shift,
       flip=flip,
     )
-    matrix = transforms.compose(matrix, moved)
+  if view is not None:
+    matrix = transforms.compose(matrix, view)
   image = transforms.warp(image, matrix, size)
   if mask is not None:
     inside = transforms.warp(mask, matrix, size) > 127
@@ -129,7 +137,10 @@ def cutouts(
 
 
 def _fit_regions(
-  stacked: np.ndarray, config: Any, rng: np.random.Generator | None
+  stacked: np.ndarray,
+  config: Any,
+  rng: np.random.Generator | None,
+  view: np.ndarray | None,
 ) -> np.ndarray:
   """Fit each square of a stack; they move apart but mirror together."""
   side = stacked.shape[1]
@@ -137,7 +148,7 @@ def _fit_regions(
   box = (margin, margin, 1 - margin, 1 - margin)
   regions = np.stack(
     [
-      _fit(region, config, rng, flip=False, box=box)[0]
+      _fit(region, config, rng, view, flip=False, box=box)[0]
       for region in stacked.reshape(-1, side, side)
     ]
   )

@@ -221,23 +221,25 @@ def eval_batches(
   batch_size: int,
   *,
   masks: Sequence[str] = (),
+  view: np.ndarray | None = None,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> grain.MapDataset:
   """Return every film once, in order; padding has valid 0 and id -1.
 
-  All processes get the same number of batches.
+  All processes get the same number of batches. `view` is a matrix over the
+  net's input.
   """
   batches, share = _share(batch_size, process_index, process_count)
   count = len(source)
   padded = -(-count // batch_size) * batch_size
 
   def example(index: int) -> dict[str, Any]:
+    record = source[index if index < count else 0]
+    made = examples.make_example(record, config, masks=masks, view=view)
     if index < count:
-      return examples.make_example(source[index], config, masks=masks)
-    blank = examples.make_example(source[0], config, masks=masks)
-    blank = jax.tree.map(np.zeros_like, blank)
-    return blank | {'id': np.int32(-1)}
+      return made
+    return jax.tree.map(np.zeros_like, made) | {'id': np.int32(-1)}
 
   return grain.MapDataset.range(padded).map(example).batch(share)[batches]
 

@@ -72,6 +72,7 @@ class Predictor:
     graph, variables = stages.load_net(config, stage, workdir)
     self._variables = jax.device_put(variables, device)
     self._age = evaluate.make_predict(graph)
+    self._views = evaluate.views(config[stage])
 
   def predict(self, image: np.ndarray, sex: str) -> dict[str, Any]:
     """Predict the bone age of one film; the first call compiles the nets.
@@ -126,11 +127,17 @@ class Predictor:
         {**record, 'regions': _png(crop.reshape(-1, crop.shape[-1]))}
         for record, crop in zip(records, crops, strict=True)
       ]
-    rows = [examples.make_example(r, self._input) for r in records]
-    rows += rows[-1:] * (self.batch_size - len(films))
-    batch = jax.tree.map(lambda *values: np.stack(values), *rows)
-    outputs = jax.device_get(self._age(self._variables, batch))
-    return {name: v[: len(films)] for name, v in outputs.items()}, films
+    each = []
+    for view in self._views:
+      rows = [
+        examples.make_example(record, self._input, view=view)
+        for record in records
+      ]
+      rows += rows[-1:] * (self.batch_size - len(films))
+      batch = jax.tree.map(lambda *values: np.stack(values), *rows)
+      each.append(jax.device_get(self._age(self._variables, batch)))
+    mean = lambda name: np.mean([one[name] for one in each], axis=0)
+    return {name: mean(name)[: len(films)] for name in each[0]}, films
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:

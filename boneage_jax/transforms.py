@@ -94,15 +94,26 @@ def augment_matrix(
   """
   angle, scale, shift_x, shift_y = rng.uniform(-1, 1, 4)
   mirror = rng.random() < 0.5 and flip
+  matrix = view_matrix(size_hw, rotate * angle, mirror, 1 + zoom * scale)
   height, width = size_hw
-  angle, scale = np.deg2rad(rotate * angle), 1 + zoom * scale
+  matrix[:, 2] += shift * np.array([shift_x * width, shift_y * height])
+  return matrix
+
+
+def view_matrix(
+  size_hw: tuple[int, int],
+  degrees: float = 0.0,
+  mirror: bool = False,
+  scale: float = 1.0,
+) -> np.ndarray:
+  """Mirror left and right, then turn clockwise about the output's centre."""
+  angle = np.deg2rad(degrees)
   cos, sin = scale * np.cos(angle), scale * np.sin(angle)
   linear = np.array([[cos, -sin], [sin, cos]])
   if mirror:
     linear[:, 0] *= -1
-  centre = np.array([width - 1, height - 1]) / 2
-  moved = centre + shift * np.array([shift_x * width, shift_y * height])
-  return np.column_stack([linear, moved - linear @ centre])
+  centre = np.array([size_hw[1] - 1, size_hw[0] - 1]) / 2
+  return np.column_stack([linear, centre - linear @ centre])
 
 
 def compose(first: np.ndarray, second: np.ndarray) -> np.ndarray:

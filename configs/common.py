@@ -60,6 +60,7 @@ def image_input(**changes) -> dict:
     brightness=0.0,  # factor, uniform 1 +-
     contrast=0.0,  # factor, uniform 1 +-
     gamma=0.0,  # exponent, exp(uniform +-)
+    sex_dropout=0.0,  # share of film visits with the sex unknown
     threads=2,
   )
   return _with(fields, changes)
@@ -77,6 +78,9 @@ def train_stage(**changes) -> dict:
     optimizer=optimizer(),
     batch_size=32,  # over all devices
     eval_batch_size=32,
+    # Averaged in the final predictions: films turned by these degrees and, with
+    # flip, mirrored too. Validation in between sees films as they are.
+    eval_views=dict(rotate=(0.0,), flip=False),
     epochs=30,
     steps=0,  # instead of epochs, when not 0
     eval_steps=0,  # between validations; 0 is once an epoch
