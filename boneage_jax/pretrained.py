@@ -1,8 +1,8 @@
-"""ImageNet weights in Keras' HDF5 layout, merged into a net by layer name.
+"""ImageNet weights from Keras' .h5 or PyTorch's .safetensors, merged by name.
 
-A table per architecture gives Keras' layer names the paths of our modules.
-Layers that Keras numbers by itself (`conv2d_17`) stand in the table by their
-order of creation (`conv2d#16`); a file may start counting at any number.
+Tables in `models.keras_names` and `models.torch_names` give the names of the
+files the paths of our modules. A file that does not fit is refused with the
+names that are missing, unexpected or of another shape.
 """
 
 from collections.abc import Mapping
@@ -16,29 +16,16 @@ from flax import traverse_util
 import jax.numpy as jnp
 import numpy as np
 
-from boneage_jax.models import inception_v3
-from boneage_jax.models import resnet
+from boneage_jax.models import keras_names
+from boneage_jax.models import torch_names
 
 Path = tuple[str, ...]
 
-# The released files, for messages.
-FILES = {
-  'inception_v3': 'inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5',
-  'resnet': 'resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5',
-  'xception': 'xception_weights_tf_dim_ordering_tf_kernels_notop.h5',
-}
-# Keras' weight: our tree, the path below the module.
-CONV = {
-  'kernel': ('params', ('kernel',)),
-  'bias': ('params', ('bias',)),
-  'depthwise_kernel': ('params', ('depthwise',)),
-  'pointwise_kernel': ('params', ('pointwise', 'kernel')),
-}
-NORM = {
-  'gamma': ('params', ('scale',)),
-  'beta': ('params', ('bias',)),
-  'moving_mean': ('stats', ('mean',)),
-  'moving_variance': ('stats', ('var',)),
+# The argument of a backbone that names its size, and its default.
+SIZES = {
+  'convnext': ('variant', 'tiny'),
+  'efficientnet': ('variant', 'b0'),
+  'resnet': ('depth', 50),
 }
 
 
@@ -60,74 +47,30 @@ class Report(NamedTuple):
   fresh: tuple[str, ...]
 
 
-def _inception_v3() -> dict[str, Path]:
-  convs = [('stem', f'conv{i}') for i in range(len(inception_v3.STEM))]
-  for block, branches in inception_v3.MIXED.items():
-    for name, branch in branches.items():
-      for conv, _ in inception_v3.flatten(branch):
-        convs.append((block, name, f'conv{conv}'))
-  table = {}
-  for i, path in enumerate(convs):
-    table[f'conv2d#{i}'] = (*path, 'conv')
-    table[f'batch_normalization#{i}'] = (*path, 'bn')
-  return table
+def table_name(backbone: Mapping[str, Any]) -> str:
+  """Return the weight table of a backbone's section, such as 'resnet_50'."""
+  name = backbone['name']
+  if name not in SIZES:
+    return name
+  argument, default = SIZES[name]
+  return f'{name}_{backbone.get(argument, default)}'
 
 
-def _xception() -> dict[str, Path]:
-  table = {}
-  for i in (1, 2):
-    table[f'block1_conv{i}'] = ('block1', f'conv{i}', 'conv')
-    table[f'block1_conv{i}_bn'] = ('block1', f'conv{i}', 'bn')
-  for block in range(2, 15):
-    for i in range(1, 4 if 5 <= block <= 12 else 3):
-      path = (f'block{block}', f'sepconv{i}')
-      table[f'block{block}_sepconv{i}'] = (*path, 'conv')
-      table[f'block{block}_sepconv{i}_bn'] = (*path, 'bn')
-  for i, block in enumerate((2, 3, 4, 13)):
-    table[f'conv2d#{i}'] = (f'block{block}', 'shortcut', 'conv')
-    table[f'batch_normalization#{i}'] = (f'block{block}', 'shortcut', 'bn')
-  return table
+def _names(path: str) -> Any:
+  """Return the module of names that a file's suffix asks for."""
+  return torch_names if path.endswith('.safetensors') else keras_names
 
 
-def _resnet50() -> dict[str, Path]:
-  table = {
-    'conv1_conv': ('stem', 'conv', 'conv'),
-    'conv1_bn': ('stem', 'conv', 'bn'),
-  }
-  for stage, count in enumerate(resnet.BLOCKS[50], 1):
-    for block in range(1, count + 1):
-      for i in range(0 if block == 1 else 1, 4):
-        name = f'conv{stage + 1}_block{block}_{i}'
-        conv = f'conv{i}' if i else 'shortcut'
-        path = (f'stage{stage}', f'block{block}', conv)
-        table[f'{name}_conv'] = (*path, 'conv')
-        table[f'{name}_bn'] = (*path, 'bn')
-  return table
-
-
-TABLES = {
-  'inception_v3': _inception_v3,
-  'resnet': _resnet50,
-  'xception': _xception,
-}
-
-
-def read(path: str, architecture: str) -> dict[str, np.ndarray]:
-  """Return every weight of a Keras .h5 file as `layer/weight` -> array."""
+def _read_h5(path: str, hint: str) -> dict[str, np.ndarray]:
   import h5py
 
-  hint = f"it must be Keras' no-top file of {architecture}, such as "
-  hint += FILES[architecture]
-  if not os.path.isfile(path):
-    raise ValueError(f'There is no weight file {path!r}; {hint}.')
   if not h5py.is_hdf5(path):
     raise ValueError(f'{path!r} is not an HDF5 file; {hint}.')
   weights = {}
 
   def visit(name, item):
     if isinstance(item, h5py.Dataset):
-      parts = name.split('/')
-      weights[f'{parts[0]}/{parts[-1].removesuffix(":0")}'] = item[()]
+      weights[name] = item[()]
 
   with h5py.File(path, 'r') as file:
     # A whole model saved as .h5 keeps its weights one level down.
@@ -137,26 +80,35 @@ def read(path: str, architecture: str) -> dict[str, np.ndarray]:
       f'{path!r} holds no weights by layer name (a .weights.h5 of Keras 3 does '
       f"not; save the model as '.h5'); {hint}."
     )
-  return weights
+  return dict(keras_names.clean(*item) for item in weights.items())
 
 
-def _number_layers(
-  table: Mapping[str, Path], weights: Mapping[str, Any]
-) -> dict[str, Path]:
-  """Replace 'conv2d#16' by the name the file has for it, such as conv2d_17."""
-  layers = {name.split('/')[0] for name in weights}
-  names = {}
-  for prefix in ('conv2d', 'batch_normalization'):
-    matches = (re.fullmatch(rf'{prefix}(?:_(\d+))?', name) for name in layers)
-    numbers = [int(m[1] or 0) for m in matches if m] or [1]
-    ours = [name for name in table if name.startswith(f'{prefix}#')]
-    # Where counting can have begun, given that layers may be missing.
-    starts = range(max(numbers) - len(ours) + 1, min(numbers) + 1)
-    first = next((n for n in (1, 0) if n in starts), min(numbers))
-    for i in range(len(ours)):
-      n = first + i
-      names[f'{prefix}#{i}'] = f'{prefix}_{n}' if n else prefix
-  return {names.get(name, name): path for name, path in table.items()}
+def _read_safetensors(path: str, hint: str) -> dict[str, np.ndarray]:
+  import safetensors.numpy
+
+  try:
+    weights = safetensors.numpy.load_file(path)
+  except safetensors.SafetensorError as error:
+    raise ValueError(
+      f'{path!r} is not a safetensors file ({error}); {hint}.'
+    ) from error
+  return dict(
+    torch_names.clean(*item)
+    for item in weights.items()
+    if not item[0].endswith('.num_batches_tracked')
+  )
+
+
+def read(path: str, architecture: str) -> dict[str, np.ndarray]:
+  """Return every weight of a file as `layer/weight` -> array in our layout."""
+  names = _names(path)
+  hint = f'it must be {names.SOURCE} file of {architecture}, such as '
+  hint += names.FILES[architecture]
+  if not os.path.isfile(path):
+    raise ValueError(f'There is no weight file {path!r}; {hint}.')
+  if names is torch_names:
+    return _read_safetensors(path, hint)
+  return _read_h5(path, hint)
 
 
 def _some(names: list[str]) -> str:
@@ -170,6 +122,18 @@ def _refused(names: list[str], allowed: str | None) -> list[str]:
   return [n for n in names if not pattern.fullmatch(n.split('/')[0])]
 
 
+def _wanted(
+  table: Mapping[str, Path | None], names: Any, trees: Mapping[str, Any]
+) -> dict[str, tuple[str, Path]]:
+  """Return name -> (tree, path) of every weight that the net has room for."""
+  wanted = {}
+  for layer, module in table.items():
+    for weight, tree, leaf in names.weights(module) if module else ():
+      if (*module, *leaf) in trees[tree]:
+        wanted[f'{layer}/{weight}'] = (tree, (*module, *leaf))
+  return wanted
+
+
 def load(
   path: str,
   params: dict,
@@ -179,12 +143,13 @@ def load(
   allow_missing: str | None = None,
   allow_unexpected: str | None = None,
 ) -> tuple[dict, dict, Report]:
-  """Replace a backbone's fresh values by those of a Keras no-top .h5 file.
+  """Replace a backbone's fresh values by those of a released file.
 
   Args:
-    path: the file; float16 is widened.
+    path: a no-top .h5 of Keras, or a .safetensors of timm or torchvision;
+      float16 is widened.
     params, stats: plain dicts of the backbone's nnx.Param and nnx.BatchStat.
-    architecture: 'inception_v3', 'xception' or 'resnet' (depth 50, Keras form).
+    architecture: as `table_name` returns it.
     allow_missing: layers that the file may lack, a regular expression for the
       whole name of the layer in the file; they keep their fresh values.
     allow_unexpected: the same for layers of the file that are not known.
@@ -196,30 +161,26 @@ def load(
     ValueError: no such file, or one that does not fit: names every kind of
       misfit at once.
   """
-  if architecture not in TABLES:
+  names = _names(path)
+  if architecture not in names.FILES:
     raise ValueError(
-      f'There is no weight table for {architecture!r}, only for '
-      f'{", ".join(TABLES)}.'
+      f'There is no weight table for {architecture!r} in {names.SOURCE} '
+      f'files, only for {", ".join(names.FILES)}.'
     )
   weights = read(path, architecture)
-  table = _number_layers(TABLES[architecture](), weights)
+  layers = {name.split('/')[0] for name in weights}
+  table = names.table(architecture, layers)
   trees = {
     'params': traverse_util.flatten_dict(params),
     'stats': traverse_util.flatten_dict(stats),
   }
-  wanted = {}
-  for layer, module in table.items():
-    kinds = NORM if module[-1] == 'bn' else CONV
-    for weight, (tree, leaf) in kinds.items():
-      if (*module, *leaf) in trees[tree]:
-        wanted[f'{layer}/{weight}'] = (tree, (*module, *leaf))
-
+  wanted = _wanted(table, names, trees)
   built = {path[:i] for path in trees['params'] for i in range(len(path))}
   missing = [name for name in wanted if name not in weights]
   unused, unexpected = [], []
   for name in weights:
-    module = table.get(name.split('/')[0])
-    if module is not None and module not in built:
+    layer = name.split('/')[0]
+    if layer in table and table[layer] not in built:
       unused.append(name)
     elif name not in wanted:
       unexpected.append(name)
@@ -234,8 +195,6 @@ def load(
   for name in loaded:
     tree, leaf = wanted[name]
     value = weights[name]
-    if name.endswith('/depthwise_kernel') and value.ndim == 4:
-      value = value.swapaxes(2, 3)  # Keras [3, 3, C, 1], ours [3, 3, 1, C].
     here = trees[tree][leaf]
     if value.shape != here.shape:
       shapes.append(
@@ -250,8 +209,8 @@ def load(
     )
   if problems:
     raise ValueError(
-      f'{path!r} does not fit {architecture}; Keras calls the right file '
-      f'{FILES[architecture]}. ' + '; '.join(problems) + '.'
+      f'{path!r} does not fit {architecture}, as {names.FILES[architecture]} '
+      'does: ' + '; '.join(problems) + '.'
     )
 
   covered = set(wanted.values())
@@ -267,6 +226,20 @@ def load(
     traverse_util.unflatten_dict(trees['stats']),
     report,
   )
+
+
+def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
+  """Refuse a file whose weights are those of another form of the net."""
+  names, name = _names(path), backbone['name']
+  if name not in names.REQUIRES:
+    return
+  argument, value = names.REQUIRES[name]
+  given = backbone.get(argument, keras_names.REQUIRES[name][1])
+  if given != value:
+    raise ValueError(
+      f'{section}: {path!r} is {names.SOURCE}, whose {name} has '
+      f'{argument}={value!r}, not {given!r}.'
+    )
 
 
 def load_into_net(
@@ -293,20 +266,17 @@ def load_into_net(
         f'pretrained.{section} names no backbone of the net; it has '
         f'{", ".join(sorted(set(params) & set(net)))}.'
       )
-    backbone = net[section]
-    if backbone.get('stride_in', '1x1') != '1x1':
-      raise ValueError(
-        f"{section}: Keras' ResNet50 strides in the 1x1 convolution; set "
-        f"stride_in='1x1', not {backbone['stride_in']!r}."
-      )
-    params[section], stats[section], report = load(
+    _check_form(section, net[section], options['path'])
+    params[section], statistics, report = load(
       options['path'],
       params[section],
-      stats[section],
-      backbone['name'],
+      stats.get(section, {}),  # ConvNeXt has none.
+      table_name(net[section]),
       allow_missing=options.get('allow_missing'),
       allow_unexpected=options.get('allow_unexpected'),
     )
+    if statistics:
+      stats[section] = statistics
     logging.info(
       '%s: %d weights from %s; fresh: %s; not used: %d.',
       section,

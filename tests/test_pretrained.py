@@ -1,5 +1,6 @@
 """Weights by name, and equality with Keras' own nets on the same weights."""
 
+import itertools
 import os
 
 from flax import nnx
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 
 from boneage_jax import pretrained
+from boneage_jax.models import convnext
+from boneage_jax.models import efficientnet
 from boneage_jax.models import inception_v3
+from boneage_jax.models import layers
 from boneage_jax.models import resnet
 from boneage_jax.models import xception
 
@@ -119,7 +123,7 @@ def test_wrong_files_are_named(tmp_path):
   other = write_stem(tmp_path / 'w.h5')
   net = lambda: resnet.ResNet(tap='stem', rngs=nnx.Rngs(0))
   with pytest.raises(ValueError, match=r'resnet50_.*missing: conv1_conv'):
-    pretrained.load(other, *zeros(net), 'resnet')
+    pretrained.load(other, *zeros(net), 'resnet_50')
   with pytest.raises(ValueError, match='no weight table'):
     pretrained.load(other, *trees, 'vgg')
 
@@ -187,10 +191,14 @@ def relative_error(ours, theirs):
 
 
 KERAS = {
+  'convnext_tiny': ('ConvNeXtTiny', convnext.ConvNeXt, (64, 90)),
+  # Built for no size in particular, Keras' net pads odd maps as if even.
+  'efficientnet_b0': ('EfficientNetB0', efficientnet.EfficientNet, (64, 96)),
   'inception_v3': ('InceptionV3', inception_v3.InceptionV3, (96, 128)),
-  'resnet': ('ResNet50', resnet.ResNet, (75, 96)),
+  'resnet_50': ('ResNet50', resnet.ResNet, (75, 96)),
   'xception': ('Xception', xception.Xception, (75, 96)),
 }
+RAW = ('convnext_tiny', 'efficientnet_b0')  # Keras' net takes 0 to 255
 
 
 @pytest.mark.filterwarnings('ignore')  # Keras': NumPy, legacy file format
@@ -200,14 +208,37 @@ def test_equal_to_keras(keras, tmp_path, monkeypatch, name):
 
   def draw(_, shape, dtype=None):
     del dtype
-    fan = np.prod(shape) / max(shape[2:])
+    fan = np.prod(shape[:2] if shape[-1] == 1 else shape[:-1])
     return rng.normal(0, np.sqrt(2 / fan), shape).astype(np.float32)
 
   # Keras compiles a random operation for every shape.
-  monkeypatch.setattr(keras.initializers.GlorotUniform, '__call__', draw)
+  monkeypatch.setattr(keras.initializers.VarianceScaling, '__call__', draw)
   # Keras broadcasts [C] against maps.
   with jax.numpy_rank_promotion('allow'):
     check_equal(keras, name, str(tmp_path / 'keras.h5'), rng)
+
+
+def fill(keras, model, rng):
+  """Set what a fresh Keras net has at 0 and 1; drop no residual path."""
+  nested = (getattr(layer, 'layers', [layer]) for layer in model.layers)
+  for layer in itertools.chain.from_iterable(nested):
+    values = [rng.uniform(-0.3, 0.3, w.shape) for w in layer.get_weights()]
+    if isinstance(layer, keras.layers.Normalization):
+      if values:
+        deviation = np.array([0.229, 0.224, 0.225])
+        layer.set_weights([[0.485, 0.456, 0.406], deviation**2, 0])
+        layer.finalize_state()
+    elif isinstance(layer, keras.layers.BatchNormalization):
+      values[-1] += 1.0  # moving variance
+      if len(values) == 4:
+        values[0] += 1.0  # gamma
+      layer.set_weights(values)
+    elif isinstance(layer, keras.layers.LayerNormalization):
+      layer.set_weights([values[0] + 1.0, values[1]])
+    elif layer.name.endswith('layer_scale'):
+      layer.set_weights(values)
+    elif isinstance(layer, keras.layers.Dropout):
+      layer.rate = 0.0
 
 
 def check_equal(keras, name, path, rng):
@@ -216,18 +247,12 @@ def check_equal(keras, name, path, rng):
   model = getattr(keras.applications, theirs)(
     include_top=False, weights=None, input_shape=(None, None, 3)
   )
-  for layer in model.layers:
-    if isinstance(layer, keras.layers.BatchNormalization):
-      shapes = [w.shape for w in layer.get_weights()]
-      values = [rng.uniform(-0.3, 0.3, shape) for shape in shapes]
-      values[-1] += 1.0  # moving variance
-      if len(values) == 4:
-        values[0] += 1.0  # gamma
-      layer.set_weights(values)
+  fill(keras, model, rng)
   model.save(path)
   graph = split(nnx.eval_shape(make))[0]
   params, stats, report = pretrained.load(path, *zeros(make), name)
-  assert not any(report[1:])
+  assert not report.missing + report.unexpected + report.fresh
+  assert all('normalization' in name for name in report.unused)
   trainable = [v.value for v in model.trainable_variables]
   other = [v.value for v in model.non_trainable_variables]
 
@@ -237,13 +262,15 @@ def check_equal(keras, name, path, rng):
       net.train()
     else:
       net.eval()
+    x = layers.preprocess(x, net.input_range) if name in RAW else x
     return net(x), nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
 
   ours = jax.jit(ours, static_argnums=3)
   theirs = jax.jit(model.stateless_call, static_argnums=3)
+  limits = (0, 255) if name in RAW else (-1, 1)
 
   for size in sizes:
-    x = jnp.asarray(rng.uniform(-1, 1, (4, size, size, 3)), jnp.float32)
+    x = jnp.asarray(rng.uniform(*limits, (4, size, size, 3)), jnp.float32)
     y, same = ours(params, stats, x, False)
     assert relative_error(y, theirs(trainable, other, x, False)[0]) < 1e-4
     jax.tree.map(np.testing.assert_array_equal, same, stats)

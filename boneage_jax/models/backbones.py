@@ -4,11 +4,15 @@ from typing import Any
 
 from flax import nnx
 
+from boneage_jax.models import convnext
+from boneage_jax.models import efficientnet
 from boneage_jax.models import inception_v3
 from boneage_jax.models import resnet
 from boneage_jax.models import xception
 
 BACKBONES = {
+  'convnext': convnext.ConvNeXt,
+  'efficientnet': efficientnet.EfficientNet,
   'inception_v3': inception_v3.InceptionV3,
   'resnet': resnet.ResNet,
   'xception': xception.Xception,

@@ -1,0 +1,216 @@
+"""PyTorch's weight files: names, layouts, and equality with its own nets."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from boneage_jax import pretrained
+from boneage_jax.models import convnext
+from boneage_jax.models import efficientnet
+from boneage_jax.models import resnet
+
+
+def split(net):
+  graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
+  return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def zeros(make):
+  _, params, stats = split(nnx.eval_shape(make))
+  fill = lambda tree: jax.tree.map(lambda x: jnp.zeros(x.shape), tree)
+  return fill(params), fill(stats)
+
+
+def stem():
+  return resnet.ResNet(depth=18, stride_in='3x3', tap='stem', rngs=nnx.Rngs(0))
+
+
+def write_stem(path, drop=(), **extra):
+  """Write the stem and the head of a ResNet as torchvision saves them."""
+  ramp = lambda *shape: np.arange(np.prod(shape), dtype=np.float32)
+  weights = {
+    'conv1.weight': ramp(64, 3, 7, 7).reshape(64, 3, 7, 7).astype(np.float16),
+    'bn1.weight': ramp(64),
+    'bn1.bias': ramp(64) + 100,
+    'bn1.running_mean': ramp(64) + 200,
+    'bn1.running_var': ramp(64) + 300,
+    'bn1.num_batches_tracked': np.array(7),
+    'fc.weight': ramp(1000, 512).reshape(1000, 512),
+    'fc.bias': ramp(1000),
+    **extra,
+  }
+  weights = {k: v for k, v in weights.items() if k not in drop}
+  safetensors.numpy.save_file(weights, path)
+  return str(path)
+
+
+def test_every_weight_arrives_where_it_belongs(tmp_path):
+  path = write_stem(tmp_path / 'w.safetensors')
+  params, stats, report = pretrained.load(path, *zeros(stem), 'resnet_18')
+  conv, bn = params['stem']['conv']['conv'], params['stem']['conv']['bn']
+  assert conv['kernel'].dtype == jnp.float32
+  # Row 2, column 3 of channel 1's filter for output 4, counted by hand.
+  value = np.float16(((4 * 3 + 1) * 7 + 2) * 7 + 3)
+  assert conv['kernel'].shape == (7, 7, 3, 64)
+  assert conv['kernel'][2, 3, 1, 4] == value
+  assert bn['scale'][5] == 5 and bn['bias'][5] == 105
+  statistics = stats['stem']['conv']['bn']
+  assert statistics['mean'][5] == 205 and statistics['var'][5] == 305
+  assert len(report.loaded) == 5
+  assert report.unused == ('fc/bias', 'fc/weight')
+  assert not report.missing + report.unexpected + report.fresh
+
+
+def test_misfits_are_named_and_can_be_allowed(tmp_path):
+  path = write_stem(
+    tmp_path / 'w.safetensors', drop=('bn1.bias',), **{'se.weight': np.ones(3)}
+  )
+  with pytest.raises(
+    ValueError, match=r'missing: bn1/bias .*unexpected: se/weight'
+  ):
+    pretrained.load(path, *zeros(stem), 'resnet_18')
+  params, _, report = pretrained.load(
+    path,
+    *zeros(stem),
+    'resnet_18',
+    allow_missing='bn1',
+    allow_unexpected='s.',
+  )
+  assert not params['stem']['conv']['bn']['bias'].any()
+  assert report.missing == ('bn1/bias',)
+  assert report.unexpected == ('se/weight',)
+  narrow = lambda: resnet.ResNet(
+    depth=18, stride_in='3x3', tap='stem', width=0.5, rngs=nnx.Rngs(0)
+  )
+  path = write_stem(tmp_path / 'whole.safetensors')
+  with pytest.raises(ValueError, match=r'\(7, 7, 3, 64\) for .*\(7, 7, 3, 32'):
+    pretrained.load(path, *zeros(narrow), 'resnet_18')
+
+
+def test_wrong_files_are_named(tmp_path):
+  trees = zeros(stem)
+  absent = str(tmp_path / 'absent.safetensors')
+  with pytest.raises(
+    ValueError, match=r'no weight file.*timm/resnet18.tv_in1k'
+  ):
+    pretrained.load(absent, *trees, 'resnet_18')
+  page = tmp_path / 'page.safetensors'
+  page.write_text('<html>' * 9)
+  with pytest.raises(ValueError, match='is not a safetensors file'):
+    pretrained.load(str(page), *trees, 'resnet_18')
+  with pytest.raises(ValueError, match="no weight table for 'xception'"):
+    pretrained.load(str(page), *trees, 'xception')
+
+
+@pytest.mark.parametrize(
+  'path, backbone, message',
+  [
+    ('a.safetensors', {'name': 'resnet'}, "stride_in='3x3', not '1x1'"),
+    ('a.h5', {'name': 'efficientnet', 'form': 'torch'}, "form='tf', not 't"),
+  ],
+)
+def test_files_of_another_form_are_refused(path, backbone, message):
+  trees = {'backbone': {}}
+  with pytest.raises(ValueError, match=message):
+    pretrained.load_into_net(
+      {'backbone': {'path': path}}, {'backbone': backbone}, trees, trees
+    )
+
+
+def test_net_without_statistics(tmp_path):
+  make = lambda: convnext.ConvNeXt(tap='stem', rngs=nnx.Rngs(0))
+  weights = {
+    'stem.0.weight': np.ones((96, 3, 4, 4), np.float32),
+    'stem.0.bias': np.full(96, 2, np.float32),
+    'stem.1.weight': np.full(96, 3, np.float32),
+    'stem.1.bias': np.full(96, 4, np.float32),
+    'stages.0.blocks.0.gamma': np.ones(96, np.float32),
+  }
+  path = str(tmp_path / 'w.safetensors')
+  safetensors.numpy.save_file(weights, path)
+  params, stats = pretrained.load_into_net(
+    {'backbone': {'path': path, 'allow_missing': 'stages.*|head.*'}},
+    {'backbone': {'name': 'convnext'}},
+    {'backbone': zeros(make)[0], 'age_head': {}},
+    {},
+  )
+  assert stats == {}
+  found = params['backbone']['stem']
+  assert (found['conv']['kernel'] == 1).all()
+  assert (found['conv']['bias'] == 2).all()
+  assert (found['norm']['scale'] == 3).all()
+  assert (found['norm']['bias'] == 4).all()
+
+
+def fill(model, torch):
+  """Draw every weight, so that none can stand in for another."""
+  rng = np.random.default_rng(0)
+  weights = model.state_dict()
+  for name, value in weights.items():
+    if value.ndim > 1:
+      deviation = np.sqrt(2 / value[0].numel())
+      new = rng.normal(0, deviation, value.shape)
+    elif name.endswith(('running_var', 'weight')):
+      new = rng.uniform(0.7, 1.3, value.shape)
+    else:
+      new = rng.uniform(-0.3, 0.3, value.shape)
+    weights[name] = torch.as_tensor(new).to(value.dtype)
+  model.load_state_dict(weights)
+  return model.eval()
+
+
+RESNET = {'name': 'resnet', 'stride_in': '3x3'}
+TORCH = {
+  'resnet18': (resnet.ResNet, RESNET | {'depth': 18}),
+  'resnet34': (resnet.ResNet, RESNET | {'depth': 34}),
+  'resnet50': (resnet.ResNet, RESNET),
+  'convnext_tiny': (convnext.ConvNeXt, {'name': 'convnext'}),
+  'efficientnet_b0': (
+    efficientnet.EfficientNet,
+    {'name': 'efficientnet', 'form': 'torch'},
+  ),
+  'tf_efficientnet_b4': (
+    efficientnet.EfficientNet,
+    {'name': 'efficientnet', 'variant': 'b4'},
+  ),
+}
+
+
+@pytest.mark.parametrize('name', TORCH)
+def test_equal_to_torch(name, tmp_path):
+  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
+  timm = pytest.importorskip('timm', reason='timm is not installed')
+  save_file = pytest.importorskip('safetensors.torch').save_file
+  model = fill(timm.create_model(name), torch)
+  path = str(tmp_path / 'w.safetensors')
+  save_file(model.state_dict(), path)
+
+  backbone, config = TORCH[name]
+  arguments = {k: v for k, v in config.items() if k != 'name'}
+  make = lambda: backbone(rngs=nnx.Rngs(0), **arguments)
+  graph = split(nnx.eval_shape(make))[0]
+  params, stats, report = pretrained.load(
+    path, *zeros(make), pretrained.table_name(config)
+  )
+  assert not report.missing + report.unexpected + report.fresh
+  assert len(report.unused) == 2  # the classifier
+
+  @jax.jit
+  def ours(params, stats, x):
+    net = nnx.merge(graph, params, stats)
+    net.eval()
+    return net(x)
+
+  for size in (64, 75):
+    x = np.random.default_rng(1).normal(size=(2, size, size, 3))
+    x = x.astype(np.float32)
+    with torch.no_grad():
+      y = model.forward_features(torch.as_tensor(x).permute(0, 3, 1, 2))
+      # timm averages first; our map is normalised cell by cell.
+      y = model.head.norm(y) if name.startswith('convnext') else y
+    wanted = y.permute(0, 2, 3, 1).numpy()
+    y = np.asarray(ours(params, stats, x))
+    assert np.abs(y - wanted).max() < 1e-4 * np.abs(wanted).max()
