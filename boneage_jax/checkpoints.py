@@ -18,15 +18,18 @@ class Checkpoints:
 
   def __init__(self, folder: str):
     folder = os.path.abspath(folder)
-    options = ocp.CheckpointManagerOptions(max_to_keep=1)
-    self._latest = ocp.CheckpointManager(
-      os.path.join(folder, 'latest'), options=options
-    )
-    options = ocp.CheckpointManagerOptions(
-      max_to_keep=1, best_fn=lambda m: min(m.values()), best_mode='min'
-    )
-    self._best = ocp.CheckpointManager(
-      os.path.join(folder, 'best'), options=options
+
+    def manager(name: str, **options: Any) -> ocp.CheckpointManager:
+      # Both save at the same time: their processes must not meet at one place.
+      meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
+      options = ocp.CheckpointManagerOptions(
+        max_to_keep=1, multiprocessing_options=meet, **options
+      )
+      return ocp.CheckpointManager(os.path.join(folder, name), options=options)
+
+    self._latest = manager('latest')
+    self._best = manager(
+      'best', best_fn=lambda m: min(m.values()), best_mode='min'
     )
     step = self._best.best_step()
     self.best_error = float('inf')
