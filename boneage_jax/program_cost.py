@@ -65,6 +65,13 @@ class Cost:
     """Bytes of memory in all."""
     return sum(self.memory.values()) - 2 * self.memory['aliased']
 
+  def __str__(self) -> str:
+    return (
+      f'{self.films} films to a device take {self.total / GIB:.2f} GiB, '
+      f'{self.flops / 1e9:.1f} GFLOP and {self.traffic / 1e9:.1f} GB of '
+      f'traffic; compiled in {self.seconds[0]:.0f} s'
+    )
+
 
 def read(
   compiled: Any,

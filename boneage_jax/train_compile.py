@@ -268,7 +268,7 @@ def run(
 
     def compile_with(films, name=name):
       cost = compile_stage(config, name, devices, films, quick)
-      print(f'{name}: compiled, {films} films to a device', flush=True)
+      print(f'{name}: {cost}', flush=True)
       costs.append(cost)
       return cost
 
