@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from boneage_jax import splits
+from configs import common
 
 FRACTIONS = {'validation_fraction': 0.3, 'test_fraction': 0.4}
 
@@ -42,7 +43,7 @@ def write(
   data = folder / 'data'
   os.makedirs(data, exist_ok=True)
   config = {
-    'data': {'split': 'auto', **fractions},
+    'data': {**common.base('', '').data.to_dict(), **fractions},
     'prepare': {'job': 'prepare'},
     stage: {'job': 'train', 'input': {'builder_config': 'px'}},
     'report': {'job': 'report', 'stage': stage},
