@@ -38,10 +38,8 @@ def size(tree):
 def test_parameter_counts(arguments, parameters):
   net, params = abstract(**arguments)
   assert size(params) == parameters
-  assert (
-    net.channels
-    == (params.get('norm') or params['stage4']['block1']['norm'])['scale'].size
-  )
+  last = params.get('norm') or params['stage4']['block1']['norm']
+  assert net.channels == last['scale'].size
 
 
 def test_map_shapes():

@@ -225,8 +225,9 @@ def fill(keras, model, rng):
     values = [rng.uniform(-0.3, 0.3, w.shape) for w in layer.get_weights()]
     if isinstance(layer, keras.layers.Normalization):
       if values:
+        mean = np.array([0.485, 0.456, 0.406])
         deviation = np.array([0.229, 0.224, 0.225])
-        layer.set_weights([[0.485, 0.456, 0.406], deviation**2, 0])
+        layer.set_weights([mean, deviation**2, np.array(0)])
         layer.finalize_state()
     elif isinstance(layer, keras.layers.BatchNormalization):
       values[-1] += 1.0  # moving variance
