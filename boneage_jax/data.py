@@ -114,12 +114,20 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
 
 def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
   """Split of every film as `config.data` says, and that split in words."""
-  return splits.assign(
+  names, description = splits.assign(
     films,
     config.data.split,
     config.data.validation_fraction,
     config.data.test_fraction,
   )
+  count, fold = config.data.folds, config.data.fold
+  if count:
+    names = splits.fold(films, names, count, fold)
+    which = f'fold {fold} of {count} (from 0) validates'
+    if fold < 0:
+      which = f'each of {count} folds validates in turn'
+    description += f'; of the films not for test, {which}'
+  return names, description
 
 
 def split_films(

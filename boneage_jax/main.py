@@ -1,5 +1,7 @@
 """Run a system: `python -m boneage_jax.main --config=configs/cascade.py`."""
 
+from collections.abc import Sequence
+import copy
 import json
 import os
 import sys
@@ -14,6 +16,7 @@ from ml_collections import config_flags
 from boneage_jax import classify
 from boneage_jax import data
 from boneage_jax import files
+from boneage_jax import folds
 from boneage_jax import processes
 from boneage_jax import stages
 from boneage_jax import train
@@ -52,7 +55,10 @@ ALONE = ('prepare', 'report', 'classes')
 
 
 def run(config: Any, workdir: str) -> None:
-  """Run the stages of `config` in order, leaving out those already done."""
+  """Run the stages of `config` in order, leaving out those already done.
+
+  With `data.folds` and no `data.fold`, all folds are run one after the other.
+  """
   described = data.sections(config)
   for stage in config.stages:
     if stage not in described:
@@ -60,6 +66,15 @@ def run(config: Any, workdir: str) -> None:
         f'stages names {stage!r}, which the config does not describe; choose '
         f'from {", ".join(described)}.'
       )
+  start(config, workdir)
+  if config.data.folds and config.data.fold < 0:
+    run_folds(config, workdir)
+  else:
+    run_stages(config, config.stages, workdir)
+
+
+def start(config: Any, workdir: str) -> None:
+  """Write the config, or check that the folder's is the same; say what runs."""
   os.makedirs(workdir, exist_ok=True)
   path = os.path.join(workdir, 'config.json')
   processes.on_lead(lambda: check_config(config, path))
@@ -71,7 +86,36 @@ def run(config: Any, workdir: str) -> None:
     + (f' of {count} processes' if count > 1 else '')
     + f'; output in {workdir}'
   )
-  for stage in config.stages:
+
+
+def run_folds(config: Any, workdir: str) -> None:
+  """Run every fold in `workdir/fold_<k>`, and join what they predicted.
+
+  Data are prepared, and the joined predictions reported, once for all folds.
+  """
+  kind = lambda *jobs: tuple(s for s in config.stages if config[s].job in jobs)
+  run_stages(config, kind('prepare'), workdir)
+  of_fold = kind(*set(JOBS) - {'prepare', 'report'})
+  for fold in range(config.data.folds if of_fold else 0):
+    one = copy.deepcopy(config)
+    one.data.fold, one.stages = fold, of_fold
+    processes.on_lead(lambda fold=fold: folds.share_data(config, workdir, fold))
+    folder = folds.folder(workdir, fold)
+    start(one, folder)
+    run_stages(one, of_fold, folder)
+
+  def join() -> None:
+    for stage in kind('train'):
+      if config[stage].net.get('output') != 'classes':
+        print(folds.table(stage, folds.join(config, stage, workdir)))
+
+  processes.on_lead(join)
+  run_stages(config, kind('report'), workdir)
+
+
+def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:
+  """Run some stages in order, leaving out those already done."""
+  for stage in chosen:
     done = os.path.join(workdir, stage, 'done.json')
     # A network file system may show it to one process later than to another.
     if processes.anywhere(processes.is_lead() and os.path.exists(done)):

@@ -1,7 +1,8 @@
 """Finished runs, read back: predictions, data set, films trained on.
 
 A run is named `RUN`, `RUN:stage` or by the folder of a stage; without a stage
-it is the one its report shows. An ensemble is named by its folder.
+it is the one its report shows. An ensemble is named by its folder; the folds of
+a run are an ensemble that is named like a run.
 """
 
 from collections.abc import Collection
@@ -60,7 +61,7 @@ def read(name: str, stage: str = '') -> Run:
   path = os.path.join(workdir, 'config.json')
   if not os.path.exists(path) and not stage:
     if os.path.exists(os.path.join(workdir, 'ensemble.json')):
-      return _read_ensemble(workdir)
+      return _read_ensemble(workdir, os.path.basename(workdir))
     workdir, stage = os.path.split(workdir)
     path = os.path.join(workdir, 'config.json')
   if not os.path.exists(path):
@@ -83,6 +84,9 @@ def read(name: str, stage: str = '') -> Run:
       f'{workdir} has no predictions of {stage!r}, only of '
       f'{", ".join(has) or "no stage"}; name one as {workdir}:STAGE.'
     )
+  label = f'{os.path.basename(workdir)}:{stage}'
+  if os.path.exists(os.path.join(folder, 'ensemble.json')):  # of its folds
+    return _read_ensemble(folder, label)
   known, train = _prepared(config, workdir)
   rows = _rows(folder)
   held_out = rows['id'][rows['split'] != 'train'].tolist()
@@ -93,7 +97,6 @@ def read(name: str, stage: str = '') -> Run:
       f'was tested on are training films of its data, such as {shared[:5]}: '
       'the data were prepared anew since; run it again.'
     )
-  label = f'{os.path.basename(workdir)}:{stage}'
   return Run(label, folder, rows, known, config, train)
 
 
@@ -186,14 +189,13 @@ def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
   return rows / rows.sum(axis=1, keepdims=True)  # float16 sums to 1 +- 2e-4
 
 
-def _read_ensemble(folder: str) -> Run:
+def _read_ensemble(folder: str, label: str) -> Run:
   known = _read_json(os.path.join(folder, 'ensemble.json'))
   try:
     films = [read(member['folder']).train for member in known['members']]
     train = None if None in films else frozenset().union(*films)
   except ValueError:  # a member is gone
     train = None
-  label = os.path.basename(folder)
   return Run(label, folder, _rows(folder), known['data'], None, train)
 
 

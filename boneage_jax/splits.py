@@ -72,6 +72,31 @@ def assign(
   return names, description
 
 
+def fold(
+  films: Mapping[str, np.ndarray], names: np.ndarray, count: int, index: int
+) -> np.ndarray:
+  """Deal the films that are not for test into folds, of which one validates.
+
+  Args:
+    films: columns id and, where hands have several films, study: folds are
+      drawn by another hash of these than splits are.
+    names: of `assign`; its test films stay what they are.
+    count: of folds.
+    index: of the fold that validates, from 0, while the others train; -1 for
+      what all folds together predict: every film validates.
+  """
+  if count < 2 or not -1 <= index < count:
+    raise ValueError(
+      'expected two folds or more, and a fold from 0 to one less than these '
+      f'(or -1 for all of them), got data.folds={count} and data.fold={index}'
+    )
+  studies = films.get('study', films['id']).tolist()
+  draws = [int(count * _fraction(f'fold {study}')) for study in studies]
+  validates = (np.array(draws) == index) | (index < 0)
+  others = np.where(validates, 'validation', 'train')
+  return np.where(names == 'test', 'test', others)
+
+
 def few_per_class(
   films: Mapping[str, np.ndarray], count: int, seed: int
 ) -> np.ndarray:

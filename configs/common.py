@@ -24,6 +24,10 @@ def base(name: str, variant: str) -> ConfigDict:
         split='auto',
         validation_fraction=0.10,
         test_fraction=0.15,
+        # Folds of the films not for test, by id; main runs all of them in turn,
+        # or that one alone. 0 folds: one run, on the split above.
+        folds=0,
+        fold=-1,
         allow_bad_films=0,  # unreadable films to go on without
         classes=(),  # findings to tell apart, instead of ages; others ignored
         labelled_per_class=0,  # training films kept of each class; 0 is all

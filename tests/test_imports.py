@@ -13,7 +13,7 @@ LEVELS = (
   'losses gradcam optimizers models processes examples',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal losses_attention crop_writer',  # of metrics, losses
-  'data train train_step evaluate regions '  # jobs
+  'data train train_step evaluate regions folds '  # jobs
   'attention classify report_data runs tables compare calibration ensemble',
   'report report_page gallery stages predict robustness',
   'main train_compile',

@@ -67,6 +67,29 @@ def test_films_of_a_hand_stay_together():
     splits.assign(official | {'study': np.array([7, 7, 8])})
 
 
+def test_folds_deal_all_films_that_are_not_for_test():
+  films = table(range(1000, 1400))
+  names, _ = splits.assign(films, 'hash', 0.1, 0.15)
+  dealt = [splits.fold(films, names, 5, k) for k in range(5)]
+  validates = np.array([parts == 'validation' for parts in dealt])
+  assert (validates.sum(0) == (names != 'test')).all()
+  for parts in dealt:
+    assert ((parts == 'test') == (names == 'test')).all()
+    assert 50 < np.sum(parts == 'validation') < 90
+  for film, place in zip(films['id'], validates.T, strict=True):
+    digest = int(hashlib.sha256(f'fold {film}'.encode()).hexdigest()[:16], 16)
+    assert not place.any() or np.argmax(place) == 5 * digest // 2**64
+  every = splits.fold(films, names, 5, -1)
+  assert (every[names != 'test'] == 'validation').all()
+  hands = films | {'study': films['id'] // 4}
+  names, _ = splits.assign(hands, 'hash', 0.1, 0.15)
+  parts = splits.fold(hands, names, 3, 1).reshape(-1, 4)
+  assert (parts == parts[:, :1]).all()
+  for count, index in ((1, 0), (5, 5), (5, -2)):
+    with pytest.raises(ValueError, match=r'two folds or more.*data\.fold'):
+      splits.fold(films, names, count, index)
+
+
 def test_a_few_films_of_each_class():
   label = np.array([0] * 50 + [1] * 30 + [2] * 3 + [-1] * 20)
   films = {'id': np.arange(103), 'label': label}

@@ -1,0 +1,118 @@
+"""Cross-validation: what the folds of a run predicted, joined.
+
+Every film that is no test film is predicted once, by the fold that was not
+trained on it; test films by all folds, averaged.
+"""
+
+import os
+import shutil
+from typing import Any
+
+import numpy as np
+
+from boneage_jax import data
+from boneage_jax import ensemble
+from boneage_jax import metrics
+from boneage_jax import runs
+from boneage_jax import tables
+
+
+def folder(workdir: str, fold: int) -> str:
+  """Return the folder of one fold's run."""
+  return os.path.join(workdir, f'fold_{fold}')
+
+
+def share_data(config: Any, workdir: str, fold: int) -> None:
+  """Let a fold find the data that were prepared for all."""
+  for builder_config in data.builder_configs(config):
+    data.prepared_folder(workdir, builder_config)  # or say what is missing
+  stage = os.path.join(folder(workdir, fold), 'prepare')
+  os.makedirs(stage, exist_ok=True)
+  shutil.copy(os.path.join(workdir, 'prepare', 'done.json'), stage)
+
+
+def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
+  """Join the predictions of a stage and write them to its folder.
+
+  Writes predictions.csv, distributions.npz where the net has bins, and
+  ensemble.json: a folder that every command on finished runs reads.
+
+  Args:
+    config: of all folds.
+    stage: that every fold has trained.
+    workdir: of all folds.
+
+  Returns:
+    The content of ensemble.json: data, films (split -> n), splits (split ->
+    figures of the joined predictions) and members: run, folder, and under each
+    split the figures of the fold.
+
+  Raises:
+    ValueError: a fold has no predictions, or a film is in two.
+  """
+  members = [
+    runs.read(folder(workdir, fold), stage) for fold in range(config.data.folds)
+  ]
+  test = runs.common(members)  # the only films that several folds predicted
+  if set(test['split'].flat) - {'test'}:
+    raise ValueError(
+      f'Expected the folds of {workdir} to share test films alone, got films '
+      'that several validated: they are folds of different data.'
+    )
+  stored = [runs.distributions(member, test['id']) for member in members]
+  parts = [
+    {
+      **{name: test[name] for name in ('id', 'male', 'age')},
+      'split': test['split'][0],
+      'prediction': test['prediction'].mean(axis=0),
+    }
+  ]
+  if stored[0] is not None:
+    parts[0]['probability'] = np.mean(stored, axis=0)
+  for member in members:
+    of = member.rows['split'] == 'validation'
+    parts.append({name: column[of] for name, column in member.rows.items()})
+    if stored[0] is not None:
+      own = runs.distributions(member, parts[-1]['id'])
+      parts[-1]['probability'] = own
+  rows = {
+    name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+  }
+  order = np.lexsort((rows['id'], rows['split'] == 'test'))
+  rows = {name: column[order] for name, column in rows.items()}
+  builder_config = data.builder_configs(config)[0]
+  _, description = data.split_films(config, workdir, builder_config)
+  result = {
+    'data': members[0].data | {'split': description},
+    'films': {name: int(np.sum(rows['split'] == name)) for name in runs.SPLITS},
+    'splits': _figures(rows),
+    'members': [
+      {'run': member.name, 'folder': member.folder, **_figures(member.rows)}
+      for member in members
+    ],
+  }
+  ensemble.write(os.path.join(workdir, stage), result, rows)
+  return result
+
+
+def table(stage: str, result: dict[str, Any]) -> str:
+  """Lay out what `join` returned."""
+  head = (stage, 'validation films', 'MAE', 'test films', 'MAE')
+  rows = [
+    [name, *(f(figures[split]) for split in runs.SPLITS[::-1] for f in _CELLS)]
+    for name, figures in (
+      *((str(k), member) for k, member in enumerate(result['members'])),
+      ('joined', result['splits']),
+    )
+  ]
+  return tables.layout(head, rows)
+
+
+_CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')
+
+
+def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+  error = rows['prediction'] - rows['age']
+  return {
+    name: metrics.figures(error[rows['split'] == name]) for name in runs.SPLITS
+  }
