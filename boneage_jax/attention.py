@@ -100,8 +100,8 @@ def measure(
     if not parts:
       return
     result = {'mask': kinds}
-    if os.path.exists(path):
-      with open(path, encoding='utf-8') as file:
+    if files.exists(path):
+      with files.reading(path) as file:
         result = json.load(file)
     result[when] = {}
     for name, split in parts.items():

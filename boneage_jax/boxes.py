@@ -109,7 +109,7 @@ def write_regions(path: str, rows: Iterable[tuple[int, str, Region]]) -> None:
 def read_regions(path: str) -> dict[int, dict[str, Region]]:
   """Return {id: {region name: Region}} from a regions.csv."""
   regions: dict[int, dict[str, Region]] = {}
-  with open(path, newline='', encoding='utf-8') as file:
+  with files.reading(path) as file:
     reader = csv.DictReader(file)
     if tuple(reader.fieldnames or ()) != COLUMNS:
       raise ValueError(

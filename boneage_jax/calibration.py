@@ -187,7 +187,7 @@ def write(
   folder: str, result: Mapping[str, Any], films: Mapping[str, np.ndarray]
 ) -> None:
   """Write calibration.json, intervals.csv and reliability.png to a folder."""
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   files.write_json(os.path.join(folder, 'calibration.json'), result, indent=1)
   ends = [f'{end}{level}' for level in result['levels'] for end in ('lo', 'hi')]
   with files.replacing(os.path.join(folder, 'intervals.csv')) as file:

@@ -1,10 +1,14 @@
 """Checkpoints: the only file that knows Orbax."""
 
 import os
+import tarfile
+import tempfile
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+
+from boneage_jax import files
 
 
 class Checkpoints:
@@ -17,7 +21,13 @@ class Checkpoints:
   """
 
   def __init__(self, folder: str):
-    folder = os.path.abspath(folder)
+    folder = files.absolute(folder)
+    self._folder = folder
+    self._beside = None
+    if folder.startswith('s3://'):  # Orbax knows gs:// but not this
+      self._beside = tempfile.TemporaryDirectory()
+      folder = self._beside.name
+      self._fetch()
 
     def manager(name: str, **options: Any) -> ocp.CheckpointManager:
       # Both save at the same time: their processes must not meet at one place.
@@ -46,6 +56,7 @@ class Checkpoints:
       # A run that goes on from here will not evaluate this step again.
       self._best.wait_until_finished()
       self._latest.save(step, args=ocp.args.StandardSave(state))
+      self._send(self._latest)
 
   def restore(self, state: Any) -> Any:
     """The newest train state, shaped and sharded like `state`."""
@@ -63,6 +74,7 @@ class Checkpoints:
       args=ocp.args.StandardSave(variables),
       metrics={'validation_error': error},
     )
+    self._send(self._best)
     self.best_error = error
 
   def restore_best(self, variables: Any) -> Any:
@@ -85,6 +97,27 @@ class Checkpoints:
   def close(self) -> None:
     self._latest.close()
     self._best.close()
+
+  def _fetch(self) -> None:
+    """Unpack what `_send` left in s3://."""
+    if jax.process_count() > 1:
+      raise ValueError(
+        f'{self._folder}: checkpoints of several processes need gs:// or a '
+        'file system that they share, not s3://.'
+      )
+    for path in files.glob(os.path.join(self._folder, '*.tar')):
+      with tarfile.open(fileobj=files.reading(path, 'rb')) as tar:
+        tar.extractall(self._beside.name, filter='data')
+
+  def _send(self, manager: ocp.CheckpointManager) -> None:
+    """Write what a manager keeps as one file: it is there whole or not."""
+    if not self._beside:
+      return
+    manager.wait_until_finished()
+    name = manager.directory.name
+    path = os.path.join(self._folder, f'{name}.tar')
+    with files.staged(path) as place, tarfile.open(place, 'w') as tar:
+      tar.add(manager.directory, name)
 
 
 def abstract(tree: Any) -> Any:

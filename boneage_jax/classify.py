@@ -91,9 +91,9 @@ def read_predictions(path: str) -> dict[str, Any]:
     `classes`, names; id, split, study [N]; label int [N], -1 unknown;
     probability [N, C].
   """
-  if not os.path.exists(path):
+  if not files.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
-  with open(path, newline='', encoding='utf-8') as file:
+  with files.reading(path) as file:
     reader = csv.DictReader(file)
     names = [n[2:] for n in reader.fieldnames or () if n.startswith('p_')]
     rows = list(reader)
@@ -180,7 +180,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
       columns = (rows[key][of] for key in ('label', 'probability', 'study'))
       result['splits'][name] = figures(*columns)
   folder = os.path.join(workdir, 'report')
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   files.write_json(os.path.join(folder, 'report.json'), result, indent=1)
   print(table(result), flush=True)
 

@@ -1,8 +1,8 @@
 """Crops of films, kept as one file of records."""
 
 from collections.abc import Iterable
+import contextlib
 import itertools
-import os
 
 from array_record.python import array_record_module
 import cv2
@@ -10,6 +10,7 @@ import grain
 import jax
 import numpy as np
 
+from boneage_jax import files
 from boneage_jax import processes
 
 
@@ -26,10 +27,12 @@ def write(path: str, crops: Iterable[np.ndarray]) -> None:
   parts = [f'{path}.{index}' for index in range(jax.process_count())]
 
   def join() -> None:
-    sources = (grain.sources.ArrayRecordDataSource([part]) for part in parts)
+    sources = (
+      grain.sources.ArrayRecordDataSource([files.local(part)]) for part in parts
+    )
     _write_records(path, itertools.chain.from_iterable(sources))
     for part in parts:
-      os.remove(part)
+      files.remove(part)
 
   mine = parts[jax.process_index()]
   processes.together(lambda: _write_records(mine, encoded))
@@ -37,15 +40,8 @@ def write(path: str, crops: Iterable[np.ndarray]) -> None:
 
 
 def _write_records(path: str, records: Iterable[bytes]) -> None:
-  temporary = f'{path}.{os.getpid()}'
-  writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
-  try:
-    for record in records:
-      writer.write(record)
-    writer.close()
-    os.replace(temporary, path)
-  finally:
-    if writer.is_open():
-      writer.close()
-    if os.path.exists(temporary):
-      os.remove(temporary)
+  with files.staged(path) as temporary:
+    writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
+    with contextlib.closing(writer):
+      for record in records:
+        writer.write(record)

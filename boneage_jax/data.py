@@ -32,7 +32,7 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
         'with --config.manual_dir=DIR, or try phantoms first with '
         '--config=configs/cascade.py:phantom.'
       )
-    manual_dir = os.path.join(workdir, 'phantoms')
+    manual_dir = os.path.join(files.here(workdir), 'phantoms')
     if not os.path.exists(manual_dir):
       phantom.write_archive(
         manual_dir, **config.phantom.to_dict(), progress=True
@@ -42,17 +42,18 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   for name in builder_configs(config):
     folders[name] = build.build(
       manual_dir,
-      os.path.expanduser(data_dir),
+      data_dir,
       config=name,
       allow_bad_films=config.data.allow_bad_films,
     )
-    info = build_info(folders[name])
-    _, description = assign(config, input_pipeline.load_films(folders[name]))
+    folder = files.local(folders[name])
+    info = build_info(folder)
+    _, description = assign(config, input_pipeline.load_films(folder))
     print(f'{info["name"]} ({name}); {description}.', flush=True)
     if info.get('looks_inverted'):
       print(inverted(info), flush=True)
   folder = os.path.join(workdir, stage)
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   files.write_json(os.path.join(folder, 'done.json'), {'folders': folders})
 
 
@@ -80,23 +81,23 @@ def sections(config: Any) -> dict[str, Any]:
 
 def build_info(folder: str) -> dict[str, Any]:
   """build.json of a prepared data set."""
-  with open(os.path.join(folder, 'build.json')) as f:
+  with files.reading(os.path.join(folder, 'build.json')) as f:
     return json.load(f)
 
 
 def prepared_folder(workdir: str, builder_config: str) -> str:
-  """Folder of the prepared data set.
+  """Folder of the prepared data set, on this host.
 
   Raises:
     ValueError: the `prepare` stage has not run, or its data are gone.
   """
   path = os.path.join(workdir, 'prepare', 'done.json')
-  if not os.path.exists(path):
+  if not files.exists(path):
     raise ValueError(
       f"{path} is missing: run the 'prepare' stage first, e.g. "
       '--config.stages="(\'prepare\',)".'
     )
-  with open(path) as f:
+  with files.reading(path) as f:
     folders = json.load(f)['folders']
   if builder_config not in folders:
     raise ValueError(
@@ -104,12 +105,12 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
       f"{builder_config!r}; run the 'prepare' stage again."
     )
   folder = folders[builder_config]
-  if not os.path.exists(os.path.join(folder, 'build.json')):
+  if not files.exists(os.path.join(folder, 'build.json')):
     raise ValueError(
       f'The prepared data set {folder} is gone; remove {path} and run the '
       "'prepare' stage again."
     )
-  return folder
+  return files.local(folder)
 
 
 def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
@@ -192,12 +193,12 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   if section.crops:
     folder = os.path.join(workdir, section.crops)
     path = os.path.join(folder, 'done.json')
-    if not os.path.exists(path):
+    if not files.exists(path):
       raise ValueError(
         f'{stage} reads crops, but there are none in {folder}: run the '
         f'{section.crops!r} stage first.'
       )
-    with open(path) as f:
+    with files.reading(path) as f:
       margin = json.load(f)['crop_margin']
     if section.crop_margin != margin:
       raise ValueError(

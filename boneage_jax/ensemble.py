@@ -192,7 +192,7 @@ def write(
   folder: str, result: Mapping[str, Any], rows: Mapping[str, np.ndarray]
 ) -> None:
   """Write ensemble.json, predictions.csv and, with bins, distributions.npz."""
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   files.write_json(os.path.join(folder, 'ensemble.json'), result, indent=1)
   with files.replacing(os.path.join(folder, 'predictions.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')

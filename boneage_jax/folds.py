@@ -4,14 +4,15 @@ Every film that is no test film is predicted once, by the fold that was not
 trained on it; test films by all folds, averaged.
 """
 
+import json
 import os
-import shutil
 from typing import Any
 
 import numpy as np
 
 from boneage_jax import data
 from boneage_jax import ensemble
+from boneage_jax import files
 from boneage_jax import metrics
 from boneage_jax import runs
 from boneage_jax import tables
@@ -27,8 +28,9 @@ def share_data(config: Any, workdir: str, fold: int) -> None:
   for builder_config in data.builder_configs(config):
     data.prepared_folder(workdir, builder_config)  # or say what is missing
   stage = os.path.join(folder(workdir, fold), 'prepare')
-  os.makedirs(stage, exist_ok=True)
-  shutil.copy(os.path.join(workdir, 'prepare', 'done.json'), stage)
+  files.make_folder(stage)
+  with files.reading(os.path.join(workdir, 'prepare', 'done.json')) as file:
+    files.write_json(os.path.join(stage, 'done.json'), json.load(file))
 
 
 def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ SPLITS = splits.SPLITS
 
 def read_films(path: str) -> Films:
   """Read a films.csv."""
-  with open(path, newline='', encoding='utf-8') as file:
+  with files.reading(path) as file:
     rows = list(csv.DictReader(file))
   # Tables from before there were studies: every film is one.
   rows = [{'study': row['id'], 'finding': ''} | row for row in rows]
@@ -96,7 +96,7 @@ def load_films(folder: str) -> Films:
     over the archive's splits in the builder's order), study and finding.
   """
   path = os.path.join(folder, 'films.csv')
-  if not os.path.exists(path):
+  if not files.exists(path):
     builder = tfds.builder_from_directory(folder)
     rows = []
     for r in _open(builder):
@@ -170,7 +170,7 @@ def crop_source(stage_folder: str, films: Films) -> _Source:
   where = {film: position for position, film in enumerate(stored)}
   missing = [film for film in films['id'].tolist() if film not in where]
   path = os.path.join(stage_folder, 'crops.array_record')
-  records = grain.sources.ArrayRecordDataSource([path])
+  records = grain.sources.ArrayRecordDataSource([files.local(path)])
   if missing or len(records) != len(stored):
     raise ValueError(
       f'expected crops of {len(films["id"])} films in {path}, got '

@@ -75,7 +75,7 @@ def run(config: Any, workdir: str) -> None:
 
 def start(config: Any, workdir: str) -> None:
   """Write the config, or check that the folder's is the same; say what runs."""
-  os.makedirs(workdir, exist_ok=True)
+  files.make_folder(workdir)
   path = os.path.join(workdir, 'config.json')
   processes.on_lead(lambda: check_config(config, path))
   processes.together(lambda: check_shared(config, path))
@@ -118,7 +118,7 @@ def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:
   for stage in chosen:
     done = os.path.join(workdir, stage, 'done.json')
     # A network file system may show it to one process later than to another.
-    if processes.anywhere(processes.is_lead() and os.path.exists(done)):
+    if processes.anywhere(processes.is_lead() and files.exists(done)):
       processes.say(f'{stage}: already done.')
       continue
     job = JOBS[config[stage].job]
@@ -137,8 +137,8 @@ def check_config(config: Any, path: str) -> None:
     ValueError: the folder holds a run of another config; names the fields.
   """
   new = json.loads(config.to_json_best_effort())
-  if os.path.exists(path):
-    with open(path) as f:
+  if files.exists(path):
+    with files.reading(path) as f:
       old = json.load(f)
     changed = [k for k in differences(old, new) if k != 'stages']
     if changed:
@@ -155,12 +155,12 @@ def check_shared(config: Any, path: str) -> None:
   Raises:
     ValueError: it does not see the file, or runs something else.
   """
-  if not os.path.exists(path):
+  if not files.exists(path):
     raise ValueError(
       f'Process {jax.process_index()} does not see {path}, which process 0 '
       'wrote: all of them need one --workdir on a file system they share.'
     )
-  with open(path) as f:
+  with files.reading(path) as f:
     changed = differences(
       json.load(f), json.loads(config.to_json_best_effort())
     )
@@ -203,7 +203,7 @@ def main(argv: list[str]) -> None:
     where = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
     if FLAGS.distributed or any(value is not None for value in where):
       processes.join(*where)
-    run(config, os.path.abspath(os.path.expanduser(workdir)))
+    run(config, files.absolute(workdir))
   except ValueError as error:
     if logging.level_debug():
       raise

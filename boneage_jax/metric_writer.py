@@ -15,14 +15,17 @@ class MetricWriter:
   """
 
   def __init__(self, folder: str, start: int):
-    self._path = os.path.join(folder, 'metrics.jsonl')
-    kept = [row for row in read(self._path) if row['step'] <= start]
+    self._folder = folder
+    self._here = files.here(folder)  # what is in a bucket cannot grow
+    rows = read(os.path.join(folder, 'metrics.jsonl'))
+    kept = [row for row in rows if row['step'] <= start]
+    self._path = os.path.join(self._here, 'metrics.jsonl')
     with files.replacing(self._path) as f:
       f.writelines(json.dumps(row) + '\n' for row in kept)
     import tensorboardX
 
     self._board = tensorboardX.SummaryWriter(
-      os.path.join(folder, 'tensorboard'), purge_step=start + 1
+      os.path.join(self._here, 'tensorboard'), purge_step=start + 1
     )
 
   def write(self, step: int, **scalars: float) -> None:
@@ -32,16 +35,26 @@ class MetricWriter:
     for name, value in scalars.items():
       self._board.add_scalar(name, value, step)
 
+  def publish(self) -> None:
+    """Copy everything to the bucket, where the folder is in one."""
+    if self._here == self._folder:
+      return
+    self._board.flush()
+    for name in ('metrics.jsonl', 'tensorboard/*'):
+      for path in files.glob(os.path.join(self._here, name)):
+        files.put(path, path.replace(self._here, self._folder))
+
   def close(self) -> None:
     self._board.close()
+    self.publish()
 
 
 def read(path: str) -> list[dict]:
   """Rows of a metrics.jsonl; a last line cut short by a kill is left out."""
-  if not os.path.exists(path):
+  if not files.exists(path):
     return []
   rows = []
-  with open(path) as f:
+  with files.reading(path) as f:
     for line in f:
       if not line.endswith('\n'):
         break

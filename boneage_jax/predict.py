@@ -26,6 +26,7 @@ from boneage_jax import boxes
 from boneage_jax import dicom
 from boneage_jax import evaluate
 from boneage_jax import examples
+from boneage_jax import files
 from boneage_jax import gallery
 from boneage_jax import polarity
 from boneage_jax import regions
@@ -143,9 +144,9 @@ class Predictor:
 def read_config(workdir: str) -> ml_collections.ConfigDict:
   """Read the config of the run in `workdir`."""
   path = os.path.join(workdir, 'config.json')
-  if not os.path.exists(path):
+  if not files.exists(path):
     raise ValueError(f'No run in {workdir}: there is no config.json.')
-  with open(path, encoding='utf-8') as f:
+  with files.reading(path) as f:
     return ml_collections.ConfigDict(json.load(f))
 
 
@@ -238,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   set_up()
   try:
-    predictor = Predictor(os.path.abspath(os.path.expanduser(args.workdir)))
+    predictor = Predictor(files.absolute(args.workdir))
     bad = predict_films(predictor, args.films, args.sex, args.out)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
 import dataclasses
-import glob
 import json
 import os
 from typing import Any
@@ -186,10 +185,10 @@ def locate(
   rows, maps, annotations = [], [], []
 
   def clear() -> None:
-    os.makedirs(folder, exist_ok=True)
+    files.make_folder(folder)
     for name in ('done.json', 'crops.array_record.*'):
-      for stale in glob.glob(path(name)):
-        os.remove(stale)
+      for stale in files.glob(path(name)):
+        files.remove(stale)
 
   def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
     load = lambda index: load_film(source[index], input_config)

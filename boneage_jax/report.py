@@ -65,7 +65,7 @@ def write(
     ValueError: no predictions, a film twice, ages that are not finite.
   """
   folder = os.path.join(workdir, 'report')
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   rows = report_data.predictions(
     os.path.join(workdir, stage, 'predictions.csv')
   )

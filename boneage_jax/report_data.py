@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
-import glob
 import json
 import os
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax import boxes
+from boneage_jax import files
 from boneage_jax import metric_writer
 from boneage_jax import metrics
 from boneage_jax import plots
@@ -26,9 +26,9 @@ def predictions(path: str) -> dict[str, np.ndarray]:
   Raises:
     ValueError: the file is missing, empty or names a film twice.
   """
-  if not os.path.exists(path):
+  if not files.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
-  with open(path, newline='') as file:
+  with files.reading(path) as file:
     rows = list(csv.DictReader(file))
   if not rows:
     raise ValueError(f'Expected predictions in {path}, got none.')
@@ -52,9 +52,9 @@ def predictions(path: str) -> dict[str, np.ndarray]:
 
 def read_npz(path: str, key: str) -> dict[int, Any]:
   """Return {film id: row of `key`}; empty where the file is missing."""
-  if not os.path.exists(path):
+  if not files.exists(path):
     return {}
-  with np.load(path) as file:
+  with np.load(files.reading(path, 'rb')) as file:
     return dict(zip(file['id'].tolist(), file[key], strict=True))
 
 
@@ -71,11 +71,11 @@ def located(
     return {}, {}, {}
   folder = os.path.join(workdir, stage)
   path = os.path.join(folder, 'regions.csv')
-  regions = boxes.read_regions(path) if os.path.exists(path) else {}
+  regions = boxes.read_regions(path) if files.exists(path) else {}
   path = os.path.join(folder, 'maps.npz')
   heat: dict[str, Any] = {'maps': read_npz(path, 'maps'), 'resize': 'squash'}
   if heat['maps']:
-    with np.load(path) as file:
+    with np.load(files.reading(path, 'rb')) as file:
       if 'geometry' in file:
         heat['resize'] = str(file['geometry'])
   return regions, _read_json(os.path.join(folder, 'coverage.json')), heat
@@ -102,7 +102,7 @@ def curves(
 ) -> dict[str, list[dict[str, float]]]:
   """Read the training rows of every stage that has some, in order."""
   out = {}
-  for path in sorted(glob.glob(os.path.join(workdir, '*', 'metrics.jsonl'))):
+  for path in files.glob(os.path.join(workdir, '*', 'metrics.jsonl')):
     rows = metric_writer.read(path)
     if any('train_loss' in row or 'validation_mae' in row for row in rows):
       out[os.path.basename(os.path.dirname(path))] = rows
@@ -111,9 +111,9 @@ def curves(
 
 
 def _read_json(path: str) -> dict[str, Any]:
-  if not os.path.exists(path):
+  if not files.exists(path):
     return {}
-  with open(path) as file:
+  with files.reading(path) as file:
     return json.load(file)
 
 

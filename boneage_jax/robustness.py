@@ -202,7 +202,7 @@ def bars(result: Mapping[str, Any]) -> plots.Draw:
 
 def write(folder: str, result: Mapping[str, Any]) -> None:
   """Write stress.json, stress.csv and stress.png to a folder."""
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   files.write_json(os.path.join(folder, 'stress.json'), result, indent=1)
   with files.replacing(os.path.join(folder, 'stress.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')

@@ -17,6 +17,7 @@ import ml_collections
 import numpy as np
 
 from boneage_jax import data as data_lib
+from boneage_jax import files
 from boneage_jax import report_data
 
 COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
@@ -55,37 +56,37 @@ def read(name: str, stage: str = '') -> Run:
       two splits.
   """
   workdir, _, named = name.rpartition(':')
-  if os.path.isdir(name) or not workdir:
+  if files.exists(name) or not workdir:
     workdir, named = name, ''
-  workdir, stage = os.path.abspath(workdir), stage or named
+  workdir, stage = files.absolute(workdir), stage or named
   path = os.path.join(workdir, 'config.json')
-  if not os.path.exists(path) and not stage:
-    if os.path.exists(os.path.join(workdir, 'ensemble.json')):
+  if not files.exists(path) and not stage:
+    if files.exists(os.path.join(workdir, 'ensemble.json')):
       return _read_ensemble(workdir, os.path.basename(workdir))
     workdir, stage = os.path.split(workdir)
     path = os.path.join(workdir, 'config.json')
-  if not os.path.exists(path):
+  if not files.exists(path):
     raise ValueError(
       'Expected the folder of a run, with a config.json, or of an ensemble; '
       f'got {name!r}.'
     )
-  with open(path, encoding='utf-8') as file:
+  with files.reading(path) as file:
     config = ml_collections.ConfigDict(json.load(file))
   stage = stage or config.report.stage
   folder = os.path.join(workdir, stage)
-  if not os.path.exists(os.path.join(folder, 'predictions.csv')):
+  if not files.exists(os.path.join(folder, 'predictions.csv')):
     has = [
       s
       for s in data_lib.sections(config)
       if config[s].job == 'train'
-      and os.path.exists(os.path.join(workdir, s, 'predictions.csv'))
+      and files.exists(os.path.join(workdir, s, 'predictions.csv'))
     ]
     raise ValueError(
       f'{workdir} has no predictions of {stage!r}, only of '
       f'{", ".join(has) or "no stage"}; name one as {workdir}:STAGE.'
     )
   label = f'{os.path.basename(workdir)}:{stage}'
-  if os.path.exists(os.path.join(folder, 'ensemble.json')):  # of its folds
+  if files.exists(os.path.join(folder, 'ensemble.json')):  # of its folds
     return _read_ensemble(folder, label)
   known, train = _prepared(config, workdir)
   rows = _rows(folder)
@@ -243,7 +244,7 @@ def _prepared(
 
 
 def _read_json(path: str) -> dict[str, Any]:
-  if not os.path.exists(path):
+  if not files.exists(path):
     return {}
-  with open(path, encoding='utf-8') as file:
+  with files.reading(path) as file:
     return json.load(file)

@@ -12,6 +12,7 @@ import numpy as np
 
 from boneage_jax import checkpoints
 from boneage_jax import data
+from boneage_jax import files
 from boneage_jax import gradcam
 from boneage_jax import input_pipeline
 from boneage_jax import models
@@ -30,7 +31,7 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   """
   section = config[stage]
   folder = os.path.join(workdir, stage, 'checkpoints')
-  if not os.path.isdir(folder):
+  if not files.exists(folder):
     raise ValueError(
       f'No checkpoint in {folder}; run the stage {stage!r} that trains it '
       'first.'

@@ -78,7 +78,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   """
   section = config[stage]
   folder = os.path.join(workdir, stage)
-  os.makedirs(folder, exist_ok=True)
+  files.make_folder(folder)
   mesh = train_step.make_mesh()
   films = data.stage_films(config, stage, workdir)
   judge = evaluate
@@ -219,6 +219,8 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
         recent.clear()
         began, waited = time.monotonic(), 0.0
       if saved:
+        if lead:
+          writer.publish()  # before: a run that goes on needs the rows
         store.save(step, state)
         last_good = step
       if stopping:

@@ -1,0 +1,147 @@
+"""Runs in gs:// and s3://, against servers on this host."""
+
+import contextlib
+import os
+
+import fake_bucket
+import jax
+import jax.numpy as jnp
+import pytest
+import tiny_cascade
+
+from boneage_jax import checkpoints
+from boneage_jax import files
+from boneage_jax import main
+from boneage_jax import metric_writer
+from boneage_jax import train_step
+
+
+@contextlib.contextmanager
+def google():
+  pytest.importorskip('gcsfs', reason="pip install -e '.[gs]'")
+  with fake_bucket.serving() as url, pytest.MonkeyPatch.context() as patch:
+    patch.setenv('STORAGE_EMULATOR_HOST', url)  # gcsfs
+    patch.setenv('TENSORSTORE_GCS_HTTP_URL', url)  # Orbax
+    patch.setenv('GOOGLE_AUTH_TOKEN_FOR_TESTING', 'none')
+    yield 'gs://bone'
+
+
+@contextlib.contextmanager
+def amazon():
+  s3fs = pytest.importorskip('s3fs', reason="pip install -e '.[s3]'")
+  moto = pytest.importorskip('moto.server', reason="pip install -e '.[test]'")
+  server = moto.ThreadedMotoServer(port=0, verbose=False)
+  server.start()
+  host, port = server.get_host_and_port()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('AWS_ENDPOINT_URL', f'http://{host}:{port}')
+    for name in ('ACCESS_KEY_ID', 'SECRET_ACCESS_KEY'):
+      patch.setenv(f'AWS_{name}', 'none')
+    patch.setenv('AWS_DEFAULT_REGION', 'us-east-1')
+    s3fs.S3FileSystem().mkdir('bone')
+    yield 's3://bone'
+  server.stop()
+
+
+@pytest.fixture(scope='module', params=[google, amazon])
+def bucket(request):
+  """A bucket that all tests here share."""
+  with request.param() as url:
+    yield url
+
+
+@pytest.fixture
+def folder(request, bucket, tmp_path, monkeypatch):
+  """A folder of the bucket for one test."""
+  monkeypatch.setattr(files, 'CACHE', str(tmp_path))
+  return f'{bucket}/{request.node.originalname}'
+
+
+def test_files(folder):
+  path = f'{folder}/a/films.csv'
+  assert not files.exists(path) and not files.exists(folder)
+  with files.replacing(path) as file:
+    file.write('id,é\r\n')
+  with pytest.raises(KeyError), files.replacing(path) as file:
+    file.write('half of')
+    raise KeyError
+  assert files.exists(path) and files.exists(folder)
+  assert files.reading(path).read() == 'id,é\r\n'
+  files.write_json(f'{folder}/b/films.csv', {})
+  both = [path, f'{folder}/b/films.csv']
+  assert files.glob(f'{folder}/*/films.csv') == both
+  files.remove(path)
+  assert not files.exists(path)
+  for reader in (files.reading, files.local):
+    with pytest.raises(FileNotFoundError):
+      reader(path)
+  assert files.absolute(f'{folder}/') == folder
+
+
+def test_copies_follow_the_bucket(folder):
+  path = f'{folder}/a/films.csv'
+  copies = []
+  for text in ('one', 'two', 'two'):
+    if not copies or files.reading(path).read() != text:
+      with files.replacing(path) as file:
+        file.write(text)
+    copies.append(files.local(path))
+    for copy in (copies[-1], os.path.join(files.local(folder), 'a/films.csv')):
+      with open(copy) as file:
+        assert file.read() == text
+  assert copies[0] != copies[1] == copies[2]
+
+
+def test_metrics_go_on(folder):
+  writer = metric_writer.MetricWriter(folder, 0)
+  for step in (1, 2):
+    writer.write(step, loss=1.0)
+  writer.publish()
+  writer.write(3, loss=1.0)  # lost with this process
+  path = f'{folder}/metrics.jsonl'
+  assert [row['step'] for row in metric_writer.read(path)] == [1, 2]
+  writer = metric_writer.MetricWriter(folder, 1)
+  writer.write(2, loss=2.0)
+  writer.close()
+  rows = [(row['step'], row['loss']) for row in metric_writer.read(path)]
+  assert rows == [(1, 1.0), (2, 2.0)]
+  assert files.glob(f'{folder}/tensorboard/events*')
+
+
+def test_checkpoints_go_on(folder):
+  sharding = train_step.replicated(train_step.make_mesh())
+  make = lambda step: jax.device_put(
+    {'weight': jnp.arange(6.0) * step, 'step': jnp.int32(step)}, sharding
+  )
+  for step in (1, 2):
+    store = checkpoints.Checkpoints(folder)
+    assert (store.latest_step() or 0) == step - 1
+    store.save_best(step, make(step), 10.0 + step)
+    store.save(step, make(step))
+    store.wait()
+    store.close()
+  store = checkpoints.Checkpoints(folder)
+  assert (store.latest_step(), store.best_step(), store.best_error) == (
+    2,
+    1,
+    11,
+  )
+  assert store.restore(make(0))['weight'].tolist() == [0, 2, 4, 6, 8, 10]
+  assert store.restore_best(make(0))['step'] == 1
+  store.close()
+
+
+def test_a_run(folder, capsys):
+  config = tiny_cascade.get_config()
+  config.phantom.update(films=48, long_side=64)
+  config.localizer.epochs = config.assessor.epochs = 1
+  config.localizer.checkpoint_steps = config.assessor.checkpoint_steps = 100
+  last = 'report/report.html'
+  if folder.startswith('s3://'):  # where only checkpoints are another matter
+    config.stages, last = ('prepare', 'localizer'), 'localizer/done.json'
+  main.run(config, folder)
+  assert files.exists(f'{folder}/{last}')
+  capsys.readouterr()
+  main.run(config, folder)
+  done = set(config.stages) - {'report'}
+  assert capsys.readouterr().out.count('already done.') == len(done)
