@@ -11,9 +11,9 @@ from absl import app
 from absl import flags
 from absl import logging
 import jax
-from ml_collections import config_flags
 
 from boneage_jax import classify
+from boneage_jax import config_flag
 from boneage_jax import data
 from boneage_jax import files
 from boneage_jax import folds
@@ -22,13 +22,7 @@ from boneage_jax import stages
 from boneage_jax import train
 
 FLAGS = flags.FLAGS
-DEFAULT = 'configs/cascade.py'
-config_flags.DEFINE_config_file(
-  'config',
-  None,  # A default would be read on import, where no error can be caught.
-  f'File that describes the system, with an optional :variant ({DEFAULT}).',
-  lock_config=True,
-)
+config_flag.define()
 flags.DEFINE_string(
   'workdir', None, 'Where the run writes (default: runs/<name>[_<variant>]).'
 )
@@ -210,21 +204,5 @@ def main(argv: list[str]) -> None:
     sys.exit(f'Error: {error}')
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-  """Parse flags; what the config does not have is said without a traceback."""
-  if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
-    argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
-  try:
-    rest = app.parse_flags_with_usage(argv)
-    FLAGS.config.name  # noqa: B018, raises where the file could not be read
-    return rest
-  except (AttributeError, KeyError) as error:
-    inner = error.args[0]  # An AttributeError here wraps a KeyError.
-    text = inner.args[0] if isinstance(inner, KeyError) else inner
-    sys.exit(f'Error: the config has no field {text}')
-  except OSError as error:
-    sys.exit(f'Error: {error}')
-
-
 if __name__ == '__main__':
-  app.run(main, flags_parser=parse_flags)
+  app.run(main, flags_parser=config_flag.parse)

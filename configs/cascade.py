@@ -138,7 +138,7 @@ def small_nets(config: ConfigDict) -> None:
     stage.loss = ConfigDict(
       dict(name='label_distribution', delta=10.0, kl_weight=1.0)
     )
-    stage.optimizer = fast_optimizer()
+    stage.optimizer = ConfigDict(common.fast_optimizer())
     stage.input.update(dict(percentiles=(1.0, 99.0), rotate=5.0))
   config.localizer.epochs = 16
   config.assessor.epochs = 10
@@ -166,20 +166,6 @@ def small_nets(config: ConfigDict) -> None:
   config.assessor.net.metacarpal.width = 0.25
 
 
-def fast_optimizer() -> ConfigDict:
-  """For nets that start from nothing and have little time."""
-  return ConfigDict(
-    common.optimizer(
-      name='adamw',
-      learning_rate=2e-3,
-      schedule='cosine',
-      warmup=0.1,
-      weight_decay=0.05,
-      clip=5.0,
-    )
-  )
-
-
 def half(config: ConfigDict) -> None:
   """Films at half size: sizes and lengths that two cores manage in an hour.
 
@@ -196,7 +182,7 @@ def half(config: ConfigDict) -> None:
     stage.loss = ConfigDict(
       dict(name='label_distribution', delta=10.0, kl_weight=1.0)
     )
-    stage.optimizer = fast_optimizer()
+    stage.optimizer = ConfigDict(common.fast_optimizer())
     stage.optimizer.update(dict(learning_rate=4e-4, freeze=frozen))
     stage.input.update(
       dict(percentiles=(1.0, 99.0), rotate=10.0, zoom=0.1, flip=True)
@@ -258,7 +244,7 @@ def thumbnails(config: ConfigDict) -> None:
       dtype='float32',
     ),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
-    optimizer=fast_optimizer(),
+    optimizer=common.fast_optimizer(),
     epochs=36,
     ema=0.99,
   )

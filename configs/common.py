@@ -135,6 +135,18 @@ def optimizer(**changes) -> dict:
   return _with(fields, changes)
 
 
+def fast_optimizer() -> dict:
+  """For nets that start from nothing and have little time."""
+  return optimizer(
+    name='adamw',
+    learning_rate=2e-3,
+    schedule='cosine',
+    warmup=0.1,
+    weight_decay=0.05,
+    clip=5.0,
+  )
+
+
 def choose(
   config: ConfigDict, variants: dict[str, Callable[[ConfigDict], None]]
 ) -> ConfigDict:

@@ -94,16 +94,7 @@ def small(config: ConfigDict, **backbone) -> None:
   config.net.input.update(
     dict(builder_config='original', percentiles=(1.0, 99.0))
   )
-  config.net.optimizer = ConfigDict(
-    common.optimizer(
-      name='adamw',
-      learning_rate=2e-3,
-      schedule='cosine',
-      warmup=0.1,
-      weight_decay=0.05,
-      clip=5.0,
-    )
-  )
+  config.net.optimizer = ConfigDict(common.fast_optimizer())
 
 
 def phantom(config: ConfigDict) -> None:

@@ -14,6 +14,7 @@ from absl import flags
 import pytest
 import yaml
 
+from boneage_jax import config_flag
 from boneage_jax import main
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -43,7 +44,7 @@ def check_main(line):
   words = words[words.index('boneage_jax.main') + 1 :]
   words = itertools.takewhile(lambda w: w != '>>log', words)
   given = dict(w.lstrip('-').partition('=')[::2] for w in words)
-  path, _, variant = given.get('config', main.DEFAULT).partition(':')
+  path, _, variant = given.get('config', config_flag.DEFAULT).partition(':')
   spec = importlib.util.spec_from_file_location('config', ROOT / path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
