@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 
-from absl import flags
 import pytest
 import yaml
 
@@ -56,7 +55,7 @@ def check_main(line):
         assert part in field, f'{path} has no field {name}'
         field = field[part]
     else:
-      assert name in flags.FLAGS, f'boneage_jax.main has no flag --{name}'
+      assert name in main.FLAGS, f'boneage_jax.main has no flag --{name}'
   return given
 
 
