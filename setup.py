@@ -34,6 +34,7 @@ setuptools.setup(
     'opencv-python-headless>=4.10',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12.8',
+    'safetensors>=0.4',  # weights of timm and torchvision; needs NumPy only
     'tensorboardX>=2.6.4',
     'tensorflow-datasets>=4.9.10',
     'tqdm>=4.66',
