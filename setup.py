@@ -27,11 +27,12 @@ setuptools.setup(
     'grain>=0.2.18',
     'h5py>=3.10',
     'importlib_resources>=6',  # tensorflow-datasets needs it, undeclared
+    'isal>=1.7',
     'jax>=0.10.2',
     'matplotlib>=3.9',
     'ml_collections>=1.1',
     'numpy>=2.1',
-    'opencv-python-headless>=4.10',
+    'opencv-python-headless>=4.12',
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12.8',
     'safetensors>=0.4',  # weights of timm and torchvision; needs NumPy only

@@ -39,6 +39,9 @@ from boneage_jax import files
 from boneage_jax import splits
 
 cv2.setNumThreads(0)  # films are the parallel unit
+# glibc gives memory back to the system after every large film, and is given it
+# anew page by page, until a block of this size was freed once.
+np.empty(31 << 20, np.uint8)
 
 Films = dict[str, np.ndarray]  # columns of equal length
 COLUMNS = {

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from boneage_jax import png
+
 PRESHRINK = 0.6  # below this scale a bilinear sample skips source pixels
 
 
@@ -23,7 +25,8 @@ def decode(data: bytes) -> np.ndarray:
   """
   image = None
   if data:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    stored = np.frombuffer(png.inflate(data), np.uint8)
+    image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
   if image is None:
     raise ValueError(
       f'expected a complete PNG or JPEG image, got {len(data)} bytes that do '

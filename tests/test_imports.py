@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
-  'files annotations',  # what even the lowest share
+  'files annotations png',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
   'config_flag program_cost masks stress polarity',
   'losses gradcam optimizers models processes examples',  # jax, flax
@@ -15,7 +15,7 @@ LEVELS = (
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs
   'attention classify report_data runs tables compare calibration ensemble',
-  'report report_page gallery stages predict robustness',
+  'report report_page gallery stages predict robustness deletion faithful',
   'main train_compile',
 )
 LEVEL = {
