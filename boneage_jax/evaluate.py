@@ -4,9 +4,9 @@
 
 judges finished runs by the predictions they left, and
 
-  python -m boneage_jax.evaluate stress RUN ...
+  python -m boneage_jax.evaluate stress|faithful RUN ...
 
-by what their nets say to other films; --help after the command.
+by what their nets say to films that are changed; --help after the command.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ COMMANDS = {
   'calibrate': 'calibration',
   'ensemble': 'ensemble',
   'stress': 'robustness',
+  'faithful': 'faithful',
 }
 
 

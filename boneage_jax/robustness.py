@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
 import csv
-import hashlib
 import os
 import sys
 from typing import Any
@@ -29,6 +28,7 @@ from boneage_jax import metrics
 from boneage_jax import plots
 from boneage_jax import predict
 from boneage_jax import runs
+from boneage_jax import splits
 from boneage_jax import stress
 from boneage_jax import tables
 from boneage_jax import transforms
@@ -44,13 +44,6 @@ HEAD = (
   '95 % interval',
   f'moved > {MOVED} mo',
 )
-
-
-def choose(ids: np.ndarray, count: int) -> np.ndarray:
-  """Return the positions, in order, of `count` films by a hash of the id."""
-  digests = [hashlib.sha256(f'stress {i}'.encode()).digest() for i in ids]
-  order = sorted(range(len(ids)), key=digests.__getitem__)
-  return np.sort(np.array(order[:count], int))
 
 
 def ages(
@@ -135,7 +128,7 @@ def suite(
   films = data.select(films, 'test')
   if not len(films['id']):
     raise ValueError(f'Expected test films of {run.name}, got none.')
-  films = input_pipeline.select(films, choose(films['id'], count))
+  films = input_pipeline.select(films, splits.some(films['id'], count))
   folder = data.prepared_folder(workdir, predictor.builder_config)
   source = input_pipeline.film_source(folder, films)
   plain, *disturbed = ages(predictor, source, stress.CASES)

@@ -120,6 +120,15 @@ def few_per_class(
   return keep
 
 
+def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
+  """Return the positions, in order, of `count` films by a hash of the id.
+
+  Fewer films are a subset of more, in every table that holds them; None: all.
+  """
+  draws = [_fraction(f'some {film}') for film in ids.tolist()]
+  return np.sort(np.argsort(draws, kind='stable')[:count])
+
+
 def _fraction(key: int | str) -> float:
   digest = hashlib.sha256(str(key).encode()).digest()
   return int.from_bytes(digest[:8], 'big') / 2**64

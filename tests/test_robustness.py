@@ -63,17 +63,6 @@ def test_effect_is_what_numpy_says():
     assert low < found[name] < high
 
 
-def test_films_are_chosen_by_their_ids():
-  ids = np.arange(100, 160)
-  chosen = set(ids[robustness.choose(ids, 20)])
-  assert len(chosen) == 20
-  again = ids[::-2]
-  kept = set(again[robustness.choose(again, 60)])
-  assert kept == set(again.tolist())
-  few = again[robustness.choose(again, 5)]
-  assert set(few) <= set(ids[robustness.choose(ids, 30)])
-
-
 def test_command(run, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(stress, 'CASES', stress.CASES[:2] + tuple(CASES[:1]))
   evaluate.main(

@@ -90,6 +90,16 @@ def test_folds_deal_all_films_that_are_not_for_test():
       splits.fold(films, names, count, index)
 
 
+def test_some_films_are_chosen_by_their_ids():
+  ids = np.arange(100, 160)
+  place = splits.some(ids, 20)
+  assert len(set(place)) == 20 and (np.diff(place) > 0).all()
+  assert set(splits.some(ids, 10)) <= set(place)
+  again = ids[::-1]
+  assert set(again[splits.some(again, 20)]) == set(ids[place])
+  assert len(splits.some(ids, 99)) == 60
+
+
 def test_a_few_films_of_each_class():
   label = np.array([0] * 50 + [1] * 30 + [2] * 3 + [-1] * 20)
   films = {'id': np.arange(103), 'label': label}
