@@ -5,12 +5,12 @@ import contextlib
 import itertools
 
 from array_record.python import array_record_module
-import cv2
 import grain
 import jax
 import numpy as np
 
 from boneage_jax import files
+from boneage_jax import png
 from boneage_jax import processes
 
 
@@ -20,7 +20,7 @@ def write(path: str, crops: Iterable[np.ndarray]) -> None:
   Of several processes each gives those of its share, on one file system.
   """
   stacked = (regions.reshape(-1, regions.shape[-1]) for regions in crops)
-  encoded = (cv2.imencode('.png', image)[1].tobytes() for image in stacked)
+  encoded = map(png.encode, stacked)
   if jax.process_count() == 1:
     _write_records(path, encoded)
     return

@@ -68,6 +68,16 @@ def test_same_pixels_in_a_sound_file(image, filters):
   )
 
 
+@pytest.mark.parametrize('shape', [(2, 3), (64, 48), (301, 250)])
+def test_encode_is_lossless_and_filters_upwards(shape):
+  image = noise(*shape) // 4
+  data = png.encode(image)
+  np.testing.assert_array_equal(decode(data), image)
+  lines = np.frombuffer(pixel_bytes(data)[0], np.uint8).reshape(shape[0], -1)
+  assert (lines[:, 0] == 2).all()  # PNG's number of the filter
+  np.testing.assert_array_equal(lines[:, 1:].cumsum(0, np.uint8), image)
+
+
 def chunk(kind, body):
   checksum = zlib.crc32(kind + body)
   return (

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from boneage_jax import dicom
+from boneage_jax import png
 
 PNG = b'\x89PNG\r\n\x1a\n'
 
@@ -42,7 +43,7 @@ def pack(
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
   elif is_plain:
     return data
-  return cv2.imencode('.png', image)[1].tobytes()
+  return png.encode(image)
 
 
 def decode(data: bytes) -> tuple[np.ndarray, bool]:

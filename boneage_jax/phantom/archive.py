@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from boneage_jax import annotations
+from boneage_jax import png
 from boneage_jax.phantom import render
 
 NAME = 'boneage-training-dataset'
@@ -31,8 +32,7 @@ def _end_with_parent() -> None:
 
 def _film(task: tuple[int, int, dict]) -> dict:
   film = render.make_film(*task)
-  quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-  film['png'] = cv2.imencode('.png', film.pop('image'), quick)[1].tobytes()
+  film['png'] = png.encode(film.pop('image'))
   return film
 
 
