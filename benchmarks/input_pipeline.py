@@ -1,113 +1,178 @@
-"""Films per second of the input pipeline, for each kind of stored film.
+"""Films per second of the input pipeline, ours beside PyTorch's loader.
 
-python -m benchmarks.input_pipeline [--threads=2] [--films=64] [--size=256]
+  python -m benchmarks.input_pipeline [--archive=DIR] [--kinds original px768]
+
+The same records, in memory, go in turn through ours and a peer: decode, warp,
+tone, batch, by the settings of configs/cascade.py. The peers are PyTorch's
+DataLoader on the same OpenCV calls, and on Pillow with torchvision's
+transforms, with each number of workers; the best of them is compared. Ratios
+are ours / peer, the median over the turns, above 1 where ours is faster. CPU is
+the time of all threads and workers together, as Linux counts it.
+
+Films are phantoms of 2000 px, or those of an archive folder.
 """
 
 import argparse
+from collections.abc import Callable
+import importlib
+import multiprocessing
+import os
+import statistics
 import time
-import types
 from typing import Any
+import zipfile
 
 import cv2
 import numpy as np
 
-from boneage_jax import examples
+from benchmarks import pairs
 from boneage_jax import input_pipeline
+from boneage_jax import png
 from boneage_jax import transforms
-from configs import common
+from boneage_jax.phantom import render
+from configs import cascade
+from tfds_rsna import films as stored_films
 
-STORED = {  # height, width, file
-  'film 2000 x 1500 png': (2000, 1500, '.png'),
-  'film 768 x 576 png': (768, 576, '.png'),
-  'film 512 x 384 png': (512, 384, '.png'),
-  'film 512 x 384 jpg': (512, 384, '.jpg'),
-  'crops 4 x 288 x 288 png': (4 * 288, 288, '.png'),
-}
-
-
-class Source:
-  """One synthetic film of soft shapes and noise, many times."""
-
-  def __init__(self, name: str, count: int):
-    height, width, suffix = STORED[name]
-    rng = np.random.default_rng(0)
-    shapes = rng.uniform(0, 255, (height // 16, width // 16))
-    image = cv2.resize(shapes, (width, height), interpolation=cv2.INTER_CUBIC)
-    image = image + rng.normal(0, 2, image.shape)  # grain, or PNG is too small
-    image = np.clip(image, 0, 255).astype(np.uint8)
-    data = cv2.imencode(suffix, image)[1].tobytes()
-    kind = 'regions' if name.startswith('crops') else 'image'
-    self.kilobytes = len(data) / 1000
-    self._record = {kind: data, 'id': 1, 'male': 1.0, 'age': 100.0}
-    self._count = count
-
-  def __len__(self) -> int:
-    return self._count
-
-  def __getitem__(self, index: int) -> dict[str, Any]:
-    return self._record
+KINDS = ('original', 'px768', 'px512', 'crops')
+PEERS = ('OpenCV', 'PIL, torchvision')
+DATA_SET = 12611  # films of the challenge
+CORNERS = ((0.25, 0.55, 0.75, 0.95), (0.15, 0.1, 0.85, 0.6))  # of some crops
 
 
-def measure(source: Source, config: Any, threads: int) -> tuple[float, ...]:
-  """Return films/s, and milliseconds of one thread to decode and in all."""
-  dataset = input_pipeline.train_dataset(source, config, 16, seed=0)
-  batches = input_pipeline.iterate(dataset, threads=threads)
-  next(batches)
-  steps = max(len(source) // 16, 1)
-  start = time.perf_counter()
-  for _ in range(steps):
-    next(batches)
-  rate = 16 * steps / (time.perf_counter() - start)
-  batches.close()
-  record, rng = source[0], np.random.default_rng(0)
-  data = record.get('image') or record['regions']
-  decoding = best(lambda: transforms.decode(data))
-  return (
-    rate,
-    decoding,
-    best(lambda: examples.make_example(record, config, rng)),
+def films(archive: str, count: int) -> list[bytes]:
+  """Read the first films of an archive, or make phantoms."""
+  if archive:
+    names = [n for n in os.listdir(archive) if n.endswith('.zip')]
+    with zipfile.ZipFile(os.path.join(archive, sorted(names)[0])) as file:
+      inside = [n for n in file.namelist() if n.endswith(('.png', '.jpg'))]
+      return [file.read(name) for name in inside[:count]]
+  made = (render.make_film(index, 0)['image'] for index in range(count))
+  return [cv2.imencode('.png', image)[1].tobytes() for image in made]
+
+
+def record(kind: str, film: bytes, settings: Any) -> dict[str, Any]:
+  """Store a film as the builder, or the `regions` stage, would."""
+  name, data = 'image', film
+  if kind == 'crops':
+    name = 'regions'
+    image = transforms.decode(film)
+    side = round(settings.size * (1 + 2 * settings.crop_margin))
+    squares = [
+      transforms.warp(
+        image,
+        transforms.fit_matrix(image.shape, (side, side), box=box),
+        (side, side),
+      )
+      for box in CORNERS
+    ]
+    data = png.encode(np.concatenate(squares))
+  elif kind != 'original':
+    data = stored_films.encode(film, int(kind.removeprefix('px')))[0]
+  return {name: data, 'id': 1, 'male': 1.0, 'age': 100.0}
+
+
+def ours(
+  records: list[dict[str, Any]], settings: Any, args: argparse.Namespace
+) -> Callable[[], None]:
+  """Return what reads as many batches as a turn has."""
+  many = records * (DATA_SET // len(records))  # a few would shuffle slowly
+  dataset = input_pipeline.train_dataset(many, settings, args.batch, seed=0)
+  dataset = dataset[: args.steps]
+
+  def read() -> None:
+    for _ in input_pipeline.iterate(dataset, threads=args.threads):
+      pass
+
+  return read
+
+
+def peers(
+  records: list[dict[str, Any]], settings: Any, args: argparse.Namespace
+) -> dict[str, Callable[[], None]]:
+  """Return the same of each peer and number of workers; {} where missing."""
+  try:
+    module = importlib.import_module('benchmarks.loaders_torch')
+  except (ImportError, OSError, RuntimeError) as error:
+    print(f'PyTorch is missing: {str(error).splitlines()[0]}\n')
+    return {}
+  return {
+    f'{kind}, {workers} workers': module.loader(
+      kind, records, settings.to_dict(), args.batch, args.steps, workers
+    )
+    for kind in PEERS
+    for workers in args.workers
+  }
+
+
+def turn(work: Callable[[], None]) -> pairs.Time:
+  """Time one turn, worker processes included."""
+  wall, cpu = time.perf_counter(), _cpu()
+  work()
+  return pairs.Time(time.perf_counter() - wall, _cpu() - cpu)
+
+
+def _cpu() -> float:
+  """Seconds of this process and its children that live."""
+  total = time.process_time()
+  for child in multiprocessing.active_children():
+    with open(f'/proc/{child.pid}/stat') as file:
+      ticks = file.read().rpartition(')')[2].split()[11:13]
+    total += sum(map(int, ticks)) / os.sysconf('SC_CLK_TCK')
+  return total
+
+
+def compare(kind: str, data: list[bytes], args: argparse.Namespace) -> None:
+  """Print the rows of one kind of stored film."""
+  config = cascade.get_config()
+  stage = config.assessor if kind == 'crops' else config.localizer
+  records = [record(kind, film, stage.input) for film in data]
+  works = {'ours': ours(records, stage.input, args)}
+  works |= peers(records, stage.input, args)
+  for work in works.values():
+    work()  # workers start
+  turns = [{k: turn(w) for k, w in works.items()} for _ in range(args.turns)]
+  count = args.batch * args.steps
+  size = statistics.median(
+    len(r.get('image') or r['regions']) / 1000 for r in records
   )
-
-
-def best(work: Any, repeats: int = 9) -> float:
-  """Return the shortest time in milliseconds."""
-  times = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    work()
-    times.append(time.perf_counter() - start)
-  return 1000 * min(times)
+  for name in works:
+    middle = pairs.median([times[name] for times in turns])
+    ratios = [
+      pairs.Time(t[name].wall / t['ours'].wall, t[name].cpu / t['ours'].cpu)
+      for t in turns
+    ]
+    ratio = pairs.median(ratios)
+    cells = [
+      f'{kind}, {size:.0f} KB',
+      name,
+      f'{count / middle.wall:.1f}',
+      f'{1000 * middle.cpu / count:.2f}',
+      f'{ratio.wall:.2f}',
+      f'{ratio.cpu:.2f}',
+    ]
+    print(pairs.row(cells), flush=True)
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--threads', type=int, default=2)
-  parser.add_argument('--films', type=int, default=64)
-  parser.add_argument('--size', type=int, default=256)
-  args = parser.parse_args()
-  config = types.SimpleNamespace(
-    **common.image_input(
-      size=args.size,
-      percentiles=(1, 99),
-      rotate=20,
-      zoom=0.1,
-      shift=0.1,
-      flip=True,
-      brightness=0.1,
-      contrast=0.1,
-      gamma=0.1,
-      crop_margin=0.15,
-    )
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  print(f'net input {args.size}, {args.threads} threads, batch 16')
-  print(f'{"":24} {"KB":>6} {"films/s":>8} {"decode ms":>10} {"all ms":>7}')
-  for name in STORED:
-    source = Source(name, args.films)
-    rate, decoding, total = measure(source, config, args.threads)
-    print(
-      f'{name:24} {source.kilobytes:6.0f} {rate:8.0f} {decoding:10.2f} '
-      f'{total:7.2f}'
-    )
+  parser.add_argument('--archive', default='', help='folder of a real archive')
+  parser.add_argument('--kinds', nargs='+', choices=KINDS, default=KINDS)
+  parser.add_argument('--films', type=int, default=16, help='different ones')
+  parser.add_argument('--batch', type=int, default=32)
+  parser.add_argument('--steps', type=int, default=4, help='batches in a turn')
+  parser.add_argument('--turns', type=int, default=5)
+  parser.add_argument('--threads', type=int, default=2, help='of ours')
+  parser.add_argument('--workers', type=int, nargs='*', default=(0, 1, 2))
+  args = parser.parse_args()
+  print(f'{pairs.machine()}; batch {args.batch}, {args.threads} threads\n')
+  columns = ['films', 'loader', 'films/s', 'CPU ms/film']
+  columns += ['ours / it, films/s', 'its CPU / ours']
+  print(pairs.header(columns))
+  data = films(args.archive, args.films)
+  for kind in args.kinds:
+    compare(kind, data, args)
 
 
 if __name__ == '__main__':
