@@ -61,16 +61,16 @@ def planted(size=32):
 
 def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
   rng = np.random.default_rng(0)
-  image = np.full((5, 32, 32, 1), 40, np.uint8)
-  image[:, :16, :16] = 200 + rng.integers(0, 20, (5, 16, 16, 1))
-  batch = {'image': image, 'male': np.ones(5, np.float32)}
-  right = np.zeros((5, 8, 8), np.float32)
+  image = np.full((40, 32, 32, 1), 40, np.uint8)
+  image[:, :16, :16] = 200 + rng.integers(0, 20, (40, 16, 16, 1))
+  batch = {'image': image, 'male': np.ones(40, np.float32)}
+  right = np.zeros((40, 8, 8), np.float32)
   right[:, :4, :4] = 1
   maps = {
     'grad_cam': right,
     'hires_cam': right[:, ::-1, ::-1],
-    'random': rng.random((5, 8, 8)),
-    'centre': np.ones((5, 8, 8)),
+    'random': rng.random((40, 8, 8)),
+    'centre': np.ones((40, 8, 8)),
   }
   curves = {
     name: deletion.Judge.curves(planted(), batch, heat, 'median')
@@ -78,7 +78,7 @@ def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
   }
   whole = image[:, :16, :16].mean((1, 2, 3)) - 40
   for found in curves.values():
-    assert found.shape == (2, 5, STEPS + 1)
+    assert found.shape == (2, 40, STEPS + 1)
     np.testing.assert_allclose(found[0, :, 0], 0)
     np.testing.assert_allclose(found[0, :, -1], whole, rtol=1e-5)
     np.testing.assert_allclose(found[1, :, 0], whole, rtol=1e-5)
@@ -98,7 +98,7 @@ def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
       assert row[name]['less_random'] == pytest.approx(less)
       low, high = row[name]['less_random_ci95']
       assert low <= less <= high
-    assert row['random']['area'] == pytest.approx(mean / 2, rel=0.15)
+    assert row['random']['area'] == pytest.approx(mean / 2, rel=0.1)
     assert 'less_random' not in row['random']
 
 
