@@ -139,5 +139,5 @@ def fracture(config: ConfigDict) -> None:
   config.net.guidance.update(
     dict(mask=('fracture_boxes',), resample='nearest')  # paper: box
   )
-  config.net.update(dict(steps=600, eval_steps=100, epochs=0))
+  config.net.update(dict(steps=400, eval_steps=200, epochs=0))
   config.report = ConfigDict(dict(job='classes', stage='net', compare=()))
