@@ -35,6 +35,7 @@ from boneage_jax import transforms
 
 FILMS, BATCH = 200, 16
 MOVED = 12  # months; one of metrics.WITHIN
+TICKS = (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100)
 HEAD = (
   'strength',
   'MAE',
@@ -181,12 +182,15 @@ def bars(result: Mapping[str, Any]) -> plots.Draw:
     axes = figure.subplots()
     place = np.arange(len(rows))
     axes.barh(place, [r['change'] for r in rows], color=palette['accent'])
-    for y, row in zip(place, rows, strict=True):
-      interval = row.get('change_ci95', [row['change']] * 2)
+    intervals = [r.get('change_ci95', [r['change']] * 2) for r in rows]
+    for y, interval in zip(place, intervals, strict=True):
       axes.plot(interval, [y, y], color=palette['ink'], lw=1.4)
     names = [f'{row["name"]} {row["strength"]}' for row in rows]
     axes.set_yticks(place, names, fontsize=8.5)
-    axes.set_xscale('symlog', linthresh=5)
+    axes.set_xscale('symlog', linthresh=5)  # small changes beside large ones
+    axes.set_xticks(TICKS, [f'{tick:g}' for tick in TICKS])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(1.1 * np.min(intervals) - 1, 1.1 * np.max(intervals) + 1)
     axes.set(ylim=(-0.7, len(rows) - 0.3), xlabel='MAE more (months)')
     axes.set_title(f'Disturbed films, n = {result["plain"]["n"]}')
 
