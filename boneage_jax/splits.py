@@ -7,6 +7,9 @@ import hashlib
 import numpy as np
 
 SPLITS = ('train', 'validation', 'test')
+UNUSED = 'unused'
+# Chen 2020, authors' code: 500 test and 500 validation of the training films.
+CHEN_FILMS, CHEN_OF = 500, 12611
 
 
 def assign(
@@ -21,7 +24,8 @@ def assign(
     films: columns id and split, and study where hands have several films.
     split: 'official' is the archive's; 'hash' pools its films and draws by
       the SHA-256 of the study (else of the id), so a film never moves when
-      others come or go, and the films of a hand stay together; 'auto' is
+      others come or go, and the films of a hand stay together; 'chen500'
+      draws from the archive's training films alone, see `chen500`; 'auto' is
       official where the archive has all three splits, else hash.
     validation_fraction: of all films, for 'hash'.
     test_fraction: of all films, for 'hash'.
@@ -29,9 +33,10 @@ def assign(
   Returns:
     the name of the split per film, and a line that describes the choice.
   """
-  if split not in ('auto', 'official', 'hash'):
+  if split not in ('auto', 'official', 'hash', 'chen500'):
     raise ValueError(
-      f"expected split 'auto', 'official' or 'hash', got {split!r}"
+      "expected split 'auto', 'official', 'hash' or 'chen500', got "
+      f'{split!r}'
     )
   count = len(films['id'])
   studies = films.get('study', films['id']).tolist()
@@ -46,6 +51,8 @@ def assign(
     names = films['split'].copy()
     sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
     description = f'official splits: {sizes} of {count} films'
+  elif split == 'chen500':
+    names, description = chen500(films)
   else:
     train_fraction = 1 - validation_fraction - test_fraction
     if min(validation_fraction, test_fraction) < 0 or train_fraction <= 0:
@@ -72,6 +79,46 @@ def assign(
   return names, description
 
 
+def chen500(films: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
+  """Hold 500 films for test and 500 for validation out of the training films.
+
+  As the authors' code of Chen 2020 does, whose figures are of such films;
+  theirs were shuffled by NumPy, ours are those with the smallest hashes of
+  their study. An archive of fewer than 12,611 training films gives the same
+  share of its own, rounded.
+
+  Args:
+    films: columns id and split, and study where hands have several films.
+
+  Returns:
+    the name of the split per film, 'unused' for films that the archive does not
+    train on, and a line that describes the choice.
+
+  Raises:
+    ValueError: fewer training films than give one film each.
+  """
+  given = films['split'] == 'train'
+  studies = films.get('study', films['id'])
+  hands = sorted(
+    set(studies[given].tolist()), key=lambda hand: _fraction(f'chen500 {hand}')
+  )
+  count = min(CHEN_FILMS, round(CHEN_FILMS * len(hands) / CHEN_OF))
+  if not count:
+    raise ValueError(
+      f'the split chen500 takes {CHEN_FILMS} of {CHEN_OF} training films for '
+      f'test and as many for validation, which is none of {len(hands)}; use '
+      '--config.data.split=hash'
+    )
+  names = np.where(given, 'train', UNUSED).astype('<U10')
+  names[given & np.isin(studies, hands[:count])] = 'test'
+  names[given & np.isin(studies, hands[count : 2 * count])] = 'validation'
+  sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
+  description = f'split of Chen 2020: {sizes} of {np.sum(given)} training films'
+  if count < CHEN_FILMS:
+    description += f', {count} in place of {CHEN_FILMS}'
+  return names, description
+
+
 def fold(
   films: Mapping[str, np.ndarray], names: np.ndarray, count: int, index: int
 ) -> np.ndarray:
@@ -94,7 +141,7 @@ def fold(
   draws = [int(count * _fraction(f'fold {study}')) for study in studies]
   validates = (np.array(draws) == index) | (index < 0)
   others = np.where(validates, 'validation', 'train')
-  return np.where(names == 'test', 'test', others)
+  return np.where(np.isin(names, ('train', 'validation')), others, names)
 
 
 def few_per_class(

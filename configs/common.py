@@ -20,7 +20,8 @@ def base(name: str, variant: str) -> ConfigDict:
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
         # 'official' validation and test films of the challenge; 'hash': by
-        # film id alone; 'auto': official where the archive has them.
+        # film id alone; 'auto': official where the archive has them;
+        # 'chen500': 500 and 500 of the training films (Chen 2020).
         split='auto',
         validation_fraction=0.10,
         test_fraction=0.15,
@@ -51,6 +52,8 @@ def image_input(**changes) -> dict:
   fields = dict(
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
     crops='',  # or the stage whose crops are read instead of films
+    regions=(),  # names of those crops to read, in this order; () is all
+    erase='',  # or a locate stage whose `erase` is painted over in the films
     size=300,  # pixels, square
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
@@ -150,14 +153,20 @@ def fast_optimizer() -> dict:
 def choose(
   config: ConfigDict, variants: dict[str, Callable[[ConfigDict], None]]
 ) -> ConfigDict:
-  """Apply the variant named after the colon of --config=FILE:VARIANT."""
-  if config.variant and config.variant not in variants:
-    raise ValueError(
-      f'configs/{config.name}.py has no variant {config.variant!r}; choose '
-      f'one of {sorted(variants)}, or none.'
-    )
-  if config.variant:
-    variants[config.variant](config)
+  """Apply the variants named after the colon of --config=FILE:VARIANT.
+
+  Several are joined by commas; they are applied in the order of `variants`.
+  """
+  wanted = config.variant.split(',') if config.variant else []
+  for name in wanted:
+    if name not in variants:
+      raise ValueError(
+        f'configs/{config.name}.py has no variant {name!r}; choose one of '
+        f'{sorted(variants)}, some joined by commas, or none.'
+      )
+  for name in variants:
+    if name in wanted:
+      variants[name](config)
   return config
 
 

@@ -49,10 +49,46 @@ def test_splits_refuse_what_cannot_be():
     splits.assign(table([1, 2]), 'official')
   with pytest.raises(ValueError, match=r'in two or more, such as \[2\]'):
     splits.assign(table([1, 2, 2, 3], ['train', 'validation', 'test', 'train']))
-  with pytest.raises(ValueError, match="'auto', 'official' or 'hash'"):
+  with pytest.raises(ValueError, match="'auto', 'official', 'hash' or 'chen500'"):
     splits.assign(table([1]), 'random')
   with pytest.raises(ValueError, match='sum below 1'):
     splits.assign(table([1]), 'hash', 0.6, 0.6)
+
+
+def test_chen500_holds_out_500_and_500_training_films():
+  ids = np.random.default_rng(0).permutation(14236) + 1377
+  official = np.repeat(splits.SPLITS, (12611, 1425, 200))
+  films = {'id': ids, 'split': official}
+  names, text = splits.assign(films, 'chen500')
+  assert text == 'split of Chen 2020: 11611/500/500 of 12611 training films'
+  sets = [set(ids[names == name]) for name in splits.SPLITS]
+  assert [len(s) for s in sets] == [11611, 500, 500]
+  assert set.union(*sets) == set(ids[:12611])  # so no film is in two
+  assert (names[12611:] == splits.UNUSED).all()
+  # Whatever the order of the films, and the same as ever.
+  mixed = np.random.default_rng(1).permutation(len(ids))
+  again, _ = splits.assign({k: v[mixed] for k, v in films.items()}, 'chen500')
+  assert (again == names[mixed]).all()
+  key = lambda film: hashlib.sha256(f'chen500 {film}'.encode()).digest()[:8]
+  ranked = sorted(ids[:12611].tolist(), key=key)
+  assert sets[2] == set(ranked[:500]) and sets[1] == set(ranked[500:1000])
+  # Folds deal what is not for test, and leave unused films alone.
+  dealt = splits.fold(films, names, 5, 0)
+  for name in ('test', splits.UNUSED):
+    assert ((dealt == name) == (names == name)).all()
+
+
+def test_chen500_of_a_small_archive_is_the_same_share():
+  films = table(range(1035))
+  names, text = splits.assign(films, 'chen500')
+  assert text == (
+    'split of Chen 2020: 953/41/41 of 1035 training films, 41 in place of 500'
+  )
+  hands = films | {'study': np.arange(1035) // 3}
+  names, _ = splits.assign(hands, 'chen500')
+  assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
+  with pytest.raises(ValueError, match='none of 12; use .*=hash'):
+    splits.assign(table(range(12)), 'chen500')
 
 
 def test_films_of_a_hand_stay_together():
