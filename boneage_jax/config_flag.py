@@ -1,13 +1,22 @@
-"""The flag --config=FILE[:VARIANT] with its overrides, for every command."""
+"""The flag --config=FILE[:VARIANT] with its overrides; configs of past runs."""
 
+import json
 import sys
+from typing import Any
 
 from absl import app
 from absl import flags
+import ml_collections
 from ml_collections import config_flags
+
+from boneage_jax import files
+from configs import cascade
+from configs import common
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
+# No earlier version lacked them, and one net's fields are not another's.
+NEVER_FILLED = ('net', 'loss', 'pretrained')
 
 
 def define() -> None:
@@ -34,3 +43,43 @@ def parse(argv: list[str]) -> list[str]:
     sys.exit(f'Error: the config has no field {text}')
   except OSError as error:
     sys.exit(f'Error: {error}')
+
+
+def read(path: str) -> ml_collections.ConfigDict:
+  """Read the config.json of a run, by an earlier version, too.
+
+  Fields that came since get the usual value of their section, which leaves
+  things as they were; a line on stderr names them.
+  """
+  with files.reading(path) as file:
+    config = json.load(file)
+  added = _fill(config, common.base('', '').to_dict())
+  usual = {
+    'train': ml_collections.ConfigDict(common.train_stage()).to_dict(),
+    'locate': cascade.get_config().regions.to_dict(),
+  }
+  for name, section in config.items():
+    job = section.get('job') if isinstance(section, dict) else None
+    added += _fill(section, usual.get(job, {}), f'{name}.')
+  if added:
+    print(
+      f'{path} is of an earlier version; it gets the usual values of '
+      f'{", ".join(added)}.',
+      file=sys.stderr,
+      flush=True,
+    )
+  return ml_collections.ConfigDict(config)
+
+
+def _fill(section: Any, usual: dict[str, Any], path: str = '') -> list[str]:
+  """Add what is missing, in place; return the names."""
+  added = []
+  for key, value in usual.items():
+    if key in NEVER_FILLED:
+      continue
+    if key not in section:
+      section[key] = value
+      added.append(path + key)
+    elif isinstance(value, dict):
+      added += _fill(section[key], value, f'{path}{key}.')
+  return added

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import copy
 import csv
-import json
 import os
 import sys
 from typing import Any
@@ -23,6 +22,7 @@ import ml_collections
 import numpy as np
 
 from boneage_jax import boxes
+from boneage_jax import config_flag
 from boneage_jax import dicom
 from boneage_jax import evaluate
 from boneage_jax import examples
@@ -146,8 +146,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   path = os.path.join(workdir, 'config.json')
   if not files.exists(path):
     raise ValueError(f'No run in {workdir}: there is no config.json.')
-  with files.reading(path) as f:
-    return ml_collections.ConfigDict(json.load(f))
+  return config_flag.read(path)
 
 
 def read_film(path: str) -> tuple[np.ndarray, str, bool]:

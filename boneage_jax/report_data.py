@@ -82,12 +82,20 @@ def located(
 
 
 def data_set(folder: str | None, split: str) -> dict[str, Any]:
-  """Name the data set from its build.json; `subset` where films are missing."""
+  """Name the data set from its build.json; `subset` where films are missing.
+
+  `label_files` has the name and the hash of the labels of every split.
+  """
   build = _read_json(os.path.join(folder, 'build.json')) if folder else {}
   keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
   out = {key: build[key] for key in keys if key in build}
   if 'label_file' in out:  # the name alone: the folder differs by machine
     out['label_file'] = os.path.basename(str(out['label_file']))
+  if 'label_files' in build:  # those of the test films are most in dispute
+    out['label_files'] = {
+      split: {**labels, 'file': os.path.basename(labels['file'])}
+      for split, labels in build['label_files'].items()
+    }
   if 'films' in out and 'of' in out:
     out['subset'] = out['films'] < out['of']
   if build.get('bad'):

@@ -126,9 +126,8 @@ def _chips(data: Mapping[str, Any]) -> str:
     chips.append(('warn' if subset else '', data['name']))
   if subset and 'subset' not in data.get('name', ''):
     chips.append(('warn', f'subset: {data["films"]} of {data["of"]} films'))
-  if 'label_file_sha256' in data:
-    name = data.get('label_file', 'labels')
-    chips.append(('', f'{name}, sha256 {data["label_file_sha256"][:12]}'))
+  for name, labels in data.get('label_files', {}).items():
+    chips.append(('', f'labels ({name}) sha256 {labels["sha256"][:12]}'))
   if 'unreadable' in data:
     chips.append(('warn', f'unreadable films: {len(data["unreadable"])}'))
   if 'split' in data:
@@ -308,13 +307,11 @@ def _share(key: str, value: Any) -> str:
 
 def _produced(report: Mapping[str, Any], produced: Mapping[str, str]) -> str:
   rows = {'stage reported': report['stage'], **produced}
-  names = {
-    'name': 'data set',
-    'label_file': 'label file',
-    'label_file_sha256': 'its sha256',
-    'split': 'split',
-  }
-  rows |= {names[k]: v for k, v in report['data'].items() if k in names}
+  data = report['data']
+  names = {'name': 'data set', 'split': 'split'}
+  rows |= {names[k]: v for k, v in data.items() if k in names}
+  for name, labels in data.get('label_files', {}).items():
+    rows[f'labels ({name})'] = f'{labels["file"]}, sha256 {labels["sha256"]}'
   return ''.join(
     f'<dt>{_text(k)}</dt><dd>{_text(v)}</dd>' for k, v in rows.items()
   )

@@ -13,9 +13,9 @@ import os
 from typing import Any
 from typing import NamedTuple
 
-import ml_collections
 import numpy as np
 
+from boneage_jax import config_flag
 from boneage_jax import data as data_lib
 from boneage_jax import files
 from boneage_jax import report_data
@@ -70,8 +70,7 @@ def read(name: str, stage: str = '') -> Run:
       'Expected the folder of a run, with a config.json, or of an ensemble; '
       f'got {name!r}.'
     )
-  with files.reading(path) as file:
-    config = ml_collections.ConfigDict(json.load(file))
+  config = config_flag.read(path)
   stage = stage or config.report.stage
   folder = os.path.join(workdir, stage)
   if not files.exists(os.path.join(folder, 'predictions.csv')):
@@ -237,8 +236,6 @@ def _prepared(
     return report.get('data', {}), None
   films, description = data_lib.split_films(config, workdir, builder_config)
   known = report_data.data_set(folder, description)
-  # The report names the training labels; those of the test films matter more.
-  known['label_files'] = data_lib.build_info(folder).get('label_files', {})
   train = data_lib.select(films, 'train')['id']
   return known, frozenset(train.tolist())
 

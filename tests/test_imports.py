@@ -57,7 +57,8 @@ def faults(path, text):
         yield f'{path} imports {name}'
     elif package == 'boneage_jax' and rest[0] != '__init__':
       if (
-        root in ('configs', 'keras')
+        root == 'keras'
+        or (root == 'configs' and rest[0] != 'config_flag')
         or (level < 1 and root in ONLY_NUMPY)
         or (root == 'tfds_rsna' and rest[0] not in READERS)
       ):

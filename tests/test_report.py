@@ -68,6 +68,10 @@ def _workdir(tmp_path, predict=None):
     'bad': [],
     'label_file': 'labels.csv',
     'label_file_sha256': 'ab' * 32,
+    'label_files': {
+      'train': {'file': 'labels.csv', 'sha256': 'ab' * 32},
+      'test': {'file': 'a/folder/test.xlsx', 'sha256': 'cd' * 32},
+    },
     'name': f'RSNA training, subset: {FILMS} of 12611 films',
   }
   (tmp_path / 'data/build.json').write_text(json.dumps(build))
@@ -112,6 +116,10 @@ def test_json_has_the_promised_keys(run):
   data = stored['data']
   assert (data['films'], data['of'], data['subset']) == (FILMS, 12611, True)
   assert data['label_file_sha256'] == 'ab' * 32
+  assert data['label_files']['test'] == {
+    'file': 'test.xlsx',
+    'sha256': 'cd' * 32,
+  }
   assert data['split'] == 'by film id'
   assert stored['regions']['found']['carpal'] == {'films': 24, 'found': 23}
   assert stored['regions']['coverage']['train']['carpal']['n'] == 5
@@ -181,7 +189,8 @@ def test_page_says_what_it_must(run):
   page = _read(folder, 'report.html')
   assert f'{figures["splits"]["test"]["mae"]:.2f}' in page
   assert f'subset: {FILMS} of 12611 films' in page
-  assert 'sha256 abababababab' in page
+  for text in ('(train) sha256 abababababab', '(test) sha256 cdcdcdcdcdcd'):
+    assert text in page
   assert 'annotated boxes, train' in page and 'boxes, test' not in page
   assert 'Region carpal not found on 1 of 24 films' in page
   assert page.count('aria-label="Predicted distribution') == 9

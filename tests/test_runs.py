@@ -37,6 +37,34 @@ def test_ways_to_name_a_run(run):
   assert np.std(errors[0] - errors[1]) > 1
 
 
+def test_a_run_of_an_earlier_version(run, capsys):
+  path = run / 'config.json'
+  config = json.loads(path.read_text())
+  del config['data']['folds']
+  config['assessor']['net'] = {'name': 'age_net'}  # which is all it said
+  config['assessor']['ema'] = 0.5
+  config['regions'] = {'job': 'locate', 'method': 'hires_cam'}
+  path.write_text(json.dumps(config))
+  read = runs.read(str(run)).config
+  assert read.data.folds == 0 and read.data.test_fraction == 0.4
+  assert read.phantom.views == 1
+  assert read.assessor.eval_views.rotate == (0.0,)
+  assert read.assessor.ema == 0.5
+  assert read.assessor.net.to_dict() == {'name': 'age_net'}
+  assert (read.regions.method, read.regions.mirror) == ('hires_cam', False)
+  line = capsys.readouterr().err
+  assert line.startswith(f'{path} is of an earlier version; it gets the usual')
+  for name in ('data.folds', 'phantom', 'assessor.eval_views'):
+    assert name in line.rstrip('.\n').replace(',', '').split()
+  for name in ('assessor.net', 'assessor.ema', 'regions.method'):
+    assert name not in line
+  # What lacks nothing is read in silence, and as it is.
+  path.write_text(read.to_json_best_effort())
+  again = runs.read(str(run)).config
+  assert again.to_json_best_effort() == read.to_json_best_effort()
+  assert not capsys.readouterr().err
+
+
 def test_rows_data_and_training_films(run):
   read = runs.read(str(run))
   held_out = [i for i in FILMS['id'].tolist() if _draw(i) < 0.7]
