@@ -5,7 +5,9 @@ top left, at pixel edges: the whole film is (0, 0, 1, 1).
 """
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 import csv
+from typing import Any
 from typing import NamedTuple
 
 import cv2
@@ -94,6 +96,49 @@ def expand(
   x0, y0, x1, y1 = box
   x, y = fraction * (x1 - x0), fraction * (y1 - y0)
   return x0 - x, y0 - y, x1 + x, y1 + y
+
+
+def holes(
+  regions: Mapping[str, Region], names: Iterable[str], fill: str, film: int
+) -> list[tuple[tuple[float, float, float, float], int]]:
+  """Return what to paint over a film: a box and a grey per region.
+
+  Args:
+    regions: of the film, by name. One that was not found hides nothing: the
+      whole film, which stands for it, would leave nothing.
+    names: of regions to paint over, of those that are there.
+    fill: 'black' (Li 2023), or 'random_constant', one grey per film (Chen
+      2020, authors' code).
+    film: its id, the seed of that grey.
+  """
+  if fill == 'black':
+    grey = 0
+  elif fill == 'random_constant':
+    grey = int(np.random.default_rng(film).integers(255))
+  else:
+    raise ValueError(f"fill is 'black' or 'random_constant', got {fill!r}")
+  known = [regions[name] for name in names if name in regions]
+  return [(region.box, grey) for region in known if region.found]
+
+
+def summary(
+  found: Mapping[int, Mapping[str, Region]], names: Iterable[str]
+) -> dict[str, Any]:
+  """Count films, and per region of `names` how often and how large it is.
+
+  Returns:
+    films; and region -> share for found, count for not_found, and share of the
+    film for median_area.
+  """
+  out = {'films': len(found), 'found': {}, 'not_found': {}, 'median_area': {}}
+  for name in names:
+    regions = [of_film[name] for of_film in found.values()]
+    missing = sum(not region.found for region in regions)
+    x0, y0, x1, y1 = np.array([region.box for region in regions]).T
+    out['found'][name] = 1 - missing / len(regions)
+    out['not_found'][name] = missing
+    out['median_area'][name] = float(np.median((x1 - x0) * (y1 - y0)))
+  return out
 
 
 def write_regions(path: str, rows: Iterable[tuple[int, str, Region]]) -> None:

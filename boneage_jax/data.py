@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax import boxes
 from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import splits
@@ -192,14 +193,7 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   section = config[stage].input
   if section.crops:
     folder = os.path.join(workdir, section.crops)
-    path = os.path.join(folder, 'done.json')
-    if not files.exists(path):
-      raise ValueError(
-        f'{stage} reads crops, but there are none in {folder}: run the '
-        f'{section.crops!r} stage first.'
-      )
-    with files.reading(path) as f:
-      margin = json.load(f)['crop_margin']
+    margin = _crops(config, stage, workdir)['crop_margin']
     if section.crop_margin != margin:
       raise ValueError(
         f'The crops in {folder} have a margin of {margin}, but '
@@ -215,8 +209,53 @@ def stage_source(
   """Random access to the records of `films` (rows of `stage_films`)."""
   section = config[stage].input
   if section.crops:
-    return input_pipeline.crop_source(
-      os.path.join(workdir, section.crops), films
-    )
+    take, names = [], section.get('regions', ())
+    if names:
+      stored = _crops(config, stage, workdir)['crops']
+      missing = [name for name in names if name not in stored]
+      if missing:
+        raise ValueError(
+          f'{stage}.input.regions asks for {", ".join(missing)}, but '
+          f'{section.crops} cut {", ".join(stored)}; name it in '
+          f'--config.{section.crops}.crops.'
+        )
+      take = [stored.index(name) for name in names]
+    folder = os.path.join(workdir, section.crops)
+    return input_pipeline.crop_source(folder, films, take)
+  holes = None
+  if section.get('erase'):
+    options = config[section.erase]
+    holes = {
+      film: boxes.holes(found, options.erase, options.fill, film)
+      for film, found in found_regions(workdir, section.erase).items()
+    }
   folder = prepared_folder(workdir, section.builder_config)
-  return input_pipeline.film_source(folder, films)
+  return input_pipeline.film_source(folder, films, holes)
+
+
+def found_regions(
+  workdir: str, stage: str
+) -> dict[int, dict[str, boxes.Region]]:
+  """Regions by film id that a locate stage wrote, with those before it.
+
+  Raises:
+    ValueError: the stage has not run.
+  """
+  path = os.path.join(workdir, stage, 'regions.csv')
+  if not files.exists(path):
+    raise ValueError(f'{path} is missing: run the stage {stage!r} first.')
+  return boxes.read_regions(path)
+
+
+def _crops(config: Any, stage: str, workdir: str) -> dict[str, Any]:
+  """done.json of the stage that cut the crops which `stage` reads."""
+  source = config[stage].input.crops
+  folder = os.path.join(workdir, source)
+  path = os.path.join(folder, 'done.json')
+  if not files.exists(path):
+    raise ValueError(
+      f'{stage} reads crops, but there are none in {folder}: run the '
+      f'{source!r} stage first.'
+    )
+  with files.reading(path) as f:
+    return json.load(f)

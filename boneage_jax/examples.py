@@ -23,7 +23,8 @@ def make_example(
 
   Args:
     record: `image` or `regions` (bytes; squares, one below the other), id,
-      male and age; `label` and annotations (JSON) where there are any.
+      male and age; `label` and annotations (JSON) where there are any; `take`,
+      positions of the regions to use; `holes`, (box, grey) to paint over.
     config: size, resize, percentiles, polarity, crop_margin and the ranges
       rotate, zoom, shift, flip, cutout, brightness, contrast, gamma and
       sex_dropout.
@@ -47,6 +48,10 @@ def make_example(
     raise ValueError(
       f"expected polarity 'keep' or 'invert', got {config.polarity!r}"
     )
+  if 'take' in record:
+    side = pixels.shape[1]
+    chosen = pixels.reshape(-1, side, side)[record['take']]
+    pixels = chosen.reshape(-1, side)
   lut = transforms.tone_lut(
     pixels,
     rng,
@@ -55,6 +60,8 @@ def make_example(
     contrast=config.contrast,
     gamma=config.gamma,
   )
+  for box, grey in record.get('holes', ()):  # the tone stays the whole film's
+    pixels = transforms.erase(pixels, box, grey)
   mask = None
   if name == 'regions':
     pixels = _fit_regions(pixels, config, rng, view)

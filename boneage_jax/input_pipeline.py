@@ -154,21 +154,34 @@ def _open(builder: tfds.core.DatasetBuilder) -> Any:
   )
 
 
-def film_source(folder: str, films: Films) -> _Source:
-  """Open whole films: `image` (bytes), id, age, male, annotations (JSON)."""
+def film_source(
+  folder: str, films: Films, holes: Mapping[int, Any] | None = None
+) -> _Source:
+  """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
+
+  With `holes`, film id -> what `boxes.holes` gives, also these.
+  """
   records = _open(tfds.builder_from_directory(folder))
   positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
     record = records[positions[index]]
-    annotations = record['annotations'].decode()
-    return {'image': record['image'], 'annotations': annotations}
+    made = {
+      'image': record['image'],
+      'annotations': record['annotations'].decode(),
+    }
+    return made | ({'holes': holes[int(films['id'][index])]} if holes else {})
 
   return _Source(films, read)
 
 
-def crop_source(stage_folder: str, films: Films) -> _Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, male."""
+def crop_source(
+  stage_folder: str, films: Films, take: Sequence[int] = ()
+) -> _Source:
+  """Open the stored crops of films: `regions` (bytes), id, age, male.
+
+  With `take`, positions of the crops to use of each film's, also these.
+  """
   stored = read_films(os.path.join(stage_folder, 'films.csv'))['id'].tolist()
   where = {film: position for position, film in enumerate(stored)}
   missing = [film for film in films['id'].tolist() if film not in where]
@@ -182,7 +195,8 @@ def crop_source(stage_folder: str, films: Films) -> _Source:
       'again'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  return _Source(films, lambda i: {'regions': records[positions[i]]})
+  chosen = {'take': list(take)} if take else {}
+  return _Source(films, lambda i: chosen | {'regions': records[positions[i]]})
 
 
 # Data sets.

@@ -2,8 +2,9 @@
 
 The net looks at the whole film; its hottest component is the first region. That
 rectangle is painted over in the original film and the same net looks again: the
-hottest component is now the second region (Li 2023; Chen 2020). Every crop is
-cut from the original, unpainted film at its full resolution.
+hottest component is now the second region (Li 2023). Or every region has a
+stage and a net of its own (Chen 2020). Crops are cut from the original film, at
+its full resolution.
 """
 
 import collections
@@ -82,7 +83,7 @@ def find_regions(
       [B, h, w]; always called with B = options.batch_size, padded.
     films: fresh from `load_film`.
     input_config: of the net's training: size, resize, percentiles.
-    options: of the job; see `locate`.
+    options: of the job; see `locate`. Regions that films have stay theirs.
     apply: `map`, or that of a thread pool.
   """
   for field in ('threshold', 'minimum_side'):
@@ -98,7 +99,7 @@ def find_regions(
   steps = zip(options.regions, options.threshold, sides, strict=True)
   for name, threshold, side in steps:
     images = np.zeros((options.batch_size, *size, 1), np.uint8)
-    views = apply(lambda film: _view(film, input_config, options.fill), films)
+    views = apply(lambda film: _view(film, input_config, options), films)
     for row, view in zip(images, views, strict=False):
       row[..., 0] = view
     maps = np.asarray(predict_maps(images, male), np.float32)
@@ -120,13 +121,13 @@ def find_regions(
 
 
 def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
-  """Cut each region from the unpainted film, squashed to a square.
+  """Cut each picture from the unpainted film, squashed to a square.
 
   Args:
     film: with its regions.
     input_config: its polarity is undone, so crops are as grey as the archive.
     options: crop_size, the side a net will see, and crop_margin, the share of
-      the side kept beyond the box all round for augmentation.
+      the side kept beyond the box all round for augmentation; see `crop_names`.
 
   Returns:
     uint8 [R, S, S], S = crop_size * (1 + 2 * crop_margin); the outside of the
@@ -134,14 +135,22 @@ def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
   """
   side = crop_side(options)
   crops = []
-  for region in film.regions.values():
-    box = boxes.expand(region.box, options.crop_margin)
-    matrix = transforms.fit_matrix(
-      film.image.shape, (side, side), 'squash', box=box
-    )
-    crops.append(transforms.warp(film.image, matrix, (side, side)))
+  for name in crop_names(options):
+    image, box = film.image, boxes.WHOLE_FILM
+    if name == 'erased':
+      image = _erased(film, options.erase, options.fill)
+    elif name != 'film':
+      box = film.regions[name].box
+    box = boxes.expand(box, options.crop_margin)
+    matrix = transforms.fit_matrix(image.shape, (side, side), 'squash', box=box)
+    crops.append(transforms.warp(image, matrix, (side, side)))
   crops = np.stack(crops)
   return 255 - crops if input_config.polarity == 'invert' else crops
+
+
+def crop_names(options: Any) -> tuple[str, ...]:
+  """Name the pictures: regions, 'film', or 'erased', it without `erase`."""
+  return tuple(options.get('crops', options.regions))
 
 
 def crop_side(options: Any) -> int:
@@ -156,6 +165,7 @@ def locate(
   folder: str,
   input_config: Any,
   options: Any,
+  before: Mapping[int, Mapping[str, boxes.Region]] | None = None,
   log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
   """Find and cut the regions of every film; done.json is written last.
@@ -171,9 +181,11 @@ def locate(
       coverage.json and done.json.
     input_config: of the net's training: size, resize, percentiles, polarity.
     options: regions (names), threshold and minimum_side (one each),
-      component, margin, smooth (see boxes.box_from_map), fill
-      ('black', or 'random_constant': one grey per film, by id), crop_size,
-      crop_margin, batch_size.
+      component, margin, smooth (see boxes.box_from_map), fill (see
+      boxes.holes), crop_size, crop_margin, batch_size; and optionally erase,
+      names of regions of `before` to paint over as well, and crops (see
+      `crop_names`; () cuts none), by default the regions.
+    before: film id -> regions that were found before; they are written too.
     log: takes a line of text.
 
   Returns:
@@ -191,8 +203,13 @@ def locate(
         files.remove(stale)
 
   def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
-    load = lambda index: load_film(source[index], input_config)
     cut = lambda film: cut_crops(film, input_config, options)
+
+    def load(index: int) -> Film:
+      film = load_film(source[index], input_config)
+      film.regions |= (before or {}).get(film.id, {})
+      return film
+
     progress = tqdm.tqdm(
       total=sum(map(len, batches)),
       desc='locate',
@@ -202,12 +219,12 @@ def locate(
     with progress:
       for batch in _decoded(pool, load, batches):
         find_regions(predict_maps, batch, input_config, options, pool.map)
-        for film, crop in zip(batch, pool.map(cut, batch), strict=True):
+        for film in batch:
           rows.extend((film.id, *found) for found in film.regions.items())
           maps.append(np.stack(film.maps).astype(np.float16))
           hw = {'hw': film.image.shape}
           annotations.append((film.id, film.annotations | hw))
-          yield crop
+        yield from pool.map(cut, batch if crop_names(options) else ())
         progress.update(len(batch))
 
   def write() -> dict[str, Any]:
@@ -223,7 +240,12 @@ def locate(
     found = boxes.read_regions(path('regions.csv'))
     coverage = _coverage(found, dict(annotations), films)
     files.write_json(path('coverage.json'), coverage, indent=2)
-    done = _summary(found, options)
+    done = boxes.summary(found, options.regions) | {
+      'crops': list(crop_names(options)),
+      'crop_size': options.crop_size,
+      'crop_margin': options.crop_margin,
+      'crop_side': crop_side(options),
+    }
     for name, share in done['found'].items():
       log(
         f'{name}: found in {share:.1%} of {len(found)} films, '
@@ -235,7 +257,10 @@ def locate(
 
   processes.on_lead(clear)
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    crop_writer.write(path('crops.array_record'), crops(pool))
+    if crop_names(options):
+      crop_writer.write(path('crops.array_record'), crops(pool))
+    else:
+      collections.deque(crops(pool), 0)
   rows, maps, annotations = map(processes.gather, (rows, maps, annotations))
   return processes.on_lead(write)
 
@@ -245,19 +270,18 @@ def _matrix(film: Film, input_config: Any) -> np.ndarray:
   return transforms.fit_matrix(film.image.shape, size, input_config.resize)
 
 
-def _view(film: Film, input_config: Any, fill: str) -> np.ndarray:
-  """Return the net's input, with the regions found so far painted over."""
-  if fill == 'black':
-    grey = 0
-  elif fill == 'random_constant':
-    grey = int(np.random.default_rng(film.id).integers(255))
-  else:
-    raise ValueError(f"fill is 'black' or 'random_constant', got {fill!r}")
+def _erased(film: Film, names: Iterable[str], fill: str) -> np.ndarray:
+  """Return the film with those of its regions painted over."""
   image = film.image
-  for region in film.regions.values():
-    # The whole film, which stands for "not found", would leave nothing.
-    if region.found:
-      image = transforms.erase(image, region.box, grey)
+  for box, grey in boxes.holes(film.regions, names, fill, film.id):
+    image = transforms.erase(image, box, grey)
+  return image
+
+
+def _view(film: Film, input_config: Any, options: Any) -> np.ndarray:
+  """Return the net's input, with the regions found so far painted over."""
+  names = (*options.regions, *options.get('erase', ()))
+  image = _erased(film, names, options.fill)
   size = (input_config.size, input_config.size)
   # The tone is the whole film's: painting must not move the percentiles.
   lut = transforms.tone_lut(film.image, percentiles=input_config.percentiles)
@@ -293,24 +317,3 @@ def _coverage(
     chosen = {film: found[film] for film in ids.tolist()}
     coverage[split] = region_metrics.region_coverage(chosen, annotations)
   return coverage
-
-
-def _summary(
-  found: Mapping[int, Mapping[str, boxes.Region]], options: Any
-) -> dict[str, Any]:
-  shares, missing, areas = {}, {}, {}
-  for name in options.regions:
-    regions = [of_film[name] for of_film in found.values()]
-    missing[name] = sum(not region.found for region in regions)
-    shares[name] = 1 - missing[name] / len(regions)
-    x0, y0, x1, y1 = np.array([region.box for region in regions]).T
-    areas[name] = float(np.median((x1 - x0) * (y1 - y0)))
-  return {
-    'films': len(found),
-    'found': shares,
-    'not_found': missing,
-    'median_area': areas,
-    'crop_size': options.crop_size,
-    'crop_margin': options.crop_margin,
-    'crop_side': crop_side(options),
-  }

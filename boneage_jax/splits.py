@@ -35,8 +35,7 @@ def assign(
   """
   if split not in ('auto', 'official', 'hash', 'chen500'):
     raise ValueError(
-      "expected split 'auto', 'official', 'hash' or 'chen500', got "
-      f'{split!r}'
+      f"expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
     )
   count = len(films['id'])
   studies = films.get('study', films['id']).tolist()

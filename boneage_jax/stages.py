@@ -79,6 +79,9 @@ def locate(config: Any, stage: str, workdir: str) -> None:
       f"{section.localizer}.net.readout='argmax' has none: every map would be "
       "empty. Choose target='window', or readout='expectation'."
     )
+  before = None
+  if section.get('after'):
+    before = data.found_regions(workdir, section.after)
   graph, variables = load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
   folder = data.prepared_folder(workdir, section.input.builder_config)
@@ -101,6 +104,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
     os.path.join(workdir, stage),
     config[section.localizer].input,
     section,
+    before,
   )
 
 

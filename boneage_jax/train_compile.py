@@ -91,7 +91,8 @@ def _batch(config: Any, stage: str, rows: int, mesh: Any) -> dict[str, Any]:
   section = config[stage].input
   name, count = 'image', 1
   if section.crops:
-    name, count = 'regions', len(config[section.crops].regions)
+    chosen = section.regions or config[section.crops].regions
+    name, count = 'regions', len(chosen)
   noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
   record = {
     name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),

@@ -164,9 +164,9 @@ def choose(
         f'configs/{config.name}.py has no variant {name!r}; choose one of '
         f'{sorted(variants)}, some joined by commas, or none.'
       )
-  for name in variants:
+  for name, change in variants.items():
     if name in wanted:
-      variants[name](config)
+      change(config)
   return config
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pathlib
+import re
 
 from flax import nnx
 from ml_collections import ConfigDict
@@ -27,16 +28,10 @@ FILES = sorted(
 
 
 def variants(name):
-  """Variants named in the call of common.choose."""
-  tree = ast.parse((ROOT / 'configs' / f'{name}.py').read_text())
-  calls = [
-    node
-    for node in ast.walk(tree)
-    if isinstance(node, ast.Call)
-    and isinstance(node.func, ast.Attribute)
-    and node.func.attr == 'choose'
-  ]
-  return ['', *(k.arg for k in calls[0].args[1].keywords)]
+  """Variants, as the error that refuses another one lists them."""
+  with pytest.raises(ValueError, match='choose one of') as refused:
+    load(name, '?')
+  return ['', *ast.literal_eval(re.search(r'\[.*\]', str(refused.value))[0])]
 
 
 def load(name, variant=''):
@@ -100,7 +95,9 @@ def test_stages_fit_together(name, variant):
       crops = config[source]
       assert section.input.size == crops.crop_size
       assert section.input.crop_margin == crops.crop_margin
-      assert len(crops.threshold) == len(crops.regions) == 2
+      assert len(crops.threshold) == len(crops.regions)
+      stored = crops.get('crops', crops.regions)
+      assert set(section.input.regions) <= set(stored)
       assert config.stages.index(source) > config.stages.index(crops.localizer)
   for stage in (config.report.stage, *config.report.compare):
     assert stage in config.stages

@@ -49,7 +49,9 @@ def test_splits_refuse_what_cannot_be():
     splits.assign(table([1, 2]), 'official')
   with pytest.raises(ValueError, match=r'in two or more, such as \[2\]'):
     splits.assign(table([1, 2, 2, 3], ['train', 'validation', 'test', 'train']))
-  with pytest.raises(ValueError, match="'auto', 'official', 'hash' or 'chen500'"):
+  with pytest.raises(
+    ValueError, match="'auto', 'official', 'hash' or 'chen500'"
+  ):
     splits.assign(table([1]), 'random')
   with pytest.raises(ValueError, match='sum below 1'):
     splits.assign(table([1]), 'hash', 0.6, 0.6)
@@ -87,7 +89,7 @@ def test_chen500_of_a_small_archive_is_the_same_share():
   hands = films | {'study': np.arange(1035) // 3}
   names, _ = splits.assign(hands, 'chen500')
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
-  with pytest.raises(ValueError, match='none of 12; use .*=hash'):
+  with pytest.raises(ValueError, match=r'none of 12; use .*=hash'):
     splits.assign(table(range(12)), 'chen500')
 
 
