@@ -209,21 +209,21 @@ def stage_source(
   """Random access to the records of `films` (rows of `stage_films`)."""
   section = config[stage].input
   if section.crops:
-    take, names = [], section.get('regions', ())
-    if names:
+    take = []
+    if section.regions:
       stored = _crops(config, stage, workdir)['crops']
-      missing = [name for name in names if name not in stored]
+      missing = [name for name in section.regions if name not in stored]
       if missing:
         raise ValueError(
           f'{stage}.input.regions asks for {", ".join(missing)}, but '
           f'{section.crops} cut {", ".join(stored)}; name it in '
           f'--config.{section.crops}.crops.'
         )
-      take = [stored.index(name) for name in names]
+      take = [stored.index(name) for name in section.regions]
     folder = os.path.join(workdir, section.crops)
     return input_pipeline.crop_source(folder, films, take)
   holes = None
-  if section.get('erase'):
+  if section.erase:
     options = config[section.erase]
     holes = {
       film: boxes.holes(found, options.erase, options.fill, film)

@@ -6,7 +6,8 @@ judges finished runs by the predictions they left, and
 
   python -m boneage_jax.evaluate stress|faithful RUN ...
 
-by what their nets say to films that are changed; --help after the command.
+by what their nets say to films that are changed, `boxes RUN:STAGE` by their
+heat maps; --help after the command.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,7 @@ COMMANDS = {
   'ensemble': 'ensemble',
   'stress': 'robustness',
   'faithful': 'faithful',
+  'boxes': 'box_sweep',
 }
 
 

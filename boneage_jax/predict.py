@@ -54,19 +54,28 @@ class Predictor:
       raise ValueError(f'Expected a net as report.stage, got {stage!r}.')
     self.batch_size = batch_size
     self._input = config[stage].input
+    if self._input.erase:
+      raise ValueError(
+        f'{stage} reads films with regions painted over, so it has no age of a '
+        f'film as it is; predict with {config.report.stage}.'
+      )
     self._looks = self._input  # of the net that sees the whole film
-    self._options = None
     device = jax.local_devices()[0]  # few films: copies would only compete
     self.builder_config = self._input.builder_config
-    if self._input.crops:
-      self._options = copy.deepcopy(config[self._input.crops])
-      self._options.batch_size = batch_size
-      self.builder_config = self._options.input.builder_config
-      localizer = self._options.localizer
-      self._looks = config[localizer].input
-      graph, variables = stages.load_net(config, localizer, workdir)
-      variables = jax.device_put(variables, device)
-      self._maps = stages.make_maps(graph, variables, self._options)
+    self._finders = []  # of stages: maps, input of the net, options
+    stages_before = (
+      stages.chain(config, self._input.crops) if self._input.crops else ()
+    )
+    for name in stages_before:
+      options = copy.deepcopy(config[name])
+      options.batch_size = batch_size
+      if name == self._input.crops and self._input.regions:
+        options.crops = self._input.regions
+      self.builder_config = options.input.builder_config
+      self._looks = config[options.localizer].input
+      graph, variables = stages.load_net(config, options.localizer, workdir)
+      maps = stages.make_maps(graph, jax.device_put(variables, device), options)
+      self._finders.append((maps, self._looks, options))
     self.inverted = self._looks.polarity == 'invert'
     sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
     self._long_side = sides[self.builder_config]
@@ -121,9 +130,12 @@ class Predictor:
       with their regions.
     """
     films = [regions.load_film(record, self._looks) for record in records]
-    if self._options is not None:
-      regions.find_regions(self._maps, films, self._looks, self._options)
-      crops = [regions.cut_crops(f, self._looks, self._options) for f in films]
+    for maps, looks, options in self._finders:
+      for film in films:
+        film.maps.clear()  # the last are shown: sizes differ from net to net
+      regions.find_regions(maps, films, looks, options)
+    if self._finders:
+      crops = [regions.cut_crops(f, looks, options) for f in films]
       records = [
         {**record, 'regions': _png(crop.reshape(-1, crop.shape[-1]))}
         for record, crop in zip(records, crops, strict=True)

@@ -16,6 +16,7 @@ from boneage_jax import files
 from boneage_jax import gradcam
 from boneage_jax import input_pipeline
 from boneage_jax import models
+from boneage_jax import published
 from boneage_jax import regions
 from boneage_jax import report as report_lib
 from boneage_jax import report_data
@@ -67,6 +68,12 @@ def make_maps(
     )
 
   return lambda image, male: jax.device_get(maps(variables, image, male))
+
+
+def chain(config: Any, stage: str) -> list[str]:
+  """The locate stages that lead to `stage`, each from the one before."""
+  before = config[stage].get('after', '')
+  return [*(chain(config, before) if before else ()), stage]
 
 
 def locate(config: Any, stage: str, workdir: str) -> None:
@@ -140,3 +147,8 @@ def report(config: Any, stage: str, workdir: str) -> None:
     },
   )
   print(report_lib.table(result))
+  if section.get('published'):
+    rows = published.rows(result, section)
+    path = os.path.join(workdir, 'report', 'published.json')
+    files.write_json(path, rows, indent=1)
+    print(published.table(rows))

@@ -15,7 +15,8 @@ LEVELS = (
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs
   'attention classify report_data runs tables compare calibration ensemble',
-  'report report_page gallery stages predict robustness deletion faithful',
+  'report report_page gallery stages predict robustness deletion faithful '
+  'box_sweep published',
   'main train_compile',
 )
 LEVEL = {
