@@ -25,10 +25,10 @@ from boneage_jax import deletion
 from boneage_jax import files
 from boneage_jax import metrics
 from boneage_jax import plots
-from boneage_jax import predict
 from boneage_jax import region_metrics
 from boneage_jax import regions
 from boneage_jax import runs
+from boneage_jax import start_up
 from boneage_jax import tables
 from boneage_jax import transforms
 
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--batch_size', type=int, default=deletion.BATCH)
   parser.add_argument('--out', help="folder, instead of the stage's own")
   args = parser.parse_args(argv)
-  predict.set_up()
+  start_up.set_up()
   try:
     judge = deletion.Judge(runs.read(args.run), args.batch_size)
     result = judge_maps(judge, args.films)

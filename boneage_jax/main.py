@@ -19,6 +19,7 @@ from boneage_jax import files
 from boneage_jax import folds
 from boneage_jax import processes
 from boneage_jax import stages
+from boneage_jax import start_up
 from boneage_jax import train
 
 FLAGS = flags.FLAGS
@@ -182,13 +183,9 @@ def differences(old: Any, new: Any, name: str = '') -> list[str]:
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
-  cache = os.environ.get(
-    'JAX_COMPILATION_CACHE_DIR',
-    os.path.expanduser('~/.cache/boneage_jax/compiled'),
-  )
-  jax.config.update('jax_compilation_cache_dir', cache)
-  if not FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # Orbax and TFDS say a lot
+  start_up.set_up()
+  if FLAGS['verbosity'].present:
+    logging.set_verbosity(FLAGS.verbosity)
   config = FLAGS.config
   workdir = FLAGS.workdir or os.path.join(
     'runs', '_'.join(filter(None, [config.name, config.variant]))

@@ -15,7 +15,6 @@ import os
 import sys
 from typing import Any
 
-from absl import logging
 import cv2
 import jax
 import ml_collections
@@ -31,6 +30,7 @@ from boneage_jax import gallery
 from boneage_jax import polarity
 from boneage_jax import regions
 from boneage_jax import stages
+from boneage_jax import start_up
 from tfds_rsna import films as film_files
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
@@ -232,14 +232,6 @@ def predict_films(
   return bad
 
 
-def set_up() -> None:
-  """Silence what Orbax says, and keep compiled nets for the next command."""
-  logging.set_verbosity(logging.WARNING)
-  default = os.path.expanduser('~/.cache/boneage_jax/compiled')
-  cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
-  jax.config.update('jax_compilation_cache_dir', cache)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command; exits 1 when a film could not be predicted."""
   parser = argparse.ArgumentParser(description=f'Bone age of films. {NOTICE}')
@@ -248,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--sex', choices=list(MALE), help='of all these films')
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   args = parser.parse_args(argv)
-  set_up()
+  start_up.set_up()
   try:
     predictor = Predictor(files.absolute(args.workdir))
     bad = predict_films(predictor, args.films, args.sex, args.out)

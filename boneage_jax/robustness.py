@@ -29,6 +29,7 @@ from boneage_jax import plots
 from boneage_jax import predict
 from boneage_jax import runs
 from boneage_jax import splits
+from boneage_jax import start_up
 from boneage_jax import stress
 from boneage_jax import tables
 from boneage_jax import transforms
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--batch_size', type=int, default=BATCH)
   parser.add_argument('--out', help="folder, instead of the stage's own")
   args = parser.parse_args(argv)
-  predict.set_up()
+  start_up.set_up()
   try:
     run = runs.read(args.run)
     result = suite(run, args.films, args.batch_size)

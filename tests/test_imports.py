@@ -10,7 +10,7 @@ LEVELS = (
   'files annotations png',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
   'config_flag program_cost masks stress polarity',
-  'losses gradcam optimizers models processes examples',  # jax, flax
+  'losses gradcam optimizers models processes examples start_up',  # jax, flax
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs

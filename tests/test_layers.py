@@ -58,6 +58,36 @@ def test_forms_agree(monkeypatch, operation, hw):
   )
 
 
+@pytest.mark.parametrize('channels', [(2, 5), (5, 2)])
+@pytest.mark.parametrize(
+  'size, stride, padding',
+  [
+    ((3, 3), 1, 'SAME'),
+    ((3, 3), 1, 'VALID'),
+    ((3, 3), 2, 'VALID'),
+    ((3, 3), 2, 'SAME'),
+    ((7, 7), 2, 3),
+    ((1, 7), 1, 'SAME'),
+    ((7, 1), 1, 'VALID'),
+    ((1, 1), 1, 1),
+    ((1, 1), 2, 'VALID'),
+  ],
+)
+def test_forms_of_a_convolution_agree(
+  monkeypatch, size, stride, padding, channels
+):
+  x = jax.random.normal(jax.random.key(0), (2, 9, 12, channels[0]))
+  kernel = jax.random.normal(jax.random.key(1), (*size, *channels))
+  ours, native = both_forms(
+    monkeypatch, lambda x, k: ops.convolve(x, k, stride, padding), x, kernel
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    ours,
+    native,
+  )
+
+
 def test_same_average_leaves_the_padding_out():
   ones = jnp.ones((1, 4, 5, 1))
   np.testing.assert_allclose(ops.avg_pool(ones, 3, 1, 'SAME'), 1, atol=1e-6)

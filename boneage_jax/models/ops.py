@@ -1,10 +1,13 @@
 """Convolution and pooling of maps [B, H, W, C], in two forms.
 
-XLA's CPU depthwise convolution and the weight gradient of its 1x1 convolution
-are far slower than what a CPU can do, so both have a second form here, equal to
-rounding. `FORM` picks it: None asks `jax.default_backend()` when a step is
-traced, 'shifted' and 'native' force one (tests, exports for another backend).
+XLA's CPU depthwise convolution, the kernel gradients of its other convolutions
+and its unpadded ones are far slower than what a CPU can do, so they have a
+second form here, equal to rounding. `FORM` picks it: None asks
+`jax.default_backend()` when a step is traced, 'shifted' and 'native' force one
+(tests, exports for another backend).
 """
+
+import functools
 
 import jax
 from jax import lax
@@ -14,7 +17,9 @@ FORM: str | None = None
 
 Array = jax.Array
 Padding = str | int  # 'SAME', 'VALID', or pixels on every side
+Sides = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 NHWC = ('NHWC', 'HWIO', 'NHWC')
+NONE = ((0, 0), (0, 0))
 
 
 def use_shifted() -> bool:
@@ -29,29 +34,26 @@ def pads(
   window: tuple[int, int],
   stride: int,
   padding: Padding,
-) -> list[tuple[int, int]]:
+) -> Sides:
   """Return ((top, bottom), (left, right)); an int pads every side."""
   if isinstance(padding, int):
-    return [(padding, padding)] * 2
-  return lax.padtype_to_pads(size, window, (stride, stride), padding)
+    return ((padding, padding), (padding, padding))
+  rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
+  return (tuple(rows), tuple(columns))
 
 
-def _shifts(
-  x: Array, window: tuple[int, int], stride: int, fill: float, padding: Padding
-) -> tuple[Array, tuple[int, int]]:
-  """Pad x and return it with the height and width of the output."""
-  (top, bottom), (left, right) = pads(x.shape[1:3], window, stride, padding)
-  if top or bottom or left or right:
-    config = ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0))
-    x = lax.pad(x, jnp.asarray(fill, x.dtype), config)
-  height = (x.shape[1] - window[0]) // stride + 1
-  width = (x.shape[2] - window[1]) // stride + 1
-  return x, (height, width)
+def _pad(x: Array, fill: float, sides: Sides) -> Array:
+  if sides == NONE:
+    return x
+  rows, columns = ((*side, 0) for side in sides)
+  none = (0, 0, 0)
+  return lax.pad(x, jnp.asarray(fill, x.dtype), (none, rows, columns, none))
 
 
-def _rows(x: Array, start: int, count: int, stride: int, axis: int) -> Array:
-  stop = start + (count - 1) * stride + 1
-  return lax.slice_in_dim(x, start, stop, stride, axis)
+def _shifts(x: Array, window: int, stride: int, axis: int) -> list[Array]:
+  """Return what each tap of a window reads of a padded map along one axis."""
+  span = (x.shape[axis] - window) // stride * stride + 1
+  return [lax.slice_in_dim(x, i, i + span, stride, axis) for i in range(window)]
 
 
 def depthwise(x: Array, kernel: Array) -> Array:
@@ -68,21 +70,17 @@ def depthwise(x: Array, kernel: Array) -> Array:
   )
 
 
-def _windows(x: Array, size: int) -> list[Array]:
-  """Return the size * size shifted copies of x that a 'SAME' kernel reads."""
-  x, (height, width) = _shifts(x, (size, size), 1, 0.0, 'SAME')
-  return [
-    x[:, i : i + height, j : j + width]
-    for i in range(size)
-    for j in range(size)
-  ]
-
-
 @jax.custom_vjp
 def _depthwise_shifted(x: Array, kernel: Array) -> Array:
-  taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
-  windows = _windows(x, len(kernel))
-  return sum(w * tap for w, tap in zip(windows, taps, strict=True))
+  size = len(kernel)
+  x = _pad(x, 0.0, pads(x.shape[1:3], (size, size), 1, 'SAME'))
+  return sum(
+    column * per_channel
+    for row, taps in zip(_shifts(x, size, 1, 1), kernel, strict=True)
+    for column, per_channel in zip(
+      _shifts(row, size, 1, 2), taps[:, None, None], strict=True
+    )
+  )
 
 
 def _depthwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
@@ -92,16 +90,23 @@ def _depthwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
 def _depthwise_backward(residuals: tuple, grad: Array) -> tuple[Array, Array]:
   x, kernel = residuals
   to_x = _depthwise_shifted(grad, kernel[::-1, ::-1])
-  grad = grad.astype(jnp.float32)
-  products = [w * grad for w in _windows(x, len(kernel))]
-  # One reduction of all taps reads the map once instead of k * k times.
-  to_taps = lax.reduce(
-    products,
-    [jnp.float32(0)] * len(products),
-    lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
-    (0, 1, 2),
-  )
-  to_kernel = jnp.stack(to_taps).reshape(kernel.shape)
+  size, width = len(kernel), grad.shape[2]
+  x = _pad(x, 0.0, pads(x.shape[1:3], kernel.shape[:2], 1, 'SAME'))
+
+  def add_row(row: Array, sums: list[Array]) -> list[Array]:
+    rows = lax.dynamic_slice_in_dim(x, row, size, 1)
+    by = lax.dynamic_slice_in_dim(grad, row, 1, 1).astype(jnp.float32)
+    taps = [(i, j) for i in range(size) for j in range(size)]
+    return [
+      total + rows[:, i : i + 1, j : j + width] * by
+      for total, (i, j) in zip(sums, taps, strict=True)
+    ]
+
+  # Sums over rows stay in the cache; reducing all of the map takes six times
+  # as long.
+  zero = jnp.zeros_like(grad[:, :1], jnp.float32)
+  sums = lax.fori_loop(0, grad.shape[1], add_row, [zero] * size**2)
+  to_kernel = jnp.stack([s.sum((0, 1, 2)) for s in sums]).reshape(kernel.shape)
   return to_x, to_kernel.astype(kernel.dtype)
 
 
@@ -112,25 +117,85 @@ def convolve(
   x: Array, kernel: Array, stride: int = 1, padding: Padding = 'SAME'
 ) -> Array:
   """Convolve [B, H, W, I] with [kh, kw, I, O]."""
-  unpadded = padding in ('SAME', 'VALID', 0)  # the same for a 1x1 kernel
-  if kernel.shape[:2] == (1, 1) and unpadded and use_shifted():
-    x = x[:, ::stride, ::stride]
-    return jnp.einsum('bhwi,io->bhwo', x, kernel[0, 0])
+  sides = pads(x.shape[1:3], kernel.shape[:2], stride, padding)
+  if not use_shifted():
+    return _convolve(x, kernel, stride, sides)
+  if kernel.shape[:2] == (1, 1) and sides == NONE:
+    x, stride = x[:, ::stride, ::stride], 1
+  return _convolve_shifted(x, kernel, stride, sides)
+
+
+def _is_product(kernel: Array, stride: int, sides: Sides) -> bool:
+  return kernel.shape[:2] == (1, 1) and stride == 1 and sides == NONE
+
+
+def _convolve(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
   return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    pads(x.shape[1:3], kernel.shape[:2], stride, padding),
-    dimension_numbers=NHWC,
+    x, kernel, (stride, stride), sides, dimension_numbers=NHWC
   )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve_shifted(
+  x: Array, kernel: Array, stride: int, sides: Sides
+) -> Array:
+  if _is_product(kernel, stride, sides):
+    return jnp.einsum('bhwi,io->bhwo', x, kernel[0, 0])
+  if sides != NONE:
+    return _convolve(x, kernel, stride, sides)
+  # Without any padding XLA takes a form that is twice as slow.
+  rows = (x.shape[1] - kernel.shape[0]) // stride + 1
+  return _convolve(x, kernel, stride, ((0, 1), (0, 0)))[:, :rows]
+
+
+def _convolve_forward(
+  x: Array, kernel: Array, stride: int, sides: Sides
+) -> tuple[Array, tuple]:
+  return _convolve_shifted(x, kernel, stride, sides), (x, kernel)
+
+
+def _convolve_backward(
+  stride: int, sides: Sides, residuals: tuple, grad: Array
+) -> tuple[Array, Array]:
+  x, kernel = residuals
+  height, width = kernel.shape[:2]
+  if _is_product(kernel, stride, sides):
+    to_x = jnp.einsum('bhwo,io->bhwi', grad, kernel[0, 0])
+  else:
+    forward = functools.partial(
+      _convolve, kernel=kernel, stride=stride, sides=sides
+    )
+    (to_x,) = jax.linear_transpose(forward, x)(grad)
+  # One product for each row of the kernel, over the taps of that row.
+  taps = jnp.concatenate(_shifts(_pad(x, 0.0, sides), width, stride, 2), -1)
+  to_kernel = [_contract(t, grad) for t in _shifts(taps, height, stride, 1)]
+  to_kernel = jnp.stack(to_kernel).reshape(kernel.shape)
+  return to_x, to_kernel.astype(kernel.dtype)
+
+
+_convolve_shifted.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _contract(a: Array, b: Array) -> Array:
+  """Sum a.T @ b over pixels: [B, H, W, M], [B, H, W, N] to [M, N]."""
+  # Merged before the product, pixels need no transposed copy of a or b.
+  a, b = (m.reshape(-1, m.shape[-1]) for m in (a, b))
+  multiply = functools.partial(
+    jnp.einsum, 'mk,mn->kn', preferred_element_type=jnp.float32
+  )
+  if a.shape[-1] <= b.shape[-1]:
+    return multiply(a, b)
+  # A tall result takes twice the time of a wide one; the barrier keeps XLA
+  # from turning it round again.
+  return lax.optimization_barrier(multiply(b, a)).T
 
 
 def max_pool(
   x: Array, window: int, stride: int, padding: Padding = 'VALID'
 ) -> Array:
   """Take the maximum of each window; padding never wins."""
+  sides = pads(x.shape[1:3], (window, window), stride, padding)
   if not use_shifted():
-    sides = pads(x.shape[1:3], (window, window), stride, padding)
     return lax.reduce_window(
       x,
       -jnp.inf,
@@ -139,12 +204,9 @@ def max_pool(
       (1, stride, stride, 1),
       ((0, 0), *sides, (0, 0)),
     )
-  x, sizes = _shifts(x, (window, window), stride, -jnp.inf, padding)
-  for axis, size in zip((1, 2), sizes, strict=True):
-    parts = [_rows(x, i, size, stride, axis) for i in range(window)]
-    x = parts[0]
-    for part in parts[1:]:
-      x = jnp.maximum(x, part)
+  x = _pad(x, -jnp.inf, sides)
+  for axis in (1, 2):
+    x = functools.reduce(jnp.maximum, _shifts(x, window, stride, axis))
   return x
 
 
@@ -152,8 +214,7 @@ def avg_pool(
   x: Array, window: int, stride: int, padding: Padding = 'VALID'
 ) -> Array:
   """Average each window over the pixels inside the image, as Keras does."""
-  size = (window, window)
-  sides = pads(x.shape[1:3], size, stride, padding)
+  sides = pads(x.shape[1:3], (window, window), stride, padding)
   counts = []
   for length, (before, after) in zip(x.shape[1:3], sides, strict=True):
     starts = range(-before, length + after - window + 1, stride)
@@ -161,9 +222,9 @@ def avg_pool(
   rows, columns = (jnp.asarray(c, x.dtype) for c in counts)
   inside = rows[None, :, None, None] * columns[None, None, :, None]
   if use_shifted():
-    total, sizes = _shifts(x, size, stride, 0.0, padding)
-    for axis, length in zip((1, 2), sizes, strict=True):
-      total = sum(_rows(total, i, length, stride, axis) for i in range(window))
+    total = _pad(x, 0.0, sides)
+    for axis in (1, 2):
+      total = sum(_shifts(total, window, stride, axis))
   else:
     total = lax.reduce_window(
       x,
