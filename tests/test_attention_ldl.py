@@ -1,0 +1,295 @@
+"""Chen 2020 whole: every row of the region table, on one run of phase I."""
+
+import contextlib
+import io
+import json
+import shutil
+
+import cv2
+import jax
+from jax import numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+import tiny_cascade
+
+from boneage_jax import boxes
+from boneage_jax import data
+from boneage_jax import evaluate
+from boneage_jax import examples
+from boneage_jax import gradcam
+from boneage_jax import input_pipeline
+from boneage_jax import main
+from boneage_jax import metric_writer
+from boneage_jax import models
+from boneage_jax import predict
+from boneage_jax import regions
+from boneage_jax import report_data
+from boneage_jax import train
+from configs import attention_ldl
+
+ROWS = list(attention_ldl.PUBLISHED)
+SIZE = 32
+
+
+def tiny(variant):
+  """A variant with nets of a few layers, few steps and small pictures."""
+  config = attention_ldl.get_config(variant)
+  config.data.update(validation_fraction=0.2, test_fraction=0.2)
+  for name, section in data.sections(config).items():
+    if section.job == 'train':
+      assessor = not name.endswith('_localizer')
+      section.update(batch_size=8, eval_batch_size=8, log_steps=4)
+      section.update(steps=24 if assessor else 4, eval_steps=12)
+      section.input.update(size=SIZE, threads=1)
+      section.net.backbone = ConfigDict(tiny_cascade.BACKBONE)
+      section.net.pool = 'gap'
+      section.optimizer.update(
+        name='adamw', learning_rate=0.01, schedule='constant', warmup=0.0
+      )
+    elif section.job == 'locate':
+      section.update(crop_size=SIZE, batch_size=8)
+  return config
+
+
+@pytest.fixture(scope='module')
+def run(prepared, tmp_path_factory):
+  """Folder of a run of the whole table, and what it printed."""
+  workdir = tmp_path_factory.mktemp('table')
+  (workdir / 'prepare').mkdir()
+  (workdir / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': prepared}})
+  )
+  with contextlib.redirect_stdout(io.StringIO()) as printed:
+    main.run(tiny('phantom,table'), str(workdir))
+  return workdir, printed.getvalue()
+
+
+def stage(row):
+  return 'row_' + row.replace('+', '_')
+
+
+def fell(folder):
+  rows = metric_writer.read(str(folder / 'metrics.jsonl'))
+  losses = [row['train_loss'] for row in rows]
+  assert all(np.isfinite(losses))
+  return min(losses[-2:]) < losses[0]
+
+
+@pytest.mark.parametrize('row', ROWS)
+def test_every_row_learns(row, run):
+  folder = run[0] / stage(row)
+  assert fell(folder)
+  predicted = report_data.predictions(str(folder / 'predictions.csv'))
+  assert set(predicted['split']) == {'validation', 'test'}
+  assert (folder / 'distributions.npz').exists()
+
+
+def test_the_table_stands_beside_the_papers(run):
+  workdir, printed = run
+  assert 'paper v1' in printed
+  rows = json.loads((workdir / 'report' / 'published.json').read_text())
+  assert [row['row'] for row in rows] == ROWS
+  for row in rows:
+    own = report_data.predictions(
+      str(workdir / stage(row['row']) / 'predictions.csv')
+    )
+    own = report_data.select(own, 'test')
+    mae = np.abs(own['prediction'] - own['age']).mean()
+    assert row['test']['mae'] == pytest.approx(mae)
+    lines = [x.split() for x in printed.splitlines()]
+    line = next(x for x in lines if x[:1] == [row['row']])
+    assert {f'{mae:.2f}', f'{row["paper_v1"]:.1f}'} <= set(line)
+  assert rows[0]['paper_v1'] == 7.3 and rows[-1]['paper_v2'] == 4.3
+
+
+def test_phase_one_ran_once_and_its_regions_are_chained(run):
+  workdir, printed = run
+  for name in ('hand', 'r1', 'r2'):
+    assert printed.count(f'\n{name}: found in') == 1
+  found = boxes.read_regions(str(workdir / 'r2' / 'regions.csv'))
+  assert all(list(of) == ['hand', 'r1', 'r2'] for of in found.values())
+  first = boxes.read_regions(str(workdir / 'r1' / 'regions.csv'))
+  assert all(of['r1'] == found[i]['r1'] for i, of in first.items())
+  done = json.loads((workdir / 'r2' / 'done.json').read_text())
+  assert done['crops'] == ['film', 'hand', 'r1', 'erased', 'r2']
+  assert not (workdir / 'hand' / 'crops.array_record').exists()
+
+
+def test_v1_learns_one_number(run, tmp_path):
+  for name in ('prepare', 'r2'):
+    shutil.copytree(run[0] / name, tmp_path / name)
+  config = tiny('phantom,v1')
+  train.train_and_evaluate(config, 'assessor', str(tmp_path))
+  assert config.assessor.loss.name == 'mae'
+  assert fell(tmp_path / 'assessor')
+  assert not (tmp_path / 'assessor' / 'distributions.npz').exists()
+
+
+def test_r2_is_learnt_on_the_films_that_it_is_looked_for_in(run):
+  workdir = str(run[0])
+  config = tiny('phantom,table')
+  films = data.stage_films(config, 'r2_localizer', workdir)
+  chosen = input_pipeline.select(films, np.arange(8))
+  source = data.stage_source(config, 'r2_localizer', workdir, chosen)
+  settings = config.r2_localizer.input
+  trained = [examples.make_example(r, settings)['image'] for r in source]
+  seen = []
+  look = lambda image, male: seen.append(image) or np.zeros((8, 4, 4))
+  before = data.found_regions(workdir, 'r1')
+  shown = [regions.load_film(record, settings) for record in source]
+  for film in shown:
+    film.regions |= before[film.id]
+  regions.find_regions(look, shown, settings, config.r2)
+  np.testing.assert_array_equal(seen[0], trained)
+  plain = data.stage_source(config, 'r1_localizer', workdir, chosen)
+  whole = [examples.make_example(r, settings)['image'] for r in plain]
+  assert all((a != b).any() for a, b in zip(whole, trained, strict=True))
+
+
+def test_erased_films_differ_from_films_inside_r1_alone(run):
+  workdir = str(run[0])
+  config = tiny('phantom,table')
+  config.row_o_h_r1.input.regions = ('film', 'erased')
+  films = data.stage_films(config, 'row_o_h_r1', workdir)
+  source = data.stage_source(config, 'row_o_h_r1', workdir, films)
+  settings = config.row_o_h_r1.input
+  settings.percentiles = ()
+  found = data.found_regions(workdir, 'r2')
+  greys = []
+  for record in source:
+    film, erased = examples.make_example(record, settings)['regions'][..., 0]
+    region = found[int(record['id'])]['r1']
+    if not region.found:
+      np.testing.assert_array_equal(film, erased)
+      continue
+    x0, y0, x1, y1 = np.array(region.box) * SIZE
+    outside = np.ones((SIZE, SIZE), bool)
+    outside[
+      max(int(y0) - 2, 0) : int(y1) + 3, max(int(x0) - 2, 0) : int(x1) + 3
+    ] = False
+    np.testing.assert_array_equal(film[outside], erased[outside])
+    inside = erased[int(y0) + 2 : int(y1) - 1, int(x0) + 2 : int(x1) - 1]
+    if inside.size:
+      assert np.ptp(inside) <= 1
+      greys.append(int(inside[0, 0]))
+  assert len(set(greys)) > 5  # one for each film
+
+
+def test_films_are_predicted_through_the_chain(run):
+  workdir = str(run[0])
+  predictor = predict.Predictor(workdir, batch_size=8)
+  config = tiny('phantom,table')
+  films, _ = data.split_films(config, workdir, 'original')
+  films = input_pipeline.select(data.select(films, 'test'), np.arange(5))
+  folder = data.prepared_folder(workdir, 'original')
+  outputs, found = predictor.outputs(
+    list(input_pipeline.film_source(folder, films))
+  )
+  rows = report_data.predictions(f'{workdir}/row_h_r1_r2/predictions.csv')
+  known = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
+  expected = [known[i] for i in films['id'].tolist()]
+  np.testing.assert_allclose(outputs['age'], expected, atol=0.02)
+  assert list(found[0].regions) == ['hand', 'r1', 'r2']
+  with pytest.raises(ValueError, match='painted over'):
+    predict.Predictor(workdir, 'r2_localizer')
+
+
+def test_the_sweep_of_thresholds(run, tmp_path, capsys):
+  out = str(tmp_path / 'sweep.json')
+  evaluate.main(['boxes', f'{run[0]}:hand', f'--out={out}'])
+  assert 'hand against hand_box, films: all' in capsys.readouterr().out
+  with open(out) as file:
+    levels = json.load(file)['levels']
+  assert list(levels) == [str(v) for v in range(10, 101, 10)]
+  assert all(row['n'] == 48 for row in levels.values())
+  evaluate.main(['boxes', f'{run[0]}:r1', '--truth=Wrist', '--split=test'])
+  assert 'r1 against Wrist, films: test' in capsys.readouterr().out
+  for arguments, message in (
+    ([f'{run[0]}:r2_localizer'], 'Expected a locate stage'),
+    ([f'{run[0]}:hand', '--truth=Toe'], 'found none'),
+    ([str(tmp_path)], 'Expected RUN:STAGE'),
+  ):
+    with pytest.raises(SystemExit, match=message):
+      evaluate.main(['boxes', *arguments])
+
+
+def test_a_row_needs_what_was_cut(run):
+  config = tiny('phantom,table')
+  config.row_h.input.regions = ('thumb',)
+  with pytest.raises(ValueError, match='asks for thumb, but r2 cut film, hand'):
+    data.stage_source(config, 'row_h', str(run[0]), {})
+
+
+@pytest.mark.parametrize(
+  ('row', 'found', 'cut'),
+  [
+    ('o', '', ()),
+    ('h', 'hand', ('hand',)),
+    ('r1', 'r1', ('r1',)),
+    ('r1+r2', 'r1 r2', ('r1', 'r2')),
+    ('h+r1+e', 'hand r1', ('hand', 'r1', 'erased')),
+    ('h+r1+r2', 'hand r1 r2', ('hand', 'r1', 'r2')),
+  ],
+)
+def test_a_row_finds_no_more_than_it_needs(row, found, cut):
+  for size in ('', 'half,', 'thumbnails,', 'phantom,'):
+    config = attention_ldl.get_config(size + row)
+    expected = ['prepare']
+    before = ''
+    for name in found.split():
+      expected += [f'{name}_localizer', name]
+      assert config[name].after == before
+      before = name
+    assert list(config.stages) == [*expected, 'assessor', 'report']
+    assert config.assessor.input.crops == config.report.regions == before
+    assert config.assessor.input.regions == cut
+    if before:
+      assert config[before].crops == cut
+
+
+def test_one_row_at_a_time():
+  with pytest.raises(ValueError, match='takes one row, got'):
+    attention_ldl.get_config('phantom,h,r1')
+  assert attention_ldl.get_config('h+r1+r2').stages == (
+    attention_ldl.get_config().stages
+  )
+
+
+@pytest.mark.parametrize('pool', ['gap', 'gmp'])
+def test_grad_cam_of_phase_one_is_its_cam(pool):
+  """METHODS G1: relu(CAM) / (h w), also behind global maximum pooling."""
+  config = tiny('').hand_localizer.net
+  config.pool = pool
+  net = models.create(config, size=SIZE)
+  net.eval()
+  image = jax.random.randint(jax.random.key(0), (3, SIZE, SIZE, 1), 0, 255)
+  male = jnp.ones(3)
+  maps, outputs = gradcam.grad_cam(net, image, male, 'window')
+  features = np.asarray(net.features(image))
+  kernel = np.asarray(net.age_head.fc.kernel[...])
+  ages = np.argmax(outputs['logits'], -1)
+  for film, age, one in zip(features, ages, maps, strict=True):
+    window = kernel[:, max(0, age - 5) : age + 6].mean(1)
+    expected = np.maximum(film @ window, 0) / np.prod(film.shape[:2])
+    np.testing.assert_allclose(one, expected, rtol=1e-3, atol=1e-7)
+  sums = np.asarray(outputs['maps']).mean((1, 2))  # METHODS H5; bias included
+  equal = np.allclose(sums, outputs['logits'], rtol=1e-3, atol=1e-4)
+  assert equal == (pool == 'gap')
+
+
+def test_the_authors_threshold_is_37_of_255():
+  """METHODS H4: they threshold the grey of a JET picture at 40."""
+  values = np.arange(256, dtype=np.uint8)[None]
+  jet = cv2.applyColorMap(values, cv2.COLORMAP_JET)
+  hot = np.flatnonzero(cv2.cvtColor(jet, cv2.COLOR_BGR2GRAY) > 40)
+  assert (hot[0], hot[-1], len(hot)) == (37, 253, 253 - 37 + 1)
+
+
+def test_sizes_that_are_trained_on_real_films_load_and_freeze():
+  config = attention_ldl.get_config('half,table')
+  rows = [s for name, s in config.items() if name.startswith('row_')]
+  for section in (config.hand_localizer, config.r2_localizer, *rows):
+    assert section.net.backbone.tap == 'mixed7'
+    assert 'mixed[012]' in section.optimizer.freeze
+  assert len(rows) == 9
