@@ -42,11 +42,12 @@ JOBS = {
   'prepare': data.prepare,
   'train': train.train_and_evaluate,
   'locate': stages.locate,
+  'ensemble': stages.combine,
   'report': stages.report,
   'classes': classify.report,
 }
 # Jobs of the lead, while the others wait.
-ALONE = ('prepare', 'report', 'classes')
+ALONE = ('prepare', 'ensemble', 'report', 'classes')
 
 
 def run(config: Any, workdir: str) -> None:
@@ -86,11 +87,12 @@ def start(config: Any, workdir: str) -> None:
 def run_folds(config: Any, workdir: str) -> None:
   """Run every fold in `workdir/fold_<k>`, and join what they predicted.
 
-  Data are prepared, and the joined predictions reported, once for all folds.
+  Data are prepared, and the joined predictions combined and reported, once for
+  all folds.
   """
   kind = lambda *jobs: tuple(s for s in config.stages if config[s].job in jobs)
   run_stages(config, kind('prepare'), workdir)
-  of_fold = kind(*set(JOBS) - {'prepare', 'report'})
+  of_fold = kind(*set(JOBS) - {'prepare', 'ensemble', 'report'})
   for fold in range(config.data.folds if of_fold else 0):
     one = copy.deepcopy(config)
     one.data.fold, one.stages = fold, of_fold
@@ -105,7 +107,7 @@ def run_folds(config: Any, workdir: str) -> None:
         print(folds.table(stage, folds.join(config, stage, workdir)))
 
   processes.on_lead(join)
-  run_stages(config, kind('report'), workdir)
+  run_stages(config, kind('ensemble', 'report'), workdir)
 
 
 def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:

@@ -26,7 +26,7 @@ from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import metrics
 from boneage_jax import plots
-from boneage_jax import predict
+from boneage_jax import predictors
 from boneage_jax import runs
 from boneage_jax import splits
 from boneage_jax import start_up
@@ -49,7 +49,7 @@ HEAD = (
 
 
 def ages(
-  predictor: predict.Predictor,
+  predictor: predictors.Either,
   records: Any,
   cases: Sequence[Callable[[np.ndarray, int], np.ndarray]],
 ) -> np.ndarray:
@@ -125,7 +125,7 @@ def suite(
   if run.config is None:
     raise ValueError(f'Expected a run of one net, got the ensemble {run.name}.')
   workdir, stage = os.path.split(run.folder)
-  predictor = predict.Predictor(workdir, stage, batch_size)
+  predictor = predictors.load(workdir, stage, batch_size)
   films, _ = data.split_films(run.config, workdir, predictor.builder_config)
   films = data.select(films, 'test')
   if not len(films['id']):

@@ -77,7 +77,7 @@ def read(name: str, stage: str = '') -> Run:
     has = [
       s
       for s in data_lib.sections(config)
-      if config[s].job == 'train'
+      if config[s].job in ('train', 'ensemble')
       and files.exists(os.path.join(workdir, s, 'predictions.csv'))
     ]
     raise ValueError(
@@ -85,7 +85,8 @@ def read(name: str, stage: str = '') -> Run:
       f'{", ".join(has) or "no stage"}; name one as {workdir}:STAGE.'
     )
   label = f'{os.path.basename(workdir)}:{stage}'
-  if files.exists(os.path.join(folder, 'ensemble.json')):  # of its folds
+  of_folds = config[stage].job != 'ensemble' or config.data.folds
+  if of_folds and files.exists(os.path.join(folder, 'ensemble.json')):
     return _read_ensemble(folder, label)
   known, train = _prepared(config, workdir)
   rows = _rows(folder)

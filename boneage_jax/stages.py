@@ -1,4 +1,4 @@
-"""The jobs that hand one stage's files to the next: locate and report."""
+"""The jobs that hand stages' files on: locate, combine and report."""
 
 from collections.abc import Callable
 import os
@@ -12,6 +12,7 @@ import numpy as np
 
 from boneage_jax import checkpoints
 from boneage_jax import data
+from boneage_jax import ensemble
 from boneage_jax import files
 from boneage_jax import gradcam
 from boneage_jax import input_pipeline
@@ -20,6 +21,7 @@ from boneage_jax import published
 from boneage_jax import regions
 from boneage_jax import report as report_lib
 from boneage_jax import report_data
+from boneage_jax import runs
 from boneage_jax import train_step
 from boneage_jax import transforms
 
@@ -113,6 +115,15 @@ def locate(config: Any, stage: str, workdir: str) -> None:
     section,
     before,
   )
+
+
+def combine(config: Any, stage: str, workdir: str) -> None:
+  """Average the predictions of several stages, with fitted weights."""
+  section = config[stage]
+  members = [runs.read(workdir, member) for member in section.members]
+  result, rows = ensemble.combine(members, section.weights)
+  ensemble.write(os.path.join(workdir, stage), result, rows)
+  print(ensemble.table(result))
 
 
 def report(config: Any, stage: str, workdir: str) -> None:

@@ -138,11 +138,11 @@ def optimizer(**changes) -> dict:
   return _with(fields, changes)
 
 
-def fast_optimizer() -> dict:
-  """For nets that start from nothing and have little time."""
+def fast_optimizer(learning_rate: float = 2e-3) -> dict:
+  """For little time; the rate is for nets that start from nothing."""
   return optimizer(
     name='adamw',
-    learning_rate=2e-3,
+    learning_rate=learning_rate,
     schedule='cosine',
     warmup=0.1,
     weight_decay=0.05,

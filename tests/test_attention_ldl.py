@@ -22,7 +22,7 @@ from boneage_jax import input_pipeline
 from boneage_jax import main
 from boneage_jax import metric_writer
 from boneage_jax import models
-from boneage_jax import predict
+from boneage_jax import predictors
 from boneage_jax import regions
 from boneage_jax import report_data
 from boneage_jax import train
@@ -178,7 +178,7 @@ def test_erased_films_differ_from_films_inside_r1_alone(run):
 
 def test_films_are_predicted_through_the_chain(run):
   workdir = str(run[0])
-  predictor = predict.Predictor(workdir, batch_size=8)
+  predictor = predictors.load(workdir, batch_size=8)
   config = tiny('phantom,table')
   films, _ = data.split_films(config, workdir, 'original')
   films = input_pipeline.select(data.select(films, 'test'), np.arange(5))
@@ -192,7 +192,7 @@ def test_films_are_predicted_through_the_chain(run):
   np.testing.assert_allclose(outputs['age'], expected, atol=0.02)
   assert list(found[0].regions) == ['hand', 'r1', 'r2']
   with pytest.raises(ValueError, match='painted over'):
-    predict.Predictor(workdir, 'r2_localizer')
+    predictors.load(workdir, 'r2_localizer')
 
 
 def test_the_sweep_of_thresholds(run, tmp_path, capsys):

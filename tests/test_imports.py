@@ -15,7 +15,8 @@ LEVELS = (
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs
   'attention classify report_data runs tables compare calibration ensemble',
-  'report report_page gallery stages predict robustness deletion faithful '
+  'report report_page gallery stages predict predictors robustness '
+  'deletion faithful '
   'box_sweep published',
   'main train_compile',
 )
@@ -25,7 +26,7 @@ LEVEL = {
 # Jobs call each other, and so do the parts of the report.
 SIDEWAYS = (3, 4)
 ONLY_NUMPY = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
-READERS = ('data', 'predict')  # of tfds_rsna
+READERS = ('data', 'predict', 'predictors')  # of tfds_rsna
 LATE = {'matplotlib', 'pydicom', 'sklearn', 'fastapi'}  # where first needed
 
 

@@ -14,6 +14,7 @@ import pytest
 from boneage_jax import boxes
 from boneage_jax import gallery
 from boneage_jax import predict
+from boneage_jax import predictors
 
 
 @pytest.fixture(scope='module')
@@ -24,7 +25,7 @@ def run(untrained):
 
 @pytest.fixture(scope='module')
 def predictor(run):
-  return predict.Predictor(str(run / 'run'))
+  return predictors.load(str(run / 'run'))
 
 
 def rows(path):
@@ -92,7 +93,7 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   config['report'].update(stage='whole', regions='')
   (tmp_path / 'config.json').write_text(json.dumps(config))
   (tmp_path / 'whole').symlink_to(run / 'run/whole')
-  predictor = predict.Predictor(str(tmp_path))
+  predictor = predictors.load(str(tmp_path))
   table = rows(run / 'run/whole/predictions.csv')
   assert np.ptp([float(row['prediction']) for row in table]) > 0.1
   for row in table:
@@ -106,7 +107,7 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
 
 def test_sex_counts_and_must_be_known_by_name(run, predictor):
   image = read(run, 1)
-  ages = {predictor.predict(image, sex)['age'] for sex in predict.MALE}
+  ages = {predictor.predict(image, sex)['age'] for sex in predictors.MALE}
   assert len(ages) == 3
   for sex in ('', None, 'm', 1.0):
     with pytest.raises(ValueError, match='sex'):
@@ -165,7 +166,8 @@ def test_a_region_that_is_not_found_is_said(
   run, predictor, capsys, monkeypatch
 ):
   cold = lambda image, male: np.zeros((1, 4, 4), np.float32)
-  monkeypatch.setattr(predictor, '_maps', cold)
+  ((_, *rest),) = predictor._finders
+  monkeypatch.setattr(predictor, '_finders', [(cold, *rest)])
   film = film_path(run, 1)
   assert predict.predict_films(predictor, [film], 'F', None) == []
   output = capsys.readouterr()
@@ -191,7 +193,7 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   image[0, :2] = 0, 255  # the whole range, which DICOM films are stretched to
   path = str(tmp_path / 'film')
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
-  age = {sex: predictor.predict(image, sex)['age'] for sex in predict.MALE}
+  age = {sex: predictor.predict(image, sex)['age'] for sex in predictors.MALE}
   for flag, used in ((None, 'M'), ('F', 'F'), ('unknown', 'unknown')):
     assert not predict.predict_films(predictor, [path], flag, str(tmp_path))
     row = rows(tmp_path / 'predictions.csv')[0]

@@ -10,7 +10,7 @@ import pytest
 from boneage_jax import data
 from boneage_jax import evaluate
 from boneage_jax import input_pipeline
-from boneage_jax import predict
+from boneage_jax import predictors
 from boneage_jax import robustness
 from boneage_jax import runs
 from boneage_jax import stress
@@ -27,7 +27,7 @@ def run(untrained):
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   one = runs.read(f'{run}:{stage}')
-  predictor = predict.Predictor(str(run), stage, batch_size=3)
+  predictor = predictors.load(str(run), stage, batch_size=3)
   assert predictor.inverted == (stage == 'assessor')
   films, _ = data.split_films(one.config, run, predictor.builder_config)
   films = data.select(films, 'test')
@@ -38,7 +38,7 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   of = one.rows['split'] == 'test'
   assert films['id'].tolist() == one.rows['id'][of].tolist()
   np.testing.assert_allclose(ages[0], one.rows['prediction'][of], atol=2e-3)
-  alone = predict.Predictor(str(run), stage)
+  alone = predictors.load(str(run), stage)
   sex = 'M' if films['male'][1] else 'F'
   film = transforms.decode(source[1]['image'])
   for case, row in zip(CASES, ages[1:], strict=True):

@@ -12,8 +12,9 @@ from boneage_jax import data
 from boneage_jax import evaluate
 from boneage_jax import examples
 from boneage_jax import input_pipeline
-from boneage_jax import predict
+from boneage_jax import predictors
 from boneage_jax import runs
+from boneage_jax import stages
 from boneage_jax import train_step
 from boneage_jax import transforms
 from configs import common
@@ -81,7 +82,7 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_final_predictions_are_means_over_views(run, stage):
   one = runs.read(f'{run}:{stage}')
-  graph, variables = predict.stages.load_net(one.config, stage, str(run))
+  graph, variables = stages.load_net(one.config, stage, str(run))
   net = evaluate.make_predict(graph)
   films = data.stage_films(one.config, stage, str(run))
   films = data.select(films, 'test')
@@ -111,7 +112,7 @@ def test_final_predictions_are_means_over_views(run, stage):
 
 def test_one_film_gets_the_mean_too(run):
   one = runs.read(f'{run}:whole')
-  predictor = predict.Predictor(str(run), 'whole')
+  predictor = predictors.load(str(run), 'whole')
   films, _ = data.split_films(one.config, str(run), predictor.builder_config)
   films = data.select(films, 'test')
   folder = data.prepared_folder(str(run), predictor.builder_config)

@@ -1,0 +1,56 @@
+"""An ensemble of nets reads a film as its stage did."""
+
+import numpy as np
+import pytest
+import untrained_run
+
+from boneage_jax import data
+from boneage_jax import input_pipeline
+from boneage_jax import predictors
+from boneage_jax import runs
+
+MEMBERS = ('whole', 'assessor', 'localizer')
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  def change(settings):
+    settings.whole.input.polarity = 'invert'
+    settings.ensemble = dict(job='ensemble', members=MEMBERS, weights='mean')
+    settings.stages = (*settings.stages, 'ensemble')
+    settings.report.stage = 'ensemble'
+
+  folder = tmp_path_factory.mktemp('ensemble')
+  return str(untrained_run.create(folder, change) / 'run')
+
+
+def test_stage_writes_the_mean_of_its_members(run):
+  one = runs.read(run)
+  assert one.name == 'run:ensemble' and one.train
+  each = [runs.read(run, stage).rows for stage in MEMBERS]
+  for rows in each:
+    np.testing.assert_array_equal(rows['id'], one.rows['id'])
+  mean = np.mean([rows['prediction'] for rows in each], axis=0)
+  np.testing.assert_allclose(one.rows['prediction'], mean, atol=1e-3)
+
+
+def test_films_get_the_age_of_the_stage(run):
+  one = runs.read(run)
+  predictor = predictors.load(run, batch_size=2)
+  assert predictor.builder_config == 'original' and predictor.inverted
+  films, _ = data.split_films(one.config, run, predictor.builder_config)
+  films = data.select(films, 'test')
+  folder = data.prepared_folder(run, predictor.builder_config)
+  source = input_pipeline.film_source(folder, films)
+  records = [source[0], source[1]]
+  outputs, found = predictor.outputs(records)
+  rows = dict(zip(one.rows['id'], one.rows['prediction'], strict=True))
+  expected = [rows[i] for i in films['id'][:2]]
+  np.testing.assert_allclose(outputs['age'], expected, atol=2e-3)
+  assert 'probability' not in outputs  # `whole` has no bins
+  assert set(found[0].regions) == {'carpal', 'metacarpal'}
+  image = predictors.film_files.decode(records[0]['image'])[0]
+  sex = 'M' if records[0]['male'] else 'F'
+  result = predictors.load(run).predict(image, sex)
+  np.testing.assert_allclose(result['age'], expected[0], atol=2e-3)
+  assert set(result['regions']) == {'carpal', 'metacarpal'}
