@@ -1,0 +1,166 @@
+"""Our own recipe: nets of different kinds, averaged with weights.
+
+Whole-film nets of two or three backbones and the cascade of Li 2023 err in
+different ways, and their weighted mean errs less than the best of them. Weights
+are fitted on validation films, or with --config.data.folds=5 on films that the
+fold's nets never saw.
+
+Stages
+  prepare     archive (or phantoms) to array_record
+  inception   Inception-V3 on the whole film
+  second      another backbone on the whole film
+  localizer, regions, assessor   the cascade, configs/cascade.py
+  ensemble    their weighted mean
+  report      errors with intervals, pictures
+
+  python -m boneage_jax.main --config=configs/best.py:phantom
+  python -m boneage_jax.main --config=configs/best.py:thumbnails \
+    --config.manual_dir=DIR \
+    --config.inception.pretrained.backbone.path=INCEPTION_V3
+
+Variants: full (five folds in bfloat16, for accelerators), phantom, thumbnails
+(100 px films), half (half-size films). Figures that runs of ours reached stand
+in docs/results.md. On 8 GPUs, or on a TPU v5e-8 with boneage_jax/launch:
+
+  python -m boneage_jax.main --config=configs/best.py:full \
+    --config.manual_dir=DIR
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cascade
+from configs import common
+
+
+def get_config(variant: str = '') -> ConfigDict:
+  """The recipe for the archive at full size, or a variant."""
+  config = cascade.get_config()
+  config.update(dict(name='best', variant=variant))
+  light = dict(
+    rotate=7.0,
+    zoom=0.05,
+    shift=0.03,
+    flip=True,
+    brightness=0.1,
+    contrast=0.1,
+    gamma=0.1,
+    percentiles=(1.0, 99.0),
+  )
+  whole = dict(
+    name='age_net',
+    attention='none',
+    pool='gap',
+    output='bins',
+    readout='expectation',
+    sex_features=32,
+    dropout=0.0,
+    momentum=0.0,
+    dtype='float32',
+  )
+  shared = dict(
+    pretrained=dict(backbone=common.weights()),
+    loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
+    ema=0.999,
+    eval_views=dict(rotate=(-5.0, 0.0, 5.0), flip=True),
+  )
+  config.inception = common.train_stage(
+    input=common.image_input(builder_config='px768', size=512, **light),
+    net=dict(
+      backbone=dict(name='inception_v3', width=1.0, tap='mixed10'), **whole
+    ),
+    optimizer=common.fast_optimizer(learning_rate=4e-4),
+    **shared,
+  )
+  config.second = common.train_stage(
+    input=common.image_input(
+      builder_config='px768', size=512, resize='letterbox', **light
+    ),
+    net=dict(backbone=dict(name='convnext', variant='tiny'), **whole),
+    optimizer=common.fast_optimizer(learning_rate=2e-4),
+    **shared,
+  )
+  config.ensemble = dict(
+    job='ensemble',
+    members=('inception', 'second', 'assessor'),
+    weights='mae',  # fitted on validation; or 'mse', or 'mean', which is not
+  )
+  config.stages = (
+    *('prepare', 'inception', 'second'),
+    *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
+  )
+  config.report = dict(
+    job='report',
+    stage='ensemble',
+    regions='regions',
+    compare=('inception', 'second', 'assessor'),
+  )
+  return common.choose(
+    config,
+    dict(full=full, phantom=phantom, half=half, thumbnails=thumbnails),
+  )
+
+
+def full(config: ConfigDict) -> None:
+  """The whole archive on accelerators: five folds in bfloat16."""
+  config.data.folds = 5
+  for name in ('inception', 'second', 'localizer', 'assessor'):
+    config[name].net.dtype = 'bfloat16'
+    config[name].batch_size = 64
+
+
+def phantom(config: ConfigDict) -> None:
+  """Synthetic films and small nets, for minutes on two cores."""
+  config.phantom.films = 1600
+  config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
+  cascade.small_nets(config)
+  for stage in (config.inception, config.second):
+    stage.update(dict(batch_size=16, epochs=10, ema=0.98))
+    stage.input.update(dict(builder_config='original', size=128))
+    stage.net.update(dict(momentum=0.9, pool='gmp'))
+    stage.optimizer.learning_rate = 2e-3
+  config.inception.net.backbone.update(dict(width=0.25, tap='mixed4'))
+  config.second.net.backbone = small_resnet(0.25)
+
+
+def half(config: ConfigDict) -> None:
+  """Films at half size: the cascade, its localizer and a larger whole film."""
+  cascade.half(config)
+  config.inception.input.update(
+    dict(builder_config='original', size=320, resize='letterbox', rotate=10.0)
+  )
+  config.inception.net = config.localizer.net.copy_and_resolve_references()
+  config.inception.optimizer.freeze = config.localizer.optimizer.freeze
+  config.inception.update(
+    dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98)
+  )
+  del config.second
+  members = ('inception', 'localizer', 'assessor')
+  config.stages = tuple(s for s in config.stages if s != 'second')
+  config.ensemble.update(dict(members=members, weights='mean'))
+  config.report.compare = members
+
+
+def thumbnails(config: ConfigDict) -> None:
+  """Films squashed to 100 px: no regions, which have no more detail there."""
+  config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
+  for stage in (config.inception, config.second):
+    stage.input.update(dict(builder_config='original', resize='squash'))
+    stage.net.update(dict(momentum=0.95, pool='gmp'))
+  config.inception.input.size = 128
+  config.inception.net.backbone.tap = 'mixed7'
+  config.inception.optimizer.freeze = 'backbone/(stem|mixed[012])/'
+  config.inception.update(dict(epochs=9, ema=0.995))
+  config.second.input.size = 100
+  config.second.net.backbone = ConfigDict(dict(name='xception', width=0.35))
+  config.second.optimizer.learning_rate = 2e-3
+  config.second.update(dict(epochs=36, ema=0.995))
+  for name in ('localizer', 'regions', 'assessor'):
+    del config[name]
+  config.stages = ('prepare', 'inception', 'second', 'ensemble', 'report')
+  config.ensemble.members = ('inception', 'second')
+  config.report.update(dict(regions='', compare=('inception', 'second')))
+
+
+def small_resnet(width: float) -> ConfigDict:
+  """ResNet18, for nets that start from random weights."""
+  return ConfigDict(dict(name='resnet', depth=18, width=width, stride_in='3x3'))
