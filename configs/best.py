@@ -133,11 +133,16 @@ def half(config: ConfigDict) -> None:
   config.inception.update(
     dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98)
   )
-  del config.second
+  config.second.input.update(
+    dict(builder_config='original', size=224, resize='squash', rotate=10.0)
+  )
+  config.second.net.momentum = 0.9
+  config.second.net.backbone = small_resnet(0.5)
+  config.second.optimizer.learning_rate = 2e-3
+  config.second.update(dict(batch_size=16, epochs=20, ema=0.98))
   members = ('inception', 'localizer', 'assessor')
-  config.stages = tuple(s for s in config.stages if s != 'second')
   config.ensemble.update(dict(members=members, weights='mean'))
-  config.report.compare = members
+  config.report.compare = (*members, 'second')  # a plain net, to compare with
 
 
 def thumbnails(config: ConfigDict) -> None:
@@ -151,9 +156,10 @@ def thumbnails(config: ConfigDict) -> None:
   config.inception.optimizer.freeze = 'backbone/(stem|mixed[012])/'
   config.inception.update(dict(epochs=9, ema=0.995))
   config.second.input.size = 100
-  config.second.net.backbone = ConfigDict(dict(name='xception', width=0.35))
+  config.second.net.backbone = small_resnet(0.5)
+  config.second.net.pool = 'gap'
   config.second.optimizer.learning_rate = 2e-3
-  config.second.update(dict(epochs=36, ema=0.995))
+  config.second.update(dict(epochs=30, ema=0.995))
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
   config.stages = ('prepare', 'inception', 'second', 'ensemble', 'report')
