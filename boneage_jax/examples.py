@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from boneage_jax import masks as masks_lib
+from boneage_jax import stress
 from boneage_jax import transforms
 
 
@@ -26,8 +27,8 @@ def make_example(
       male and age; `label` and annotations (JSON) where there are any; `take`,
       positions of the regions to use; `holes`, (box, grey) to paint over.
     config: size, resize, percentiles, polarity, crop_margin and the ranges
-      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma and
-      sex_dropout.
+      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma, spoil
+      and sex_dropout.
     rng: the film's own generator; masks draw nothing from it.
     masks: kinds of masks.KINDS; the film's mask moves with the film.
     view: matrix over the net's input, instead of a drawn one.
@@ -52,6 +53,8 @@ def make_example(
     side = pixels.shape[1]
     chosen = pixels.reshape(-1, side, side)[record['take']]
     pixels = chosen.reshape(-1, side)
+  if rng is not None and config.spoil and rng.random() < config.spoil:
+    pixels = stress.spoil(pixels, rng, moved=name == 'image' and not masks)
   lut = transforms.tone_lut(
     pixels,
     rng,

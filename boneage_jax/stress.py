@@ -102,6 +102,36 @@ def jpeg(film: np.ndarray, quality: int) -> np.ndarray:
   return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
 
 
+def spoil(
+  film: np.ndarray, rng: np.random.Generator, moved: bool = True
+) -> np.ndarray:
+  """Disturb a film in one way, drawn from those of CASES up to the strongest.
+
+  Not by inversion, small turns or marks. Without `moved` the film keeps its
+  place: no quarter turn and no frame.
+  """
+  kind, much = rng.integers(7 if moved else 5), rng.random()
+  if kind == 0:
+    return blur(film, 0.001 + 0.019 * much)
+  if kind == 1:
+    return shrink(film, 8**much)
+  if kind == 2:
+    return noise(film, 20 * much, rng)
+  if kind == 3:
+    return jpeg(film, round(50 - 45 * much))
+  if kind == 4:
+    gamma, contrast, brightness = rng.uniform(-1, 1, 3)
+    return tone(
+      film,
+      gamma=2**gamma,
+      contrast=1 + 0.4 * contrast,
+      brightness=1 + 0.4 * brightness,
+    )
+  if kind == 5:
+    return rotate(film, 90 * rng.integers(1, 4))
+  return border(film, 0.15 * much, 255 * int(rng.integers(2)))
+
+
 class Case(NamedTuple):
   """A disturbance of one strength; `drawn` where it takes `rng`."""
 

@@ -45,6 +45,7 @@ def get_config(variant: str = '') -> ConfigDict:
     contrast=0.1,
     gamma=0.1,
     percentiles=(1.0, 99.0),
+    spoil=0.3,  # what films meet in clinics; evaluate stress shows the effect
   )
   whole = dict(
     name='age_net',
@@ -152,10 +153,11 @@ def thumbnails(config: ConfigDict) -> None:
     stage.input.update(dict(builder_config='original', resize='squash'))
     stage.net.update(dict(momentum=0.95, pool='gmp'))
   config.inception.input.size = 128
+  config.inception.input.spoil = 0.0
   config.inception.net.backbone.tap = 'mixed7'
   config.inception.optimizer.freeze = 'backbone/(stem|mixed[012])/'
   config.inception.update(dict(epochs=9, ema=0.995))
-  config.second.input.size = 100
+  config.second.input.update(dict(size=100, rotate=15.0))
   config.second.net.backbone = small_resnet(0.5)
   config.second.net.pool = 'gap'
   config.second.optimizer.learning_rate = 2e-3

@@ -67,6 +67,7 @@ def image_input(**changes) -> dict:
     brightness=0.0,  # factor, uniform 1 +-
     contrast=0.0,  # factor, uniform 1 +-
     gamma=0.0,  # exponent, exp(uniform +-)
+    spoil=0.0,  # share of film visits disturbed as `evaluate stress` does
     sex_dropout=0.0,  # share of film visits with the sex unknown
     threads=2,
   )

@@ -145,3 +145,18 @@ def test_labels_come_along():
   example = examples.make_example(record | {'label': -1}, config(size=16))
   assert example['label'] == -1 and example['label'].dtype == np.int32
   assert 'label' not in examples.make_example(record, config(size=16))
+
+
+def test_a_share_of_visits_is_spoilt_and_masks_stay():
+  record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
+  make = lambda share, seed, kinds=(): examples.make_example(
+    record, config(size=60, spoil=share), np.random.default_rng(seed), kinds
+  )
+  plain = make(0.0, 0, ('hand_box',))
+  changed = 0
+  for seed in range(60):
+    spoilt = make(1.0, seed, ('hand_box',))
+    np.testing.assert_array_equal(spoilt['region_mask'], plain['region_mask'])
+    half = make(0.5, seed)['image']
+    changed += (half != plain['image']).any()
+  assert 15 < changed < 45

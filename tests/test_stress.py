@@ -109,3 +109,26 @@ def test_noise_has_its_deviation_and_jpeg_its_loss(film):
     np.abs(stress.jpeg(film, q).astype(float) - film).mean() for q in (95, 5)
   ]
   assert losses[0] < 2 < losses[1]
+
+
+def test_spoilt_films_are_those_of_the_suite_and_stay_in_place():
+  film = np.zeros((120, 80), np.uint8)
+  film[30:50, 50:70] = 200
+  place = np.array([39.5, 59.5])  # the middle of the square
+  shapes, moved = set(), 0
+  for seed in range(200):
+    changed = stress.spoil(film, np.random.default_rng(seed))
+    again = stress.spoil(film, np.random.default_rng(seed))
+    np.testing.assert_array_equal(changed, again)
+    assert changed.dtype == np.uint8 and changed.any()
+    shapes.add(changed.shape == film.shape)
+    kept = stress.spoil(film, np.random.default_rng(seed), moved=False)
+    assert kept.shape == film.shape
+    weight = np.clip(kept.astype(float) - 60, 0, None)
+    if weight.sum():  # far down in resolution nothing is that bright
+      centre = [
+        np.average(np.arange(n), weights=weight.sum(axis))
+        for axis, n in ((1, 120), (0, 80))
+      ]
+      moved = max(moved, np.abs(centre - place).max())
+  assert shapes == {True, False} and moved < 8
