@@ -127,3 +127,14 @@ def test_sections_share_nothing():
   assert config.assessor.input.size != 17
   assert load('cascade').localizer.input.size != 17
   assert isinstance(config.localizer, ConfigDict)
+
+
+def test_variants_are_joined_in_their_own_order():
+  def add(letter):
+    return lambda config: config.update(seen=config.get('seen', '') + letter)
+
+  variants = {'a': add('a'), 'b': add('b'), 'c': add('c')}
+  chosen = common.choose(common.base('system', 'c,a'), variants)
+  assert chosen.seen == 'ac'
+  with pytest.raises(ValueError, match="no variant 'd'"):
+    common.choose(common.base('system', 'a,d'), variants)

@@ -1,0 +1,32 @@
+"""Figures of runs beside those of a paper."""
+
+import types
+
+from boneage_jax import published
+
+FIGURES = {'n': 9, 'mae': 4.0, 'mae_ci95': [3.0, 5.0], 'rmse': 6.0}
+REPORT = {
+  'stage': 'b',
+  'splits': {'test': FIGURES, 'validation': FIGURES | {'mae': 7.0}},
+  'references': {'a': {'test': {'n': 9, 'mae': 8.0}}, 'sex_median': {}},
+}
+SECTION = types.SimpleNamespace(
+  published=(('a', 'h', 6.3, None), ('b', 'h+r1', 5.4, 4.3))
+)
+
+
+def test_rows_and_their_table():
+  rows = published.rows(REPORT, SECTION)
+  assert rows[0] == {
+    'stage': 'a',
+    'row': 'h',
+    'paper_v1': 6.3,
+    'paper_v2': None,
+    'test': {'n': 9, 'mae': 8.0},
+  }
+  assert rows[1]['test'] == {'n': 9, 'mae': 4.0, 'mae_ci95': [3.0, 5.0]}
+  lines = published.table(rows).splitlines()
+  assert lines[-2].split() == ['h', '9', '8.00', '6.3']
+  assert lines[-1].split() == [
+    'h+r1', '9', '4.00', '3.00', 'to', '5.00', '7.00', '5.4', '4.3'
+  ]  # fmt: skip
