@@ -56,6 +56,8 @@ def get_config(variant: str = '') -> ConfigDict:
       "of them with 'table'."
     )
   config = common.base('attention_ldl', variant)
+  # Paper: ImageNet; Keras' no-top files of all nets of a kind, '' is none.
+  config.weights = dict(localizers='', assessors='')
   config.hand_localizer = localizer(size=300, pool='gap')  # paper
   config.hand = region('hand', threshold=20 / 255)  # paper: Table I
   config.r1_localizer = localizer(size=560, pool='gmp')  # paper
@@ -79,7 +81,7 @@ def get_config(variant: str = '') -> ConfigDict:
       momentum=0.0,
       dtype='float32',
     ),
-    pretrained=dict(backbone=common.weights()),  # paper: ImageNet
+    pretrained=dict(backbone=common.weights()),
     loss=dict(
       name='label_distribution',  # paper
       delta=15.0,  # paper
@@ -98,12 +100,17 @@ def get_config(variant: str = '') -> ConfigDict:
     job='report', stage='assessor', regions='r2', compare=(), published=()
   )
   row(config, 'h+r1+r2')
-  return common.choose(
+  common.choose(
     config,
     dict(v1=v1, half=half, thumbnails=thumbnails, phantom=phantom)
     | {name: functools.partial(row, name=name) for name in PUBLISHED}
     | dict(table=table),
   )
+  for name, section in config.items():
+    if hasattr(section, 'pretrained'):
+      kind = 'localizers' if name.endswith('_localizer') else 'assessors'
+      section.pretrained.backbone.path = config.weights.get_ref(kind)
+  return config
 
 
 def localizer(size: int, pool: str, erase: str = '') -> dict:
@@ -122,7 +129,7 @@ def localizer(size: int, pool: str, erase: str = '') -> dict:
       momentum=0.0,
       dtype='float32',
     ),
-    pretrained=dict(backbone=common.weights()),  # paper: ImageNet
+    pretrained=dict(backbone=common.weights()),
     loss=dict(name='soft_label', half_width=50.0),  # paper: l = 50
     optimizer=common.optimizer(
       learning_rate=3e-4,  # paper, as the rest of it
@@ -164,8 +171,7 @@ def region(name: str, threshold: float) -> dict:
 def row(config: ConfigDict, name: str) -> None:
   """Train on one choice of channels, and find no region that it does not need.
 
-  A film with R1 erased is a channel of the whole film, as the film itself is:
-  the paper does not say of what 'E' is the rest.
+  The paper does not say of what E is the rest; here of the whole film.
   """
   chosen = [PICTURES[part] for part in name.split('+')]
   find(config, chosen)
@@ -254,10 +260,9 @@ def short(config: ConfigDict) -> None:
 
 
 def half(config: ConfigDict) -> None:
-  """Films at half size: what two cores manage in a quarter of an hour a row.
+  """Films at half size, a quarter of an hour a row on two cores.
 
-  All backbones are Inception-V3 up to mixed7, so that one file of ImageNet
-  weights serves them; its first blocks stay as they were loaded.
+  All nets are Inception-V3 up to mixed7, so that one file of weights does.
   """
   short(config)
   config.data.update(dict(validation_fraction=0.10, test_fraction=0.15))
@@ -274,10 +279,9 @@ def half(config: ConfigDict) -> None:
   config.hand_localizer.input.size = 160
   config.r1_localizer.input.size = 224
   config.r2_localizer.input.size = 224
-  for name in ('r1', 'r2'):
-    config[name].update(dict(method='hires_cam', mirror=True))
-  config.r1.update(dict(threshold=(0.5,), minimum_side=(0.3,)))
-  config.r2.update(dict(threshold=(0.2,), minimum_side=(0.5,)))
+  hires = dict(method='hires_cam', mirror=True)  # behind maximum pooling
+  config.r1.update(hires | dict(threshold=(0.5,), minimum_side=(0.3,)))
+  config.r2.update(hires | dict(threshold=(0.2,), minimum_side=(0.5,)))
   cut(config, 160, margin=0.15)
 
 
@@ -289,12 +293,9 @@ def small_nets(config: ConfigDict, size: int, crop: int) -> None:
     config[name].input.update(dict(size=size, rotate=5.0, cutout=2))
   config.assessor.net.backbone.width = 0.25
   config.assessor.input.rotate = 5.0
-  for name in ('r1', 'r2'):
-    config[name].update(
-      dict(target='age', method='hires_cam', smooth=0.1, component='peak')
-    )
-  config.r1.update(dict(threshold=(0.3,), minimum_side=(0.3,)))
-  config.r2.update(dict(threshold=(0.1,), minimum_side=(0.55,)))
+  hires = dict(target='age', method='hires_cam', smooth=0.1, component='peak')
+  config.r1.update(hires | dict(threshold=(0.3,), minimum_side=(0.3,)))
+  config.r2.update(hires | dict(threshold=(0.1,), minimum_side=(0.55,)))
   cut(config, crop, margin=0.15)
 
 

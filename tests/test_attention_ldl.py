@@ -288,7 +288,11 @@ def test_the_authors_threshold_is_37_of_255():
 
 def test_sizes_that_are_trained_on_real_films_load_and_freeze():
   config = attention_ldl.get_config('half,table')
+  config.weights.assessors = 'xception.h5'  # as from the command line
   rows = [s for name, s in config.items() if name.startswith('row_')]
+  for section in rows:
+    assert section.pretrained.backbone.path == 'xception.h5'
+  assert not config.r1_localizer.pretrained.backbone.path
   for section in (config.hand_localizer, config.r2_localizer, *rows):
     assert section.net.backbone.tap == 'mixed7'
     assert 'mixed[012]' in section.optimizer.freeze
