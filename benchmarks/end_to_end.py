@@ -90,7 +90,8 @@ def main() -> None:
   rows = []
   with tempfile.TemporaryDirectory() as folder:
     workdir = str(pathlib.Path(folder, 'run'))
-    for name in (s for s in config.stages if config[s].job != 'report'):
+    last = max(map(config.stages.index, args.stages))
+    for name in config.stages[: last + 1]:
       config.stages = (name,)
       watch = Watch()
       with mock.patch.object(
