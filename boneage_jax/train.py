@@ -1,5 +1,7 @@
 """The training loop, the same for every net."""
 
+import collections
+from concurrent import futures
 import functools
 import inspect
 import math
@@ -63,6 +65,11 @@ def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
         f'--config.{stage}.optimizer.learning_rate, set '
         f'--config.{stage}.optimizer.clip=1.0, or look at these films.'
       )
+
+
+def _when_ready(values: Any) -> float:
+  jax.block_until_ready(values)
+  return time.monotonic()
 
 
 def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
@@ -172,14 +179,19 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   )
   batches = input_pipeline.iterate(dataset, start, section.input.threads)
   began, waited = time.monotonic(), 0.0
+  watch = futures.ThreadPoolExecutor(1)
+  ends = collections.deque([watch.submit(time.monotonic)] * 2, maxlen=2)
   last_good = start or None
   done_step = start
   try:
     for step in range(start + 1, total_steps + 1):
       before = time.monotonic()
       batch = next(batches)
-      waited += time.monotonic() - before
+      if ends[-1].done():  # else the device, behind this loop, is at work
+        waited += time.monotonic() - max(before, ends[-1].result())
+      ends[0].result()  # two steps ahead at most, or SIGTERM would have to wait
       state, scalars = update(state, input_pipeline.to_device(batch, mesh))
+      ends.append(watch.submit(_when_ready, scalars))
       recent.append((step, scalars, batch['id']))
       done_step = step
       bar.update(batch_size)
@@ -227,6 +239,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
         break
   finally:
     bar.close()
+    watch.shutdown()
     stop.restore()
     if lead:
       writer.close()
