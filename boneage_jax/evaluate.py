@@ -29,6 +29,7 @@ from boneage_jax import input_pipeline
 from boneage_jax import processes
 from boneage_jax import train_step
 from boneage_jax import transforms
+from boneage_jax.models import ops
 
 # Modules with a `main`, imported when called: some of them import this one.
 COMMANDS = {
@@ -69,7 +70,7 @@ def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
       result['probability'] = jax.nn.softmax(outputs['logits'])
     return result
 
-  return jax.jit(predict)
+  return jax.jit(predict, compiler_options=ops.compiler_options())
 
 
 def views(section: Any) -> list[np.ndarray]:

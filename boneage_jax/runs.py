@@ -85,7 +85,8 @@ def read(name: str, stage: str = '') -> Run:
       f'{", ".join(has) or "no stage"}; name one as {workdir}:STAGE.'
     )
   label = f'{os.path.basename(workdir)}:{stage}'
-  of_folds = config[stage].job != 'ensemble' or config.data.folds
+  combined = stage in config and config[stage].job == 'ensemble'
+  of_folds = not combined or config.data.folds
   if of_folds and files.exists(os.path.join(folder, 'ensemble.json')):
     return _read_ensemble(folder, label)
   known, train = _prepared(config, workdir)

@@ -12,6 +12,7 @@ import optax
 
 from boneage_jax import models
 from boneage_jax.models import layers
+from boneage_jax.models import ops
 
 
 @flax.struct.dataclass
@@ -146,4 +147,5 @@ def make_train_step(
     step,
     donate_argnums=0,
     out_shardings=(replicated(mesh), replicated(mesh)),
+    compiler_options=ops.compiler_options(),
   )

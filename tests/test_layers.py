@@ -162,3 +162,12 @@ def test_max_pool_matches_flax():
   x = jax.random.normal(jax.random.key(0), (1, 9, 9, 2))
   wanted = nnx.max_pool(x, (3, 3), (2, 2))
   np.testing.assert_array_equal(ops.max_pool(x, 3, 2), wanted)
+
+
+def test_options_of_a_cpu_are_options_of_its_compiler(monkeypatch):
+  options = ops.compiler_options()
+  assert options  # else XLA has dropped it: say so, and take it out
+  double = jax.jit(lambda x: 2 * x, compiler_options=options)
+  assert double(2.0) == 4
+  monkeypatch.setattr(ops, 'FORM', 'native')
+  assert ops.compiler_options() is None

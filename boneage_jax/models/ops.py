@@ -29,6 +29,26 @@ def use_shifted() -> bool:
   return FORM == 'shifted' or (FORM is None and jax.default_backend() == 'cpu')
 
 
+def compiler_options() -> dict[str, bool] | None:
+  """Options for `jax.jit` of a net, with which a CPU's cores are all used.
+
+  The loops of XLA's newer emitters run on one core each; those of the older
+  ones are split, which takes a fifth off a step of Inception-V3. None where the
+  net's form is another backend's, or XLA no longer knows the option.
+  """
+  return _older_loops() if use_shifted() else None
+
+
+@functools.cache
+def _older_loops() -> dict[str, bool] | None:
+  options = {'xla_cpu_use_fusion_emitters': False}
+  try:
+    jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+  except RuntimeError:  # no such option
+    return None
+  return options
+
+
 def pads(
   size: tuple[int, int],
   window: tuple[int, int],
