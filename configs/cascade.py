@@ -154,6 +154,7 @@ def small_nets(config: ConfigDict) -> None:
     dict(
       target='age',
       method='hires_cam',  # behind maximum pooling, see gradcam.py
+      mirror=True,
       threshold=(0.3, 0.1),
       minimum_side=(0.3, 0.55),
       smooth=0.1,
@@ -218,7 +219,6 @@ def thumbnails(config: ConfigDict) -> None:
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
   for stage in (config.localizer, config.assessor):
     stage.input.update(dict(zoom=0.05, shift=0.03, flip=True))
-  config.regions.mirror = True
   config.whole = common.train_stage(
     input=common.image_input(
       builder_config='original',
