@@ -37,26 +37,9 @@ def get_config(variant: str = '') -> ConfigDict:
   config = cascade.get_config()
   config.update(dict(name='best', variant=variant))
   light = dict(
-    rotate=7.0,
-    zoom=0.05,
-    shift=0.03,
-    flip=True,
-    brightness=0.1,
-    contrast=0.1,
-    gamma=0.1,
+    **common.light_augmentation(),
     percentiles=(1.0, 99.0),
     spoil=0.3,  # what films meet in clinics; evaluate stress shows the effect
-  )
-  whole = dict(
-    name='age_net',
-    attention='none',
-    pool='gap',
-    output='bins',
-    readout='expectation',
-    sex_features=32,
-    dropout=0.0,
-    momentum=0.0,
-    dtype='float32',
   )
   shared = dict(
     pretrained=dict(backbone=common.weights()),
@@ -66,9 +49,7 @@ def get_config(variant: str = '') -> ConfigDict:
   )
   config.inception = common.train_stage(
     input=common.image_input(builder_config='px768', size=512, **light),
-    net=dict(
-      backbone=dict(name='inception_v3', width=1.0, tap='mixed10'), **whole
-    ),
+    net=common.age_net(),
     optimizer=common.fast_optimizer(learning_rate=4e-4),
     **shared,
   )
@@ -76,7 +57,7 @@ def get_config(variant: str = '') -> ConfigDict:
     input=common.image_input(
       builder_config='px768', size=512, resize='letterbox', **light
     ),
-    net=dict(backbone=dict(name='convnext', variant='tiny'), **whole),
+    net=common.age_net(backbone=dict(name='convnext', variant='tiny')),
     optimizer=common.fast_optimizer(learning_rate=2e-4),
     **shared,
   )

@@ -221,27 +221,12 @@ def thumbnails(config: ConfigDict) -> None:
     stage.input.update(dict(zoom=0.05, shift=0.03, flip=True))
   config.whole = common.train_stage(
     input=common.image_input(
-      builder_config='original',
-      size=100,
-      rotate=7.0,
-      zoom=0.05,
-      shift=0.03,
-      flip=True,
-      brightness=0.1,
-      contrast=0.1,
-      gamma=0.1,
+      builder_config='original', size=100, **common.light_augmentation()
     ),
-    net=dict(
-      name='age_net',
+    net=common.age_net(
       backbone=dict(name='inception_v3', width=0.4, tap='mixed7'),
-      attention='none',
       pool='gmp',
-      output='bins',
-      readout='expectation',
-      sex_features=32,
-      dropout=0.0,
       momentum=0.95,
-      dtype='float32',
     ),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
     optimizer=common.fast_optimizer(),

@@ -74,6 +74,36 @@ def image_input(**changes) -> dict:
   return _with(fields, changes)
 
 
+def light_augmentation() -> dict:
+  """Small changes of place and tone, for films of a whole hand."""
+  return dict(
+    rotate=7.0,
+    zoom=0.05,
+    shift=0.03,
+    flip=True,
+    brightness=0.1,
+    contrast=0.1,
+    gamma=0.1,
+  )
+
+
+def age_net(**changes) -> dict:
+  """One net on the whole film."""
+  fields = dict(
+    name='age_net',
+    backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),
+    attention='none',  # or 'cbam'
+    pool='gap',  # or 'gmp', 'cam', 'cam_mean'
+    output='bins',  # or 'scalar'
+    readout='expectation',  # of the bins, or 'argmax'
+    sex_features=32,
+    dropout=0.0,
+    momentum=0.0,  # of BatchNorm; 0 is the backbone's own
+    dtype='float32',
+  )
+  return _with(fields, changes)
+
+
 def train_stage(**changes) -> dict:
   """A stage that trains one net; the loop is the same for all."""
   fields = dict(
