@@ -154,7 +154,10 @@ class Ensemble:
 
   def __init__(self, workdir: str, stage: str, batch_size: int = 1):
     """Load the nets of all members whose weight is not zero."""
-    with files.reading(os.path.join(workdir, stage, 'ensemble.json')) as file:
+    path = os.path.join(workdir, stage, 'ensemble.json')
+    if not files.exists(path):
+      raise ValueError(f'{path} is missing: run the stage {stage!r} first.')
+    with files.reading(path) as file:
       result = json.load(file)
     named = zip(
       read_config(workdir)[stage].members, result['members'], strict=True
