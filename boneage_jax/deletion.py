@@ -23,7 +23,7 @@ from boneage_jax import gradcam
 from boneage_jax import input_pipeline
 from boneage_jax import runs
 from boneage_jax import splits
-from boneage_jax import stages
+from boneage_jax import trained
 
 BATCH, STEPS = 16, 20
 MAPS = (*gradcam.METHODS, 'centre', 'random')
@@ -118,7 +118,7 @@ class Judge:
     for other in data.sections(run.config).values():
       if other.job == 'locate' and other.localizer == stage:
         self.target, self.mirror = other.target, other.mirror
-    graph, variables = stages.load_net(run.config, stage, self.workdir)
+    graph, variables = trained.load_net(run.config, stage, self.workdir)
     self._variables = jax.device_put(variables, jax.local_devices()[0])
     self._maps = make_maps(graph, self.target, self.mirror)
     self._ages = make_ages(graph)

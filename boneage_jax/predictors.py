@@ -19,6 +19,7 @@ from boneage_jax import files
 from boneage_jax import gallery
 from boneage_jax import regions
 from boneage_jax import stages
+from boneage_jax import trained
 from tfds_rsna import films as film_files
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
@@ -59,13 +60,13 @@ class Predictor:
         options.crops = self._input.regions
       self.builder_config = options.input.builder_config
       self._looks = config[options.localizer].input
-      graph, variables = stages.load_net(config, options.localizer, workdir)
+      graph, variables = trained.load_net(config, options.localizer, workdir)
       maps = stages.make_maps(graph, jax.device_put(variables, device), options)
       self._finders.append((maps, self._looks, options))
     self.inverted = self._looks.polarity == 'invert'
     sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
     self._long_side = sides[self.builder_config]
-    graph, variables = stages.load_net(config, stage, workdir)
+    graph, variables = trained.load_net(config, stage, workdir)
     self._variables = jax.device_put(variables, device)
     self._age = evaluate.make_predict(graph)
     self._views = evaluate.views(config[stage])

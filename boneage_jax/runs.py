@@ -89,7 +89,8 @@ def read(name: str, stage: str = '') -> Run:
   of_folds = not combined or config.data.folds
   if of_folds and files.exists(os.path.join(folder, 'ensemble.json')):
     return _read_ensemble(folder, label)
-  known, train = _prepared(config, workdir)
+  known, _ = _prepared(config, workdir)
+  train = training_films(config, stage, workdir)
   rows = _rows(folder)
   held_out = rows['id'][rows['split'] != 'train'].tolist()
   shared = sorted((train or frozenset()) & set(held_out))
@@ -100,6 +101,49 @@ def read(name: str, stage: str = '') -> Run:
       'the data were prepared anew since; run it again.'
     )
   return Run(label, folder, rows, known, config, train)
+
+
+def origin(
+  config: Any, stage: str, workdir: str
+) -> tuple[Any, str, str] | None:
+  """Config, stage and folder of the net that a stage's net starts from.
+
+  Raises:
+    ValueError: there is no such net.
+  """
+  options = config[stage].get('start') if stage in config else None
+  if not options or not options.run:
+    return None
+  folder, _, name = options.run.rpartition(':')
+  if folder:
+    folder = files.absolute(folder)
+    path = os.path.join(folder, 'config.json')
+    before = config_flag.read(path) if files.exists(path) else {}
+  else:
+    folder, before = workdir, config
+  itself = (folder, name) == (workdir, stage)
+  if itself or name not in before or before[name].get('job') != 'train':
+    raise ValueError(
+      f'{stage}.start.run={options.run!r} names no net to start from; expected '
+      'RUN:STAGE, a stage that trains in the folder of a run, or :STAGE of '
+      'this run.'
+    )
+  return before, name, folder
+
+
+def training_films(
+  config: Any, stage: str, workdir: str
+) -> frozenset[int] | None:
+  """Ids that a stage's net was trained on, with those of its origins.
+
+  None where the prepared data are gone.
+  """
+  _, films = _prepared(config, workdir)
+  before = origin(config, stage, workdir)
+  if before and films is not None:
+    earlier = training_films(*before)
+    return None if earlier is None else films | earlier
+  return films
 
 
 def describe(data: Mapping[str, Any]) -> str:

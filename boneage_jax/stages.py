@@ -10,48 +10,19 @@ from flax import nnx
 import jax
 import numpy as np
 
-from boneage_jax import checkpoints
 from boneage_jax import data
 from boneage_jax import ensemble
 from boneage_jax import files
 from boneage_jax import gradcam
 from boneage_jax import input_pipeline
-from boneage_jax import models
 from boneage_jax import published
 from boneage_jax import regions
 from boneage_jax import report as report_lib
 from boneage_jax import report_data
 from boneage_jax import runs
 from boneage_jax import train_step
+from boneage_jax import trained
 from boneage_jax import transforms
-
-
-def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
-  """Graph and best variables of a trained stage, on all devices.
-
-  Raises:
-    ValueError: the stage has no checkpoint.
-  """
-  section = config[stage]
-  folder = os.path.join(workdir, stage, 'checkpoints')
-  if not files.exists(folder):
-    raise ValueError(
-      f'No checkpoint in {folder}; run the stage {stage!r} that trains it '
-      'first.'
-    )
-  mesh = train_step.make_mesh()
-  make = lambda: models.create(section.net, size=section.input.size)
-  graph, params, stats = train_step.split(nnx.eval_shape(make))
-  variables = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      x.shape, x.dtype, sharding=train_step.replicated(mesh)
-    ),
-    {'params': params, 'batch_stats': stats},
-  )
-  store = checkpoints.Checkpoints(folder)
-  variables = store.restore_best(variables)
-  store.close()
-  return graph, variables
 
 
 def make_maps(
@@ -91,7 +62,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   before = None
   if section.get('after'):
     before = data.found_regions(workdir, section.after)
-  graph, variables = load_net(config, section.localizer, workdir)
+  graph, variables = trained.load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
   folder = data.prepared_folder(workdir, section.input.builder_config)
   # Each process works on its own films, with its own devices.

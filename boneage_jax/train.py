@@ -29,6 +29,7 @@ from boneage_jax import optimizers
 from boneage_jax import pretrained
 from boneage_jax import processes
 from boneage_jax import train_step
+from boneage_jax import trained
 
 
 class _Stop:
@@ -127,6 +128,14 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   store = checkpoints.Checkpoints(os.path.join(folder, 'checkpoints'))
   start = store.latest_step() or 0
   weights = {k: v for k, v in section.pretrained.items() if v.path}
+  held_out = films['id'][films['split'] != 'train']
+
+  def load(params, stats):
+    if section.start.run:
+      before = trained.start_from(config, stage, workdir, held_out)
+      return trained.replace((params, stats), before, section.start.run)
+    return pretrained.load_into_net(weights, section.net, params, stats)
+
   graph, state, tx = train_step.create_state(
     section.net,
     section.input.size,
@@ -134,11 +143,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     optimizer,
     section.ema,
     mesh,
-    load=(
-      (lambda p, s: pretrained.load_into_net(weights, section.net, p, s))
-      if weights and not start
-      else None
-    ),
+    load=None if start else load,
   )
   if start:
     state = store.restore(state)

@@ -8,6 +8,8 @@ fold's nets never saw.
 Stages
   prepare     archive (or phantoms) to array_record
   inception   Inception-V3 on the whole film
+  again       of thumbnails: the same net, trained on (Loshchilov and Hutter
+              2017, a schedule that restarts)
   second      another backbone on the whole film
   localizer, regions, assessor   the cascade, configs/cascade.py
   ensemble    their weighted mean
@@ -138,6 +140,11 @@ def thumbnails(config: ConfigDict) -> None:
   config.inception.net.backbone.tap = 'mixed7'
   config.inception.optimizer.freeze = 'backbone/(stem|mixed[012])/'
   config.inception.update(dict(epochs=9, ema=0.995))
+  config.again = ConfigDict(config.inception.to_dict())
+  config.again.epochs = 10
+  config.again.start.run = ':inception'
+  config.again.input.spoil = 0.2
+  config.again.optimizer.learning_rate = 3e-4
   config.second.input.update(dict(size=100, rotate=15.0))
   config.second.net.backbone = small_resnet(0.5)
   config.second.net.pool = 'gap'
@@ -145,9 +152,10 @@ def thumbnails(config: ConfigDict) -> None:
   config.second.update(dict(epochs=30, ema=0.995))
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
-  config.stages = ('prepare', 'inception', 'second', 'ensemble', 'report')
-  config.ensemble.members = ('inception', 'second')
-  config.report.update(dict(regions='', compare=('inception', 'second')))
+  members = ('inception', 'again', 'second')
+  config.stages = ('prepare', *members, 'ensemble', 'report')
+  config.ensemble.members = members
+  config.report.update(dict(regions='', compare=members))
 
 
 def small_resnet(width: float) -> ConfigDict:

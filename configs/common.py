@@ -111,6 +111,11 @@ def train_stage(**changes) -> dict:
     input=image_input(),
     net=dict(name='age_net'),
     pretrained=dict(),  # backbone's section of the net -> weights()
+    # Or all weights from a net of the same kind, of an earlier run or stage.
+    start=dict(
+      run='',  # RUN:STAGE, or :STAGE of this run
+      other_films=False,  # its film numbers stand for other films than ours
+    ),
     loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
     guidance=guidance(),
     optimizer=optimizer(),

@@ -14,7 +14,7 @@ from boneage_jax import faithful
 from boneage_jax import input_pipeline
 from boneage_jax import region_metrics
 from boneage_jax import runs
-from boneage_jax import stages
+from boneage_jax import trained
 
 STEPS = deletion.STEPS
 
@@ -126,7 +126,7 @@ def test_curves_are_those_of_painted_films(judge):
   batch, maps = judge.look([source[i] for i in range(len(source))])
   found = judge.curves(batch, maps['hires_cam'], 'median')
   run = judge.run
-  graph, variables = stages.load_net(run.config, 'localizer', judge.workdir)
+  graph, variables = trained.load_net(run.config, 'localizer', judge.workdir)
   net = evaluate.make_predict(graph)
   age = lambda image: np.asarray(
     net(variables, {'image': image[None], 'male': batch['male'][:1]})['age']

@@ -15,8 +15,8 @@ from boneage_jax import data
 from boneage_jax import input_pipeline
 from boneage_jax import metric_writer
 from boneage_jax import phantom
-from boneage_jax import stages
 from boneage_jax import train
+from boneage_jax import trained
 from configs import guided
 from tfds_rsna import build
 
@@ -141,7 +141,7 @@ def test_without_any_mask_the_run_is_that_of_weight_zero(
   for name in ('metrics.jsonl', 'predictions.csv'):
     first, second = ((folder / name).read_bytes() for folder in folders)
     assert first == second, name
-  nets = [stages.load_net(config, 'net', str(f.parent))[1] for f in folders]
+  nets = [trained.load_net(config, 'net', str(f.parent))[1] for f in folders]
   jax.tree.map(np.testing.assert_array_equal, *nets)
   assert not (folders[0] / attention.FILE).exists()
 

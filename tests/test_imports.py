@@ -14,7 +14,8 @@ LEVELS = (
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs
-  'attention classify report_data runs tables compare calibration ensemble',
+  'attention classify report_data runs tables compare calibration '
+  'ensemble trained',
   'report report_page gallery stages predict predictors robustness '
   'deletion faithful '
   'box_sweep published',

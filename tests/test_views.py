@@ -14,8 +14,8 @@ from boneage_jax import examples
 from boneage_jax import input_pipeline
 from boneage_jax import predictors
 from boneage_jax import runs
-from boneage_jax import stages
 from boneage_jax import train_step
+from boneage_jax import trained
 from boneage_jax import transforms
 from configs import common
 
@@ -82,7 +82,7 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_final_predictions_are_means_over_views(run, stage):
   one = runs.read(f'{run}:{stage}')
-  graph, variables = stages.load_net(one.config, stage, str(run))
+  graph, variables = trained.load_net(one.config, stage, str(run))
   net = evaluate.make_predict(graph)
   films = data.stage_films(one.config, stage, str(run))
   films = data.select(films, 'test')

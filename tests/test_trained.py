@@ -1,0 +1,106 @@
+"""A net that starts from a trained one, with the same films held out."""
+
+import csv
+import json
+
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+import tiny_cascade
+
+from boneage_jax import runs
+from boneage_jax import train
+from configs import common
+
+FRACTIONS = {'validation_fraction': 0.25, 'test_fraction': 0.25}
+
+
+def make(**changes):
+  config = common.base('trained', '')
+  config.data.update(FRACTIONS)
+  config.net = common.train_stage(
+    input=common.image_input(size=32),
+    net=common.age_net(backbone=dict(tiny_cascade.BACKBONE), momentum=0.9),
+    batch_size=8,
+    eval_batch_size=8,
+    steps=4,
+    ema=0.5,
+  )
+  config.again = ConfigDict(config.net.to_dict())
+  config.again.start.update(changes)
+  config.report = ConfigDict(dict(job='report', stage='again'))
+  return config
+
+
+def write(config, folder, prepared):
+  (folder / 'prepare').mkdir(parents=True, exist_ok=True)
+  (folder / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': prepared}})
+  )
+  (folder / 'config.json').write_text(config.to_json_best_effort())
+  return str(folder)
+
+
+def predictions(folder, stage):
+  with open(folder / stage / 'predictions.csv', newline='') as file:
+    return {row['id']: float(row['prediction']) for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope='module')
+def first(prepared, tmp_path_factory):
+  """The folder of a run whose stage `net` is trained."""
+  folder = tmp_path_factory.mktemp('first')
+  train.train_and_evaluate(make(), 'net', write(make(), folder, prepared))
+  return folder
+
+
+def test_it_starts_where_the_other_ended(first, prepared, tmp_path):
+  config = make(run=f'{first}:net')
+  config.again.update(steps=1, freeze_statistics=True)
+  config.again.optimizer.learning_rate = 0.0
+  train.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
+  ours, theirs = predictions(tmp_path, 'again'), predictions(first, 'net')
+  assert ours.keys() == theirs.keys()
+  np.testing.assert_allclose(
+    list(ours.values()), [theirs[i] for i in ours], atol=1e-3
+  )
+
+
+def test_a_stage_of_the_same_run(first):
+  config = make(run=':net')
+  assert runs.origin(config, 'again', str(first)) == (config, 'net', str(first))
+  assert runs.origin(config, 'net', str(first)) is None
+
+
+@pytest.mark.parametrize(
+  'run', ['{}:report', '{}:nothing', '/no:net', ':again']
+)
+def test_no_net_to_start_from(run, first):
+  config = make(run=run.format(first))
+  with pytest.raises(ValueError, match='names no net to start from; expected'):
+    runs.origin(config, 'again', str(first))
+
+
+def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
+  config = make(run=f'{first}:net')
+  config.data.update(validation_fraction=0.3, test_fraction=0.4)
+  workdir = write(config, tmp_path, prepared)
+  with pytest.raises(
+    ValueError, match=r'was trained on \d+ films that are held'
+  ):
+    train.train_and_evaluate(config, 'again', workdir)
+  config.again.start.other_films = True
+  config.again.steps = 1
+  train.train_and_evaluate(config, 'again', workdir)
+  # Whoever judges this net later must know of the films it began with.
+  seen = runs.training_films(config, 'again', workdir)
+  assert seen > runs.training_films(config, 'net', workdir)
+  assert seen >= runs.training_films(make(), 'net', str(first))
+  assert set(map(int, predictions(tmp_path, 'again'))) & seen
+
+
+def test_another_net(first, prepared, tmp_path):
+  config = make(run=f'{first}:net')
+  config.again.net.sex_features = 8
+  with pytest.raises(ValueError, match=r'is another net: \d+ arrays differ'):
+    train.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
