@@ -5,15 +5,17 @@
 The same records, in memory, go in turn through ours and a peer: decode, warp,
 tone, batch, by the settings of configs/cascade.py. The peers are PyTorch's
 DataLoader on the same OpenCV calls, and on Pillow with torchvision's
-transforms, with each number of workers; the best of them is compared. Ratios
-are ours / peer, the median over the turns, above 1 where ours is faster. CPU is
-the time of all threads and workers together, as Linux counts it.
+transforms, with each number of workers; the best of them is compared. Ours runs
+a second time with the warp left to the device (input.device_warp). Ratios are
+ours / it, the median over the turns, above 1 where ours is faster. CPU is the
+time of all threads and workers together, as Linux counts it.
 
 Films are phantoms of 2000 px, or those of an archive folder.
 """
 
 import argparse
 from collections.abc import Callable
+import copy
 import importlib
 import multiprocessing
 import os
@@ -127,6 +129,10 @@ def compare(kind: str, data: list[bytes], args: argparse.Namespace) -> None:
   stage = config.assessor if kind == 'crops' else config.localizer
   records = [record(kind, film, stage.input) for film in data]
   works = {'ours': ours(records, stage.input, args)}
+  if kind.startswith('px'):
+    left = copy.deepcopy(stage.input)
+    left.device_warp = int(kind.removeprefix('px'))
+    works['ours, warp left to the device'] = ours(records, left, args)
   works |= peers(records, stage.input, args)
   for work in works.values():
     work()  # workers start

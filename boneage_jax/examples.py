@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax import device_warp
 from boneage_jax import masks as masks_lib
 from boneage_jax import stress
 from boneage_jax import transforms
@@ -26,9 +27,9 @@ def make_example(
     record: `image` or `regions` (bytes; squares, one below the other), id,
       male and age; `label` and annotations (JSON) where there are any; `take`,
       positions of the regions to use; `holes`, (box, grey) to paint over.
-    config: size, resize, percentiles, polarity, crop_margin and the ranges
-      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma, spoil
-      and sex_dropout.
+    config: size, resize, percentiles, polarity, crop_margin, device_warp and
+      the ranges rotate, zoom, shift, flip, cutout, brightness, contrast, gamma,
+      spoil and sex_dropout.
     rng: the film's own generator; masks draw nothing from it.
     masks: kinds of masks.KINDS; the film's mask moves with the film.
     view: matrix over the net's input, instead of a drawn one.
@@ -36,7 +37,8 @@ def make_example(
   Returns:
     `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
     valid; `label` where the record has one; with `masks`, `region_mask` uint8
-    [S, S], 1 inside, 0 outside, 255 where nobody said.
+    [S, S], 1 inside, 0 outside, 255 where nobody said. With `rng` and
+    config.device_warp, instead of the pixels what device_warp.finish takes.
   """
   name = 'regions' if 'regions' in record else 'image'
   try:
@@ -67,15 +69,18 @@ def make_example(
     pixels = transforms.erase(pixels, box, grey)
   mask = None
   if name == 'regions':
-    pixels = _fit_regions(pixels, config, rng, view)
+    seen = _fit_regions(pixels, config, rng, view)
   else:
     if masks:
       film = json.loads(record.get('annotations') or '{}')
       mask = masks_lib.draw(film, masks, pixels.shape)
-    pixels, mask = _fit(pixels, config, rng, view, config.flip, mask=mask)
-  rows = pixels.reshape(-1, config.size)  # OpenCV takes a third axis for colour
-  example = {
-    name: cv2.LUT(rows, lut).reshape(*pixels.shape, 1),
+    seen, mask = _fit(pixels, config, rng, view, config.flip, mask=mask)
+  if isinstance(seen, dict):
+    seen['greys'] = lut
+  else:
+    rows = seen.reshape(-1, config.size)  # to OpenCV a third axis is colour
+    seen = {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)}
+  example = seen | {
     'male': np.float32(record['male']),
     'age': np.float32(record['age']),
     'id': np.int32(record['id']),
@@ -87,7 +92,7 @@ def make_example(
   if 'label' in record:
     example['label'] = np.int32(record['label'])
   if masks:
-    unknown = np.full(pixels.shape[-2:], masks_lib.UNKNOWN, np.uint8)
+    unknown = np.full((config.size,) * 2, masks_lib.UNKNOWN, np.uint8)
     example['region_mask'] = unknown if mask is None else mask
   return example
 
@@ -100,8 +105,11 @@ def _fit(
   flip: bool,
   box: Sequence[float] | None = None,
   mask: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray | None]:
-  """Fit a film, and its mask (255 inside) with the very same warp."""
+) -> tuple[Any, np.ndarray | None]:
+  """Fit a film, and its mask (255 inside) with the very same warp.
+
+  A film that the device will warp comes back as a dict, see device_warp.
+  """
   size = (config.size, config.size)
   matrix = transforms.fit_matrix(image.shape, size, config.resize, box)
   if rng is not None:
@@ -115,15 +123,24 @@ def _fit(
     )
   if view is not None:
     matrix = transforms.compose(matrix, view)
-  image = transforms.warp(image, matrix, size)
+  holes = cutouts(config.cutout, rng) if rng is not None else ()
   if mask is not None:
     inside = transforms.warp(mask, matrix, size) > 127
     mask = np.where(inside, masks_lib.INSIDE, masks_lib.OUTSIDE)
     mask = mask.astype(np.uint8)
-  for hole in cutouts(config.cutout, rng) if rng is not None else ():
-    image = transforms.erase(image, hole)
-    if mask is not None:  # what is hidden cannot be asked for
+    for hole in holes:  # what is hidden cannot be asked for
       mask = transforms.erase(mask, hole, masks_lib.UNKNOWN)
+  if config.device_warp and rng is not None:
+    visible = np.ones(size, np.uint8)
+    for hole in holes:
+      visible = transforms.erase(visible, hole)
+    square, matrix = device_warp.pack(
+      image, matrix, config.size, config.device_warp
+    )
+    return dict(squares=square, matrices=matrix, visible=visible), mask
+  image = transforms.warp(image, matrix, size)
+  for hole in holes:
+    image = transforms.erase(image, hole)
   return image, mask
 
 
@@ -151,17 +168,18 @@ def _fit_regions(
   config: Any,
   rng: np.random.Generator | None,
   view: np.ndarray | None,
-) -> np.ndarray:
+) -> Any:
   """Fit each square of a stack; they move apart but mirror together."""
   side = stacked.shape[1]
   margin = config.crop_margin / (1 + 2 * config.crop_margin)
   box = (margin, margin, 1 - margin, 1 - margin)
-  regions = np.stack(
-    [
-      _fit(region, config, rng, view, flip=False, box=box)[0]
-      for region in stacked.reshape(-1, side, side)
-    ]
-  )
-  if rng is not None and config.flip and rng.random() < 0.5:
-    regions = np.ascontiguousarray(regions[..., ::-1])
-  return regions
+  regions = [
+    _fit(region, config, rng, view, flip=False, box=box)[0]
+    for region in stacked.reshape(-1, side, side)
+  ]
+  mirror = rng is not None and config.flip and rng.random() < 0.5
+  if isinstance(regions[0], dict):
+    packed = {name: np.stack([r[name] for r in regions]) for name in regions[0]}
+    return device_warp.mirror(packed) if mirror else packed
+  regions = np.stack(regions)
+  return np.ascontiguousarray(regions[..., ::-1]) if mirror else regions

@@ -86,8 +86,10 @@ def _like(tree: Any, sharding: jax.sharding.Sharding, rows: int = 0) -> Any:
   )
 
 
-def _batch(config: Any, stage: str, rows: int, mesh: Any) -> dict[str, Any]:
-  """Shapes of a training batch, those that a film of noise takes."""
+def _batch(
+  config: Any, stage: str, rows: int, mesh: Any, rng: Any = None
+) -> dict[str, Any]:
+  """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
   section = config[stage].input
   name, count = 'image', 1
   if section.crops:
@@ -101,7 +103,7 @@ def _batch(config: Any, stage: str, rows: int, mesh: Any) -> dict[str, Any]:
   sharding = jax.sharding.NamedSharding(
     mesh, jax.sharding.PartitionSpec('data')
   )
-  return _like(examples.make_example(record, section), sharding, rows)
+  return _like(examples.make_example(record, section, rng), sharding, rows)
 
 
 def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
@@ -137,7 +139,7 @@ def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
   )
   return update.lower(
     _like(state, train_step.replicated(mesh)),
-    _batch(config, stage, films * len(devices), mesh),
+    _batch(config, stage, films * len(devices), mesh, np.random.default_rng(0)),
   )
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from boneage_jax import device_warp
 from boneage_jax import models
 from boneage_jax.models import layers
 from boneage_jax.models import ops
@@ -108,6 +109,8 @@ def make_train_step(
   key = jax.random.key(seed)
 
   def step(state, batch):
+    batch = device_warp.finish(batch)
+
     def mean_loss(params):
       rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
       net = nnx.merge(graph, params, state.batch_stats, copy=True)

@@ -10,7 +10,9 @@ LEVELS = (
   'files annotations png',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
   'config_flag program_cost masks stress polarity',
-  'losses gradcam optimizers models processes examples start_up',  # jax, flax
+  'losses gradcam optimizers models processes start_up '  # jax, flax
+  'device_warp',
+  'examples',
   'input_pipeline checkpoints pretrained metric_writer '  # files
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs
@@ -25,7 +27,7 @@ LEVEL = {
   name: i for i, names in enumerate(LEVELS, -1) for name in names.split()
 }
 # Jobs call each other, and so do the parts of the report.
-SIDEWAYS = (3, 4)
+SIDEWAYS = (4, 5)
 ONLY_NUMPY = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 READERS = ('data', 'predict', 'predictors')  # of tfds_rsna
 LATE = {'matplotlib', 'pydicom', 'sklearn', 'fastapi'}  # where first needed

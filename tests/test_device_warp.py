@@ -1,0 +1,143 @@
+"""Films augmented on the device are those of the host, to the rounding."""
+
+import json
+import types
+
+import cv2
+import jax
+import numpy as np
+import pytest
+import tiny_cascade
+
+from boneage_jax import device_warp
+from boneage_jax import examples
+from boneage_jax import masks
+from boneage_jax import train
+from configs import common
+
+MOVED = dict(rotate=20.0, zoom=0.2, shift=0.1, flip=True, cutout=3)
+TONED = dict(brightness=0.2, contrast=0.2, gamma=0.2, percentiles=(1.0, 99.0))
+
+
+def film(height, width, seed=0):
+  """A smooth film with edges."""
+  rng = np.random.default_rng(seed)
+  coarse = rng.integers(0, 256, (height // 12, width // 12)).astype(np.uint8)
+  image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+  image[height // 3 : height // 2, width // 4 : width // 2] = 250
+  return image
+
+
+def record(image, **more):
+  data = cv2.imencode('.png', image)[1].tobytes()
+  return {'id': 1, 'male': 1.0, 'age': 90.0, 'image': data} | more
+
+
+def both(one, seed, **changes):
+  """The example of the host, and of the device, from the same draws."""
+  made = []
+  for side in (0, changes.pop('side')):
+    config = types.SimpleNamespace(
+      **common.image_input(**changes, device_warp=side)
+    )
+    kinds = ('hand_box',) if 'annotations' in one else ()
+    rng = np.random.default_rng(seed)
+    made.append(examples.make_example(one, config, rng, kinds))
+  host, packed = made
+  batch = jax.tree.map(lambda x: np.asarray(x)[None], packed)
+  device = jax.device_get(jax.jit(device_warp.finish)(batch))
+  return host, jax.tree.map(lambda x: x[0], device)
+
+
+def differences(ours, theirs):
+  return np.abs(ours.astype(int) - theirs.astype(int))
+
+
+@pytest.mark.parametrize('seed', range(6))
+@pytest.mark.parametrize('resize', ['squash', 'letterbox'])
+def test_a_film(seed, resize):
+  one = record(film(150, 110, seed))
+  host, device = both(
+    one, seed, size=128, side=160, resize=resize, **MOVED, **TONED
+  )
+  assert host.keys() == device.keys()
+  assert device['image'].shape == (128, 128, 1)
+  assert device['image'].dtype == np.uint8
+  # OpenCV rounds positions to 1/32 of a pixel, which moves steep edges.
+  away = differences(device['image'], host['image'])
+  assert np.mean(away > 2) < 0.01 and away.mean() < 0.2
+  assert host['image'].std() > 20
+  # The picture of another draw is far from this one.
+  other = both(one, seed + 50, size=128, side=160, **MOVED, **TONED)[1]
+  assert differences(other['image'], host['image']).mean() > 5
+
+
+def test_a_larger_film_is_averaged_first(monkeypatch):
+  rng = np.random.default_rng(0)
+  image = film(480, 512)
+  image[::2] //= 2  # stripes that alias where pixels are skipped
+  image = np.clip(image + rng.normal(0, 20, image.shape), 0, 255)
+  one = record(image.astype(np.uint8))
+  host, device = both(one, 3, size=128, side=512, rotate=10.0)
+  away = differences(device['image'], host['image'])[20:-20, 20:-20]
+  monkeypatch.setattr(device_warp, 'block', lambda size, side: 1)
+  _, aliased = both(one, 3, size=128, side=512, rotate=10.0)
+  skipped = differences(aliased['image'], host['image'])[20:-20, 20:-20]
+  assert away.mean() < 3 and skipped.mean() > 10
+
+
+def test_regions_mirror_together():
+  stack = np.concatenate([film(60, 60, 1), film(60, 60, 2)])
+  data = cv2.imencode('.png', stack)[1].tobytes()
+  one = {'id': 1, 'male': 1.0, 'age': 90.0, 'regions': data}
+  for seed in range(6):
+    host, device = both(
+      one, seed, size=48, side=64, crop_margin=0.1, **MOVED, **TONED
+    )
+    assert device['regions'].shape == (2, 48, 48, 1)
+    away = differences(device['regions'], host['regions'])
+    assert np.mean(away > 2) < 0.01 and away.mean() < 0.3
+
+
+def test_the_mask_is_that_of_the_host_and_lies_on_the_film():
+  annotation = {'hand_box': [0.2, 0.3, 0.7, 0.8]}
+  drawn = masks.draw(annotation, ('hand_box',), (140, 120))
+  for seed in range(4):
+    one = record(drawn, annotations=json.dumps(annotation))
+    host, device = both(one, seed, size=96, side=150, **MOVED)
+    np.testing.assert_array_equal(device['region_mask'], host['region_mask'])
+    known = device['region_mask'] != masks.UNKNOWN
+    inside = device['image'][..., 0] > 127
+    agree = (inside == (device['region_mask'] == masks.INSIDE))[known]
+    assert agree.mean() > 0.99
+
+
+def test_validation_stays_on_the_host():
+  config = types.SimpleNamespace(**common.image_input(size=32, device_warp=64))
+  assert 'image' in examples.make_example(record(film(60, 50)), config)
+
+
+def test_a_film_larger_than_the_square():
+  config = types.SimpleNamespace(**common.image_input(size=32, device_warp=64))
+  with pytest.raises(ValueError, match='at most 64 px on the device'):
+    examples.make_example(
+      record(film(80, 60)), config, np.random.default_rng(0)
+    )
+
+
+def test_it_trains(prepared, tmp_path):
+  """Losses of a run on the device are near those of the host."""
+  losses = []
+  for side in (0, 64):
+    config = tiny_cascade.get_config()
+    config.localizer.input.update(device_warp=side, size=48, rotate=10.0)
+    config.localizer.update(steps=3)
+    workdir = tmp_path / str(side)
+    (workdir / 'prepare').mkdir(parents=True)
+    (workdir / 'prepare' / 'done.json').write_text(
+      json.dumps({'folders': {'original': prepared}})
+    )
+    train.train_and_evaluate(config, 'localizer', str(workdir))
+    rows = (workdir / 'localizer' / 'metrics.jsonl').read_text().splitlines()
+    losses.append([json.loads(row)['train_loss'] for row in rows])
+  np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
