@@ -132,11 +132,10 @@ def half(config: ConfigDict) -> None:
 def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px: no regions, which have no more detail there."""
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  for stage in (config.inception, config.second):
-    stage.input.update(dict(builder_config='original', resize='squash'))
-    stage.net.update(dict(momentum=0.95, pool='gmp'))
-  config.inception.input.size = 128
-  config.inception.input.spoil = 0.0
+  config.inception.input.update(
+    dict(builder_config='original', resize='squash', size=128, spoil=0.0)
+  )
+  config.inception.net.update(dict(momentum=0.95, pool='gmp'))
   config.inception.net.backbone.tap = 'mixed7'
   config.inception.optimizer.freeze = 'backbone/(stem|mixed[012])/'
   config.inception.update(dict(epochs=9, ema=0.995))
@@ -145,11 +144,9 @@ def thumbnails(config: ConfigDict) -> None:
   config.again.start.run = ':inception'
   config.again.input.spoil = 0.2
   config.again.optimizer.learning_rate = 3e-4
-  config.second.input.update(dict(size=100, rotate=15.0))
-  config.second.net.backbone = small_resnet(0.5)
-  config.second.net.pool = 'gap'
-  config.second.optimizer.learning_rate = 2e-3
-  config.second.update(dict(epochs=30, ema=0.995))
+  views = config.second.eval_views
+  config.second = cascade.get_config('thumbnails').whole
+  config.second.eval_views = views
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
   members = ('inception', 'again', 'second')
