@@ -99,13 +99,14 @@ def get_config(variant: str = '') -> ConfigDict:
   config.report = dict(
     job='report', stage='assessor', regions='r2', compare=(), published=()
   )
-  row(config, 'h+r1+r2')
   common.choose(
     config,
     dict(v1=v1, half=half, thumbnails=thumbnails, phantom=phantom)
     | {name: functools.partial(row, name=name) for name in PUBLISHED}
     | dict(table=table),
   )
+  if not rows:
+    row(config, 'h+r1+r2')
   for name, section in config.items():
     if hasattr(section, 'pretrained'):
       kind = 'localizers' if name.endswith('_localizer') else 'assessors'
@@ -188,7 +189,9 @@ def find(config: ConfigDict, pictures: list[str]) -> None:
   for stage in chain:
     config[stage].after = before
     config[stage].crops = tuple(pictures) if stage == chain[-1] else ()
-    config.stages = (*config.stages, f'{stage}_localizer', stage)
+    if config[stage].localizer not in config.stages:
+      config.stages = (*config.stages, config[stage].localizer)
+    config.stages = (*config.stages, stage)
     before = stage
   config.report.regions = before
 
@@ -262,11 +265,15 @@ def short(config: ConfigDict) -> None:
 def half(config: ConfigDict) -> None:
   """Films at half size, a quarter of an hour a row on two cores.
 
-  All nets are Inception-V3 up to mixed7, so that one file of weights does.
+  All nets are Inception-V3 up to mixed7, so that one file of weights does. One
+  localizer finds hand and R1: with so few films an average pool reads the empty
+  part of the film, too, and its map shows it (docs/attention_ldl.md).
   """
   short(config)
   config.data.update(dict(validation_fraction=0.10, test_fraction=0.15))
-  for name in ('hand_localizer', 'r1_localizer', 'r2_localizer', 'assessor'):
+  config.r1.localizer = 'hand_localizer'
+  del config.r1_localizer
+  for name in ('hand_localizer', 'r2_localizer', 'assessor'):
     stage = config[name]
     stage.net.backbone = ConfigDict(
       dict(name='inception_v3', width=1.0, tap='mixed7')
@@ -276,9 +283,10 @@ def half(config: ConfigDict) -> None:
     )
     stage.input.update(dict(rotate=10.0, zoom=0.1, flip=True))
     stage.epochs = 8
-  config.hand_localizer.input.size = 160
-  config.r1_localizer.input.size = 224
+  config.hand_localizer.input.size = 224
+  config.hand_localizer.net.pool = 'gmp'
   config.r2_localizer.input.size = 224
+  config.hand.update(dict(mirror=True, minimum_side=(0.6,)))
   hires = dict(method='hires_cam', mirror=True)  # behind maximum pooling
   config.r1.update(hires | dict(threshold=(0.5,), minimum_side=(0.3,)))
   config.r2.update(hires | dict(threshold=(0.2,), minimum_side=(0.5,)))
