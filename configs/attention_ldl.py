@@ -286,7 +286,9 @@ def half(config: ConfigDict) -> None:
   config.hand_localizer.input.size = 224
   config.hand_localizer.net.pool = 'gmp'
   config.r2_localizer.input.size = 224
-  config.hand.update(dict(mirror=True, minimum_side=(0.6,)))
+  config.hand.update(  # by `evaluate boxes` on training films
+    dict(mirror=True, threshold=(50 / 255,), minimum_side=(0.7,))
+  )
   hires = dict(method='hires_cam', mirror=True)  # behind maximum pooling
   config.r1.update(hires | dict(threshold=(0.5,), minimum_side=(0.3,)))
   config.r2.update(hires | dict(threshold=(0.2,), minimum_side=(0.5,)))
