@@ -127,17 +127,17 @@ def fracture(config: ConfigDict) -> None:
   keep their label and mask; validation and test films keep theirs.
   """
   config.data.classes = ('none', 'phalanx', 'metacarpal', 'radius')
-  config.data.labelled_per_class = 10  # authors' code: 5, 10, 15 or 20
+  config.data.labelled_per_class = 20  # authors' code: 5, 10, 15 or 20
   config.data.update(dict(validation_fraction=0.15, test_fraction=0.45))
   config.phantom.update(dict(films=800, long_side=512, fractures=0.75, views=2))
-  small(config, name='resnet', depth=18, width=0.25, tap='stage2')
+  small(config, name='resnet', depth=18, width=0.5, tap='stage2')
   config.net.input.update(dict(size=256, rotate=10.0, shift=0.05))
   config.net.net.update(
     dict(output='classes', classes=4, sex_features=0)  # paper: no sex
   )
   config.net.loss = ConfigDict(dict(name='cross_entropy'))  # paper
   config.net.guidance.update(
-    dict(mask=('fracture_boxes',), resample='nearest')  # paper: box
+    dict(weight=1.0, mask=('fracture_boxes',))  # paper: 0.1 to 1, box
   )
-  config.net.update(dict(steps=400, eval_steps=200, epochs=0))
+  config.net.update(dict(steps=600, eval_steps=200, epochs=0))
   config.report = ConfigDict(dict(job='classes', stage='net', compare=()))
