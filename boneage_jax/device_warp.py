@@ -8,6 +8,7 @@ host the warp, and costs the transfer of larger pictures.
 from collections.abc import Mapping
 import functools
 
+import cv2
 import jax
 import jax.numpy as jnp
 from jax.scipy import ndimage
@@ -22,7 +23,7 @@ def pack(
   """Return a film in its square, and where the device finds each pixel of it.
 
   Args:
-    film: uint8 [H, W], at most `side` either way.
+    film: uint8 [H, W]; larger than the square, it is shrunk to fit.
     matrix: film pixel -> input pixel, as given to transforms.warp.
     size: side of the net's input.
     side: of the square.
@@ -31,12 +32,12 @@ def pack(
     uint8 [side, side], and float32 [2, 3], input pixel -> pixel of the square
     once `finish` has averaged blocks of it.
   """
-  if max(film.shape) > side:
-    raise ValueError(
-      f'expected films of at most {side} px on the device, got '
-      f'{film.shape[1]} x {film.shape[0]}; raise input.device_warp or read a '
-      'smaller builder_config'
-    )
+  longest = max(film.shape)
+  if longest > side:
+    height, width = (max(round(n * side / longest), 1) for n in film.shape)
+    back = transforms.fit_matrix((height, width), film.shape)
+    matrix = transforms.compose(back, matrix)
+    film = cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
   square = np.zeros((side, side), np.uint8)
   square[: film.shape[0], : film.shape[1]] = film
   shrunk = side // block(size, side)

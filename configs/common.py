@@ -69,8 +69,8 @@ def image_input(**changes) -> dict:
     gamma=0.0,  # exponent, exp(uniform +-)
     spoil=0.0,  # share of film visits disturbed as `evaluate stress` does
     sex_dropout=0.0,  # share of film visits with the sex unknown
-    # Side of a square that holds every film (768 of px768): training films go
-    # to the device in it and are augmented there, for hosts of few cores. 0: on
+    # Side of a square (768 for px768): training films go to the device in it,
+    # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on
     # the host.
     device_warp=0,
     threads=2,

@@ -117,12 +117,26 @@ def test_validation_stays_on_the_host():
   assert 'image' in examples.make_example(record(film(60, 50)), config)
 
 
-def test_a_film_larger_than_the_square():
-  config = types.SimpleNamespace(**common.image_input(size=32, device_warp=64))
-  with pytest.raises(ValueError, match='at most 64 px on the device'):
-    examples.make_example(
-      record(film(80, 60)), config, np.random.default_rng(0)
-    )
+def test_a_film_larger_than_the_square_is_shrunk():
+  one = record(film(300, 240))
+  for seed in range(3):
+    host, device = both(one, seed, size=128, side=200, **MOVED, **TONED)
+    away = differences(device['image'], host['image'])
+    assert away.mean() < 3
+    held = both(one, seed, size=128, side=300, **MOVED, **TONED)[1]
+    moved = np.roll(held['image'], 2, axis=0)  # a wrong place would show
+    assert differences(moved, host['image']).mean() > 2 * away.mean()
+
+
+def test_frames_of_disturbed_films_fit():
+  config = types.SimpleNamespace(
+    **common.image_input(size=32, device_warp=64, spoil=1.0)
+  )
+  one = record(film(64, 60))
+  for seed in range(40):
+    rng = np.random.default_rng(seed)
+    made = examples.make_example(one, config, rng)
+    assert made['squares'].shape == (64, 64)
 
 
 def test_it_trains(prepared, tmp_path):
