@@ -136,11 +136,14 @@ def training_films(
 ) -> frozenset[int] | None:
   """Ids that a stage's net was trained on, with those of its origins.
 
-  None where the prepared data are gone.
+  None where the prepared data, or the run that it started from, are gone.
   """
   _, films = _prepared(config, workdir)
-  before = origin(config, stage, workdir)
-  if before and films is not None:
+  try:
+    before = origin(config, stage, workdir)
+  except ValueError:
+    return None
+  if before and films is not None and not config[stage].start.other_films:
     earlier = training_films(*before)
     return None if earlier is None else films | earlier
   return films
