@@ -11,6 +11,7 @@ Stages
   again       of thumbnails: the same net, trained on (Loshchilov and Hutter
               2017, a schedule that restarts)
   second      another backbone on the whole film
+  third       of thumbnails: and one more
   localizer, regions, assessor   the cascade, configs/cascade.py
   ensemble    their weighted mean
   report      errors with intervals, pictures
@@ -144,12 +145,19 @@ def thumbnails(config: ConfigDict) -> None:
   config.again.start.run = ':inception'
   config.again.input.spoil = 0.2
   config.again.optimizer.learning_rate = 3e-4
-  views = config.second.eval_views
-  config.second = cascade.get_config('thumbnails').whole
-  config.second.eval_views = views
+  config.second.input.update(
+    dict(builder_config='original', resize='squash', size=100, spoil=0.0)
+  )
+  config.second.net.momentum = 0.9
+  config.second.net.backbone = small_resnet(0.5)
+  config.second.net.backbone.stem_pool = False
+  config.second.optimizer.learning_rate = 2e-3
+  config.second.update(dict(epochs=12, ema=0.995))
+  config.third = cascade.get_config('thumbnails').whole
+  config.third.eval_views = config.second.eval_views
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
-  members = ('inception', 'again', 'second')
+  members = ('inception', 'again', 'second', 'third')
   config.stages = ('prepare', *members, 'ensemble', 'report')
   config.ensemble.members = members
   config.report.update(dict(regions='', compare=members))
