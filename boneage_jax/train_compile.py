@@ -4,34 +4,27 @@
 
 Needs `pip install -e '.[tpu]'` for libtpu, whose compiler runs on any machine.
 The programs are those of training: the same functions make them, from shapes
-alone. `--topology=local` takes the devices at hand.
+alone. Every stage is compiled in a process of its own, as many at once as there
+are cores. `--topology=local` takes the devices at hand, one after the other.
 """
 
-from collections.abc import Sequence
+from concurrent import futures
+from concurrent.futures import process
 import importlib.util
-import inspect
+import itertools
+import multiprocessing
 import os
 import sys
-import time
 from typing import Any
 
 from absl import app
 from absl import flags
-import cv2
-from flax import nnx
 import jax
 from jax.experimental import topologies
-import numpy as np
 
 from boneage_jax import config_flag
-from boneage_jax import examples
-from boneage_jax import losses
-from boneage_jax import models
-from boneage_jax import optimizers
 from boneage_jax import program_cost
-from boneage_jax import stages
-from boneage_jax import train_step
-from boneage_jax.models import ops
+from boneage_jax import programs
 
 FLAGS = flags.FLAGS
 EXAMPLES = 'v5e:2x4, v5p:2x2x1 or v6e:2x4'
@@ -42,7 +35,6 @@ ALONE = {
   'TPU_SKIP_MDS_QUERY': '1',
   'TPU_WORKER_HOSTNAMES': 'localhost',
 }
-STEPS = 1000  # of the schedule: they change its constants, not the program
 
 
 def find_devices(topology: str) -> list[Any]:
@@ -72,162 +64,56 @@ def find_devices(topology: str) -> list[Any]:
   return list(described.devices)
 
 
-# Programs, from shapes alone.
+def cost_of(
+  config: Any, topology: str, stage: str, films: int, search: bool, quick: bool
+) -> list[program_cost.Cost]:
+  """Compile one stage of `config`, or several times to `search`; see `run`."""
+  devices = find_devices(topology)
+  costs = []
+
+  def compile_with(films):
+    cost = programs.compile_stage(config, stage, devices, films, quick)
+    print(f'{stage}: {cost}', flush=True)
+    costs.append(cost)
+    return cost
+
+  if search:
+    hbm = program_cost.CHIPS[devices[0].device_kind].hbm
+    most, why = program_cost.fit(compile_with, films, hbm)
+    print(f'{stage}: {most} films to a device fit, no more. {why}', flush=True)
+  else:
+    compile_with(films)
+  return costs
 
 
-def _like(tree: Any, sharding: jax.sharding.Sharding, rows: int = 0) -> Any:
-  """Shapes of a tree's arrays, of `rows` examples each unless 0."""
-  lead = (rows,) if rows else ()
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      lead + np.shape(x), x.dtype, sharding=sharding
-    ),
-    tree,
-  )
+def cost_apart(
+  config: Any, topology: str, stage: str, films: int, search: bool, quick: bool
+) -> list[program_cost.Cost]:
+  """As `cost_of`, in a process of its own; no costs where the compiler dies.
 
-
-def _batch(
-  config: Any, stage: str, rows: int, mesh: Any, rng: Any = None
-) -> dict[str, Any]:
-  """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
-  section = config[stage].input
-  name, count = 'image', 1
-  if section.crops:
-    chosen = section.regions or config[section.crops].regions
-    name, count = 'regions', len(chosen)
-  noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
-  record = {
-    name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
-    **dict.fromkeys(('id', 'male', 'age'), 0),
-  }
-  sharding = jax.sharding.NamedSharding(
-    mesh, jax.sharding.PartitionSpec('data')
-  )
-  return _like(examples.make_example(record, section, rng), sharding, rows)
-
-
-def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
-  """Lower one update of a stage that trains, `films` to each device."""
-  section = config[stage]
-  mesh = train_step.make_mesh(devices)
-  parts = {}
-
-  def create():
-    parts['graph'], state, parts['rule'] = train_step.create_state(
-      section.net,
-      section.input.size,
-      config.seed,
-      lambda params: optimizers.create(section.optimizer, params, STEPS)[0],
-      section.ema,
-      mesh,
-    )
-    return state
-
-  state = jax.eval_shape(create)
-  arguments = section.loss.to_dict()
-  loss = losses.LOSSES[arguments.pop('name')]
-  accepted = inspect.signature(loss).parameters
-  arguments = {k: v for k, v in arguments.items() if k in accepted}
-  update = train_step.make_train_step(
-    parts['graph'],
-    lambda outputs, batch: loss(outputs, batch, **arguments),
-    parts['rule'],
-    ema=section.ema,
-    seed=config.seed,
-    freeze_statistics=section.freeze_statistics,
-    mesh=mesh,
-  )
-  return update.lower(
-    _like(state, train_step.replicated(mesh)),
-    _batch(config, stage, films * len(devices), mesh, np.random.default_rng(0)),
-  )
-
-
-def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
-  """Lower the heat maps of a stage that locates, `films` to each device."""
-  section = config[stage]
-  localizer = config[section.localizer]
-  mesh = train_step.make_mesh(devices)
-  make = lambda: models.create(localizer.net, size=localizer.input.size)
-  graph, params, stats = train_step.split(nnx.eval_shape(make))
-  variables = {'params': params, 'batch_stats': stats}
-  batch = _batch(config, section.localizer, films * len(devices), mesh)
-
-  @jax.jit
-  def maps(variables, image, male):
-    return stages.make_maps(graph, variables, section)(image, male)
-
-  return maps.lower(
-    _like(variables, train_step.replicated(mesh)), batch['image'], batch['male']
-  )
-
-
-JOBS = {'train': lower_train, 'locate': lower_locate}
-
-
-def users(config: Any, stage: str, devices: Sequence[Any]) -> list[Any]:
-  """Devices that work together on a batch: to locate, those of one process."""
-  alone = config[stage].job == 'locate'
-  return [d for d in devices if not (alone and d.process_index)]
-
-
-def share(config: Any, stage: str, devices: Sequence[Any]) -> int:
-  """Films of the config's batch that each device takes.
-
-  Raises:
-    ValueError: the batch cannot be shared out evenly.
+  libtpu of 2026 crashes on some programs for v6e, on others with its least
+  effort than with its full one: the second try is with the other.
   """
-  size, count = config[stage].batch_size, len(users(config, stage, devices))
-  if size % count:
-    raise ValueError(
-      f'{stage}.batch_size={size} does not divide by the {count} devices it is '
-      f'for; set --config.{stage}.batch_size to a multiple of {count}, or '
-      '--batch_per_device.'
-    )
-  return size // count
+  for effort in (quick, not quick):
+    spawn = multiprocessing.get_context('spawn')
+    with futures.ProcessPoolExecutor(1, spawn, set_up) as pool:
+      try:
+        work = (config, topology, stage, films, search, effort)
+        return pool.submit(cost_of, *work).result()
+      except process.BrokenProcessPool:
+        kind = 'least' if effort else 'full'
+        print(
+          f'{stage}: the compiler died with {films} films to a device and '
+          f'its {kind} effort.',
+          flush=True,
+        )
+  return []
 
 
-def compile_stage(
-  config: Any,
-  stage: str,
-  devices: Sequence[Any],
-  films: int,
-  quick: bool = False,
-) -> program_cost.Cost:
-  """Compile a stage's program with a batch of `films` to each device.
-
-  Args:
-    quick: with the least effort, which leaves more in memory.
-
-  Raises:
-    NoRoom: the compiler finds no memory for them.
-  """
-  section = config[stage]
-  devices = users(config, stage, devices)
-  form = ops.FORM
-  try:
-    if devices[0].platform == 'tpu':
-      ops.FORM = 'native'  # not what suits the machine at hand
-    lowered = JOBS[section.job](config, stage, films, devices)
-  finally:
-    ops.FORM = form
-  options = {'exec_time_optimization_effort': -1.0} if quick else None
-  clocks = lambda: np.array([time.monotonic(), time.process_time()])
-  began = clocks()
-  try:
-    compiled = lowered.compile(options)
-  except RuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
-    why = ' '.join(str(error).split('\n\n', maxsplit=1)[0].split())
-    raise program_cost.NoRoom(
-      f'{stage}: no room for {films} films to a device. {why}'
-    ) from error
-  seconds = tuple((clocks() - began).tolist())
-  net = config[section.localizer if section.job == 'locate' else stage].net
-  return program_cost.read(
-    compiled, stage=stage, dtype=net.dtype, films=films, seconds=seconds
-  )
+def set_up() -> None:
+  """Set JAX up for a TPU that is not there."""
+  jax.config.update('jax_enable_compilation_cache', False)  # times are compared
+  jax.config.update('jax_platforms', 'cpu')  # else a TPU would be looked for
 
 
 def run(
@@ -244,7 +130,7 @@ def run(
     topology: see `find_devices`.
     films: per device; 0 shares out the batch of the config.
     search: for the largest batch, too.
-    quick: see `compile_stage`.
+    quick: see `programs.compile_stage`.
 
   Raises:
     ValueError: settings that cannot be compiled.
@@ -257,39 +143,42 @@ def run(
       f'--fit needs the memory of a chip, and that of {kind} is not known; '
       f'give --topology={EXAMPLES}.'
     )
-  names = [name for name in config.stages if config[name].job in JOBS]
+  names = [name for name in config.stages if config[name].job in programs.JOBS]
   if not names:
     raise ValueError(
       f'Of the stages {", ".join(config.stages)} none has a program to '
-      f'compile; choose some whose job is {" or ".join(JOBS)}.'
+      f'compile; choose some whose job is {" or ".join(programs.JOBS)}.'
     )
   print(f'{config.name} on {topology}, {len(devices)} x {kind}', flush=True)
   # All at once: to find the last at fault after an hour would be late.
-  starts = {name: films or share(config, name, devices) for name in names}
-  costs = []
-  for name, start in starts.items():
-
-    def compile_with(films, name=name):
-      cost = compile_stage(config, name, devices, films, quick)
-      print(f'{name}: {cost}', flush=True)
-      costs.append(cost)
-      return cost
-
-    if not search:
-      compile_with(start)
-      continue
-    most, why = program_cost.fit(compile_with, start, chip.hbm)
-    print(f'{name}: {most} films to a device fit, no more. {why}', flush=True)
-  print(program_cost.table(costs, chip))
+  starts = {
+    name: films or programs.share(config, name, devices) for name in names
+  }
+  arguments = [(config, topology, k, starts[k], search, quick) for k in names]
+  if topology == 'local':
+    found = list(itertools.starmap(cost_of, arguments))
+  else:
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      found = list(pool.map(lambda work: cost_apart(*work), arguments))
+  costs = list(itertools.chain(*found))
+  if costs:
+    print(program_cost.table(costs, chip))
+  if dead := [k for k, cost in zip(names, found, strict=True) if not cost]:
+    raise ValueError(
+      f'The compiler died on {", ".join(dead)}, with its least effort and with '
+      'its full one: that is a fault of libtpu, or memory ran out. Try another '
+      '--batch_per_device.'
+    )
   return costs
 
 
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
-  jax.config.update('jax_enable_compilation_cache', False)  # times are compared
-  if FLAGS.topology != 'local':
-    jax.config.update('jax_platforms', 'cpu')  # else a TPU would be looked for
+  if FLAGS.topology == 'local':
+    jax.config.update('jax_enable_compilation_cache', False)
+  else:
+    set_up()
   try:
     run(
       FLAGS.config,

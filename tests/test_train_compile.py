@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ import tiny_cascade
 
 from boneage_jax import models
 from boneage_jax import program_cost
+from boneage_jax import programs
 from boneage_jax import train_compile
 from boneage_jax import train_step
 from boneage_jax.models import ops
@@ -66,9 +68,7 @@ def resnet18_products(size=64):
 def test_operations_are_those_of_the_layers(monkeypatch):
   monkeypatch.setattr(ops, 'FORM', 'native')
   films = 2
-  cost = train_compile.compile_stage(
-    resnet18(), 'localizer', jax.devices(), films
-  )
+  cost = programs.compile_stage(resnet18(), 'localizer', jax.devices(), films)
   stem, forward = resnet18_products()
   # Forward, gradient by the maps and by the kernels; none by the film itself.
   expected = 2 * films * (3 * forward - stem)
@@ -94,7 +94,7 @@ def test_all_stages_of_a_config(capsys):
 
 def test_gradients_are_reduced_once():
   config = tiny_cascade.get_config()
-  cost = train_compile.compile_stage(config, 'localizer', jax.devices(), 1)
+  cost = programs.compile_stage(config, 'localizer', jax.devices(), 1)
   net = models.create(config.localizer.net, size=32)
   params, stats = train_step.split(net)[1:]
   size = lambda tree: 4 * sum(x.size for x in jax.tree.leaves(tree))
@@ -107,7 +107,7 @@ def test_gradients_are_reduced_once():
 def test_convolutions_are_of_the_dtype_of_the_config(stage):
   config = tiny_cascade.get_config()
   config.localizer.net.dtype = 'bfloat16'
-  lower = train_compile.JOBS[config[stage].job]
+  lower = programs.JOBS[config[stage].job]
   text = lower(config, stage, 1, jax.devices()).as_text()
   convolutions = re.findall(r'stablehlo.convolution.*->.*x(\w+)>', text)
   assert convolutions and set(convolutions) == {'bf16'}
@@ -246,6 +246,30 @@ def test_a_mistaken_field_is_one_line():
   )
   assert done.returncode == 1 and 'Traceback' not in done.stderr
   assert 'has no field \'dtypes\'\nDid you mean "dtype"' in done.stderr
+
+
+# A compiler that dies.
+
+
+def dies(config, topology, stage, films, search, quick):
+  """In the place of cost_of: of some programs libtpu makes the process die."""
+  del config, topology, search
+  if stage == 'regions' or (stage == 'localizer') == quick:
+    os.kill(os.getpid(), signal.SIGSEGV)
+  return [cost_of(films, 1, stage=stage)]
+
+
+def test_a_dying_compiler_takes_no_other_stage_along(monkeypatch, capsys):
+  monkeypatch.setattr(train_compile, 'find_devices', lambda name: jax.devices())
+  monkeypatch.setattr(train_compile, 'cost_of', dies)
+  with pytest.raises(ValueError, match=r'died on regions, .*batch_per_device'):
+    train_compile.run(tiny_cascade.get_config(), 'v6e:2x4', 3, quick=True)
+  printed = capsys.readouterr().out
+  died = 'the compiler died with 3 films to a device and its'
+  assert f'localizer: {died} least effort' in printed
+  assert f'localizer: {died} full effort' not in printed
+  assert f'regions: {died} full effort' in printed
+  assert '|  | localizer | assessor |' in printed
 
 
 # With the TPU compiler.
