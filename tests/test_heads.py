@@ -42,11 +42,29 @@ def test_unknown_sex_is_exactly_between():
   )
 
 
-def test_scalar_head_starts_at_the_mean_age():
-  net = head(output='scalar', sex_features=0)
+@pytest.mark.parametrize('output', ['scalar', 'standardized'])
+def test_scalar_head_starts_at_the_mean_age(output):
+  net = head(output=output, sex_features=0)
   outputs = net(jnp.zeros((2, 6)), jnp.zeros(2))
   np.testing.assert_allclose(outputs['age'], 127.3, rtol=1e-6)
   assert set(outputs) == {'age'}
+
+
+def test_standardized_head_counts_in_deviations():
+  net = head(output='standardized')
+  z, male = jax.random.normal(jax.random.key(0), (4, 6)), jnp.ones(4)
+  kernel = np.asarray(net.fc.kernel[...])
+  e = np.asarray(net.sex(jnp.ones((4, 1))))
+  expected = 127.3 + 41.2 * (np.concatenate([z, e], -1) @ kernel)[:, 0]
+  np.testing.assert_allclose(net(z, male)['age'], expected, 1e-5)
+  # A map's mean is the age, but for the sex.
+  map_ = jax.random.normal(jax.random.key(1), (2, 3, 5, 6))
+  age = head(output='standardized', sex_features=0)
+  np.testing.assert_allclose(
+    age.maps(map_).mean((1, 2))[:, 0],
+    age(map_.mean((1, 2)), jnp.zeros(2))['age'],
+    1e-5,
+  )
 
 
 @pytest.mark.parametrize('month', [0, 7, 239])

@@ -284,7 +284,7 @@ def test_the_seed_gives_the_net():
     (lambda: age_net(attention='se'), "'none' or 'cbam'"),
     (lambda: age_net(pool='mean'), "'gap', 'gmp' or 'conv_pool'"),
     (lambda: age_net(pool='conv_pool'), r'needs 5 x 5; enlarge input.size'),
-    (lambda: age_net(output='months'), "'bins' or 'scalar'"),
+    (lambda: age_net(output='months'), "'bins', 'scalar', 'standardized'"),
     (lambda: age_net(readout='median'), "'expectation' or 'argmax'"),
     (lambda: streams(exchange='all'), r"'all' is unknown.*'whole'"),
     (

@@ -53,7 +53,7 @@ class CamHead(nnx.Module):
   pooling and a linear layer (Liao 2022, and the authors' code). Sex, coded as
   in heads.AgeHead, adds a linear term; the paper has none.
 
-  output: 'bins' or 'scalar' as heads.AgeHead, or 'classes', `logits` [B,C].
+  output: 'bins' or 'scalar' as in heads.AgeHead, or 'classes', `logits` [B,C].
   """
 
   def __init__(

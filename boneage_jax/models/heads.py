@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from boneage_jax.models import layers
 
 BINS = 240  # months 0..239: the bin's index is the age (RSNA spans 1 to 228)
-MEAN_AGE = 127.3  # months, RSNA training films: where a scalar head starts
+# Months, RSNA training films: where a scalar head starts, and the unit of a
+# standardized one.
+MEAN_AGE, SD_AGE = 127.3, 41.2
+OUTPUTS = ('bins', 'scalar', 'standardized')
 
 
 linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
@@ -80,7 +83,9 @@ class AgeHead(nnx.Module):
 
   output 'bins': 240 logits; age is read by `readout`: 'expectation' of the
   softmax (Chen 2020, eq. 8), or 'argmax' where the logits are unnormalised
-  soft labels (Chen 2020, phase I). output 'scalar': one number, months.
+  soft labels (Chen 2020, phase I). output 'scalar': one number, months, as the
+  papers have it; 'standardized': one number in standard deviations from the
+  mean age, which learns sooner.
   """
 
   def __init__(
@@ -93,9 +98,9 @@ class AgeHead(nnx.Module):
     dropout: float = 0.0,
     rngs: nnx.Rngs,
   ):
-    if output not in ('bins', 'scalar'):
+    if output not in OUTPUTS:
       raise ValueError(
-        f"net.output={output!r} is unknown; choose 'bins' or 'scalar'."
+        f'net.output={output!r} is unknown; choose one of {OUTPUTS}.'
       )
     if readout not in ('expectation', 'argmax'):
       raise ValueError(
@@ -122,8 +127,8 @@ class AgeHead(nnx.Module):
         [self.image_weight[...] * z, self.sex_weight[...] * e], axis=-1
       )
     out = self.fc(z)
-    if self.output == 'scalar':
-      return {'age': out[:, 0]}
+    if self.output != 'bins':
+      return {'age': self._months(out)[:, 0]}
     return {'age': read_age(out, self.readout), 'logits': out}
 
   def maps(self, features: jax.Array) -> jax.Array:
@@ -134,10 +139,13 @@ class AgeHead(nnx.Module):
     kernel = self.fc.kernel[...][: features.shape[-1]]
     if self.has_sex:
       kernel = self.image_weight[...] * kernel
-    return (
-      jnp.tensordot(features.astype(jnp.float32), kernel, 1)
-      + (self.fc.bias[...])
-    )
+    maps = jnp.tensordot(features.astype(jnp.float32), kernel, 1)
+    return self._months(maps + self.fc.bias[...])
+
+  def _months(self, out: jax.Array) -> jax.Array:
+    if self.output == 'standardized':
+      return MEAN_AGE + SD_AGE * out
+    return out
 
 
 def read_age(logits: jax.Array, readout: str) -> jax.Array:
