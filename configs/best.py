@@ -152,7 +152,7 @@ def thumbnails(config: ConfigDict) -> None:
   config.second.net.backbone = small_resnet(0.5)
   config.second.net.backbone.stem_pool = False
   config.second.optimizer.learning_rate = 2e-3
-  config.second.update(dict(epochs=12, ema=0.995))
+  config.second.update(dict(epochs=24, ema=0.995))
   config.third = cascade.get_config('thumbnails').whole
   config.third.eval_views = config.second.eval_views
   for name in ('localizer', 'regions', 'assessor'):
