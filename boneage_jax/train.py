@@ -94,11 +94,11 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     judge = classify
     classify.check(config, stage)
   train_films = data.training_films(config, films)
-  batch_size = section.batch_size
+  batch_size, seed = section.batch_size, config.seed + section.seed
   source = data.stage_source(config, stage, workdir, train_films)
   kinds = attention.training_kinds(section, stage, source)
   dataset = input_pipeline.train_dataset(
-    source, section.input, batch_size, config.seed, masks=kinds
+    source, section.input, batch_size, seed, masks=kinds
   )
   epoch_steps = max(len(train_films['id']) // batch_size, 1)
   total_steps = section.steps or epoch_steps * section.epochs
@@ -139,7 +139,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   graph, state, tx = train_step.create_state(
     section.net,
     section.input.size,
-    config.seed,
+    seed,
     optimizer,
     section.ema,
     mesh,
@@ -152,7 +152,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     loss,
     tx,
     ema=section.ema,
-    seed=config.seed,
+    seed=seed,
     freeze_statistics=section.freeze_statistics,
     mesh=mesh,
   )

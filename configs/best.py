@@ -57,6 +57,7 @@ def get_config(variant: str = '') -> ConfigDict:
     **shared,
   )
   config.second = common.train_stage(
+    seed=1,
     input=common.image_input(
       builder_config='px768', size=512, resize='letterbox', **light
     ),

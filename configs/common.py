@@ -112,6 +112,9 @@ def train_stage(**changes) -> dict:
   """A stage that trains one net; the loop is the same for all."""
   fields = dict(
     job='train',
+    # Added to the seed of the config: members of an ensemble take different
+    # ones, or they see the films in one order and err alike.
+    seed=0,
     input=image_input(),
     net=dict(name='age_net'),
     pretrained=dict(),  # backbone's section of the net -> weights()

@@ -1,6 +1,7 @@
 """Short runs of the loop: what they write, and how they fail."""
 
 import json
+import shutil
 
 import jax
 from jax import numpy as jnp
@@ -66,6 +67,16 @@ def test_files_of_a_run(run, prepared):
   stored = np.load(folder / 'distributions.npz')
   assert stored['id'].tolist() == [int(c[0]) for c in cells]
   assert stored['probability'].shape == (len(cells), 240)
+
+
+def test_the_seed_of_a_stage_changes_films_and_net(run):
+  first = []
+  for seed in (0, 0, 1):
+    folder = run(steps=1, log_steps=1, seed=seed)
+    first.append(metric_writer.read(str(folder / 'metrics.jsonl'))[0])
+    shutil.rmtree(folder)
+  assert first[0]['train_loss'] == first[1]['train_loss']
+  assert first[0]['train_loss'] != first[2]['train_loss']
 
 
 def test_a_loss_that_is_not_finite_names_step_films_and_checkpoint(
