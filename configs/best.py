@@ -10,8 +10,9 @@ Stages
   inception   Inception-V3 on the whole film
   again       of thumbnails: the same net, trained on (Loshchilov and Hutter
               2017, a schedule that restarts)
-  second      another backbone on the whole film
-  third       of thumbnails: and one more
+  second      another backbone on the whole film; of thumbnails, the same with
+              nothing frozen, on fewer pixels
+  third       of thumbnails: and a small one from random weights
   localizer, regions, assessor   the cascade, configs/cascade.py
   ensemble    their weighted mean
   report      errors with intervals, pictures
@@ -19,7 +20,8 @@ Stages
   python -m boneage_jax.main --config=configs/best.py:phantom
   python -m boneage_jax.main --config=configs/best.py:thumbnails \
     --config.manual_dir=DIR \
-    --config.inception.pretrained.backbone.path=INCEPTION_V3
+    --config.inception.pretrained.backbone.path=INCEPTION_V3 \
+    --config.second.pretrained.backbone.path=INCEPTION_V3
 
 Variants: full (five folds in bfloat16, for accelerators), phantom, thumbnails
 (100 px films), half (half-size films). Figures that runs of ours reached stand
@@ -146,16 +148,14 @@ def thumbnails(config: ConfigDict) -> None:
   config.again.start.run = ':inception'
   config.again.input.spoil = 0.2
   config.again.optimizer.learning_rate = 3e-4
-  config.second.input.update(
-    dict(builder_config='original', resize='squash', size=100, spoil=0.0)
-  )
-  config.second.net.momentum = 0.9
-  config.second.net.backbone = small_resnet(0.5)
-  config.second.net.backbone.stem_pool = False
-  config.second.optimizer.learning_rate = 2e-3
-  config.second.update(dict(epochs=24, ema=0.995))
+  # The same on fewer pixels, all of it trained; and a small one from nothing.
+  config.second = ConfigDict(config.inception.to_dict())
+  config.second.update(dict(seed=1, epochs=10))
+  config.second.input.size = 100
+  config.second.net.pool = 'gap'
+  config.second.optimizer.freeze = ''
   config.third = cascade.get_config('thumbnails').whole
-  config.third.eval_views = config.second.eval_views
+  config.third.update(dict(seed=2, eval_views=config.second.eval_views))
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
   members = ('inception', 'again', 'second', 'third')
