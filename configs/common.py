@@ -54,7 +54,7 @@ def image_input(**changes) -> dict:
     crops='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
     erase='',  # or a locate stage whose `erase` is painted over in the films
-    size=300,  # pixels, square
+    size=300,  # pixels, square; best not the side that the films have
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
     percentiles=(),  # e.g. (1.0, 99.0): stretch the grey range
