@@ -21,6 +21,7 @@ LEVELS = (
   'report report_page gallery stages predict predictors robustness '
   'deletion faithful '
   'box_sweep published',
+  'programs',
   'main train_compile',
 )
 LEVEL = {
