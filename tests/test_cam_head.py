@@ -163,5 +163,5 @@ def test_classes_have_no_age_and_a_convolution_has_no_maps():
     {'image': image(), 'male': MALE}
   )
   assert set(outputs) == {'age'}
-  with pytest.raises(ValueError, match="choose one of .'bins', 'scalar'"):
+  with pytest.raises(ValueError, match=r"choose one of .'bins', 'scalar'"):
     net(pool='gap', output='classes', classes=4)
