@@ -85,7 +85,7 @@ class AgeHead(nnx.Module):
   softmax (Chen 2020, eq. 8), or 'argmax' where the logits are unnormalised
   soft labels (Chen 2020, phase I). output 'scalar': one number, months, as the
   papers have it; 'standardized': one number in standard deviations from the
-  mean age, which learns sooner.
+  mean age.
   """
 
   def __init__(
