@@ -138,7 +138,7 @@ def peer(kind: str, name: str, batch: dict[str, np.ndarray], dtype: str) -> Any:
   """Return the same net of a peer, or the reason why it cannot be had.
 
   Args:
-    kind: 'keras' or 'torch'.
+    kind: 'keras', 'torch' or 'none'.
     name: of the net.
     batch: of `examples`.
     dtype: 'float32' or 'bfloat16' (mixed precision of the peer's own kind).
@@ -146,7 +146,7 @@ def peer(kind: str, name: str, batch: dict[str, np.ndarray], dtype: str) -> Any:
   Returns:
     An object with `train()` and `predict()`, or a string.
   """
-  if name in SMALL:
+  if kind == 'none' or name in SMALL:
     return 'no peer'
   try:
     module = importlib.import_module(f'benchmarks.peers_{kind}')

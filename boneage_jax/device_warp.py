@@ -7,6 +7,7 @@ host the warp, and costs the transfer of larger pictures.
 
 from collections.abc import Mapping
 import functools
+import math
 
 import cv2
 import jax
@@ -60,8 +61,8 @@ def mirror(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def block(size: int, side: int) -> int:
-  """Side of the blocks averaged before sampling, or thin bone edges alias."""
-  return side // size if size < transforms.PRESHRINK * side else 1
+  """Side of the blocks averaged before sampling, as near as to transforms'."""
+  return max(math.ceil(transforms.SAMPLED * side / size - 0.5), 1)
 
 
 def finish(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

@@ -130,7 +130,7 @@ def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
       the side kept beyond the box all round for augmentation; see `crop_names`.
 
   Returns:
-    uint8 [R, S, S], S = crop_size * (1 + 2 * crop_margin); the outside of the
+    uint8 [R, S, S], S of `crop_side`; the outside of the
     film is black to the net.
   """
   side = crop_side(options)
@@ -154,8 +154,9 @@ def crop_names(options: Any) -> tuple[str, ...]:
 
 
 def crop_side(options: Any) -> int:
-  """Return the side of stored crops in pixels."""
-  return round(options.crop_size * (1 + 2 * options.crop_margin))
+  """Return the side of stored crops, in pixels finer than those of the net."""
+  side = options.crop_size * (1 + 2 * options.crop_margin)
+  return round(side / transforms.SAMPLED)
 
 
 def locate(
