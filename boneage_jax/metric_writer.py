@@ -2,8 +2,11 @@
 
 import json
 import os
+import statistics
 
 from boneage_jax import files
+
+METRICS, SPEED = FILES = ('metrics.jsonl', 'speed.jsonl')
 
 
 class MetricWriter:
@@ -11,17 +14,17 @@ class MetricWriter:
 
   Rows after `start` (left by a run that was killed behind its last
   checkpoint) are dropped, so that a resumed file equals an uninterrupted one.
+  What no two runs share, the time that steps took, goes to `speed.jsonl`.
   TensorBoard events go to `folder/tensorboard`.
   """
 
   def __init__(self, folder: str, start: int):
     self._folder = folder
     self._here = files.here(folder)  # what is in a bucket cannot grow
-    rows = read(os.path.join(folder, 'metrics.jsonl'))
-    kept = [row for row in rows if row['step'] <= start]
-    self._path = os.path.join(self._here, 'metrics.jsonl')
-    with files.replacing(self._path) as f:
-      f.writelines(json.dumps(row) + '\n' for row in kept)
+    for name in FILES:
+      rows = read(os.path.join(folder, name))
+      with files.replacing(os.path.join(self._here, name)) as f:
+        f.writelines(json.dumps(r) + '\n' for r in rows if r['step'] <= start)
     import tensorboardX
 
     self._board = tensorboardX.SummaryWriter(
@@ -30,23 +33,35 @@ class MetricWriter:
 
   def write(self, step: int, **scalars: float) -> None:
     """Write one row; values are Python numbers."""
-    with open(self._path, 'a') as f:
-      f.write(json.dumps({'step': step, **scalars}) + '\n')
+    self._append(METRICS, step, scalars)
     for name, value in scalars.items():
       self._board.add_scalar(name, value, step)
+
+  def write_speed(
+    self, step: int, films: int, seconds: float, validation_seconds: float
+  ) -> None:
+    """Write what the steps since the last row took."""
+    row = dict(films=films, seconds=round(seconds, 3))
+    row['validation_seconds'] = round(validation_seconds, 3)
+    self._append(SPEED, step, row)
+    self._board.add_scalar('films_per_second', films / seconds, step)
 
   def publish(self) -> None:
     """Copy everything to the bucket, where the folder is in one."""
     if self._here == self._folder:
       return
     self._board.flush()
-    for name in ('metrics.jsonl', 'tensorboard/*'):
+    for name in (*FILES, 'tensorboard/*'):
       for path in files.glob(os.path.join(self._here, name)):
         files.put(path, path.replace(self._here, self._folder))
 
   def close(self) -> None:
     self._board.close()
     self.publish()
+
+  def _append(self, name: str, step: int, row: dict[str, float]) -> None:
+    with open(os.path.join(self._here, name), 'a') as f:
+      f.write(json.dumps({'step': step, **row}) + '\n')
 
 
 def read(path: str) -> list[dict]:
@@ -60,3 +75,17 @@ def read(path: str) -> list[dict]:
         break
       rows.append(json.loads(line))
   return rows
+
+
+def speed(folder: str) -> tuple[float, float] | None:
+  """Films per second of a stage's steps, and minutes with its validations.
+
+  The rate is the median over the rows but the first, which compiles; None
+  where the folder tells no times.
+  """
+  rows = read(os.path.join(folder, SPEED))
+  if not rows:
+    return None
+  rates = [row['films'] / row['seconds'] for row in rows[1:] or rows]
+  took = sum(row['seconds'] + row['validation_seconds'] for row in rows)
+  return statistics.median(rates), took / 60

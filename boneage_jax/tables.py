@@ -1,8 +1,10 @@
-"""Tables for a terminal, and those of one run.
+"""Tables for a terminal, of one run or of several side by side.
 
   python -m boneage_jax.evaluate table RUN[:stage] [--by=sex_age] [--out=FILE]
+  python -m boneage_jax.evaluate table RUN[:stage] RUN[:stage] ...
 
-Every split by itself, with the data set and the label files' hashes on top.
+Every split by itself, with the data set and the label files' hashes on top. Of
+several runs a row each, with the speed of their training.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import sys
 from typing import Any
 
 from boneage_jax import files
+from boneage_jax import metric_writer
 from boneage_jax import metrics
 from boneage_jax import plots
 from boneage_jax import report_data
@@ -27,6 +30,17 @@ HEAD = (
   'median',
   'bias',
   *(f'<= {months} mo' for months in metrics.WITHIN),
+)
+SYSTEMS = (
+  'films',
+  'MAE',
+  '95 % interval',
+  'girls',
+  'boys',
+  'RMSE',
+  f'<= {metrics.WITHIN[1]} mo',
+  'films/s',
+  'minutes',
 )
 
 
@@ -70,7 +84,10 @@ def figures(run: runs.Run) -> dict[str, Any]:
       splits[split] = metrics.summary(
         rows['age'], rows['prediction'], rows['male']
       )
-  return {'run': run.name, 'data': run.data, 'splits': splits}
+  result = {'run': run.name, 'data': run.data, 'splits': splits}
+  if speed := metric_writer.speed(run.folder):
+    result['films_per_second'], result['minutes'] = speed
+  return result
 
 
 def table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
@@ -95,22 +112,44 @@ def table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
   return '\n\n'.join(parts)
 
 
+def systems(results: Sequence[Mapping[str, Any]]) -> str:
+  """Lay out what `figures` returned of several runs, a row each.
+
+  Films/s and minutes are those of training, with its validations but not its
+  last predictions; empty for an ensemble.
+  """
+  known = {runs.describe(result['data']): '' for result in results}
+  parts = ['\n'.join(known)]
+  if len(known) > 1:
+    parts.append('WARNING: rows are of different data or splits.')
+  for split in runs.SPLITS:
+    rows = [
+      _system(result, result['splits'][split])
+      for result in results
+      if split in result['splits']
+    ]
+    if rows:
+      parts.append(layout((split, *SYSTEMS), rows))
+  return '\n\n'.join(parts)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-  """Print the tables of a run."""
+  """Print the tables of a run, or one table of several."""
   parser = argparse.ArgumentParser(
     prog='evaluate table', description='Errors of a run.'
   )
-  parser.add_argument('run', metavar='RUN[:stage]')
+  parser.add_argument('runs', metavar='RUN[:stage]', nargs='+')
   parser.add_argument('--by', nargs='*', choices=GROUPS, default=DEFAULT)
   parser.add_argument('--out', help='JSON file for all figures')
   args = parser.parse_args(argv)
   try:
-    result = figures(runs.read(args.run))
+    results = [figures(runs.read(name)) for name in args.runs]
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result, args.by))
+  alone = len(results) == 1
+  print(table(results[0], args.by) if alone else systems(results))
   if args.out:
-    files.write_json(args.out, result, indent=1)
+    files.write_json(args.out, results[0] if alone else results, indent=1)
 
 
 def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
@@ -127,3 +166,22 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
     f'{row["bias"]:+.2f}',
     *(f'{100 * row[f"within_{months}"]:.1f} %' for months in metrics.WITHIN),
   ]
+
+
+def _system(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+  """One row of `systems`."""
+  if 'mae' not in row:
+    return [result['run'], str(row['n'])]
+  sexes = (row['by_sex'].get(sex, {}) for sex in ('female', 'male'))
+  cells = [
+    result['run'],
+    str(row['n']),
+    f'{row["mae"]:.2f}',
+    interval(row, 'mae'),
+    *(f'{one["mae"]:.2f}' if 'mae' in one else '' for one in sexes),
+    f'{row["rmse"]:.2f}',
+    f'{100 * row[f"within_{metrics.WITHIN[1]}"]:.1f} %',
+  ]
+  if 'minutes' in result:
+    cells += [f'{result["films_per_second"]:.1f}', f'{result["minutes"]:.1f}']
+  return cells

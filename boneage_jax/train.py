@@ -215,9 +215,10 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
           row[f'train_{name}'] = float(
             np.mean([float(s[name]) for _, s, _ in recent])
           )
-        seconds = time.monotonic() - began
+        seconds, validating = time.monotonic() - began, 0.0
         if evaluated:
           outputs = validation.predict(predict, state.variables)
+          validating = time.monotonic() - began - seconds
           error = judge.error(outputs, validation.films)
           row[f'validation_{judge.METRIC}'] = error
           if error <= store.best_error:
@@ -233,6 +234,12 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
         bar.set_postfix_str(f'loss {mean_loss:.3f}')
         if lead:
           writer.write(step, **row)
+          writer.write_speed(
+            step,
+            films=len(recent) * batch_size,
+            seconds=seconds,
+            validation_seconds=validating,
+          )
         recent.clear()
         began, waited = time.monotonic(), 0.0
       if saved:
@@ -263,6 +270,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   look('after', variables)
   judge.write_predictions(config, stage, workdir, films, predict, variables)
   done = {'step': total_steps, 'best_step': store.best_step()}
+  done['parameters'] = size
   store.close()
   path = os.path.join(folder, 'done.json')
   processes.on_lead(lambda: files.write_json(path, done))

@@ -124,6 +124,48 @@ def test_cells_with_few_films_have_no_figures(run):
     assert line.split()[-1] == str(n)
 
 
+def test_runs_side_by_side(run, tmp_path, capsys):
+  table = fake_run.films()
+  quick = fake_run.write(tmp_path / 'quick', table, noise=4, seed=2)
+  rows = [  # the first row compiles and counts in the minutes alone
+    dict(step=10, films=80, seconds=40.0, validation_seconds=2.0),
+    dict(step=20, films=80, seconds=8.0, validation_seconds=2.0),
+    dict(step=30, films=80, seconds=5.0, validation_seconds=0.0),
+    dict(step=40, films=80, seconds=4.0, validation_seconds=5.0),
+  ]
+  (quick / 'assessor/speed.jsonl').write_text(
+    ''.join(json.dumps(row) + '\n' for row in rows)
+  )
+  path = tmp_path / 'both.json'
+  tables.main([str(run), str(quick), f'--out={path}'])
+  printed = capsys.readouterr().out
+  assert 'WARNING' not in printed
+  blocks = printed.split('\nvalidation ')
+  for split, block in zip(('test', 'validation'), blocks, strict=True):
+    for folder in (run, quick):
+      title = f'{folder.name}:assessor '
+      words = next(x for x in block.splitlines() if x.startswith(title)).split()
+      expected = _figures(_errors(folder, split))
+      sexes = [
+        _figures(_errors(folder, split, lambda r, m=m: float(r['male']) == m))
+        for m in (0, 1)
+      ]
+      assert words[1:3] == [str(expected['n']), f'{expected["mae"]:.2f}']
+      assert [float(w) for w in words[6:9]] == [
+        pytest.approx(value, abs=0.006)
+        for value in (*(row['mae'] for row in sexes), expected['rmse'])
+      ]
+      assert words[11:] == (['16.0', '1.1'] if folder == quick else [])
+  assert [r['run'] for r in json.loads(path.read_text())] == [
+    'run:assessor',
+    'quick:assessor',
+  ]
+
+  other = fake_run.write(tmp_path / 'other', fake_run.films(500))
+  tables.main([str(run), str(other)])
+  assert 'WARNING: rows are of different data' in capsys.readouterr().out
+
+
 def test_layout():
   text = tables.layout(('a', 'bb'), [['long', '1'], ['x'], ['y', '222']])
   assert text == 'a      bb\nlong    1\nx\ny     222'

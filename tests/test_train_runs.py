@@ -55,6 +55,12 @@ def test_files_of_a_run(run, prepared):
   assert len(measured) == 2
   assert measured[done['best_step']] == min(measured.values())
   assert {'epoch', 'learning_rate', 'train_loss', 'train_mae'} <= rows[0].keys()
+  times = metric_writer.read(str(folder / 'speed.jsonl'))
+  assert [row['step'] for row in times] == [row['step'] for row in rows]
+  assert sum(row['films'] for row in times) == 8 * done['step']
+  assert all(row['seconds'] > 0 for row in times)
+  for one, row in zip(times, rows, strict=True):
+    assert (one['validation_seconds'] > 0) == ('validation_mae' in row)
   table = (folder / 'predictions.csv').read_text().splitlines()
   assert table[0] == 'id,split,male,age,prediction'
   cells = [line.split(',') for line in table[1:]]
