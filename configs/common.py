@@ -156,7 +156,7 @@ def guidance(**changes) -> dict:
 def weights(**changes) -> dict:
   """A file of ImageNet weights for one backbone; no path, no weights."""
   fields = dict(
-    path='',  # Keras' no-top .h5 file
+    path='',  # Keras' no-top .h5; timm's or torchvision's .safetensors
     allow_missing='',  # regex on layer names that the file may lack
     allow_unexpected='',  # regex on layer names that nobody asked for
   )
