@@ -100,11 +100,11 @@ def phantom(config: ConfigDict) -> None:
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
   cascade.small_nets(config)
   for stage in (config.inception, config.second):
-    stage.update(dict(batch_size=16, epochs=10, ema=0.98))
+    stage.update(dict(batch_size=16, epochs=16, ema=0.98))
     stage.input.update(dict(builder_config='original', size=128))
     stage.net.update(dict(momentum=0.9, pool='gmp'))
     stage.optimizer.learning_rate = 2e-3
-  config.inception.net.backbone.update(dict(width=0.25, tap='mixed4'))
+  config.inception.net.backbone.update(dict(width=0.25, tap='mixed2'))
   config.second.net.backbone = small_resnet(0.25)
 
 
