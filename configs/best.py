@@ -104,6 +104,8 @@ def phantom(config: ConfigDict) -> None:
     stage.input.update(dict(builder_config='original', size=128))
     stage.net.update(dict(momentum=0.9, pool='gmp'))
     stage.optimizer.learning_rate = 2e-3
+  config.inception.input.update(dict(rotate=25.0, spoil=0.5))
+  config.inception.epochs = 40
   config.inception.net.backbone.update(dict(width=0.25, tap='mixed2'))
   config.second.net.backbone = small_resnet(0.25)
 
