@@ -61,7 +61,7 @@ def mirror(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def block(size: int, side: int) -> int:
-  """Side of the blocks averaged before sampling, as near as to transforms'."""
+  """Side of the blocks averaged first; about transforms.SAMPLED is left."""
   return max(math.ceil(transforms.SAMPLED * side / size - 0.5), 1)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from boneage_jax import png
 
 PRESHRINK = 0.6  # below this scale a bilinear sample skips source pixels
-# Then films are averaged to this share of it, not to the whole: bilinear
-# sampling copies a film in step with the output and blurs a turned one.
+# Of the scale of such films, this is left to the bilinear samples: were it 1,
+# they would copy a film in step with the output and blur a turned one.
 SAMPLED = 0.75
 
 
