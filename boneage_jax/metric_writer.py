@@ -41,9 +41,8 @@ class MetricWriter:
     self, step: int, films: int, seconds: float, validation_seconds: float
   ) -> None:
     """Write what the steps since the last row took."""
-    row = dict(films=films, seconds=round(seconds, 3))
-    row['validation_seconds'] = round(validation_seconds, 3)
-    self._append(SPEED, step, row)
+    row = dict(films=films, seconds=seconds)
+    self._append(SPEED, step, row | {'validation_seconds': validation_seconds})
     self._board.add_scalar('films_per_second', films / seconds, step)
 
   def publish(self) -> None:

@@ -130,8 +130,8 @@ def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
       the side kept beyond the box all round for augmentation; see `crop_names`.
 
   Returns:
-    uint8 [R, S, S], S of `crop_side`; the outside of the
-    film is black to the net.
+    uint8 [R, S, S], S of `crop_side`; the outside of the film is black to the
+    net.
   """
   side = crop_side(options)
   crops = []

@@ -139,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     prog='evaluate table', description='Errors of a run.'
   )
   parser.add_argument('runs', metavar='RUN[:stage]', nargs='+')
-  parser.add_argument('--by', nargs='*', choices=GROUPS, default=DEFAULT)
+  parser.add_argument(
+    '--by', nargs='*', choices=GROUPS, default=DEFAULT, help='of one run'
+  )
   parser.add_argument('--out', help='JSON file for all figures')
   args = parser.parse_args(argv)
   try:
