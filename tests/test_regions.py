@@ -170,7 +170,9 @@ def test_crops_come_from_the_unpainted_film(tmp_path):
   source = input_pipeline.crop_source(str(tmp_path), films)
   stacked = cv2.imdecode(np.frombuffer(source[0]['regions'], np.uint8), -1)
   metacarpal = stacked[len(stacked) // 2 :]
-  assert (metacarpal > 240).mean() > 0.04  # what the carpal paint would hide
+  # What the paint would hide; its edges are softer than it, and the other
+  # rectangle has 180.
+  assert metacarpal.max() == 250 and (metacarpal > 200).mean() > 0.05
 
 
 def test_a_killed_job_ends_with_the_same_files(tmp_path):
