@@ -190,13 +190,7 @@ def test_torch_form_strides_in_the_3x3():
   'make, size',
   [
     (lambda r: inception_v3.InceptionV3(width=0.1, tap='mixed0', rngs=r), 130),
-    (lambda r: ResNet(depth=18, width=0.2, tap='stage2', rngs=r), 130),
-    (
-      lambda r: ResNet(
-        depth=18, width=0.2, tap='stage3', stem_pool=False, rngs=r
-      ),
-      130,
-    ),
+    (lambda r: resnet.ResNet(depth=18, width=0.2, tap='stage2', rngs=r), 130),
     (lambda r: xception.Xception(width=0.1, tap='block3', rngs=r), 120),
     (lambda r: xception.Xception(width=0.1, tap='block3', rngs=r), 135),
   ],

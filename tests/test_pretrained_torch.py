@@ -165,10 +165,6 @@ def fill(model, torch):
 RESNET = {'name': 'resnet', 'stride_in': '3x3'}
 TORCH = {
   'resnet18': (resnet.ResNet, RESNET | {'depth': 18}),
-  'resnet18 without its pool': (
-    resnet.ResNet,
-    RESNET | {'depth': 18, 'stem_pool': False},
-  ),
   'resnet34': (resnet.ResNet, RESNET | {'depth': 34}),
   'resnet50': (resnet.ResNet, RESNET),
   'convnext_tiny': (convnext.ConvNeXt, {'name': 'convnext'}),
@@ -188,9 +184,7 @@ def test_equal_to_torch(name, tmp_path):
   torch = pytest.importorskip('torch', reason='PyTorch is not installed')
   timm = pytest.importorskip('timm', reason='timm is not installed')
   save_file = pytest.importorskip('safetensors.torch').save_file
-  model = fill(timm.create_model(name.split()[0]), torch)
-  if name.endswith('without its pool'):
-    model.maxpool = torch.nn.Identity()
+  model = fill(timm.create_model(name), torch)
   path = str(tmp_path / 'w.safetensors')
   save_file(model.state_dict(), path)
 

@@ -84,19 +84,17 @@ class Bottleneck(nnx.Module):
 
 
 class Stem(nnx.Module):
-  """7x7 convolution and max pool, both with stride 2; or without the pool."""
+  """7x7 convolution and max pool, both with stride 2."""
 
-  def __init__(
-    self, in_channels: int, width: int, pool: bool, options: dict[str, Any]
-  ):
-    self.channels, self.pool = width, pool
+  def __init__(self, in_channels: int, width: int, options: dict[str, Any]):
+    self.channels = width
     self.conv = layers.ConvBN(
       in_channels, width, 7, stride=2, padding=3, **options
     )
 
   def __call__(self, x: jax.Array) -> jax.Array:
     x = self.conv(x)  # B 150 150 64 (input 300)
-    return ops.max_pool(x, 3, 2, 1) if self.pool else x  # B 75 75 64
+    return ops.max_pool(x, 3, 2, 1)  # B 75 75 64
 
 
 class Stage(nnx.Module):
@@ -133,9 +131,14 @@ class ResNet(backbone.Backbone):
   """Stages 'stem', 'stage1' ... 'stage4'.
 
   `conv_bias=None` takes what the published weights of the form have: biases
-  for the 50-layer net with stride_in '1x1', none otherwise. `stem_pool=False`
-  leaves the stem's max pool out: maps of twice the side, for small films.
+  for the 50-layer net with stride_in '1x1', none otherwise.
   """
+
+  windows: Mapping[str, tuple] = {
+    'stem': ((7, 2, 3), (3, 2, 1)),
+    # A 3x3 convolution with stride 2 and padding 1 looks at the same centres.
+    **{f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)},
+  }
 
   def __init__(
     self,
@@ -146,7 +149,6 @@ class ResNet(backbone.Backbone):
     tap: str | None = None,
     stride_in: str = '1x1',
     conv_bias: bool | None = None,
-    stem_pool: bool = True,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
     remat: bool = False,
@@ -173,7 +175,7 @@ class ResNet(backbone.Backbone):
     }
     block = Bottleneck if depth == 50 else Basic
     c = layers.scale_channels(64, width)
-    self.stem = Stem(in_channels, c, stem_pool, options)
+    self.stem = Stem(in_channels, c, options)
     channels = c
     # Input 300: B 75 75 256, B 38 38 512, B 19 19 1024, B 10 10 2048.
     for i, name in enumerate(self.stages[1:]):
@@ -190,11 +192,3 @@ class ResNet(backbone.Backbone):
       setattr(self, name, stage)
       channels = stage.channels
     self.add_gates(cbam, self.stages[1:], dtype, rngs)
-
-  @property
-  def windows(self) -> Mapping[str, tuple]:
-    """Windows by stage, see Backbone.cells."""
-    pool = ((3, 2, 1),) if self.stem.pool else ()
-    # A 3x3 convolution with stride 2 and padding 1 looks at the same centres.
-    later = {f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)}
-    return {'stem': ((7, 2, 3), *pool), **later}
