@@ -2,6 +2,7 @@
 
   python -m boneage_jax.predict --workdir=RUN FILM ... --sex=F [--out=DIR]
 
+By the nets that the run reports, of a cross-validated run those of all folds.
 Sex is M, F or unknown and never guessed: without --sex it must stand in the
 DICOM header.
 """
@@ -107,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(description=f'Bone age of films. {NOTICE}')
   parser.add_argument('films', nargs='+', metavar='FILM', help='png, jpg, dcm')
   parser.add_argument('--workdir', required=True, help='folder of a run')
+  parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
     '--sex', choices=list(predictors.MALE), help='of all these films'
   )
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   start_up.set_up()
   try:
-    predictor = predictors.load(files.absolute(args.workdir))
+    predictor = predictors.load(files.absolute(args.workdir), args.stage)
     bad = predict_films(predictor, args.films, args.sex, args.out)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')

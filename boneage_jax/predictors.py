@@ -16,6 +16,7 @@ from boneage_jax import config_flag
 from boneage_jax import evaluate
 from boneage_jax import examples
 from boneage_jax import files
+from boneage_jax import folds
 from boneage_jax import gallery
 from boneage_jax import regions
 from boneage_jax import stages
@@ -38,7 +39,9 @@ class Predictor:
     """Load the nets of `stage`."""
     config = read_config(workdir)
     if stage not in config or config[stage].job != 'train':
-      raise ValueError(f'Expected a net as report.stage, got {stage!r}.')
+      raise ValueError(
+        f'Expected a stage that trains or combines nets, got {stage!r}.'
+      )
     self.batch_size = batch_size
     self._input = config[stage].input
     if self._input.erase:
@@ -147,31 +150,23 @@ class Predictor:
 
 
 class Ensemble:
-  """The nets that an `ensemble` stage combines, with its weights.
+  """Nets with weights, used like a `Predictor`.
 
-  Used like a `Predictor`; regions and pictures are those of the first member
-  that has regions.
+  Regions and pictures are those of the first member that has regions.
   """
 
-  def __init__(self, workdir: str, stage: str, batch_size: int = 1):
-    """Load the nets of all members whose weight is not zero."""
-    path = os.path.join(workdir, stage, 'ensemble.json')
-    if not files.exists(path):
-      raise ValueError(f'{path} is missing: run the stage {stage!r} first.')
-    with files.reading(path) as file:
-      result = json.load(file)
-    named = zip(
-      read_config(workdir)[stage].members, result['members'], strict=True
-    )
-    weights = {name: row[result['weights']] for name, row in named}
-    self.weights = {name: w for name, w in weights.items() if w > 0}
-    self.members = [Predictor(workdir, m, batch_size) for m in self.weights]
-    self.batch_size = batch_size
-    configs = {member.builder_config for member in self.members}
+  def __init__(
+    self, members: Sequence['Either'], weights: Sequence[float] | None = None
+  ):
+    """Combine members, by default in equal parts."""
+    self.members = members
+    self.weights = weights or [1 / len(members)] * len(members)
+    self.batch_size = members[0].batch_size
+    configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
-    self.inverted = self.members[0].inverted
-    if any(member.inverted != self.inverted for member in self.members):
-      raise ValueError(f'Members of {stage} read films of opposite polarity.')
+    self.inverted = members[0].inverted
+    if any(member.inverted != self.inverted for member in members):
+      raise ValueError('The nets to combine read films of opposite polarity.')
 
   def predict(self, image: np.ndarray, sex: str) -> dict[str, Any]:
     """Predict one film, as `Predictor.predict` does."""
@@ -205,18 +200,48 @@ class Ensemble:
     """Average what the members say; None where one of them says nothing."""
     if any(value is None for value in values):
       return None
-    return np.tensordot(list(self.weights.values()), np.stack(values), 1)
+    return np.tensordot(self.weights, np.stack(values), 1)
+
+  def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a film of any size to that of the members' prepared films."""
+    return self.members[0].encode(record)
 
 
 Either = Predictor | Ensemble
 
 
 def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
-  """Load the nets of a stage, by default of the one that the run reports."""
+  """Load the nets of a stage, by default of the one that the run reports.
+
+  Of a cross-validated run these are the nets of all folds, averaged.
+
+  Raises:
+    ValueError: no such stage, or it is not finished.
+  """
   config = read_config(workdir)
   stage = stage or config.report.stage
-  is_ensemble = stage in config and config[stage].job == 'ensemble'
-  return (Ensemble if is_ensemble else Predictor)(workdir, stage, batch_size)
+  if stage in config and config[stage].job == 'ensemble':
+    weights = _weights(config[stage].members, os.path.join(workdir, stage))
+    members = [load(workdir, member, batch_size) for member in weights]
+    return Ensemble(members, list(weights.values()))
+  if config.data.folds and config.data.fold < 0:
+    every = [folds.folder(workdir, k) for k in range(config.data.folds)]
+    return Ensemble([Predictor(fold, stage, batch_size) for fold in every])
+  return Predictor(workdir, stage, batch_size)
+
+
+def _weights(members: Sequence[str], folder: str) -> dict[str, float]:
+  """Return the weights, but zeros, that an `ensemble` stage has found."""
+  path = os.path.join(folder, 'ensemble.json')
+  if not files.exists(path):
+    raise ValueError(
+      f'{path} is missing: run the stage {os.path.basename(folder)!r} first.'
+    )
+  with files.reading(path) as file:
+    result = json.load(file)
+  rows = zip(members, result['members'], strict=True)
+  weights = {name: row[result['weights']] for name, row in rows}
+  return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:

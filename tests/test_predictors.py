@@ -14,14 +14,15 @@ MEMBERS = ('whole', 'assessor', 'localizer')
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-  def change(settings):
-    settings.whole.input.polarity = 'invert'
-    settings.ensemble = dict(job='ensemble', members=MEMBERS, weights='mean')
-    settings.stages = (*settings.stages, 'ensemble')
-    settings.report.stage = 'ensemble'
-
   folder = tmp_path_factory.mktemp('ensemble')
-  return str(untrained_run.create(folder, change) / 'run')
+  return str(untrained_run.create(folder, combine) / 'run')
+
+
+def combine(settings, members=MEMBERS):
+  settings.whole.input.polarity = 'invert'
+  settings.ensemble = dict(job='ensemble', members=members, weights='mean')
+  settings.stages = (*settings.stages, 'ensemble')
+  settings.report.stage = 'ensemble'
 
 
 def test_stage_writes_the_mean_of_its_members(run):
@@ -54,3 +55,35 @@ def test_films_get_the_age_of_the_stage(run):
   result = predictors.load(run).predict(image, sex)
   np.testing.assert_allclose(result['age'], expected[0], atol=2e-3)
   assert set(result['regions']) == {'carpal', 'metacarpal'}
+
+
+def test_of_folds_films_get_the_mean_of_all(tmp_path):
+  def change(settings):
+    settings.data.folds = 2
+    settings.stages = ('prepare', 'localizer', 'whole')
+    combine(settings, ('localizer', 'whole'))
+
+  run = str(untrained_run.create(tmp_path, change) / 'run')
+  each = [runs.read(f'{run}/fold_{k}:whole').rows for k in range(2)]
+  joined = runs.read(f'{run}:whole').rows
+  test = joined['id'][joined['split'] == 'test']
+  of = lambda rows: rows['prediction'][np.searchsorted(rows['id'], test[0])]
+  by_id = [{n: v[np.argsort(r['id'])] for n, v in r.items()} for r in each]
+  assert abs(of(by_id[0]) - of(by_id[1])) > 0.1
+  for stage in ('whole', 'localizer', 'ensemble'):
+    one = runs.read(f'{run}:{stage}').rows
+    age = dict(zip(one['id'].tolist(), one['prediction'], strict=True))
+    predictor = predictors.load(run, '' if stage == 'ensemble' else stage)
+    for film in test[:2].tolist():
+      path = tmp_path / 'films' / f'{film}.png'
+      image = predictors.film_files.decode(path.read_bytes())[0]
+      sex = 'M' if one['male'][one['id'] == film][0] else 'F'
+      found = predictor.predict(image, sex)['age']
+      np.testing.assert_allclose(found, age[film], atol=2e-3)
+
+
+def test_stages_without_a_net_are_refused(run):
+  with pytest.raises(
+    ValueError, match="trains or combines nets, got 'regions'"
+  ):
+    predictors.load(run, 'regions')

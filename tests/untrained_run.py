@@ -50,7 +50,8 @@ def tiny(manual_dir):
 def untrained(config, stage, workdir):
   """A train job of no steps: fresh nets are the best there are."""
   section = config[stage]
-  net = models.create(section.net, size=section.input.size, seed=1)
+  seed = 1 + max(config.data.fold, 0)
+  net = models.create(section.net, size=section.input.size, seed=seed)
   graph, params, stats = train_step.split(net)
   if stage != 'localizer':  # fresh heads hardly tell films apart; these do
     params['age_head'] = jax.tree.map(lambda x: 3 * x, params['age_head'])
