@@ -2,10 +2,13 @@
 
   python -m boneage_jax.evaluate calibrate RUN[:stage] [--score=normalised]
 
-Fits on the validation films and judges on the test films. Checkpoints were
-chosen on validation, so errors there are a little too small;
---calibrate_on=half_of_test fits on one half of the test films (by a hash of
-the id), judges both calibrations on the other half, and leaves the rest out.
+Fits on the validation films and judges on the test films. Checkpoints, and the
+weights of an ensemble, were chosen on validation, so errors there are a little
+too small; of folds they are too large, as one net predicted a validation film
+and the mean of all a test film. --calibrate_on=half_of_test fits on one half of
+the test films (by a hash of the id), judges both calibrations on the other
+half, and leaves the rest out. Films count as independent: of an archive with
+several films of a hand intervals are too narrow.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import numpy as np
 
 from boneage_jax import conformal
 from boneage_jax import files
+from boneage_jax import input_pipeline
 from boneage_jax import plots
 from boneage_jax import runs
 from boneage_jax import tables
@@ -75,7 +79,8 @@ def calibrate(
     films['probability'] = probability
   films['role'] = _roles(films, calibrate_on)
   fitted, judged = (
-    _where(films, films['role'] == role) for role in ('fitted', 'judged')
+    input_pipeline.select(films, films['role'] == role)
+    for role in ('fitted', 'judged')
   )
   if not len(fitted['id']) or not len(judged['id']):
     raise ValueError(
@@ -100,7 +105,7 @@ def calibrate(
   validation = films['split'] == 'validation'
   enough = conformal.least_films(max(conformal.LEVELS))
   if calibrate_on == 'half_of_test' and validation.sum() >= enough:
-    others = _where(films, validation), judged
+    others = input_pipeline.select(films, validation), judged
     ways['from_validation'] = _ways(*others, conformal.LEVELS, options)[score]
   covered = {k: conformal.coverage(judged['age'], v) for k, v in ways.items()}
   curves = {
@@ -237,12 +242,6 @@ def _roles(films: Mapping[str, np.ndarray], calibrate_on: str) -> np.ndarray:
   return np.select(
     [test & (halves == 0), test & (halves == 1)], ['fitted', 'judged'], ''
   )
-
-
-def _where(
-  films: Mapping[str, np.ndarray], of: np.ndarray
-) -> dict[str, np.ndarray]:
-  return {name: column[of] for name, column in films.items()}
 
 
 def _temper(

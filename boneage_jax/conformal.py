@@ -156,7 +156,8 @@ def intervals(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
 
   Args:
     calibration: of `fit`, as it is or read from calibration.json.
-    films: as for `fit`; the age is not needed.
+    films: as for `fit`; the age is not needed. Distributions are tempered as
+      those of `fit` were: calibration.json has the `temperature`.
   """
   low, high, scale = _base(calibration, films)
   sexes, reach = metrics.sex(films['male']), np.empty_like(low)

@@ -1,6 +1,5 @@
 """Which films a stage reads, and the `prepare` job that makes them readable."""
 
-import json
 import os
 from typing import Any
 
@@ -82,8 +81,7 @@ def sections(config: Any) -> dict[str, Any]:
 
 def build_info(folder: str) -> dict[str, Any]:
   """build.json of a prepared data set."""
-  with files.reading(os.path.join(folder, 'build.json')) as f:
-    return json.load(f)
+  return files.read_json(os.path.join(folder, 'build.json'))
 
 
 def prepared_folder(workdir: str, builder_config: str) -> str:
@@ -98,8 +96,7 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
       f"{path} is missing: run the 'prepare' stage first, e.g. "
       '--config.stages="(\'prepare\',)".'
     )
-  with files.reading(path) as f:
-    folders = json.load(f)['folders']
+  folders = files.read_json(path)['folders']
   if builder_config not in folders:
     raise ValueError(
       f'The data were prepared as {sorted(folders)}, not as '
@@ -257,5 +254,4 @@ def _crops(config: Any, stage: str, workdir: str) -> dict[str, Any]:
       f'{stage} reads crops, but there are none in {folder}: run the '
       f'{source!r} stage first.'
     )
-  with files.reading(path) as f:
-    return json.load(f)
+  return files.read_json(path)

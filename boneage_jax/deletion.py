@@ -101,13 +101,19 @@ class Judge:
   def __init__(self, run: runs.Run, batch_size: int = BATCH):
     if run.config is None:
       raise ValueError(
-        f'Expected a run of one net, got the ensemble {run.name}.'
+        f'Expected a run of one net, got the ensemble {run.name}; name a '
+        'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
       )
     self.workdir, stage = os.path.split(run.folder)
+    if run.config[stage].job != 'train':
+      raise ValueError(
+        f'Expected a run of one net, got the ensemble {run.name}; name a '
+        'member as RUN:STAGE.'
+      )
     if run.config[stage].input.crops:
       stage = run.config[run.config[stage].input.crops].localizer
       run = runs.read(self.workdir, stage)
-    self.run, self.batch_size = run, batch_size
+    self.run, self.stage, self.batch_size = run, stage, batch_size
     section = run.config[stage]
     if section.net.name != 'age_net' or section.net.output == 'classes':
       raise ValueError(f'Expected an age net of whole films at {run.name}.')
@@ -141,8 +147,8 @@ class Judge:
     if not len(films['id']):
       raise ValueError(f'Expected films of {names} in {self.run.name}.')
     films = input_pipeline.select(films, splits.some(films['id'], count))
-    folder = data.prepared_folder(self.workdir, self.input.builder_config)
-    return films, input_pipeline.film_source(folder, films)
+    config = self.run.config
+    return films, data.stage_source(config, self.stage, self.workdir, films)
 
   def look(
     self, records: Sequence[Mapping[str, Any]]

@@ -66,7 +66,8 @@ def _import_pydicom():
     import pydicom.pixels
   except ImportError as e:
     raise ValueError(
-      'Reading a DICOM film needs pydicom: pip install pydicom python-gdcm.'
+      "Reading a DICOM film needs pydicom: pip install -e '.[dicom]' in the "
+      'clone of boneage_jax.'
     ) from e
   return pydicom
 

@@ -191,6 +191,9 @@ def write_predictions(
 def main(argv: Sequence[str] | None = None) -> None:
   """Run a command on finished runs."""
   command, *rest = (sys.argv[1:] if argv is None else argv) or ['']
+  if command in ('-h', '--help'):
+    print(__doc__)
+    return
   if command not in COMMANDS:
     sys.exit(f'Expected {", ".join(COMMANDS)} and its runs, got {command!r}.')
   module = importlib.import_module(f'boneage_jax.{COMMANDS[command]}')

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import itertools
+import json
 import os
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from boneage_jax import conformal
 from boneage_jax import deletion
 from boneage_jax import files
 from boneage_jax import metrics
@@ -99,12 +101,15 @@ def pointing(judge: deletion.Judge, source: Any) -> dict[str, dict[str, Any]]:
 
   Returns:
     map -> 'any' and 'wrist' -> n (films with such a box), share (of peaks in
-    it) and share_ci95; empty where no film has boxes.
+    it) and share_ci95 (Wilson's); empty where no film has boxes.
   """
   inside: dict[str, dict[str, list]] = {}
   size = (judge.input.size, judge.input.size)
   records = (source[i] for i in range(len(source)))
-  annotated = (r for r in records if '"boxes"' in r['annotations'])
+  has_boxes = lambda record: json.loads(record['annotations'] or '{}').get(
+    'boxes'
+  )
+  annotated = filter(has_boxes, records)
   for some in _batches(annotated, judge.batch_size):
     _, maps = judge.look(some)
     for k, record in enumerate(some):
@@ -123,7 +128,11 @@ def pointing(judge: deletion.Judge, source: Any) -> dict[str, dict[str, Any]]:
           rows['wrist'].append(hit['Wrist'])
   return {
     name: {
-      key: {'n': len(hits)} | _mean('share', np.array(hits, np.float64))
+      key: {
+        'n': len(hits),
+        'share': float(np.mean(hits)),
+        'share_ci95': conformal.wilson(sum(hits), len(hits)),
+      }
       for key, hits in rows.items()
       if hits
     }
@@ -271,6 +280,6 @@ def _any_holds(boxes: np.ndarray, point: tuple[float, float]) -> bool:
 
 
 def _shares(row: Mapping[str, Any]) -> list[str]:
-  low, high = row.get('share_ci95', (row['share'],) * 2)
+  low, high = row['share_ci95']
   ends = f'{100 * low:.0f} to {100 * high:.0f}'
   return [str(row['n']), f'{100 * row["share"]:.1f} %', ends]

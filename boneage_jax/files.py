@@ -126,6 +126,14 @@ def replacing(path: str, mode: str = 'w') -> Iterator[IO]:
     yield file
 
 
+def read_json(path: str) -> Any:
+  """Read a JSON file; {} where there is none."""
+  if not exists(path):
+    return {}
+  with reading(path) as file:
+    return json.load(file)
+
+
 def write_json(path: str, values: Any, indent: int | None = None) -> None:
   """Write a JSON file in one step."""
   with replacing(path) as file:

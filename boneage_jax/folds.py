@@ -4,7 +4,6 @@ Every film that is no test film is predicted once, by the fold that was not
 trained on it; test films by all folds, averaged.
 """
 
-import json
 import os
 from typing import Any
 
@@ -29,8 +28,8 @@ def share_data(config: Any, workdir: str, fold: int) -> None:
     data.prepared_folder(workdir, builder_config)  # or say what is missing
   stage = os.path.join(folder(workdir, fold), 'prepare')
   files.make_folder(stage)
-  with files.reading(os.path.join(workdir, 'prepare', 'done.json')) as file:
-    files.write_json(os.path.join(stage, 'done.json'), json.load(file))
+  done = files.read_json(os.path.join(workdir, 'prepare', 'done.json'))
+  files.write_json(os.path.join(stage, 'done.json'), done)
 
 
 def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:

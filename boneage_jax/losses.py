@@ -3,7 +3,7 @@
 Every loss returns `(per_example [B], scalars)`, float32, months; `scalars` is a
 dict of [B] arrays for the log. The caller takes the mean over valid examples,
 so padding and any device count give the same number. Bins are 0, 1, ... months
-and the age is the index (METHODS G14).
+and the age is the index.
 """
 
 from collections.abc import Callable
@@ -112,7 +112,7 @@ def label_distribution(
   """Expectation L1 plus `kl_weight` times KL(Gaussian label || p).
 
   Chen 2020, eqs. 6 to 12; the paper writes the divergence one way and expands
-  it the other, and the expansion is what is computed (METHODS G16).
+  it the other, and the expansion is what is computed.
   """
   logits, age = _logits_and_age(outputs, batch)
   log_label = _log_gaussian(age, logits.shape[-1], delta)

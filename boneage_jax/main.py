@@ -135,9 +135,8 @@ def check_config(config: Any, path: str) -> None:
   """
   new = json.loads(config.to_json_best_effort())
   if files.exists(path):
-    with files.reading(path) as f:
-      old = json.load(f)
-    changed = [k for k in differences(old, new) if k != 'stages']
+    names = differences(files.read_json(path), new)
+    changed = [name for name in names if name != 'stages']
     if changed:
       raise ValueError(
         f'{os.path.dirname(path)} holds a run with other settings '
@@ -157,10 +156,8 @@ def check_shared(config: Any, path: str) -> None:
       f'Process {jax.process_index()} does not see {path}, which process 0 '
       'wrote: all of them need one --workdir on a file system they share.'
     )
-  with files.reading(path) as f:
-    changed = differences(
-      json.load(f), json.loads(config.to_json_best_effort())
-    )
+  new = json.loads(config.to_json_best_effort())
+  changed = differences(files.read_json(path), new)
   if changed:
     raise ValueError(
       f'Process {jax.process_index()} runs with other settings than process 0 '

@@ -32,6 +32,8 @@ COLLAPSE_RATIO = 0.25
 COLLAPSE_FILMS = 5  # fewer films of a sex say nothing about a spread
 
 CELL_FILMS = 10  # fewer films of a crossed cell are counted, not measured
+# Resampled, 2 films cover the true MAE 47 % of the time, not 95; 5, 83; 10, 91.
+INTERVAL_FILMS = 10
 BAND_FILMS = 5  # fewer films of a band do not count in the age-balanced MAE
 
 
@@ -110,11 +112,11 @@ def _interval(samples: np.ndarray) -> list[float]:
 def figures(
   error: np.ndarray, bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-  """Return those of `summary` that need no group; intervals from two films on.
+  """Return those of `summary` that need no group.
 
   Args:
     error: months, [N].
-    bootstrap, seed: as for `summary`.
+    bootstrap, seed: as for `summary`; no intervals below INTERVAL_FILMS films.
   """
   size = np.abs(error)
   within = [size <= months for months in WITHIN]
@@ -125,7 +127,7 @@ def figures(
   point[1] = np.sqrt(point[1])
   out: dict[str, Any] = {'n': len(error), 'median': float(np.median(size))}
   out |= {name: float(v) for name, v in zip(names, point, strict=True)}
-  if bootstrap and len(error) > 1:
+  if bootstrap and len(error) >= INTERVAL_FILMS:
     samples = bootstrap_means(values, bootstrap, seed)
     samples[:, 1] = np.sqrt(samples[:, 1])
     for name, column in zip(names, samples.T, strict=True):
@@ -246,7 +248,7 @@ def paired_difference(
 
   Returns:
     n, mae_a, mae_b, difference (mae_a - mae_b, negative when `a` is the better)
-    and, from two films on, difference_ci95 (films resampled in pairs); a_better
+    and, of enough films, difference_ci95 (films resampled in pairs); a_better
     and b_better, the shares of films with the smaller error (ties are neither).
   """
   age, a, b = _check(age=age, a=a, b=b)
@@ -260,7 +262,7 @@ def paired_difference(
     'a_better': float(np.mean(values[:, 0] < values[:, 1])),
     'b_better': float(np.mean(values[:, 0] > values[:, 1])),
   }
-  if bootstrap and len(age) > 1:
+  if bootstrap and len(age) >= INTERVAL_FILMS:
     difference = values[:, :1] - values[:, 1:]
     out['difference_ci95'] = _interval(
       bootstrap_means(difference, bootstrap, seed)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import copy
-import json
 import os
 from typing import Any
 
@@ -237,8 +236,7 @@ def _weights(members: Sequence[str], folder: str) -> dict[str, float]:
     raise ValueError(
       f'{path} is missing: run the stage {os.path.basename(folder)!r} first.'
     )
-  with files.reading(path) as file:
-    result = json.load(file)
+  result = files.read_json(path)
   rows = zip(members, result['members'], strict=True)
   weights = {name: row[result['weights']] for name, row in rows}
   return {name: weight for name, weight in weights.items() if weight > 0}

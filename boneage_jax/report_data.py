@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
-import json
 import os
 from typing import Any
 
@@ -78,7 +77,7 @@ def located(
     with np.load(files.reading(path, 'rb')) as file:
       if 'geometry' in file:
         heat['resize'] = str(file['geometry'])
-  return regions, _read_json(os.path.join(folder, 'coverage.json')), heat
+  return regions, files.read_json(os.path.join(folder, 'coverage.json')), heat
 
 
 def data_set(folder: str | None, split: str) -> dict[str, Any]:
@@ -86,7 +85,7 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
 
   `label_files` has the name and the hash of the labels of every split.
   """
-  build = _read_json(os.path.join(folder, 'build.json')) if folder else {}
+  build = files.read_json(os.path.join(folder, 'build.json')) if folder else {}
   keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
   out = {key: build[key] for key in keys if key in build}
   if 'label_file' in out:  # the name alone: the folder differs by machine
@@ -116,13 +115,6 @@ def curves(
       out[os.path.basename(os.path.dirname(path))] = rows
   order = [*stages, *out]
   return dict(sorted(out.items(), key=lambda item: order.index(item[0])))
-
-
-def _read_json(path: str) -> dict[str, Any]:
-  if not files.exists(path):
-    return {}
-  with files.reading(path) as file:
-    return json.load(file)
 
 
 def select(rows: Mapping[str, np.ndarray], split: str) -> dict[str, np.ndarray]:

@@ -123,7 +123,10 @@ def suite(
     ValueError: the run is an ensemble, or has no test film.
   """
   if run.config is None:
-    raise ValueError(f'Expected a run of one net, got the ensemble {run.name}.')
+    raise ValueError(
+      f'Expected the folder of a run, got the ensemble {run.name}; name a '
+      'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
+    )
   workdir, stage = os.path.split(run.folder)
   predictor = predictors.load(workdir, stage, batch_size)
   films, _ = data.split_films(run.config, workdir, predictor.builder_config)

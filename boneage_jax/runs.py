@@ -8,7 +8,6 @@ a run are an ensemble that is named like a run.
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
-import json
 import os
 from typing import Any
 from typing import NamedTuple
@@ -138,6 +137,9 @@ def training_films(
 
   None where the prepared data, or the run that it started from, are gone.
   """
+  if stage in config and config[stage].job == 'ensemble':
+    of = [training_films(config, s, workdir) for s in config[stage].members]
+    return None if None in of else frozenset().union(*of)
   _, films = _prepared(config, workdir)
   try:
     before = origin(config, stage, workdir)
@@ -167,12 +169,15 @@ def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
   """Return those of `ids` that the run was trained on; None if not known.
 
   Where the prepared data are gone but films were split by a hash of their id,
-  these are the films that the hash gives to training: the archive may have
-  lacked some of them.
+  and no net started from another, these are the films that the hash gives to
+  training: the archive may have lacked some of them.
   """
   if run.train is not None:
     return run.train & set(ids)
-  if run.config is None or run.config.data.split == 'official':
+  if run.config is None or run.config.data.split not in ('auto', 'hash'):
+    return None
+  starts = (s.get('start') for s in data_lib.sections(run.config).values())
+  if any(start and start.run for start in starts):
     return None
   own, _ = data_lib.assign(run.config, run.rows)
   if np.any(own != run.rows['split']):
@@ -200,7 +205,7 @@ def common(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     names = ', '.join(run.name for run in runs)
     raise ValueError(f'Expected films in common, got none among {names}.')
   parts = [_at(run, ids) for run in runs]
-  first = parts[0]
+  first = {**parts[0], 'male': parts[0]['male'].copy()}
   for run, part in zip(runs[1:], parts[1:], strict=True):
     # An unknown sex (0.5) is no contradiction; months are compared to 0.01.
     other = np.abs(part['age'] - first['age']) > 0.01
@@ -213,6 +218,8 @@ def common(runs: Sequence[Run]) -> dict[str, np.ndarray]:
         f'{ids[k]} ({first["age"][k]:g} and {part["age"][k]:g} months): '
         'errors against two label files do not compare; predict again.'
       )
+    unknown = first['male'] == 0.5
+    first['male'][unknown] = part['male'][unknown]
   return {
     'id': ids,
     'male': first['male'],
@@ -239,7 +246,7 @@ def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
 
 
 def _read_ensemble(folder: str, label: str) -> Run:
-  known = _read_json(os.path.join(folder, 'ensemble.json'))
+  known = files.read_json(os.path.join(folder, 'ensemble.json'))
   try:
     films = [read(member['folder']).train for member in known['members']]
     train = None if None in films else frozenset().union(*films)
@@ -264,11 +271,12 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
       f'{", ".join(missing)}: name the folder of a stage, not of a report.'
     )
   for name in ('age', 'prediction'):
-    bad = int(np.sum(~np.isfinite(rows[name])))
+    bad = rows['id'][~np.isfinite(rows[name])].tolist()
     if bad:
       raise ValueError(
-        f'{bad} of {len(rows[name])} values of {name} in {path} are not '
-        'finite: a net that answers NaN has diverged.'
+        f'{len(bad)} of {len(rows[name])} values of {name} in {path} are not '
+        f'finite, as that of film {bad[0]}: a label is missing, or a net that '
+        'answers NaN has diverged.'
       )
   return {name: rows[name] for name in COLUMNS}
 
@@ -281,16 +289,9 @@ def _prepared(
   try:
     folder = data_lib.prepared_folder(workdir, builder_config)
   except ValueError:  # a run copied without its data: its report names them
-    report = _read_json(os.path.join(workdir, 'report', 'report.json'))
+    report = files.read_json(os.path.join(workdir, 'report', 'report.json'))
     return report.get('data', {}), None
   films, description = data_lib.split_films(config, workdir, builder_config)
   known = report_data.data_set(folder, description)
   train = data_lib.select(films, 'train')['id']
   return known, frozenset(train.tolist())
-
-
-def _read_json(path: str) -> dict[str, Any]:
-  if not files.exists(path):
-    return {}
-  with files.reading(path) as file:
-    return json.load(file)

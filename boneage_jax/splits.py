@@ -38,6 +38,7 @@ def assign(
       f"expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
     )
   count = len(films['id'])
+  ids = films['id'].tolist()
   studies = films.get('study', films['id']).tolist()
   missing = [name for name in SPLITS if name not in films['split']]
   if split == 'official' and missing:
@@ -65,7 +66,8 @@ def assign(
     names = order[np.searchsorted(bounds, draws, side='right')]
     description = (
       f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
-      f'{test_fraction:.2f} of {count} films by id'
+      f'{test_fraction:.2f} of {count} films by '
+      + ('id' if studies == ids else 'hand')
     )
   pairs = set(zip(studies, names.tolist(), strict=True))
   homes = collections.Counter(study for study, _ in pairs)

@@ -172,8 +172,6 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def _system(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
   """One row of `systems`."""
-  if 'mae' not in row:
-    return [result['run'], str(row['n'])]
   sexes = (row['by_sex'].get(sex, {}) for sex in ('female', 'male'))
   cells = [
     result['run'],

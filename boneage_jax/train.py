@@ -79,7 +79,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   Seeds and the step determine everything: a run that is killed and started
   again ends with the same parameters. Writes checkpoints, metrics.jsonl,
   predictions.csv, distributions.npz, attention.json where masks are named, and
-  done.json (see README, Output).
+  done.json (see README, What is there).
 
   Raises:
     ValueError: unusable settings or data, or a loss that is not finite.

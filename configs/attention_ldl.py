@@ -4,7 +4,8 @@ Stages
   prepare         archive (or phantoms) to array_record
   hand_localizer  Inception-V3 on whole films, 240 soft labels
   hand            its class activation map, cut at a threshold: the hand
-  r1_localizer    the same on larger films, maximum pooling
+  r1_localizer    the same on larger films, maximum pooling; at half size
+                  hand_localizer finds both
   r1              its map: the carpal region
   r2_localizer    the same again, on films with R1 painted over in one grey
   r2              its map: the metacarpal region; crops of the original film
@@ -48,7 +49,7 @@ PUBLISHED = {
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """Chen 2020 as METHODS B reads it, or one of its variants."""
+  """Chen 2020 as docs/attention_ldl.md reads it, or one of its variants."""
   rows = set(variant.split(',')) & {*PUBLISHED, 'table'}
   if len(rows) > 1:
     raise ValueError(

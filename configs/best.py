@@ -1,9 +1,10 @@
 """Our own recipe: nets of different kinds, averaged with weights.
 
 Whole-film nets of two or three backbones and the cascade of Li 2023 err in
-different ways, and their weighted mean errs less than the best of them. Weights
-are fitted on validation films, or with --config.data.folds=5 on films that the
-fold's nets never saw.
+different ways, and their weighted mean can err less than the best of them:
+docs/results.md says where it does, and by how much. Weights are fitted on
+validation films, or with --config.data.folds=5 on films that the fold's nets
+never saw.
 
 Stages
   prepare     archive (or phantoms) to array_record

@@ -23,7 +23,7 @@ from configs import common
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """The cascade as METHODS A reads Li 2023, or one of its variants."""
+  """The cascade of Li 2023, or one of its variants."""
   config = common.base('cascade', variant)
   config.stages = ('prepare', 'localizer', 'regions', 'assessor', 'report')
 
@@ -43,7 +43,7 @@ def get_config(variant: str = '') -> ConfigDict:
       backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),  # paper
       attention='cbam',  # paper: after the backbone
       pool='gap',
-      output='bins',  # soft labels of Chen 2020; ours, see METHODS G1
+      output='bins',  # ours: soft labels of Chen 2020
       readout='argmax',
       sex_features=0,
       dropout=0.0,
@@ -87,7 +87,7 @@ def get_config(variant: str = '') -> ConfigDict:
       name='two_stream',
       carpal=dict(name='xception', width=1.0),  # paper
       metacarpal=dict(name='resnet', depth=50, width=1.0),  # paper
-      exchange='channel',  # the setting that does something, METHODS G2
+      exchange='channel',  # ours; Li exchanges whole maps, see :strict
       threshold=2e-2,  # paper (Wang 2020)
       penalty=2e-4,  # paper (Wang 2020)
       pool='conv_pool',  # paper (Fig. 7)
@@ -213,7 +213,8 @@ def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px: the small cascade and one net on the whole film.
 
   So few pixels leave the regions little to add: the whole-film net is the one
-  to use, `--config.stages="('prepare','whole')"` trains it alone.
+  to use: `--config.stages="('prepare','whole')" --config.report.stage=whole`
+  trains it alone, for `predict` too.
   """
   small_nets(config)
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))

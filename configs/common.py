@@ -1,4 +1,8 @@
-"""Every field of a config once, with what it means and its usual value."""
+"""Fields that configs share, what they mean and their usual values.
+
+Arguments of a backbone or net stand in the configs that set them, and all of
+them in boneage_jax/models.
+"""
 
 from collections.abc import Callable
 

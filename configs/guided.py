@@ -34,7 +34,7 @@ from configs import common
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """Liao 2022 as METHODS D reads it, or one of its variants."""
+  """Liao 2022 as docs/guided.md reads it, or one of its variants."""
   config = common.base('guided', variant)
   config.stages = ('prepare', 'net', 'report')
   config.net = common.train_stage(

@@ -263,7 +263,7 @@ def test_one_row_at_a_time():
 
 @pytest.mark.parametrize('pool', ['gap', 'gmp'])
 def test_grad_cam_of_phase_one_is_its_cam(pool):
-  """METHODS G1: relu(CAM) / (h w), also behind global maximum pooling."""
+  """relu(CAM) / (h w), also behind global maximum pooling."""
   config = tiny('').hand_localizer.net
   config.pool = pool
   net = models.create(config, size=SIZE)
@@ -278,13 +278,13 @@ def test_grad_cam_of_phase_one_is_its_cam(pool):
     window = kernel[:, max(0, age - 5) : age + 6].mean(1)
     expected = np.maximum(film @ window, 0) / np.prod(film.shape[:2])
     np.testing.assert_allclose(one, expected, rtol=1e-3, atol=1e-7)
-  sums = np.asarray(outputs['maps']).mean((1, 2))  # METHODS H5; bias included
+  sums = np.asarray(outputs['maps']).mean((1, 2))  # bias included
   equal = np.allclose(sums, outputs['logits'], rtol=1e-3, atol=1e-4)
   assert equal == (pool == 'gap')
 
 
 def test_the_authors_threshold_is_37_of_255():
-  """METHODS H4: they threshold the grey of a JET picture at 40."""
+  """They threshold the grey of a JET picture at 40."""
   values = np.arange(256, dtype=np.uint8)[None]
   jet = cv2.applyColorMap(values, cv2.COLORMAP_JET)
   hot = np.flatnonzero(cv2.cvtColor(jet, cv2.COLOR_BGR2GRAY) > 40)

@@ -1,4 +1,4 @@
-"""Maps that the net pools by itself (METHODS D, G1, H5, H8)."""
+"""Maps that the net pools by itself."""
 
 from flax import nnx
 import jax

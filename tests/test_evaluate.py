@@ -38,6 +38,13 @@ def test_help_names_the_command(capsys):
   assert 'usage: evaluate compare' in capsys.readouterr().out
 
 
+def test_help_of_all_commands(capsys):
+  evaluate.main(['--help'])
+  printed = capsys.readouterr().out
+  for command in evaluate.COMMANDS:
+    assert command in printed
+
+
 @pytest.mark.parametrize('argv', [[], ['comapre', 'a', 'b']])
 def test_unknown_command(argv):
   with pytest.raises(

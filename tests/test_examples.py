@@ -104,7 +104,7 @@ def _matrix(seed, size):
 
 
 def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
-  """METHODS G8: masked pixels exactly 0, outside bit-identical."""
+  """Masked pixels exactly 0, outside bit-identical."""
   rng = np.random.default_rng(3)
   noise = rng.integers(1, 256, (64, 64)).astype(np.uint8)
   annotation = {'hand_box': [0.1, 0.1, 0.9, 0.9]}

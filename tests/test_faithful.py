@@ -8,6 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from boneage_jax import data
 from boneage_jax import deletion
 from boneage_jax import evaluate
 from boneage_jax import faithful
@@ -171,6 +172,26 @@ def test_pointing_at_the_wrist(judge, monkeypatch):
     assert found['hires_cam'][key]['n'] == len(source)
     assert found['hires_cam'][key]['share'] == 1
     assert found['grad_cam'][key]['share'] == 0
+
+
+def test_films_without_ossification_boxes_do_not_count(judge):
+  """As those of which only a broken bone is marked."""
+  broken = {'fracture': {'boxes': [[0.1, 0.1, 0.2, 0.2]]}}
+  _, source = judge.source(['test'], 2)
+  plain = [source[i] for i in range(len(source))]
+  marked = [{**r, 'annotations': json.dumps(broken)} for r in plain]
+  found = faithful.pointing(judge, plain + marked)
+  assert found == faithful.pointing(judge, plain)
+  assert faithful.pointing(judge, marked) == {}
+
+
+def test_films_come_as_the_net_saw_them(judge, monkeypatch):
+  """With the regions painted over that `input.erase` names."""
+  called = []
+  monkeypatch.setattr(data, 'stage_source', lambda *args: called.append(args))
+  films, _ = judge.source(['test'], 2)
+  ((_, stage, _, asked),) = called
+  assert stage == 'localizer' and asked['id'].tolist() == films['id'].tolist()
 
 
 def test_command(untrained, tmp_path, capsys):

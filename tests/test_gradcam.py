@@ -1,4 +1,4 @@
-"""Grad-CAM against the closed form of linear heads (METHODS G1, H5)."""
+"""Grad-CAM against the closed form of linear heads."""
 
 import types
 

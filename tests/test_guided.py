@@ -131,7 +131,7 @@ def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
 def test_without_any_mask_the_run_is_that_of_weight_zero(
   prepared, tmp_path, capsys
 ):
-  """METHODS D: to the last bit."""
+  """To the last bit."""
   folders = []
   for weight in (0.0, 0.1):
     config = tiny('phantom', weight=weight, mask=('fracture_boxes',))

@@ -1,4 +1,4 @@
-"""From a map and sex to an age (METHODS G4, G5, G13)."""
+"""From a map and sex to an age."""
 
 from flax import nnx
 import jax

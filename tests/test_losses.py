@@ -1,4 +1,4 @@
-"""Oracles of METHODS G14 to G17 and H7."""
+"""Losses against closed forms and SciPy."""
 
 import jax
 from jax import numpy as jnp

@@ -1,4 +1,4 @@
-"""Oracles of METHODS D, G9 and H8: attention guided by masks."""
+"""Attention guided by masks, against the formulas of Liao 2022."""
 
 import cv2
 import jax

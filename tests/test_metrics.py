@@ -93,7 +93,18 @@ def test_empty_groups_are_left_out():
   assert list(row['by_stage']) == ['early and mid puberty']
   assert 'male_sd' not in row['collapse']
   one = metrics.summary([100.0], [99.0], [0])
-  assert 'mae_ci95' not in one and one['mae'] == 1  # no interval from one film
+  assert 'mae_ci95' not in one and one['mae'] == 1
+
+
+def test_few_films_have_no_interval():
+  rng = np.random.default_rng(0)
+  few, enough = (np.abs(rng.normal(0, 10, (400, n))) for n in (9, 10))
+  assert 'mae_ci95' not in metrics.figures(few[0])
+  assert 'difference_ci95' not in metrics.paired_difference(*np.zeros((3, 9)))
+  true = 10 * np.sqrt(2 / np.pi)
+  ends = [metrics.figures(error)['mae_ci95'] for error in enough]
+  covered = np.mean([low <= true <= high for low, high in ends])
+  assert 0.85 < covered < 0.97  # and 0.47 of two films
 
 
 def test_crossed_cells_partition_the_films():

@@ -1,4 +1,4 @@
-"""The age net and the two streams (METHODS G2, G3)."""
+"""The age net and the two streams."""
 
 import copy
 

@@ -91,6 +91,35 @@ def test_training_films_without_the_data(run):
   assert runs.trained_on(runs.read(str(run)), ids) is None
 
 
+def test_films_of_a_net_that_it_started_from_are_not_forgotten(run, tmp_path):
+  more = {**FILMS, 'id': FILMS['id'] + 5000}
+  before = fake_run.write(tmp_path / 'before', more)
+  config = json.loads((run / 'config.json').read_text())
+  start = {'run': f'{before}:assessor', 'other_films': False}
+  config['assessor']['start'] = start
+  config['both'] = {'job': 'ensemble', 'members': ['assessor']}
+  (run / 'config.json').write_text(json.dumps(config))
+  shutil.copytree(run / 'assessor', run / 'both')
+  ids = [*FILMS['id'].tolist(), *more['id'].tolist()]
+  expected = {i for i in ids if _draw(i) >= 0.7}
+  for stage in ('assessor', 'both'):
+    read = runs.read(f'{run}:{stage}')
+    assert read.train == runs.trained_on(read, ids) == expected
+  shutil.rmtree(before)
+  for stage in ('assessor', 'both'):
+    read = runs.read(f'{run}:{stage}')
+    assert read.train is None and runs.trained_on(read, ids) is None
+
+
+def test_an_official_split_is_not_guessed_without_the_data(run):
+  config = json.loads((run / 'config.json').read_text())
+  config['data']['split'] = 'chen500'
+  (run / 'config.json').write_text(json.dumps(config))
+  shutil.rmtree(run / 'data')
+  read = runs.read(str(run))
+  assert runs.trained_on(read, FILMS['id'].tolist()) is None
+
+
 def test_the_report_names_data_that_are_gone(run):
   shutil.rmtree(run / 'data')
   os.makedirs(run / 'report')
@@ -120,7 +149,10 @@ def test_a_training_film_among_the_test_films(run):
   ('line', 'message'),
   [
     ('{id},test,0.0,90.0,91.0', 'each film once'),
-    ('1,test,0.0,90.0,nan', '1 of .* values of prediction .* not finite'),
+    (
+      '1,test,0.0,90.0,nan',
+      '1 of .* prediction .* not finite, as that of film 1:',
+    ),
   ],
 )
 def test_bad_rows(run, line, message):
@@ -164,6 +196,21 @@ def test_other_labels_are_refused(run, tmp_path, column):
   other = fake_run.write(tmp_path / 'b', table)
   with pytest.raises(ValueError, match=f'for 1 of .* film {FILMS["id"][k]}'):
     runs.common([runs.read(str(run)), runs.read(str(other))])
+
+
+def test_a_sex_that_one_run_knows_serves_all(run, tmp_path):
+  film = next(i for i in FILMS['id'].tolist() if _draw(i) < 0.4)
+  each = [runs.read(str(run))]
+  for male in (0.5, 0.0, 1.0):
+    table = {name: values.copy() for name, values in FILMS.items()}
+    table['male'][table['id'] == film] = male
+    each.append(runs.read(str(fake_run.write(tmp_path / f'{male}', table))))
+  _, unknown, girl, boy = each
+  for order in ((unknown, girl), (girl, unknown)):
+    films = runs.common(order)
+    assert films['male'][films['id'] == film] == 0
+  with pytest.raises(ValueError, match=f'for 1 of .* film {film}'):
+    runs.common((unknown, girl, boy))
 
 
 def test_no_common_film(run, tmp_path):

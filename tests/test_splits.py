@@ -97,7 +97,7 @@ def test_films_of_a_hand_stay_together():
   films = table(range(900)) | {'study': np.arange(900) // 3}
   names, text = splits.assign(films, 'hash', 0.2, 0.2)
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
-  assert set(names) == set(splits.SPLITS) and text.endswith('by id')
+  assert set(names) == set(splits.SPLITS) and text.endswith('by hand')
   alone, _ = splits.assign(table(range(300)), 'hash', 0.2, 0.2)
   assert names[::3].tolist() == alone.tolist()
   official = table([1, 2, 3], ['train', 'validation', 'test'])

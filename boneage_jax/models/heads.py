@@ -27,7 +27,7 @@ def map_hw(backbone: nnx.Module, size: int) -> tuple[int, int]:
 
 
 class ConvPool(nnx.Module):
-  """Flatten a map as Chen 2020 and Li 2023 do (METHODS: Fig. 7, phase II).
+  """Flatten a map as Chen 2020 and Li 2023 do (Li: Fig. 7; Chen: phase II).
 
   3x3 convolution to `features` channels without padding or activation, then
   max pooling 3x3 with stride 3: 10x10x2048 becomes 2x2x256 = 1,024 numbers.
