@@ -127,6 +127,29 @@ def calibrate(
   return result, films | {'interval': conformal.intervals(made, ready[0])}
 
 
+def of_new_films(
+  calibration: Mapping[str, Any], films: Mapping[str, np.ndarray]
+) -> np.ndarray:
+  """Return intervals of films that a calibrated run has never seen.
+
+  Args:
+    calibration: content of calibration.json.
+    films: prediction (months) and male, [N]; with bins also probability,
+      [N, bins], as the net says it.
+
+  Returns:
+    Months, [N, levels, 2].
+  """
+  if calibration['temperature'] and 'probability' in films:
+    films = _temper(films, calibration['temperature'])
+  return conformal.intervals(calibration, films)
+
+
+def ends(levels: Sequence[int]) -> list[str]:
+  """Name the columns of intervals, as lo90 and hi90."""
+  return [f'{end}{level}' for level in levels for end in ('lo', 'hi')]
+
+
 def reliability(result: Mapping[str, Any]) -> plots.Draw:
   """Plot covered against nominal shares of the ways that `result` compares."""
 
@@ -194,10 +217,9 @@ def write(
   """Write calibration.json, intervals.csv and reliability.png to a folder."""
   files.make_folder(folder)
   files.write_json(os.path.join(folder, 'calibration.json'), result, indent=1)
-  ends = [f'{end}{level}' for level in result['levels'] for end in ('lo', 'hi')]
   with files.replacing(os.path.join(folder, 'intervals.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
-    writer.writerow([*runs.COLUMNS, *ends, 'role'])
+    writer.writerow([*runs.COLUMNS, *ends(result['levels']), 'role'])
     columns = [films[name].tolist() for name in runs.COLUMNS]
     for *film, role, interval in zip(
       *columns, films['role'], films['interval'], strict=True

@@ -2,20 +2,24 @@
 
   python -m boneage_jax.predict --workdir=RUN FILM ... --sex=F [--out=DIR]
 
-By the nets that the run reports, of a cross-validated run those of all folds.
+By the nets that the run reports, of a cross-validated run those of all folds;
+with intervals once the run is calibrated (evaluate calibrate RUN).
 Sex is M, F or unknown and never guessed: without --sex it must stand in the
 DICOM header.
 """
 
 import argparse
+from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
 from boneage_jax import boxes
+from boneage_jax import calibration
 from boneage_jax import dicom
 from boneage_jax import files
 from boneage_jax import gallery
@@ -51,11 +55,13 @@ def predict_films(
   films: Sequence[str],
   sex: str | None,
   out: str | None,
+  calibrated: Mapping[str, Any] | None = None,
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
 
   The folder `out` gets predictions.csv (months; boxes in fractions of the
-  film) and a picture of every row.
+  film) and a picture of every row. `calibrated`, the content of
+  calibration.json, adds intervals.
   """
   bad, rows = [], []
   if out:
@@ -78,11 +84,15 @@ def predict_films(
       continue
     age = result['age']
     found = [name for name, r in result['regions'].items() if r.found]
-    line = f'{path}: {gallery.years(max(age, 0))} ({age:.1f} months)'
+    interval = _interval(result, used, calibrated) if calibrated else {}
+    line = f'{path}: {gallery.years(max(age, 0))} ({age:.1f} months'
+    line += (
+      f', 90 %: {interval["lo90"]} to {interval["hi90"]})' if interval else ')'
+    )
     if result['regions']:
       line += f', regions found: {", ".join(found) or "none"}'
     print(line, flush=True)
-    row = {'film': path, 'sex': used, 'age': f'{age:.4f}'}
+    row = {'film': path, 'sex': used, 'age': f'{age:.4f}', **interval}
     row['regions'] = ' '.join(found)
     for name, region in result['regions'].items():
       for side, value in zip(boxes.COLUMNS[2:6], region.box, strict=True):
@@ -116,8 +126,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   start_up.set_up()
   try:
-    predictor = predictors.load(files.absolute(args.workdir), args.stage)
-    bad = predict_films(predictor, args.films, args.sex, args.out)
+    workdir = files.absolute(args.workdir)
+    stage = args.stage or predictors.read_config(workdir).report.stage
+    predictor = predictors.load(workdir, stage)
+    path = os.path.join(workdir, stage, 'calibration.json')
+    calibrated = files.read_json(path)
+    bad = predict_films(predictor, args.films, args.sex, args.out, calibrated)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
   if bad:
@@ -125,6 +139,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(head, *bad, sep='\n  ', file=sys.stderr)
   print(NOTICE)
   sys.exit(1 if bad else 0)
+
+
+def _interval(
+  result: Mapping[str, Any], sex: str, calibrated: Mapping[str, Any]
+) -> dict[str, str]:
+  film = {
+    'prediction': np.array([result['age']]),
+    'male': np.array([predictors.MALE[sex]]),
+  }
+  if result['probability'] is not None:
+    film['probability'] = result['probability'][None].astype(np.float64)
+  months = calibration.of_new_films(calibrated, film).reshape(-1)
+  names = calibration.ends(calibrated['levels'])
+  return {name: f'{m:.1f}' for name, m in zip(names, months, strict=True)}
 
 
 def _other_polarity(inverted: bool) -> str:

@@ -60,10 +60,12 @@ def read(name: str, stage: str = '') -> Run:
   workdir, stage = files.absolute(workdir), stage or named
   path = os.path.join(workdir, 'config.json')
   if not files.exists(path) and not stage:
-    if files.exists(os.path.join(workdir, 'ensemble.json')):
-      return _read_ensemble(workdir, os.path.basename(workdir))
-    workdir, stage = os.path.split(workdir)
-    path = os.path.join(workdir, 'config.json')
+    parent, last = os.path.split(workdir)
+    path = os.path.join(parent, 'config.json')
+    combined = files.exists(os.path.join(workdir, 'ensemble.json'))
+    if combined and last not in files.read_json(path):
+      return _read_ensemble(workdir, last)
+    workdir, stage = parent, last
   if not files.exists(path):
     raise ValueError(
       'Expected the folder of a run, with a config.json, or of an ensemble; '

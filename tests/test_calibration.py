@@ -75,15 +75,19 @@ def test_temperature_of_the_known_noise(written):
   assert ways['tempered']['width'][0] == pytest.approx(2.56 * NOISE, rel=0.08)
 
 
-def test_the_file_serves_new_films(run, written):
-  # As a command that reads one film would: only calibration.json is at hand.
-  result, out = written
-  row = _rows(out)[7]
+@pytest.mark.parametrize('score', conformal.SCORES)
+def test_the_file_serves_new_films(run, tmp_path, score):
+  # As `predict` does: only calibration.json and what the net says are at hand.
+  calibration.main([str(run), f'--score={score}', f'--out={tmp_path}'])
+  result = json.loads((tmp_path / 'calibration.json').read_text())
+  row = _rows(tmp_path)[7]
+  film = np.array([int(row['id'])])
   new = {
     'prediction': np.array([float(row['prediction'])]),
     'male': np.array([float(row['male'])]),
+    'probability': runs.distributions(runs.read(str(run)), film),
   }
-  ends = conformal.intervals(result, new)
+  ends = calibration.of_new_films(result, new)
   stored = [float(row[f'{e}{v}']) for v in (80, 90, 95) for e in ('lo', 'hi')]
   np.testing.assert_allclose(ends.reshape(-1), stored, atol=0.006)
 

@@ -162,6 +162,33 @@ def test_command(run, tmp_path, capsys):
   assert pictures == ['001_1.png', '002_2.png']
 
 
+def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
+  (tmp_path / 'whole').mkdir()
+  for name in ('config.json', 'whole/checkpoints'):
+    (tmp_path / name).symlink_to(run / 'run' / name)
+  calibrated = {
+    'score': 'absolute',
+    'levels': [80, 90, 95],
+    'temperature': None,
+    'groups': {'any': {'cuts': [], 'n': [99], 'quantiles': [[5, 10, 500]]}},
+  }
+  path = tmp_path / 'whole/calibration.json'
+  path.write_text(json.dumps(calibrated))
+  code, (line, _), _ = command(
+    capsys,
+    *(film_path(run, 1), '--sex=F', '--stage=whole'),
+    *(f'--workdir={tmp_path}', f'--out={tmp_path}/out'),
+  )
+  (row,) = rows(tmp_path / 'out/predictions.csv')
+  age = float(row['age'])
+  for name, end in (('lo80', age - 5), ('hi80', age + 5), ('hi95', age + 500)):
+    assert float(row[name]) == pytest.approx(max(end, 0), abs=0.06)
+  assert float(row['lo95']) == 0  # nobody is younger
+  low, high = max(age - 10, 0), age + 10
+  assert f'({age:.1f} months, 90 %: {low:.1f} to {high:.1f})' in line
+  assert code == 0
+
+
 def test_a_region_that_is_not_found_is_said(
   run, predictor, capsys, monkeypatch
 ):

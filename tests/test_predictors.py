@@ -28,6 +28,8 @@ def combine(settings, members=MEMBERS):
 def test_stage_writes_the_mean_of_its_members(run):
   one = runs.read(run)
   assert one.name == 'run:ensemble' and one.train
+  by_folder = runs.read(f'{run}/ensemble')
+  assert by_folder.name == one.name and by_folder.config == one.config
   each = [runs.read(run, stage).rows for stage in MEMBERS]
   for rows in each:
     np.testing.assert_array_equal(rows['id'], one.rows['id'])
