@@ -9,9 +9,9 @@ never saw.
 Stages
   prepare     archive (or phantoms) to array_record
   inception   Inception-V3 on the whole film
-  second      another backbone on the whole film; of thumbnails, the same with
-              another seed
-  third       of thumbnails: and a small one from random weights
+  second      another backbone on the whole film; of thumbnails, the same at
+              another size and with another seed
+  again       of thumbnails: the first goes on from where it ended
   localizer, regions, assessor   the cascade, configs/cascade.py
   ensemble    their weighted mean
   report      errors with intervals, pictures
@@ -139,19 +139,20 @@ def thumbnails(config: ConfigDict) -> None:
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
   config.inception.input.update(
     # Not 100, as the films: those in step would be sharper than turned ones.
-    dict(builder_config='original', resize='squash', size=108, spoil=0.0)
+    dict(builder_config='original', resize='squash', size=124, spoil=0.0)
   )
   config.inception.net.update(dict(momentum=0.95, pool='gap'))
   config.inception.net.backbone.tap = 'mixed7'
-  config.inception.update(dict(seed=2, epochs=9, ema=0.995))
-  config.second = ConfigDict(config.inception.to_dict())
-  config.second.update(dict(seed=1, epochs=10))
-  config.second.input.size = 100
-  config.third = cascade.get_config('thumbnails').whole
-  config.third.update(dict(seed=3, eval_views=config.second.eval_views))
+  config.inception.update(dict(seed=2, epochs=10, ema=0.995))
+  for name, seed, epochs in (('again', 3, 5), ('second', 1, 10)):
+    config[name] = ConfigDict(config.inception.to_dict())
+    config[name].update(dict(seed=seed, epochs=epochs))
+    config[name].optimizer.learning_rate = 2e-4
+  config.again.start.run = ':inception'
+  config.second.input.size = 108
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
-  members = ('inception', 'second', 'third')
+  members = ('inception', 'again', 'second')
   config.stages = ('prepare', *members, 'ensemble', 'report')
   config.ensemble.members = members
   config.report.update(dict(regions='', compare=members))
