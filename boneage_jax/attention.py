@@ -99,7 +99,7 @@ def measure(
   def add(when: str, variables: Any) -> None:
     if not parts:
       return
-    result = {'mask': kinds} | files.read_json(path)
+    result = {'mask': kinds} | files.read_json(path, {})
     result[when] = {}
     for name, split in parts.items():
       found = split.predict(look, variables)

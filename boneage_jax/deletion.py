@@ -99,16 +99,11 @@ class Judge:
   """
 
   def __init__(self, run: runs.Run, batch_size: int = BATCH):
-    if run.config is None:
+    self.workdir, stage = os.path.split(run.folder)
+    if run.config is None or run.config[stage].job != 'train':
       raise ValueError(
         f'Expected a run of one net, got the ensemble {run.name}; name a '
         'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
-      )
-    self.workdir, stage = os.path.split(run.folder)
-    if run.config[stage].job != 'train':
-      raise ValueError(
-        f'Expected a run of one net, got the ensemble {run.name}; name a '
-        'member as RUN:STAGE.'
       )
     if run.config[stage].input.crops:
       stage = run.config[run.config[stage].input.crops].localizer

@@ -126,10 +126,10 @@ def replacing(path: str, mode: str = 'w') -> Iterator[IO]:
     yield file
 
 
-def read_json(path: str) -> Any:
-  """Read a JSON file; {} where there is none."""
-  if not exists(path):
-    return {}
+def read_json(path: str, missing: Any = None) -> Any:
+  """Read a JSON file; `missing`, unless None, where there is none."""
+  if missing is not None and not exists(path):
+    return missing
   with reading(path) as file:
     return json.load(file)
 

@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     stage = args.stage or predictors.read_config(workdir).report.stage
     predictor = predictors.load(workdir, stage)
     path = os.path.join(workdir, stage, 'calibration.json')
-    calibrated = files.read_json(path)
+    calibrated = files.read_json(path, {})
     bad = predict_films(predictor, args.films, args.sex, args.out, calibrated)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')

@@ -77,7 +77,8 @@ def located(
     with np.load(files.reading(path, 'rb')) as file:
       if 'geometry' in file:
         heat['resize'] = str(file['geometry'])
-  return regions, files.read_json(os.path.join(folder, 'coverage.json')), heat
+  coverage = files.read_json(os.path.join(folder, 'coverage.json'), {})
+  return regions, coverage, heat
 
 
 def data_set(folder: str | None, split: str) -> dict[str, Any]:
@@ -85,7 +86,8 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
 
   `label_files` has the name and the hash of the labels of every split.
   """
-  build = files.read_json(os.path.join(folder, 'build.json')) if folder else {}
+  path = os.path.join(folder, 'build.json') if folder else ''
+  build = files.read_json(path, {})
   keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
   out = {key: build[key] for key in keys if key in build}
   if 'label_file' in out:  # the name alone: the folder differs by machine

@@ -63,7 +63,7 @@ def read(name: str, stage: str = '') -> Run:
     parent, last = os.path.split(workdir)
     path = os.path.join(parent, 'config.json')
     combined = files.exists(os.path.join(workdir, 'ensemble.json'))
-    if combined and last not in files.read_json(path):
+    if combined and last not in files.read_json(path, {}):
       return _read_ensemble(workdir, last)
     workdir, stage = parent, last
   if not files.exists(path):
@@ -291,7 +291,7 @@ def _prepared(
   try:
     folder = data_lib.prepared_folder(workdir, builder_config)
   except ValueError:  # a run copied without its data: its report names them
-    report = files.read_json(os.path.join(workdir, 'report', 'report.json'))
+    report = files.read_json(os.path.join(workdir, 'report', 'report.json'), {})
     return report.get('data', {}), None
   films, description = data_lib.split_films(config, workdir, builder_config)
   known = report_data.data_set(folder, description)
