@@ -86,8 +86,9 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
 
   `label_files` has the name and the hash of the labels of every split.
   """
-  path = os.path.join(folder, 'build.json') if folder else ''
-  build = files.read_json(path, {})
+  build = {}
+  if folder:
+    build = files.read_json(os.path.join(folder, 'build.json'), {})
   keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
   out = {key: build[key] for key in keys if key in build}
   if 'label_file' in out:  # the name alone: the folder differs by machine
