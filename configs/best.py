@@ -114,24 +114,25 @@ def phantom(config: ConfigDict) -> None:
 def half(config: ConfigDict) -> None:
   """Films at half size: the cascade, its localizer and a larger whole film."""
   cascade.half(config)
+  add_plain(config, dict(size=224, rotate=10.0))
+  config.plain.update(dict(batch_size=16, epochs=20, ema=0.98))
   config.inception.input.update(
     dict(builder_config='original', size=320, resize='letterbox', rotate=10.0)
   )
+  config.inception.input.spoil = 0.0  # 400 steps are too few for it
   config.inception.net = config.localizer.net.copy_and_resolve_references()
   config.inception.optimizer.freeze = config.localizer.optimizer.freeze
   config.inception.update(
     dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98)
   )
-  config.second.input.update(
-    dict(builder_config='original', size=224, resize='squash', rotate=10.0)
+  del config.second
+  config.stages = (
+    *('prepare', 'plain', 'inception'),
+    *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
   )
-  config.second.net.momentum = 0.9
-  config.second.net.backbone = small_resnet(0.5)
-  config.second.optimizer.learning_rate = 2e-3
-  config.second.update(dict(batch_size=16, epochs=20, ema=0.98))
   members = ('inception', 'localizer', 'assessor')
   config.ensemble.update(dict(members=members, weights='mean'))
-  config.report.compare = (*members, 'second')  # a plain net, to compare with
+  config.report.compare = (*members, 'plain')
 
 
 def thumbnails(config: ConfigDict) -> None:
@@ -150,12 +151,26 @@ def thumbnails(config: ConfigDict) -> None:
     config[name].optimizer.learning_rate = 2e-4
   config.again.start.run = ':inception'
   config.second.input.size = 108
+  add_plain(config, dict(size=108))
+  config.plain.epochs = 15
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
   members = ('inception', 'again', 'second')
-  config.stages = ('prepare', *members, 'ensemble', 'report')
+  config.stages = ('prepare', 'plain', *members, 'ensemble', 'report')
   config.ensemble.members = members
-  config.report.update(dict(regions='', compare=members))
+  config.report.update(dict(regions='', compare=(*members, 'plain')))
+
+
+def add_plain(config: ConfigDict, changes: dict) -> None:
+  """A net to compare with: a small ResNet18 from random weights."""
+  config.plain = ConfigDict(config.inception.to_dict())
+  config.plain.seed = 1
+  config.plain.input.update(
+    dict(builder_config='original', resize='squash', spoil=0.0, **changes)
+  )
+  config.plain.net.update(dict(momentum=0.9, pool='gap'))
+  config.plain.net.backbone = small_resnet(0.5)
+  config.plain.optimizer.learning_rate = 2e-3
 
 
 def small_resnet(width: float) -> ConfigDict:
