@@ -152,7 +152,7 @@ def thumbnails(config: ConfigDict) -> None:
   config.again.start.run = ':inception'
   config.second.input.size = 108
   add_plain(config, dict(size=108))
-  config.plain.epochs = 15
+  config.plain.epochs = 12
   for name in ('localizer', 'regions', 'assessor'):
     del config[name]
   members = ('inception', 'again', 'second')
