@@ -9,9 +9,11 @@ never saw.
 Stages
   prepare     archive (or phantoms) to array_record
   inception   Inception-V3 on the whole film
-  second      another backbone on the whole film; of thumbnails, the same at
-              another size and with another seed
-  again       of thumbnails: the first goes on from where it ended
+  second      another backbone on the whole film
+  again, larger   of thumbnails, in the place of the second: the first goes on,
+              as large and then larger
+  plain       of thumbnails and half-size films: a small net from random
+              weights, to compare with
   localizer, regions, assessor   the cascade, configs/cascade.py
   ensemble    their weighted mean
   report      errors with intervals, pictures
@@ -19,8 +21,7 @@ Stages
   python -m boneage_jax.main --config=configs/best.py:phantom
   python -m boneage_jax.main --config=configs/best.py:thumbnails \
     --config.manual_dir=DIR \
-    --config.inception.pretrained.backbone.path=INCEPTION_V3 \
-    --config.second.pretrained.backbone.path=INCEPTION_V3
+    --config.inception.pretrained.backbone.path=INCEPTION_V3
 
 Variants: full (five folds in bfloat16, for accelerators), phantom, thumbnails
 (100 px films), half (half-size films). Figures that runs of ours reached stand
@@ -145,17 +146,20 @@ def thumbnails(config: ConfigDict) -> None:
   config.inception.net.update(dict(momentum=0.95, pool='gap'))
   config.inception.net.backbone.tap = 'mixed7'
   config.inception.update(dict(seed=2, epochs=10, ema=0.995))
-  for name, seed, epochs in (('again', 3, 5), ('second', 1, 10)):
+  for name, before, seed, epochs, size in (
+    ('again', 'inception', 3, 5, 124),
+    ('larger', 'again', 4, 6, 140),
+  ):
     config[name] = ConfigDict(config.inception.to_dict())
     config[name].update(dict(seed=seed, epochs=epochs))
+    config[name].start.run = f':{before}'
+    config[name].input.size = size
     config[name].optimizer.learning_rate = 2e-4
-  config.again.start.run = ':inception'
-  config.second.input.size = 108
   add_plain(config, dict(size=108))
   config.plain.epochs = 12
-  for name in ('localizer', 'regions', 'assessor'):
+  for name in ('second', 'localizer', 'regions', 'assessor'):
     del config[name]
-  members = ('inception', 'again', 'second')
+  members = ('inception', 'again', 'larger')
   config.stages = ('prepare', 'plain', *members, 'ensemble', 'report')
   config.ensemble.members = members
   config.report.update(dict(regions='', compare=(*members, 'plain')))
