@@ -126,13 +126,15 @@ def half(config: ConfigDict) -> None:
   config.inception.update(
     dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98)
   )
+  for stage in (config.localizer, config.assessor):
+    stage.eval_views.update(config.inception.eval_views)
   del config.second
   config.stages = (
     *('prepare', 'plain', 'inception'),
     *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
   )
   members = ('inception', 'localizer', 'assessor')
-  config.ensemble.update(dict(members=members, weights='mean'))
+  config.ensemble.members = members
   config.report.compare = (*members, 'plain')
 
 
