@@ -21,6 +21,7 @@ from boneage_jax import metrics
 from boneage_jax import plots
 from boneage_jax import report_data
 from boneage_jax import report_page
+from boneage_jax import tables
 
 PER_KIND = 3  # films each of best, median and worst
 
@@ -128,9 +129,8 @@ def table(report: Mapping[str, Any]) -> str:
   ]
 
   def add(name: str, row: Mapping[str, Any]) -> None:
-    low, high = row.get('mae_ci95', (row['mae'], row['mae']))
     line = f'{name:24} {row["n"]:6} {row["mae"]:7.2f} '
-    line += f'{f"{low:.2f} to {high:.2f}":>16}'
+    line += f'{tables.interval(row, "mae"):>16}'
     if 'rmse' in row:
       line += f' {row["rmse"]:7.2f} {row["bias"]:+7.2f}'
       line += f' {100 * row["within_12"]:7.1f} %'

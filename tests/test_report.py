@@ -213,6 +213,10 @@ def test_table(run):
   table = report.table(figures)
   assert 'validation' in table and 'sex median, test' in table
   assert 'ALARM: Region carpal' in table
+  girls = figures['splits']['test']['by_sex']['female']
+  assert figures['splits']['test']['n'] >= 10 > girls['n']
+  rows = {line[:24].strip(): line for line in table.splitlines()}
+  assert ' to ' in rows['test'] and ' to ' not in rows['girls']
 
 
 def test_a_run_with_nothing_but_predictions(tmp_path):
