@@ -120,7 +120,7 @@ def half(config: ConfigDict) -> None:
   config.inception.input.update(
     dict(builder_config='original', size=320, resize='letterbox', rotate=10.0)
   )
-  config.inception.input.spoil = 0.0  # ours; 400 steps are few
+  config.inception.input.spoil = 0.0  # few steps
   config.inception.net = config.localizer.net.copy_and_resolve_references()
   config.inception.optimizer.freeze = config.localizer.optimizer.freeze
   config.inception.update(
