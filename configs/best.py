@@ -67,6 +67,7 @@ def get_config(variant: str = '') -> ConfigDict:
     optimizer=common.fast_optimizer(learning_rate=2e-4),
     **shared,
   )
+  config.localizer.seed, config.assessor.seed = 2, 3  # second has 1
   config.ensemble = dict(
     job='ensemble',
     members=('inception', 'second', 'assessor'),
