@@ -56,7 +56,13 @@ def make_example(
     chosen = pixels.reshape(-1, side, side)[record['take']]
     pixels = chosen.reshape(-1, side)
   if rng is not None and config.spoil and rng.random() < config.spoil:
-    pixels = stress.spoil(pixels, rng, moved=name == 'image' and not masks)
+    if name == 'regions':  # each by itself: they only lie in one picture
+      side = pixels.shape[1]
+      crops = pixels.reshape(-1, side, side)
+      pixels = stress.spoil(crops, rng, moved=False).reshape(-1, side)
+    else:  # masks and holes know only the place where the film was
+      moved = not masks and 'holes' not in record
+      pixels = stress.spoil(pixels, rng, moved=moved)
   lut = transforms.tone_lut(
     pixels,
     rng,

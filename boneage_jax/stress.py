@@ -110,27 +110,44 @@ def spoil(
   Not by inversion, small turns or marks. Quarter turns and frames, which take
   longest to learn, are drawn twice as often as others; without `moved`, when
   the film keeps its place, never.
+
+  Args:
+    film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
+      itself.
+    rng: the film's own generator.
+    moved: whether the film may be turned or framed.
   """
+  change = _draw(rng, moved)
+  if film.ndim == 2:
+    return change(film)
+  return np.stack([change(crop) for crop in film])
+
+
+def _draw(
+  rng: np.random.Generator, moved: bool
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Draw a disturbance; noise draws its pixels when it is laid on."""
   kind, much = rng.integers(9 if moved else 5), rng.random()
   if kind == 0:
-    return blur(film, 0.001 + 0.019 * much)
+    return functools.partial(blur, share=0.001 + 0.019 * much)
   if kind == 1:
-    return shrink(film, 8**much)
+    return functools.partial(shrink, factor=8**much)
   if kind == 2:
-    return noise(film, 20 * much, rng)
+    return functools.partial(noise, deviation=20 * much, rng=rng)
   if kind == 3:
-    return jpeg(film, round(50 - 45 * much))
+    return functools.partial(jpeg, quality=round(50 - 45 * much))
   if kind == 4:
     gamma, contrast, brightness = rng.uniform(-1, 1, 3)
-    return tone(
-      film,
+    return functools.partial(
+      tone,
       gamma=2**gamma,
       contrast=1 + 0.4 * contrast,
       brightness=1 + 0.4 * brightness,
     )
   if kind in (5, 6):
-    return rotate(film, 90 * rng.integers(1, 4))
-  return border(film, 0.15 * much, 255 * int(rng.integers(2)))
+    return functools.partial(rotate, degrees=90 * rng.integers(1, 4))
+  grey = 255 * int(rng.integers(2))
+  return functools.partial(border, share=0.15 * much, grey=grey)
 
 
 class Case(NamedTuple):

@@ -160,3 +160,57 @@ def test_a_share_of_visits_is_spoilt_and_masks_stay():
     half = make(0.5, seed)['image']
     changed += (half != plain['image']).any()
   assert 15 < changed < 45
+
+
+def spoilt(record, size, seed):
+  rng = np.random.default_rng(seed)
+  return examples.make_example(record, config(size=size, spoil=1.0), rng)
+
+
+def test_spoilt_crops_do_not_run_into_each_other():
+  """Every crop is what it would be without the others."""
+  side, rng = 40, np.random.default_rng(2)
+  crops = rng.integers(0, 256, (4, side, side)).astype(np.uint8)
+  crops[1], crops[2] = 255, 0
+  record = {'id': 1, 'male': 1.0, 'age': 100.0}
+  several = record | {
+    'regions': png(crops.reshape(-1, side)),
+    'take': [3, 1, 2],
+  }
+  single = record | {'regions': png(crops[3])}
+  kinds = set()
+  for seed in range(30):
+    rng = np.random.default_rng(seed)
+    rng.random()  # whether
+    kind = int(rng.integers(5))
+    first, white, black = spoilt(several, side, seed)['regions']
+    alone = spoilt(single, side, seed)['regions']
+    np.testing.assert_array_equal(first, alone[0])
+    if kind != 2:  # noise
+      assert np.ptp(white) == 0 and np.ptp(black) == 0
+      assert white.min() > black.max()
+    kinds.add(kind)
+  assert kinds == set(range(5))
+
+
+def test_a_spoilt_film_is_erased_where_it_was_to_be():
+  """What lies in a hole leaves no trace, and the film is not moved."""
+  size, box, even = 160, (0.1, 0.4, 0.6, 0.9), 140
+  hole = np.zeros((size, size), bool)
+  hole[64:144, 16:96] = True
+  film = np.full((size, size), even, np.uint8)
+  bright = film.copy()
+  bright[80:120, 32:72] = 230  # no blur reaches the edge of the hole
+  record = {'id': 1, 'male': 1.0, 'age': 100.0, 'holes': [(box, 0)]}
+  changed = 0
+  for seed in range(40):
+    without, seen = (
+      spoilt(record | {'image': png(image)}, size, seed)['image'][..., 0]
+      for image in (film, bright)
+    )
+    np.testing.assert_array_equal(without, seen)
+    assert not seen[hole].any()
+    rows = np.ma.array(seen, mask=hole).mean(1)
+    assert np.ptp(rows) < 25  # noise; a frame or what was hidden is more
+    changed += (seen[~hole] != even).any()
+  assert changed > 10

@@ -132,3 +132,44 @@ def test_spoilt_films_are_those_of_the_suite_and_stay_in_place():
       ]
       moved = max(moved, np.abs(centre - place).max())
   assert shapes == {True, False} and moved < 8
+
+
+def test_crops_are_disturbed_alike_and_each_by_itself():
+  """Against OpenCV on each crop alone; lengths are shares of a crop's side."""
+  side, rng = 48, np.random.default_rng(5)
+  crops = rng.integers(60, 200, (3, side, side)).astype(np.uint8)
+  seen = set()
+  for seed in range(30):
+    rng = np.random.default_rng(seed)
+    kind, much = rng.integers(5), rng.random()
+    seen.add(int(kind))
+    made = stress.spoil(crops, np.random.default_rng(seed), moved=False)
+    assert made.shape == crops.shape and made.dtype == np.uint8
+    if kind == 2:  # of one strength, but each with a noise of its own
+      noise = (made.astype(float) - crops).reshape(3, -1)
+      np.testing.assert_allclose(noise.std(1), 20 * much, rtol=0.1, atol=0.3)
+      if much > 0.1:
+        assert np.abs(np.corrcoef(noise) - np.eye(3)).max() < 0.1
+      continue
+    if kind == 4:  # one table for all
+      before, where = np.unique(crops, return_index=True)
+      table = np.zeros(256, np.uint8)
+      table[before] = made.ravel()[where]
+      np.testing.assert_array_equal(table[crops], made)
+      continue
+    for crop, one in zip(crops, made, strict=True):
+      np.testing.assert_array_equal(_alone(crop, kind, much), one)
+  assert seen == set(range(5))
+
+
+def _alone(crop, kind, much):
+  """One crop of 48 pixels blurred (0), shrunk (1) or through JPEG (3)."""
+  if kind == 0:
+    return cv2.GaussianBlur(crop, (0, 0), 48 * (0.001 + 0.019 * much))
+  if kind == 1:
+    small = (round(48 / 8**much),) * 2
+    small = cv2.resize(crop, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (48, 48))
+  quality = [cv2.IMWRITE_JPEG_QUALITY, round(50 - 45 * much)]
+  stored = cv2.imencode('.jpg', crop, quality)[1]
+  return cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
