@@ -5,7 +5,6 @@ import json
 import os
 from typing import Any
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from boneage_jax import masks
 from boneage_jax import metrics
 from boneage_jax import processes
 from boneage_jax import train_step
+from boneage_jax import trained
 
 FILE = 'attention.json'
 
@@ -67,9 +67,10 @@ def measure(
   Returns:
     A function of 'before' or 'after' and variables, which adds to the stage's
     attention.json, by split: `films`; `inside`, the mean share of the attention
-    inside the mask, and its 95 % bootstrap interval; `area`, the mean share of
-    the net's input inside the mask, which attention without a preference has;
-    `per_film` {id: share}. With both, `change` too, film by film.
+    inside the mask, and of enough films its 95 % bootstrap interval; `area`,
+    the mean share of the net's input inside the mask, which attention without a
+    preference has; `per_film` {id: share}. With both, `change` too, film by
+    film.
   """
   section = config[stage]
   kinds = tuple(section.guidance.mask)
@@ -86,10 +87,7 @@ def measure(
 
   @jax.jit
   def look(variables, batch):
-    net = nnx.merge(
-      graph, variables['params'], variables['batch_stats'], copy=True
-    )
-    net.eval()
+    net = trained.merge(graph, variables)
     mask = batch['region_mask']
     area = jnp.mean(mask == masks.INSIDE, (1, 2))
     return {'inside': losses_attention.inside(net(batch), mask), 'area': area}
@@ -111,12 +109,13 @@ def measure(
     if {'before', 'after'} <= result.keys():
       result['change'] = {n: _change(result, n) for n in parts}
       for name, row in result['change'].items():
-        low, high = row['change_ci95']
+        ends = row.get('change_ci95')
+        interval = ' ({:+.1%} to {:+.1%})'.format(*ends) if ends else ''
         processes.say(
           f'{stage}: attention inside the masks of {row["films"]} {name} films '
           f'{result["before"][name]["inside"]:.1%} before, '
           f'{result["after"][name]["inside"]:.1%} after training, change '
-          f'{row["change"]:+.1%} ({low:+.1%} to {high:+.1%}); the masks cover '
+          f'{row["change"]:+.1%}{interval}; the masks cover '
           f'{result["after"][name]["area"]:.1%}.'
         )
     processes.on_lead(lambda: files.write_json(path, result, indent=1))
@@ -133,12 +132,7 @@ def _marked(source: Any, kinds: tuple[str, ...]) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, name: str) -> dict[str, Any]:
-  samples = metrics.bootstrap_means(np.asarray(values, np.float64)[:, None])
-  return {
-    'films': len(values),
-    name: float(np.mean(values)),
-    f'{name}_ci95': np.percentile(samples, (2.5, 97.5)).tolist(),
-  }
+  return {'films': len(values)} | metrics.mean(values, name)
 
 
 def _change(result: dict[str, Any], split: str) -> dict[str, Any]:

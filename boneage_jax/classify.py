@@ -121,7 +121,7 @@ def figures(
 ) -> dict[str, Any]:
   """Return accuracy of films and of studies, with 95 % intervals.
 
-  Studies are resampled: the films of a hand are no independent evidence.
+  Of films, studies are resampled: those of a hand are no independent evidence.
 
   Args:
     label: [N], below 0 is left out.
@@ -139,8 +139,8 @@ def figures(
   truth = np.zeros(len(names), int)
   truth[of] = label
   agreed = votes.argmax(-1) == truth
-  # Columns: right films, films, right studies.
-  values = np.stack([np.bincount(of, right), views, agreed], -1)
+  # Columns: right films, films; studies are drawn, with all of their films.
+  values = np.stack([np.bincount(of, right), views], -1)
   samples = metrics.bootstrap_means(values, bootstrap, seed)
   interval = lambda x: np.percentile(x, (2.5, 97.5)).tolist()
   counts = np.bincount(label, minlength=probability.shape[1])
@@ -150,7 +150,7 @@ def figures(
     'accuracy_ci95': interval(samples[:, 0] / samples[:, 1]),
     'studies': len(names),
     'study_accuracy': float(agreed.mean()),
-    'study_accuracy_ci95': interval(samples[:, 2]),
+    'study_accuracy_ci95': metrics.wilson(int(agreed.sum()), len(names)),
     'most_frequent': float(counts.max() / len(label)),
     'recall': [
       float(right[label == k].mean()) if n else None

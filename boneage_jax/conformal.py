@@ -182,15 +182,6 @@ def central(probability: np.ndarray, levels: Sequence[int]) -> np.ndarray:
   return np.stack(ends, axis=-1)
 
 
-def wilson(hits: int, n: int) -> list[float]:
-  """Return the 95 % interval of a share of n films (Wilson 1927)."""
-  z, share = 1.959963984540054, hits / n
-  centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-  reach = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-  reach /= 1 + z**2 / n
-  return [float(centre - reach), float(centre + reach)]
-
-
 def coverage(age: np.ndarray, intervals: np.ndarray) -> dict[str, Any]:
   """Return n and, per level, covered, its ci95 and the mean width in months.
 
@@ -204,7 +195,9 @@ def coverage(age: np.ndarray, intervals: np.ndarray) -> dict[str, Any]:
   return {
     'n': len(age),
     'covered': inside.mean(axis=0).tolist(),
-    'ci95': [wilson(int(hits), len(age)) for hits in inside.sum(axis=0)],
+    'ci95': [
+      metrics.wilson(int(hits), len(age)) for hits in inside.sum(axis=0)
+    ],
     'width': np.diff(intervals)[..., 0].mean(axis=0).tolist(),
   }
 

@@ -12,7 +12,6 @@ import os
 from typing import Any
 
 import cv2
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +27,6 @@ from boneage_jax import trained
 BATCH, STEPS = 16, 20
 MAPS = (*gradcam.METHODS, 'centre', 'random')
 CURVES = ('deletion', 'insertion')
-FILLS = ('blur', 'median')
 SPREAD = 0.25  # of the centre prior, in sides
 
 
@@ -61,7 +59,7 @@ def make_maps(
 
   @jax.jit
   def maps(variables, image, male):
-    net = _merge(graph, variables)
+    net = trained.merge(graph, variables)
     return {
       method: gradcam.input_maps(net, image, male, target, method, mirror)
       for method in gradcam.METHODS
@@ -79,7 +77,7 @@ def make_ages(graph: Any, steps: int = STEPS) -> Callable[..., jax.Array]:
 
   @jax.jit
   def ages(variables, image, fill, ranks, male):
-    net = _merge(graph, variables)
+    net = trained.merge(graph, variables)
 
     def at(step):
       painted = ranks[..., None] < step / steps
@@ -177,11 +175,3 @@ class Judge:
       for pair in ((image, painted), (painted, image))
     ]
     return np.abs(np.stack(ages) - ages[0][None, :, :1])
-
-
-def _merge(graph: Any, variables: dict[str, Any]) -> Any:
-  net = nnx.merge(
-    graph, variables['params'], variables['batch_stats'], copy=True
-  )
-  net.eval()
-  return net

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from boneage_jax import conformal
 from boneage_jax import deletion
 from boneage_jax import files
 from boneage_jax import metrics
@@ -84,12 +83,14 @@ def areas(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
       for name, v in found[kind].items()
     }
     out.setdefault(kind, {})[curve] = {
-      name: _mean('area', area)
+      name: metrics.mean(area, 'area')
       | {
         key: value
         for base in BASELINES
         if name not in BASELINES
-        for key, value in _mean(f'less_{base}', area - under[base]).items()
+        for key, value in metrics.mean(
+          area - under[base], f'less_{base}'
+        ).items()
       }
       for name, area in under.items()
     }
@@ -131,7 +132,7 @@ def pointing(judge: deletion.Judge, source: Any) -> dict[str, dict[str, Any]]:
       key: {
         'n': len(hits),
         'share': float(np.mean(hits)),
-        'share_ci95': conformal.wilson(sum(hits), len(hits)),
+        'share_ci95': metrics.wilson(sum(hits), len(hits)),
       }
       for key, hits in rows.items()
       if hits
@@ -264,14 +265,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _batches(records: Iterator[Any], size: int) -> Iterator[list[Any]]:
   while some := list(itertools.islice(records, size)):
     yield some
-
-
-def _mean(name: str, values: np.ndarray) -> dict[str, Any]:
-  row = metrics.figures(values)
-  out = {name: row['bias']}
-  if 'bias_ci95' in row:
-    out[f'{name}_ci95'] = row['bias_ci95']
-  return out
 
 
 def _any_holds(boxes: np.ndarray, point: tuple[float, float]) -> bool:

@@ -109,6 +109,18 @@ def _interval(samples: np.ndarray) -> list[float]:
   return [float(v) for v in np.percentile(samples, (2.5, 97.5))]
 
 
+def wilson(hits: int, n: int) -> list[float]:
+  """Return the 95 % interval of a share of n films (Wilson 1927).
+
+  Of 20 films within 12 months each, resampling would say 100 to 100 %.
+  """
+  z, share = 1.959963984540054, hits / n
+  centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+  reach = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+  reach /= 1 + z**2 / n
+  return [max(0.0, float(centre - reach)), min(1.0, float(centre + reach))]
+
+
 def figures(
   error: np.ndarray, bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
@@ -118,20 +130,32 @@ def figures(
     error: months, [N].
     bootstrap, seed: as for `summary`; no intervals below INTERVAL_FILMS films.
   """
-  size = np.abs(error)
-  within = [size <= months for months in WITHIN]
-  values = np.stack([size, error**2, error, *within], axis=1)
-  names = ('mae', 'rmse', 'bias', *(f'within_{months}' for months in WITHIN))
+  n, size = len(error), np.abs(error)
+  values = np.stack([size, error**2, error], axis=1)
+  names = ('mae', 'rmse', 'bias')
+  within = {f'within_{m}': int(np.sum(size <= m)) for m in WITHIN}
 
   point = values.mean(axis=0)
   point[1] = np.sqrt(point[1])
-  out: dict[str, Any] = {'n': len(error), 'median': float(np.median(size))}
+  out: dict[str, Any] = {'n': n, 'median': float(np.median(size))}
   out |= {name: float(v) for name, v in zip(names, point, strict=True)}
-  if bootstrap and len(error) >= INTERVAL_FILMS:
+  out |= {name: hits / n for name, hits in within.items()}
+  if bootstrap and n >= INTERVAL_FILMS:
     samples = bootstrap_means(values, bootstrap, seed)
     samples[:, 1] = np.sqrt(samples[:, 1])
     for name, column in zip(names, samples.T, strict=True):
       out[f'{name}_ci95'] = _interval(column)
+    for name, hits in within.items():
+      out[f'{name}_ci95'] = wilson(hits, n)
+  return out
+
+
+def mean(values: np.ndarray, name: str) -> dict[str, Any]:
+  """Return `name`, the mean of values [N], and of enough films its `_ci95`."""
+  row = figures(np.asarray(values, np.float64))
+  out = {name: row['bias']}
+  if 'bias_ci95' in row:
+    out[f'{name}_ci95'] = row['bias_ci95']
   return out
 
 
@@ -168,7 +192,8 @@ def summary(
     age: true bone age, months, [N].
     prediction: predicted bone age, months, [N].
     male: 1 male, 0 female, else unknown, [N].
-    bootstrap: resamples of films behind each percentile interval; 0: none.
+    bootstrap: resamples of films behind each percentile interval; 0: no
+      intervals. Those of shares are Wilson's, see `wilson`.
     seed: of the resampling.
 
   Returns:
@@ -215,8 +240,11 @@ def age_balanced(
 
   Returns:
     `bands`, those that count: all with BAND_FILMS films or more; `left_out`,
-    the films in each of the others; and where a band counts, `mae` and
-    `mae_ci95` (films resampled within their bands).
+    the films in each of the others; where a band counts, `mae`; and where
+    each that counts has INTERVAL_FILMS or more, `mae_ci95` (films resampled
+    within their bands). A band of 5 films spoils it whatever the others hold:
+    beside one of 100 it covers the true MAE 86 % of the time, beside one of
+    1,000 83 %; five bands of 10, 92 %.
   """
   labels = age_band(age)
   sizes = {f'{a}-{a + BAND}': 0 for a in range(0, OLDEST, BAND)}
@@ -227,7 +255,7 @@ def age_balanced(
   if bands:
     parts = [np.abs(error[labels == band])[:, None] for band in bands]
     out['mae'] = float(np.mean([part.mean() for part in parts]))
-    if bootstrap:
+    if bootstrap and min(map(len, parts)) >= INTERVAL_FILMS:
       # Another seed for each band, or they would draw like numbered films.
       samples = [
         bootstrap_means(part, bootstrap, seed + k)

@@ -172,7 +172,12 @@ def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
   """Return the positions, in order, of `count` films by a hash of the id.
 
   Fewer films are a subset of more, in every table that holds them; None: all.
+
+  Raises:
+    ValueError: a count below 1.
   """
+  if count is not None and count < 1:
+    raise ValueError(f'expected --films to be 1 or more, got {count}')
   draws = [_fraction(f'some {film}') for film in ids.tolist()]
   return np.sort(np.argsort(draws, kind='stable')[:count])
 

@@ -1,5 +1,6 @@
 """Nets that a stage has trained: to use them, or to start another from one."""
 
+from collections.abc import Mapping
 import os
 from typing import Any
 
@@ -41,6 +42,20 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   variables = store.restore_best(variables)
   store.close()
   return graph, variables
+
+
+def merge(graph: Any, variables: Mapping[str, Any]) -> Any:
+  """Return the net of a graph and `variables`, in eval mode.
+
+  Args:
+    graph, variables: as of `load_net`: params and batch_stats, which the net
+      has copies of.
+  """
+  net = nnx.merge(
+    graph, variables['params'], variables['batch_stats'], copy=True
+  )
+  net.eval()
+  return net
 
 
 def start_from(

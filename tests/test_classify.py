@@ -25,7 +25,8 @@ def test_films_and_hands_are_counted():
   assert found['study_accuracy'] == pytest.approx(2 / 3)
   assert found['recall'] == [0.5, 0.5, 1.0] and found['counts'] == [2, 2, 1]
   assert found['most_frequent'] == pytest.approx(2 / 5)
-  assert found['study_accuracy_ci95'] == [0, 1]
+  low, high = found['study_accuracy_ci95']  # Wilson's, of 2 in 3
+  assert (low, high) == pytest.approx((0.2077, 0.9385), abs=1e-4)
 
 
 def test_intervals_resample_hands():

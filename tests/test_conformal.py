@@ -245,15 +245,6 @@ def test_what_cannot_be_calibrated():
 # Tables of coverage.
 
 
-@pytest.mark.parametrize(('hits', 'n'), [(0, 8), (7, 8), (90, 100), (500, 500)])
-def test_wilson_interval(hits, n):
-  stats = pytest.importorskip('scipy.stats')
-  expected = stats.binomtest(hits, n).proportion_ci(method='wilson')
-  np.testing.assert_allclose(
-    conformal.wilson(hits, n), [expected.low, expected.high], atol=1e-12
-  )
-
-
 def test_coverage_by_group():
   films = {
     'age': np.array([10.0, 50.0, 100.0, 110.0]),

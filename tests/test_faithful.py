@@ -194,6 +194,13 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
   assert stage == 'localizer' and asked['id'].tolist() == films['id'].tolist()
 
 
+@pytest.mark.parametrize('count', [0, -1])
+def test_too_few_films_are_refused(untrained, count):
+  name = f'{untrained}/run:whole'
+  with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
+    evaluate.main(['faithful', name, f'--films={count}'])
+
+
 def test_command(untrained, tmp_path, capsys):
   name = f'{untrained}/run:whole'
   evaluate.main(

@@ -77,8 +77,7 @@ def test_age_variants_learn(variant, prepared, tmp_path, capsys):
   assert result['mask'] == list(config.net.guidance.mask)
   for split in ('validation', 'test'):
     row = result['after'][split]
-    low, high = row['inside_ci95']
-    assert 0 < low <= row['inside'] <= high < 1
+    assert 0 < row['inside'] < 1 and 'inside_ci95' not in row  # of few films
     assert row['inside'] == pytest.approx(
       np.mean(list(row['per_film'].values()))
     )

@@ -87,6 +87,12 @@ def test_command(run, tmp_path, capsys, monkeypatch):
   assert picture.std() > 0.1
 
 
+@pytest.mark.parametrize('count', [0, -1])
+def test_too_few_films_are_refused(run, count):
+  with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
+    evaluate.main(['stress', f'{run}:whole', f'--films={count}'])
+
+
 def lines(folder):
   with open(folder / 'stress.csv', newline='') as file:
     return list(csv.DictReader(file))

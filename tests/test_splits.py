@@ -135,7 +135,10 @@ def test_some_films_are_chosen_by_their_ids():
   assert set(splits.some(ids, 10)) <= set(place)
   again = ids[::-1]
   assert set(again[splits.some(again, 20)]) == set(ids[place])
-  assert len(splits.some(ids, 99)) == 60
+  assert len(splits.some(ids, 99)) == len(splits.some(ids)) == 60
+  for count in (0, -1):
+    with pytest.raises(ValueError, match=f'--films to be 1 or .*, got {count}'):
+      splits.some(ids, count)
 
 
 def test_a_few_films_of_each_class():
