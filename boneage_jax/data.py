@@ -120,6 +120,10 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
     config.data.test_fraction,
   )
   count, fold = config.data.folds, config.data.fold
+  if fold >= 0 and not count:
+    raise ValueError(
+      f'data.fold={fold} needs the number of folds: --config.data.folds=5'
+    )
   if count:
     names = splits.fold(films, names, count, fold)
     which = f'fold {fold} of {count} (from 0) validates'

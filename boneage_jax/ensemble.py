@@ -2,16 +2,16 @@
 
   python -m boneage_jax.evaluate ensemble RUN[:stage] RUN[:stage] ... --out=DIR
 
-Weights are fitted on validation films alone, and judged on test films. Where
-folds of a run predict each film once, put these out-of-fold predictions under
-'validation'. DIR holds predictions.csv and, if all members have bins,
+Weights are fitted on validation films alone: where folds of a run predict each
+film once, on these. Test films are weighted by them, and every fifth of the
+validation films by weights that were fitted on the other four fifths: no film
+has a part in its own. DIR holds predictions.csv and, if all members have bins,
 distributions.npz, like the folder of a stage.
 """
 
 import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
-import csv
 import os
 import sys
 from typing import Any
@@ -20,13 +20,16 @@ import numpy as np
 
 from boneage_jax import files
 from boneage_jax import metrics
+from boneage_jax import report_data
 from boneage_jax import runs
+from boneage_jax import splits
 from boneage_jax import tables
 
 WEIGHTS = ('mean', 'mae', 'mse')
 FIT, JUDGE = 'validation', 'test'
 SMOOTH = 0.05  # months; |e| is minimised as sqrt(e^2 + SMOOTH^2)
 STEPS = 5000
+PARTS = 5  # of the films that weights are fitted on
 
 
 def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
@@ -69,6 +72,34 @@ def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
   return weights
 
 
+def film_weights(
+  error: np.ndarray, ids: np.ndarray, split: np.ndarray, way: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Fit weights on FIT, and weights of each film that it has no part in.
+
+  Args:
+    error: of each member, months, [M, N].
+    ids: of the films, [N].
+    split: of the films, [N].
+    way: of WEIGHTS.
+
+  Returns:
+    Weights fitted on all FIT films, [M]; weights by film, [M, N]: for a FIT
+    film fitted on those of the other PARTS, for others on all.
+  """
+  members = len(error)
+  if way == 'mean':
+    return np.full(members, 1 / members), np.full(error.shape, 1 / members)
+  weights = fit_weights(error[:, split == FIT], way)
+  by_film = np.repeat(weights[:, None], len(ids), axis=1)
+  for part in range(PARTS):
+    names = splits.fold({'id': ids}, split, PARTS, part)
+    judged, fitted = names == 'validation', names == 'train'
+    if judged.any() and fitted.any():
+      by_film[:, judged] = fit_weights(error[:, fitted], way)[:, None]
+  return weights, by_film
+
+
 def combine(
   members: Sequence[runs.Run], weights: str = 'mean'
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -83,8 +114,9 @@ def combine(
     members: run, folder, films left out, its weight by each way; best, the
     index of the member with the least MAE on FIT; splits: split -> {'members':
     [figures], 'ways': way -> figures, 'gain': way -> paired difference with the
-    best member, 'correlation': of the members' errors [M, M]}. And the films:
-    id, split, male, age, prediction and, if all members have bins, probability.
+    best member, 'correlation': of the members' errors [M, M], None where they
+    do not vary}. And the films, weighted by `film_weights`: id, split, male,
+    age, prediction and, if all members have bins, probability.
 
   Raises:
     ValueError: fewer than two members; members whose labels or splits differ,
@@ -105,24 +137,27 @@ def combine(
     if name not in split:
       raise ValueError(f'Expected {name} films that all members predicted.')
   error = films['prediction'] - age
-  ways = {
-    'mean': np.full(len(members), 1 / len(members)),
-    **{way: fit_weights(error[:, split == FIT], way) for way in WEIGHTS[1:]},
+  ways, by_film = {}, {}
+  for way in WEIGHTS:
+    ways[way], by_film[way] = film_weights(error, films['id'], split, way)
+  combined = {
+    way: np.sum(w * films['prediction'], axis=0) for way, w in by_film.items()
   }
   best = int(np.argmin(np.abs(error[:, split == FIT]).mean(axis=1)))
-  splits = {}
+  judged = {}
   for name in runs.SPLITS:
     of = split == name
-    own = films['prediction'][:, of]
-    combined = {way: w @ own for way, w in ways.items()}
-    splits[name] = {
+    own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
+    judged[name] = {
       'members': [metrics.figures(prediction - age[of]) for prediction in own],
-      'ways': {w: metrics.figures(p - age[of]) for w, p in combined.items()},
+      'ways': {
+        way: metrics.figures(p[of] - age[of]) for way, p in combined.items()
+      },
       'gain': {
-        way: metrics.paired_difference(age[of], p, own[best])
+        way: metrics.paired_difference(age[of], p[of], own[best])
         for way, p in combined.items()
       },
-      'correlation': np.corrcoef(error[:, of]).tolist(),
+      'correlation': np.corrcoef(error[:, of]).tolist() if varies else None,
     }
   result = {
     'weights': weights,
@@ -138,13 +173,15 @@ def combine(
       for k, member in enumerate(members)
     ],
     'best': best,
-    'splits': splits,
+    'splits': judged,
   }
   rows = {name: films[name] for name in ('id', 'male', 'age')}
-  rows |= {'split': split, 'prediction': ways[weights] @ films['prediction']}
+  rows |= {'split': split, 'prediction': combined[weights]}
   stored = [runs.distributions(member, films['id']) for member in members]
   if all(probability is not None for probability in stored):
-    rows['probability'] = np.tensordot(ways[weights], np.stack(stored), 1)
+    rows['probability'] = np.einsum(
+      'mn,mnb->nb', by_film[weights], np.stack(stored)
+    )
   return result, rows
 
 
@@ -154,7 +191,8 @@ def table(result: Mapping[str, Any]) -> str:
   best = names[result['best']]
   parts = [
     f'{len(names)} members; {runs.describe(result["data"])}',
-    f'Weights fitted on {FIT}, where {best} is the best member.',
+    f'Weights fitted on {FIT}, where {best} is the best member; each fifth of '
+    'it has weights from the others.',
     tables.layout(
       ('weights', *WEIGHTS, 'films left out'),
       [
@@ -177,14 +215,16 @@ def table(result: Mapping[str, Any]) -> str:
     parts.append(
       tables.layout((split, *head, 'less best', '95 % interval'), rows)
     )
-    rows = [
-      [name, *(f'{r:.2f}' for r in line)]
-      for name, line in zip(names, row['correlation'], strict=True)
-    ]
-    title = f'correlation of errors, {split}'
-    parts.append(
-      tables.layout((title, *map(str, range(1, len(names) + 1))), rows)
-    )
+    if row['correlation']:
+      rows = [
+        [name, *(f'{r:.2f}' for r in line)]
+        for name, line in zip(names, row['correlation'], strict=True)
+      ]
+      title = (
+        f'correlation of errors, {split}',
+        *map(str, range(1, len(names) + 1)),
+      )
+      parts.append(tables.layout(title, rows))
   return '\n\n'.join(parts)
 
 
@@ -194,21 +234,7 @@ def write(
   """Write ensemble.json, predictions.csv and, with bins, distributions.npz."""
   files.make_folder(folder)
   files.write_json(os.path.join(folder, 'ensemble.json'), result, indent=1)
-  with files.replacing(os.path.join(folder, 'predictions.csv')) as file:
-    writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(runs.COLUMNS)
-    columns = {**rows, 'prediction': np.round(rows['prediction'], 4)}
-    writer.writerows(
-      zip(*(columns[name].tolist() for name in runs.COLUMNS), strict=True)
-    )
-  if 'probability' in rows:
-    path = os.path.join(folder, 'distributions.npz')
-    with files.replacing(path, 'wb') as file:
-      np.savez(
-        file,
-        id=rows['id'],
-        probability=rows['probability'].astype(np.float16),
-      )
+  report_data.write_predictions(folder, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,22 +12,21 @@ heat maps; --help after the command.
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import csv
 import importlib
 import os
 import sys
 from typing import Any
 
-from flax import nnx
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
 from boneage_jax import data
-from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import processes
+from boneage_jax import report_data
 from boneage_jax import train_step
+from boneage_jax import trained
 from boneage_jax import transforms
 from boneage_jax.models import ops
 
@@ -60,11 +59,7 @@ def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
   """
 
   def predict(variables, batch):
-    net = nnx.merge(
-      graph, variables['params'], variables['batch_stats'], copy=True
-    )
-    net.eval()
-    outputs = net(batch)
+    outputs = trained.merge(graph, variables)(batch)
     result = {'age': outputs['age']} if 'age' in outputs else {}
     if 'logits' in outputs:
       result['probability'] = jax.nn.softmax(outputs['logits'])
@@ -105,7 +100,8 @@ class Split:
     if not self._count:
       raise ValueError(
         f'{stage}: a split has no film at all; raise '
-        '--config.data.validation_fraction or --config.data.test_fraction.'
+        '--config.data.validation_fraction or --config.data.test_fraction, '
+        'or with folds lower --config.data.folds.'
       )
     source = data.stage_source(config, stage, workdir, films)
     self._views = [
@@ -152,40 +148,22 @@ def write_predictions(
   `predictions.csv` (id, split, male, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """
-  mesh = train_step.make_mesh()
-  rows, ids, probabilities = [], [], []
+  mesh, parts = train_step.make_mesh(), []
   for name in ('validation', 'test'):
     part = data.select(films, name)
     outputs = Split(config, stage, workdir, part, mesh, final=True).predict(
       predict, variables
     )
-    for i, film in enumerate(part['id']):
-      rows.append(
-        [
-          int(film),
-          name,
-          float(part['male'][i]),
-          float(part['age'][i]),
-          round(float(outputs['age'][i]), 4),
-        ]
-      )
-    ids.append(part['id'])
-    probabilities.append(outputs.get('probability'))
-  if not processes.is_lead():
-    return
-  folder = os.path.join(workdir, stage)
-  with files.replacing(os.path.join(folder, 'predictions.csv')) as f:
-    writer = csv.writer(f)
-    writer.writerow(['id', 'split', 'male', 'age', 'prediction'])
-    writer.writerows(rows)
-  if probabilities[0] is not None:
-    path = os.path.join(folder, 'distributions.npz')
-    with files.replacing(path, 'wb') as f:
-      np.savez(
-        f,
-        id=np.concatenate(ids),
-        probability=np.concatenate(probabilities).astype(np.float16),
-      )
+    part = {column: part[column] for column in ('id', 'split', 'male', 'age')}
+    part['prediction'] = outputs['age'].astype(np.float64)
+    if 'probability' in outputs:
+      part['probability'] = outputs['probability']
+    parts.append(part)
+  if processes.is_lead():
+    report_data.write_predictions(
+      os.path.join(workdir, stage),
+      {name: np.concatenate([p[name] for p in parts]) for name in parts[0]},
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,9 +1,10 @@
-"""Cross-validation: what the folds of a run predicted, joined.
+"""Cross-validation: what the folds of a run found and predicted, joined.
 
 Every film that is no test film is predicted once, by the fold that was not
 trained on it; test films by all folds, averaged.
 """
 
+import copy
 import os
 from typing import Any
 
@@ -13,6 +14,7 @@ from boneage_jax import data
 from boneage_jax import ensemble
 from boneage_jax import files
 from boneage_jax import metrics
+from boneage_jax import report_data
 from boneage_jax import runs
 from boneage_jax import tables
 
@@ -49,7 +51,7 @@ def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
     split the figures of the fold.
 
   Raises:
-    ValueError: a fold has no predictions, or a film is in two.
+    ValueError: a fold has no predictions, or other films than its own.
   """
   members = [
     runs.read(folder(workdir, fold), stage) for fold in range(config.data.folds)
@@ -82,7 +84,18 @@ def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   order = np.lexsort((rows['id'], rows['split'] == 'test'))
   rows = {name: column[order] for name, column in rows.items()}
   builder_config = data.builder_configs(config)[0]
-  _, description = data.split_films(config, workdir, builder_config)
+  films, description = data.split_films(config, workdir, builder_config)
+  for split in runs.SPLITS:
+    given = np.sort(rows['id'][rows['split'] == split])
+    expected = np.sort(films['id'][films['split'] == split])
+    if not np.array_equal(given, expected):
+      wrong = np.setxor1d(given, expected).tolist()
+      raise ValueError(
+        f'Expected the folds of {workdir} to predict each of {len(expected)} '
+        f'{split} films once, got {len(given)} predictions; films lost, moved '
+        f'or twice: {len(wrong) or "some"}, such as {wrong[:5]}. The data were '
+        f'prepared anew since: remove fold_<k>/{stage} and run again.'
+      )
   result = {
     'data': members[0].data | {'split': description},
     'films': {name: int(np.sum(rows['split'] == name)) for name in runs.SPLITS},
@@ -96,6 +109,57 @@ def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   return result
 
 
+def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
+  """Return the split of every film in every fold, [folds, N]."""
+  names = []
+  for fold in range(config.data.folds):
+    one = copy.deepcopy(config)
+    one.data.fold = fold
+    names.append(data.assign(one, films)[0])
+  return np.stack(names)
+
+
+def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
+  """Return the median age of the sex by film id, months.
+
+  Of the films that the fold trained on which validates the film; for a test
+  film the mean of all folds.
+  """
+  sexes, predictions = metrics.sex(films['male']), []
+  names = splits(config, films)
+  for split in names:
+    of = split == 'train'
+    medians = report_data.sex_medians(films['age'][of], films['male'][of])
+    predictions.append([medians.get(sex, medians['unknown']) for sex in sexes])
+  counts = np.where(names == 'train', 0, 1)
+  ages = np.sum(counts * predictions, axis=0) / counts.sum(axis=0)
+  return dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
+
+
+def located(
+  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
+) -> tuple[dict, dict[str, Any], dict[str, Any]]:
+  """Join what a locate stage of every fold left, see `report_data.located`.
+
+  A film's regions and maps are of the fold that validates it, a test film's of
+  the first. Coverage is each fold's own.
+  """
+  home = np.argmax(splits(config, films) == 'validation', axis=0)
+  regions, coverage, heat = {}, {}, {}
+  for fold in range(config.data.folds):
+    own = set(films['id'][home == fold].tolist())
+    found, covered, maps = report_data.located(folder(workdir, fold), stage)
+    regions |= {film: found[film] for film in found if film in own}
+    coverage |= {
+      f'{split}, fold {fold}': covered[split]
+      for split in runs.SPLITS
+      if covered.get(split)
+    }
+    shown = {f: m for f, m in maps.get('maps', {}).items() if f in own}
+    heat = maps | {'maps': heat.get('maps', {}) | shown}
+  return regions, coverage, heat
+
+
 def table(stage: str, result: dict[str, Any]) -> str:
   """Lay out what `join` returned."""
   head = (stage, 'validation films', 'MAE', 'test films', 'MAE')
@@ -106,7 +170,7 @@ def table(stage: str, result: dict[str, Any]) -> str:
       ('joined', result['splits']),
     )
   ]
-  return tables.layout(head, rows)
+  return f'{runs.describe(result["data"])}\n{tables.layout(head, rows)}'
 
 
 _CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')

@@ -46,8 +46,10 @@ JOBS = {
   'report': stages.report,
   'classes': classify.report,
 }
-# Jobs of the lead, while the others wait.
-ALONE = ('prepare', 'ensemble', 'report', 'classes')
+# Jobs of seconds, done again by every run, and the fields that say of what.
+REDONE = ('ensemble', 'report', 'classes')
+READ = ('members', 'stage', 'compare', 'regions')
+ALONE = ('prepare', *REDONE)  # jobs of the lead, while the others wait
 
 
 def run(config: Any, workdir: str) -> None:
@@ -63,6 +65,7 @@ def run(config: Any, workdir: str) -> None:
         f'from {", ".join(described)}.'
       )
   start(config, workdir)
+  processes.on_lead(lambda: check_stages(config, workdir))
   if config.data.folds and config.data.fold < 0:
     run_folds(config, workdir)
   else:
@@ -136,13 +139,34 @@ def check_config(config: Any, path: str) -> None:
   new = json.loads(config.to_json_best_effort())
   if files.exists(path):
     names = differences(files.read_json(path), new)
-    changed = [name for name in names if name != 'stages']
+    free = {s for s in data.sections(config) if config[s].job in REDONE}
+    free.add('stages')
+    changed = [name for name in names if name.split('.')[0] not in free]
     if changed:
       raise ValueError(
         f'{os.path.dirname(path)} holds a run with other settings '
         f'({", ".join(changed)}). Give another --workdir, or remove that one.'
       )
   files.write_json(path, new, indent=1)
+
+
+def check_stages(config: Any, workdir: str) -> None:
+  """Check, before hours of training, that reports and ensembles can be made.
+
+  Raises:
+    ValueError: one reads a stage that will not have run; names the flag.
+  """
+  for stage in config.stages:
+    for field in READ if config[stage].job in REDONE else ():
+      names = config[stage].get(field) or ()
+      for name in (names,) if isinstance(names, str) else names:
+        places = (workdir, folds.folder(workdir, 0))
+        ran = [files.exists(os.path.join(place, name)) for place in places]
+        if name not in config.stages and not any(ran):
+          raise ValueError(
+            f'{stage}.{field} names {name!r}, which has not run in {workdir}: '
+            f'add it to --config.stages, or change --config.{stage}.{field}.'
+          )
 
 
 def check_shared(config: Any, path: str) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax import data
 from boneage_jax import files
 from boneage_jax import gallery
 from boneage_jax import metrics
 from boneage_jax import plots
 from boneage_jax import report_data
 from boneage_jax import report_page
+from boneage_jax import runs
 from boneage_jax import tables
 
 PER_KIND = 3  # films each of best, median and worst
@@ -30,7 +32,7 @@ def write(
   workdir: str,
   stage: str,
   config: Any,
-  regions_stage: str | None = None,
+  located: tuple[Mapping, Mapping, Mapping] = ({}, {}, {}),
   log: Callable[[str], None] = print,
   *,
   data_folder: str | None = None,
@@ -47,13 +49,14 @@ def write(
     workdir: folder of the run.
     stage: the train stage whose predictions are reported.
     config: the system's config (ConfigDict or dict), shown on the page.
-    regions_stage: the locate stage, if the system has one.
+    located: of `report_data.located`, if the system finds regions.
     log: called with one line that says where the report lies.
     data_folder: prepared data set; its build.json names it.
     load_film: film id -> uint8 [H, W], for the gallery.
     references: name -> {film id: predicted age} to compare with.
-    train_ages: ages of the training films, for the sex-median predictor; taken
-      from the training rows of predictions.csv when None.
+    train_ages: ages of the training films, for the sex-median predictor, none
+      where `references` has it; taken from the training rows of
+      predictions.csv when None.
     train_male: sexes of the training films.
     split: how the films were split, in words.
     produced: what to say about the run itself, as {'command': ...}.
@@ -70,7 +73,8 @@ def write(
   rows = report_data.predictions(
     os.path.join(workdir, stage, 'predictions.csv')
   )
-  regions, coverage, maps = report_data.located(workdir, regions_stage)
+  rows |= report_data.intervals(rows)
+  regions, coverage, maps = located
   if train_ages is None:
     train = rows['split'] == 'train'
     train_ages, train_male = rows['age'][train], rows['male'][train]
@@ -90,7 +94,7 @@ def write(
   }
   report['alarms'] = report_data.alarms(report)
 
-  head = report_data.select(rows, report['headline'])
+  head = data.select(rows, report['headline'])
   pictures = _plots(
     head,
     report['splits'][report['headline']],
@@ -124,8 +128,9 @@ def write(
 def table(report: Mapping[str, Any]) -> str:
   """Lay out the figures of splits and references for a terminal."""
   lines = [
+    runs.describe(report['data']),
     f'{"":24} {"films":>6} {"MAE":>7} {"95 % interval":>16} {"RMSE":>7}'
-    f' {"bias":>7} {"<= 12 mo":>9}'
+    f' {"bias":>7} {"<= 12 mo":>9}',
   ]
 
   def add(name: str, row: Mapping[str, Any]) -> None:
@@ -214,7 +219,7 @@ def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
   writer.writerow(
-    ['id', 'split', 'sex', 'age', 'prediction', 'low', 'high', 'regions_found']
+    ['id', 'split', 'sex', 'age', 'prediction', 'lo90', 'hi90', 'regions_found']
   )
   sexes = metrics.sex(rows['male'])
   for k, film_id in enumerate(rows['id'].tolist()):
@@ -227,6 +232,6 @@ def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
   return file.getvalue()
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, content: bytes) -> None:
   with files.replacing(path, 'wb') as file:
-    file.write(data)
+    file.write(content)

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from boneage_jax import boxes
+from boneage_jax import conformal
+from boneage_jax import data
 from boneage_jax import files
 from boneage_jax import metric_writer
 from boneage_jax import metrics
 from boneage_jax import plots
 
+COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
 SPLITS = ('test', 'validation', 'train')  # the first present is the headline
 
 
 def predictions(path: str) -> dict[str, np.ndarray]:
   """Read predictions.csv into columns id, split, male, age, prediction.
-
-  `low` and `high` too where the file has them.
 
   Raises:
     ValueError: the file is missing, empty or names a film twice.
@@ -33,7 +34,7 @@ def predictions(path: str) -> dict[str, np.ndarray]:
     raise ValueError(f'Expected predictions in {path}, got none.')
   out = {name: np.array([r[name] for r in rows]) for name in ('id', 'split')}
   out['id'] = out['id'].astype(np.int64)
-  for name in ('male', 'age', 'prediction', 'low', 'high'):
+  for name in ('male', 'age', 'prediction'):
     if name in rows[0]:
       out[name] = np.array([float(r[name]) for r in rows])
   ids, counts = np.unique(out['id'], return_counts=True)
@@ -49,6 +50,41 @@ def predictions(path: str) -> dict[str, np.ndarray]:
   return out
 
 
+def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
+  """Write predictions.csv and, with bins, distributions.npz (float16).
+
+  Args:
+    folder: of a stage.
+    rows: COLUMNS, ages in months, [N]; probability [N, bins] or None.
+  """
+  columns = {**rows, 'prediction': np.round(rows['prediction'], 4)}
+  with files.replacing(os.path.join(folder, 'predictions.csv')) as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    writer.writerows(
+      zip(*(columns[name].tolist() for name in COLUMNS), strict=True)
+    )
+  if rows.get('probability') is not None:
+    path = os.path.join(folder, 'distributions.npz')
+    probability = rows['probability'].astype(np.float16)
+    with files.replacing(path, 'wb') as file:
+      np.savez(file, id=rows['id'], probability=probability)
+
+
+def intervals(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Return `low` and `high`, 90 % conformal intervals in months, [N].
+
+  Fitted on the validation films by sex and predicted age, see `conformal.fit`;
+  nothing where these are too few.
+  """
+  fitted = data.select(rows, 'validation')
+  levels = conformal.LEVELS
+  if len(fitted['id']) < conformal.least_films(max(levels)):
+    return {}
+  ends = conformal.intervals(conformal.fit(fitted), rows)[:, levels.index(90)]
+  return {'low': ends[:, 0], 'high': ends[:, 1]}
+
+
 def read_npz(path: str, key: str) -> dict[int, Any]:
   """Return {film id: row of `key`}; empty where the file is missing."""
   if not files.exists(path):
@@ -60,7 +96,7 @@ def read_npz(path: str, key: str) -> dict[int, Any]:
 def located(
   workdir: str, stage: str | None
 ) -> tuple[dict[int, dict[str, boxes.Region]], dict[str, Any], dict[str, Any]]:
-  """Read what a locate stage left; empty where it is missing.
+  """Read what a locate stage left; empty where there is none.
 
   Returns:
     regions of `boxes.read_regions`, coverage.json, and heat maps as
@@ -110,20 +146,17 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
 def curves(
   workdir: str, stages: Sequence[str] = ()
 ) -> dict[str, list[dict[str, float]]]:
-  """Read the training rows of every stage that has some, in order."""
+  """Read the training rows of every stage, and fold, that has some."""
   out = {}
-  for path in files.glob(os.path.join(workdir, '*', 'metrics.jsonl')):
-    rows = metric_writer.read(path)
-    if any('train_loss' in row or 'validation_mae' in row for row in rows):
-      out[os.path.basename(os.path.dirname(path))] = rows
-  order = [*stages, *out]
-  return dict(sorted(out.items(), key=lambda item: order.index(item[0])))
-
-
-def select(rows: Mapping[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
-  """Return the rows of one split."""
-  of = rows['split'] == split
-  return {name: column[of] for name, column in rows.items()}
+  for folds in ('', 'fold_*/'):
+    for path in files.glob(f'{workdir}/{folds}*/metrics.jsonl'):
+      rows = metric_writer.read(path)
+      if any('train_loss' in row or 'validation_mae' in row for row in rows):
+        *_, fold, stage, _ = path.split('/')
+        out[(stage, fold) if folds else (stage,)] = rows
+  order = [*stages, *(stage for stage, *_ in out)]
+  names = sorted(out, key=lambda name: (order.index(name[0]), name))
+  return {'_'.join(name): out[name] for name in names}
 
 
 def sex_medians(age: np.ndarray, male: np.ndarray) -> dict[str, float]:
@@ -150,18 +183,18 @@ def figures(
   order += sorted(set(rows['split'].tolist()) - set(order))
   return {
     'headline': order[0],
-    'splits': {name: _summary(select(rows, name)) for name in order},
+    'splits': {name: _summary(data.select(rows, name), name) for name in order},
     'references': {
       name: _compare(rows, order, ages) for name, ages in predictors.items()
     },
   }
 
 
-def _summary(rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _summary(rows: Mapping[str, np.ndarray], split: str) -> dict[str, Any]:
   out = metrics.summary(rows['age'], rows['prediction'], rows['male'])
-  if 'low' in rows:
+  if 'low' in rows and split == 'test':  # not of films that gave the intervals
     inside = (rows['low'] <= rows['age']) & (rows['age'] <= rows['high'])
-    out['interval_coverage'] = float(np.mean(inside))
+    out['covered_90'] = float(np.mean(inside))
   return out
 
 
@@ -173,7 +206,7 @@ def _compare(
   """Compare the predictions with a reference's on the films both have."""
   out = {}
   for name in splits:
-    part = select(rows, name)
+    part = data.select(rows, name)
     both = np.array([int(i) in ages for i in part['id']], bool)
     if not both.any():
       continue

@@ -239,10 +239,10 @@ def _tables(report: Mapping[str, Any]) -> str:
     ['split', *columns],
     (_errors(name, r) for name, r in report['splits'].items()),
   )
-  if 'interval_coverage' in row:
+  if 'covered_90' in row:
     body += (
-      f'<p class="lead">The predicted intervals hold the true age of '
-      f'{100 * row["interval_coverage"]:.0f} % of the {_text(head)} films.</p>'
+      '<p class="lead">90 % intervals, fitted on the validation films, hold '
+      f'the true age of {100 * row["covered_90"]:.1f} % of the test films.</p>'
     )
   groups = {
     'by_sex': ('By sex', 'sex', plots.NAMES),

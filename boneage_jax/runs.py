@@ -19,7 +19,7 @@ from boneage_jax import data as data_lib
 from boneage_jax import files
 from boneage_jax import report_data
 
-COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
+COLUMNS = report_data.COLUMNS
 SPLITS = ('test', 'validation')  # never mixed; the order of every table
 
 
@@ -55,7 +55,7 @@ def read(name: str, stage: str = '') -> Run:
       two splits.
   """
   workdir, _, named = name.rpartition(':')
-  if files.exists(name) or not workdir:
+  if files.exists(files.absolute(name)) or not workdir:
     workdir, named = name, ''
   workdir, stage = files.absolute(workdir), stage or named
   path = os.path.join(workdir, 'config.json')
@@ -87,7 +87,7 @@ def read(name: str, stage: str = '') -> Run:
     )
   label = f'{os.path.basename(workdir)}:{stage}'
   combined = stage in config and config[stage].job == 'ensemble'
-  of_folds = not combined or config.data.folds
+  of_folds = not combined or (config.data.folds and config.data.fold < 0)
   if of_folds and files.exists(os.path.join(folder, 'ensemble.json')):
     return _read_ensemble(folder, label)
   known, _ = _prepared(config, workdir)
@@ -249,10 +249,16 @@ def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
 
 def _read_ensemble(folder: str, label: str) -> Run:
   known = files.read_json(os.path.join(folder, 'ensemble.json'))
+  films = []
   try:
-    films = [read(member['folder']).train for member in known['members']]
+    for member in known['members']:
+      place = member['folder']
+      if not files.exists(place):  # folds may have been moved with this folder
+        parts = place.split('/')[-2:]
+        place = os.path.join(os.path.dirname(folder), *parts)
+      films.append(read(place).train)
     train = None if None in films else frozenset().union(*films)
-  except ValueError:  # a member is gone
+  except (ValueError, OSError, ImportError):  # a member is out of reach
     train = None
   return Run(label, folder, _rows(folder), known['data'], None, train)
 

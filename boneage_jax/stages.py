@@ -6,13 +6,13 @@ import shlex
 import sys
 from typing import Any
 
-from flax import nnx
 import jax
 import numpy as np
 
 from boneage_jax import data
 from boneage_jax import ensemble
 from boneage_jax import files
+from boneage_jax import folds
 from boneage_jax import gradcam
 from boneage_jax import input_pipeline
 from boneage_jax import published
@@ -32,10 +32,7 @@ def make_maps(
 
   @jax.jit
   def maps(variables, image, male):
-    net = nnx.merge(
-      graph, variables['params'], variables['batch_stats'], copy=True
-    )
-    net.eval()
+    net = trained.merge(graph, variables)
     return gradcam.input_maps(
       net, image, male, options.target, options.method, options.mirror
     )
@@ -103,7 +100,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
   builder_config = data.builder_configs(config)[0]
   films, description = data.split_films(config, workdir, builder_config)
   folder = data.prepared_folder(workdir, builder_config)
-  train_films = data.select(films, 'train')
+  train_films = data.select(films, 'train')  # none where folds are joined
   source = input_pipeline.film_source(folder, films)
   position = {int(i): k for k, i in enumerate(films['id'])}
   references = {}
@@ -113,11 +110,16 @@ def report(config: Any, stage: str, workdir: str) -> None:
     references[name] = dict(
       zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)
     )
+  if config.data.folds and config.data.fold < 0:
+    references['sex_median'] = folds.sex_medians(config, films)
+    located = folds.located(config, section.regions, workdir, films)
+  else:
+    located = report_data.located(workdir, section.regions)
   result = report_lib.write(
     workdir,
     section.stage,
     config,
-    section.regions or None,
+    located,
     data_folder=folder,
     load_film=lambda i: transforms.decode(source[position[int(i)]]['image']),
     references=references,

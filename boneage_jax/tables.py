@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import sys
 from typing import Any
 
+from boneage_jax import data
 from boneage_jax import files
 from boneage_jax import metric_writer
 from boneage_jax import metrics
 from boneage_jax import plots
-from boneage_jax import report_data
 from boneage_jax import runs
 
 GROUPS = ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage')
@@ -79,7 +79,7 @@ def figures(run: runs.Run) -> dict[str, Any]:
   """Return the figures of every split of a run, apart, and its data set."""
   splits = {}
   for split in runs.SPLITS:
-    rows = report_data.select(run.rows, split)
+    rows = data.select(run.rows, split)
     if len(rows['id']):
       splits[split] = metrics.summary(
         rows['age'], rows['prediction'], rows['male']

@@ -93,6 +93,11 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   if section.net.get('output') == 'classes':
     judge = classify
     classify.check(config, stage)
+  if section.keep not in ('best', 'last'):
+    raise ValueError(
+      f"Expected {stage}.keep to be 'best' or 'last', got {section.keep!r}."
+    )
+  keep_last = section.keep == 'last'
   train_films = data.training_films(config, films)
   batch_size, seed = section.batch_size, config.seed + section.seed
   source = data.stage_source(config, stage, workdir, train_films)
@@ -221,13 +226,14 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
           validating = time.monotonic() - began - seconds
           error = judge.error(outputs, validation.films)
           row[f'validation_{judge.METRIC}'] = error
-          if error <= store.best_error:
+          if finished if keep_last else error <= store.best_error:
             store.save_best(step, state.variables, error)
           if lead:
+            best = judge.SHOWN.format(store.best_error)
             bar.write(
               f'{stage} step {step}/{total_steps}: loss {mean_loss:.3f}, '
-              f'validation {judge.SHOWN.format(error)} (best '
-              f'{judge.SHOWN.format(store.best_error)}), '
+              f'validation {judge.SHOWN.format(error)} '
+              f'({"keeps the last" if keep_last else f"best {best}"}), '
               f'{len(recent) * batch_size / seconds:.1f} films/s, '
               f'{waited / seconds:.0%} of it waiting for data'
             )

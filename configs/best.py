@@ -3,8 +3,7 @@
 Whole-film nets of two or three backbones and the cascade of Li 2023 err in
 different ways, and their weighted mean can err less than the best of them:
 docs/results.md says where it does, and by how much. Weights are fitted on
-validation films, or with --config.data.folds=5 on films that the fold's nets
-never saw.
+validation films, or with --config.data.folds=5 on the films out of fold.
 
 Stages
   prepare     archive (or phantoms) to array_record
@@ -23,12 +22,26 @@ Stages
     --config.manual_dir=DIR \
     --config.inception.pretrained.backbone.path=INCEPTION_V3
 
-Variants: full (five folds in bfloat16, for accelerators), phantom, thumbnails
-(100 px films), half (half-size films). Figures that runs of ours reached stand
-in docs/results.md. On 8 GPUs, or on a TPU v5e-8 with boneage_jax/launch:
+Variants, with the test MAE in months that runs of ours reached (docs/results.md
+has the commands, intervals and hardware)
+  thumbnails  100 px films, one net that goes on twice: 8.37; it needs no
+              ensemble, which has 8.36. Small nets from random weights: 13.8
+  half        half-size films, two whole-film nets and the cascade, all of them
+              Inception-V3: 8.05; the best of the three 8.51
+  phantom     synthetic films and small nets, for minutes on two cores
+  full        all films, two backbones and the cascade, five folds in bfloat16.
+              Not run yet: it is for accelerators
+
+On 8 GPUs, or on a TPU v5e-8 with boneage_jax/launch. Without ImageNet weights
+every net starts from random ones, and nothing costs more:
 
   python -m boneage_jax.main --config=configs/best.py:full \
-    --config.manual_dir=DIR
+    --config.manual_dir=DIR \
+    --config.inception.pretrained.backbone.path=INCEPTION_V3 \
+    --config.second.pretrained.backbone.path=CONVNEXT_TINY \
+    --config.localizer.pretrained.backbone.path=INCEPTION_V3 \
+    --config.assessor.pretrained.carpal.path=XCEPTION \
+    --config.assessor.pretrained.metacarpal.path=RESNET50
 """
 
 from ml_collections import ConfigDict
@@ -95,6 +108,7 @@ def full(config: ConfigDict) -> None:
   for name in ('inception', 'second', 'localizer', 'assessor'):
     config[name].net.dtype = 'bfloat16'
     config[name].batch_size = 64
+    config[name].keep = 'last'
 
 
 def phantom(config: ConfigDict) -> None:

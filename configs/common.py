@@ -138,6 +138,9 @@ def train_stage(**changes) -> dict:
     epochs=30,
     steps=0,  # instead of epochs, when not 0
     eval_steps=0,  # between validations; 0 is once an epoch
+    # The net that predicts: 'best' on validation, or 'last', which leaves the
+    # validation films, as those out of fold, without a part in the net.
+    keep='best',
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off

@@ -94,7 +94,7 @@ def test_the_table_stands_beside_the_papers(run):
     own = report_data.predictions(
       str(workdir / stage(row['row']) / 'predictions.csv')
     )
-    own = report_data.select(own, 'test')
+    own = data.select(own, 'test')
     mae = np.abs(own['prediction'] - own['age']).mean()
     assert row['test']['mae'] == pytest.approx(mae)
     lines = [x.split() for x in printed.splitlines()]

@@ -118,8 +118,11 @@ def test_written_files(folder, tmp_path, capsys, weights):
   assert set(stored) == set(members[0])
   for film, row in stored.items():
     own = [float(member[film]['prediction']) for member in members]
+    near = 1e-4
+    if row['split'] == 'validation' and weights != 'mean':
+      near = 0.05 * np.ptp(own)  # weighted by other validation films alone
     assert float(row['prediction']) == pytest.approx(
-      np.dot(used, own), abs=1e-4
+      np.dot(used, own), abs=near
     )
     for column in ('split', 'male', 'age'):
       assert row[column] == members[0][film][column]
@@ -141,13 +144,14 @@ def test_written_files(folder, tmp_path, capsys, weights):
   with np.load(tmp_path / 'distributions.npz') as file:
     mixture, ids = file['probability'], file['id'].tolist()
   assert mixture.dtype == np.float16 and mixture.shape == (len(stored), 240)
-  film = ids[3]
+  film = next(i for i in ids if stored[str(i)]['split'] == 'test')
+  k = ids.index(film)
   parts = []
   for name in 'abc':
     with np.load(folder / name / 'assessor/distributions.npz') as file:
-      k = file['id'].tolist().index(film)
-      parts.append(file['probability'][k].astype(float))
-  np.testing.assert_allclose(mixture[3], np.dot(used, parts), atol=1e-4)
+      row = file['id'].tolist().index(film)
+      parts.append(file['probability'][row].astype(float))
+  np.testing.assert_allclose(mixture[k], np.dot(used, parts), atol=1e-4)
 
 
 def test_weights_never_see_the_test_films(folder):
@@ -165,6 +169,41 @@ def test_weights_never_see_the_test_films(folder):
   assert other['splits']['test'] != result['splits']['test']
 
 
+@pytest.mark.parametrize('way', ['mae', 'mse'])
+def test_no_film_has_a_part_in_its_own_weights(way):
+  rng = np.random.default_rng(0)
+  error = rng.normal(0, [[5], [6], [8]], (3, 80))
+  ids, split = np.arange(80), np.where(np.arange(80) < 20, 'test', 'validation')
+  weights, by_film = ensemble.film_weights(error, ids, split, way)
+  assert (by_film[:, :20] == weights[:, None]).all()
+  np.testing.assert_allclose(by_film.sum(axis=0), 1)
+  groups = np.unique(by_film[:, 20:], axis=1, return_inverse=True)[1].ravel()
+  assert groups.max() == ensemble.PARTS - 1
+  moved = error.copy()
+  moved[:, 50] = [1000, -2000, 30]
+  other, others = ensemble.film_weights(moved, ids, split, way)
+  same = np.all(others == by_film, axis=0)
+  np.testing.assert_array_equal(same[20:], groups == groups[30])
+  assert not same[:20].any() and np.abs(other - weights).max() > 0.01
+
+
+def test_a_film_or_a_member_that_does_not_vary(folder):
+  a, b = _members(folder, 'ab')
+  rows = {**b.rows, 'prediction': b.rows['age'] + 3}
+  result, _ = ensemble.combine([a, b._replace(rows=rows)])
+  assert result['splits']['test']['correlation'] is None
+  assert 'nan' not in ensemble.table(result)
+  one = np.flatnonzero(a.rows['split'] == 'test')[1:]
+  few = [
+    run._replace(rows={n: np.delete(c, one) for n, c in run.rows.items()})
+    for run in (a, b)
+  ]
+  with np.errstate(all='raise'):
+    result, _ = ensemble.combine(few)
+  assert result['splits']['test']['correlation'] is None
+  json.dumps(result, allow_nan=False)
+
+
 def test_gain_and_correlation(folder):
   result, _ = ensemble.combine(_members(folder))
   films = runs.common(_members(folder))
@@ -178,11 +217,6 @@ def test_gain_and_correlation(folder):
   low, high = gain['difference_ci95']
   reach = 1.96 * np.std(sizes[0] - sizes[1]) / np.sqrt(of.sum())
   assert (high - low) / 2 == pytest.approx(reach, rel=0.1)
-  # Weights that were fitted on validation are best there.
-  maes = {
-    w: r['mae'] for w, r in result['splits']['validation']['ways'].items()
-  }
-  assert maes['mae'] <= min(maes['mean'], maes['mse']) + 1e-3
 
 
 def test_an_ensemble_is_read_like_a_run(folder, tmp_path):

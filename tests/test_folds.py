@@ -4,13 +4,16 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 import tiny_cascade
 
+from boneage_jax import boxes
 from boneage_jax import data
 from boneage_jax import evaluate
+from boneage_jax import folds
 from boneage_jax import main
 from boneage_jax import runs
 
@@ -129,6 +132,81 @@ def test_figures_of_folds_and_report(run):
   found = report['splits']['validation']['mae']
   assert found == pytest.approx(mean, abs=0.02)
   assert not (run / 'fold_0/report').exists()
+  assert report['data']['split'] == result['data']['split']
+
+
+def test_sex_medians_are_of_other_films(archive, prepared, run):
+  report = json.loads((run / 'report/report.json').read_text())
+  films = data.input_pipeline.load_films(prepared)
+  where = {}
+  for fold in range(FOLDS):
+    one = runs.read(str(run / f'fold_{fold}'), 'localizer')
+    for film, split in zip(one.rows['id'], one.rows['split'], strict=True):
+      where.setdefault(int(film), {})[fold] = split
+  splits = {1: 'validation', FOLDS: 'test'}
+  errors = {'validation': [], 'test': []}
+  for k, film in enumerate(films['id'].tolist()):
+    medians = []
+    for fold in where[film]:
+      others = [i not in where or fold not in where[i] for i in films['id']]
+      of = np.array(others) & (films['male'] == films['male'][k])
+      medians.append(np.median(films['age'][of]))
+    errors[splits[len(medians)]].append(abs(np.mean(medians) - films['age'][k]))
+  for split, sizes in errors.items():
+    row = report['references']['sex_median'][split]
+    assert row['mae'] == pytest.approx(np.mean(sizes))
+
+
+def test_regions_are_of_the_fold_that_saw_no_label(archive, prepared, tmp_path):
+  value = config(archive, prepared)
+  films = data.input_pipeline.load_films(prepared)
+  films['split'] = data.assign(value, films)[0]
+  for fold in range(FOLDS):
+    folder = tmp_path / f'fold_{fold}' / 'regions'
+    folder.mkdir(parents=True)
+    box = (0.1 * fold, 0.0, 1.0, 1.0)
+    rows = [
+      (i, 'carpal', boxes.Region(box, 0.5, True)) for i in films['id'].tolist()
+    ]
+    boxes.write_regions(str(folder / 'regions.csv'), rows)
+    covered = {'validation': {'carpal': {'n': fold}}, 'all': {}}
+    (folder / 'coverage.json').write_text(json.dumps(covered))
+    maps = np.full((len(rows), 1, 2, 2), fold, np.float16)
+    np.savez(folder / 'maps.npz', id=films['id'], maps=maps)
+  names = folds.splits(value, films)
+  found, coverage, heat = folds.located(value, 'regions', str(tmp_path), films)
+  assert sorted(found) == sorted(heat['maps']) == sorted(films['id'].tolist())
+  for k, film in enumerate(films['id'].tolist()):
+    home = (
+      0 if films['split'][k] == 'test' else int(heat['maps'][film][0, 0, 0])
+    )
+    assert names[home, k] == films['split'][k]
+    assert found[film]['carpal'].box[0] == pytest.approx(0.1 * home)
+  assert [
+    coverage[f'validation, fold {k}']['carpal']['n'] for k in range(3)
+  ] == [*range(3)]
+
+
+def test_films_that_were_lost_or_moved(archive, prepared, run, tmp_path):
+  folder = tmp_path / 'run'
+  shutil.copytree(run, folder)
+  path = folder / 'fold_1/localizer/predictions.csv'
+  lines = path.read_text().splitlines(True)
+  lost = next(k for k, line in enumerate(lines) if ',validation,' in line)
+  path.write_text(''.join(lines[:lost] + lines[lost + 1 :]))
+  film = lines[lost].split(',')[0]
+  message = rf'validation films once, .* such as \[{film}\].*remove fold_<k>'
+  with pytest.raises(ValueError, match=message):
+    folds.join(config(archive, prepared), 'localizer', str(folder))
+
+
+def test_a_run_of_folds_that_was_moved_knows_its_training_films(run, tmp_path):
+  folder = tmp_path / 'elsewhere'
+  shutil.copytree(run, folder)
+  path = folder / 'localizer/ensemble.json'
+  path.write_text(path.read_text().replace(str(run), '/gone/run'))
+  moved = runs.read(str(folder))
+  assert moved.train == runs.read(str(run)).train and moved.train
 
 
 def test_one_fold_alone(archive, prepared, tmp_path, monkeypatch):

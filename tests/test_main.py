@@ -113,6 +113,23 @@ def test_stages_are_checked_before_any_runs(monkeypatch, tmp_path):
     main.run(config(stages=('phantom',)), str(tmp_path / 'run'))
 
 
+def test_what_a_report_reads_is_checked_before_any_stage(monkeypatch, tmp_path):
+  ran = jobs(monkeypatch)
+  some = tiny_cascade.get_config()
+  some.stages = ('prepare', 'localizer', 'report')
+  message = r"stage names 'assessor', .* --config.report.stage"
+  with pytest.raises(ValueError, match=message):
+    main.run(some.lock(), str(tmp_path))
+  some.unlock()
+  some.report.update(stage='localizer', compare=('plain',), regions='')
+  with pytest.raises(ValueError, match=r"compare names 'plain'"):
+    main.run(some.lock(), str(tmp_path))
+  assert not ran
+  (tmp_path / 'plain').mkdir()  # it ran before
+  main.run(some, str(tmp_path))
+  assert ran == ['prepare', 'localizer', 'report']
+
+
 def test_other_settings_need_another_folder(monkeypatch, tmp_path):
   jobs(monkeypatch)
   main.run(config(), str(tmp_path))
@@ -123,7 +140,10 @@ def test_other_settings_need_another_folder(monkeypatch, tmp_path):
   with pytest.raises(ValueError, match=r'\(assessor.net.carpal.width, seed\)'):
     main.run(other, str(tmp_path))
   assert (tmp_path / 'config.json').read_text() == before
-  main.run(config(stages=('report',)), str(tmp_path))
+  again = tiny_cascade.get_config()
+  again.stages, again.report.stage = ('report',), 'localizer'
+  main.run(again, str(tmp_path))  # reports are made anew by every run
+  assert '"stage": "localizer"' in (tmp_path / 'config.json').read_text()
 
 
 def test_differences():
@@ -161,7 +181,7 @@ def test_what_comes_before_must_have_run(archive, prepared, tmp_path):
     real(tmp_path, ('regions',))
   with pytest.raises(ValueError, match="run the 'regions' stage first"):
     real(tmp_path, ('assessor',))
-  with pytest.raises(ValueError, match='assessor'):
+  with pytest.raises(ValueError, match=r'change --config\.report\.'):
     real(tmp_path, ('report',))
 
 

@@ -14,9 +14,10 @@ from boneage_jax import boxes
 from boneage_jax import gallery
 from boneage_jax import plots
 from boneage_jax import report
+from boneage_jax import report_data
 
 CONFIG = {'name': 'tiny', 'stages': ('localizer', 'assessor')}
-FILMS = 24
+FILMS, TEST = 48, 12  # the others validate
 
 
 def _film(film_id):
@@ -33,11 +34,10 @@ def _workdir(tmp_path, predict=None):
   for name in ('assessor', 'localizer', 'locate', 'data'):
     os.makedirs(tmp_path / name)
   with open(tmp_path / 'assessor/predictions.csv', 'w') as file:
-    file.write('id,split,male,age,prediction,low,high\n')
+    file.write('id,split,male,age,prediction\n')
     for k in range(FILMS):
-      split = 'test' if k < FILMS // 2 else 'validation'
-      ages = (age[k], prediction[k], prediction[k] - 5, prediction[k] + 5)
-      row = (ids[k], split, float(male[k]), *ages)
+      split = 'test' if k < TEST else 'validation'
+      row = (ids[k], split, float(male[k]), age[k], prediction[k])
       file.write(','.join(map(str, row)) + '\n')
   months = np.arange(240)
   mass = np.exp(-0.5 * ((months - prediction[:, None]) / 9) ** 2)
@@ -80,7 +80,7 @@ def _workdir(tmp_path, predict=None):
 
 def _write(workdir, **changes):
   arguments = {
-    'regions_stage': 'locate',
+    'located': report_data.located(workdir, 'locate'),
     'data_folder': os.path.join(workdir, 'data'),
     'load_film': _film,
     'references': {'localizer': {1000 + k: 100.0 for k in range(FILMS)}},
@@ -121,7 +121,10 @@ def test_json_has_the_promised_keys(run):
     'sha256': 'cd' * 32,
   }
   assert data['split'] == 'by film id'
-  assert stored['regions']['found']['carpal'] == {'films': 24, 'found': 23}
+  assert stored['regions']['found']['carpal'] == {
+    'films': FILMS,
+    'found': FILMS - 1,
+  }
   assert stored['regions']['coverage']['train']['carpal']['n'] == 5
 
 
@@ -139,19 +142,42 @@ def test_references_are_compared_on_the_same_films(run):
 
 
 def test_predictions_have_one_row_per_film(run):
-  figures, folder = run
+  _, folder = run
   rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
   assert len({r['id'] for r in rows}) == FILMS
   found = {r['id']: r['regions_found'] for r in rows}
   assert found['1003'] == '0' and found['1000'] == '1'
-  errors = [
-    abs(float(r['prediction']) - float(r['age']))
-    for r in rows
-    if r['split'] == 'test'
-  ]
-  inside = figures['splits']['test']['interval_coverage']
-  assert 0 < inside < 1
-  assert inside == pytest.approx(np.mean(np.array(errors) <= 5))
+
+
+def test_intervals_hold_the_validation_films_and_are_judged_on_test(run):
+  figures, folder = run
+  rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
+  column = lambda name: np.array([float(r[name]) for r in rows])
+  fitted = np.array([r['split'] == 'validation' for r in rows])
+  error = np.abs(column('prediction') - column('age'))
+  assert fitted.sum() == 36  # 18 of a sex are too few for groups
+  reach = np.sort(error[fitted])[34 - 1]  # ceil(0.9 * 37)-th smallest
+  np.testing.assert_allclose(
+    column('hi90') - column('prediction'), reach, atol=0.03
+  )
+  low = np.maximum(column('prediction') - reach, 0)
+  np.testing.assert_allclose(column('lo90'), low, atol=0.03)
+  covered = figures['splits']['test']['covered_90']
+  assert covered == np.mean(error[~fitted] <= reach)
+  assert 'covered_90' not in figures['splits']['validation']
+  page = _read(folder, 'report.html')
+  assert f'hold the true age of {100 * covered:.1f} % of the test' in page
+
+
+def test_few_validation_films_give_no_intervals(tmp_path):
+  workdir = _workdir(tmp_path)
+  path = tmp_path / 'assessor/predictions.csv'
+  path.write_text(''.join(path.read_text().splitlines(True)[: 1 + TEST + 18]))
+  figures = _write(workdir, load_film=None)
+  assert figures['splits']['validation']['n'] == 18
+  assert 'covered_90' not in figures['splits']['test']
+  rows = csv.DictReader(_read(tmp_path / 'report', 'predictions.csv').split())
+  assert {row['lo90'] for row in rows} == {''}
 
 
 class _Links(html.parser.HTMLParser):
@@ -192,7 +218,7 @@ def test_page_says_what_it_must(run):
   for text in ('(train) sha256 abababababab', '(test) sha256 cdcdcdcdcdcd'):
     assert text in page
   assert 'annotated boxes, train' in page and 'boxes, test' not in page
-  assert 'Region carpal not found on 1 of 24 films' in page
+  assert 'Region carpal not found on 1 of 48 films' in page
   assert page.count('aria-label="Predicted distribution') == 9
   for name in ('scatter', 'bland_altman', 'training_localizer'):
     with open(os.path.join(folder, f'{name}.png'), 'rb') as file:
@@ -215,7 +241,8 @@ def test_table(run):
   assert 'ALARM: Region carpal' in table
   girls = figures['splits']['test']['by_sex']['female']
   assert figures['splits']['test']['n'] >= 10 > girls['n']
-  rows = {line[:24].strip(): line for line in table.splitlines()}
+  test = table.partition('\nvalidation ')[0]
+  rows = {line[:24].strip(): line for line in test.splitlines()}
   assert ' to ' in rows['test'] and ' to ' not in rows['girls']
 
 
@@ -242,7 +269,7 @@ def test_collapse_is_an_alarm(tmp_path, monkeypatch):
 def test_a_film_in_two_splits_is_refused(tmp_path):
   workdir = _workdir(tmp_path)
   with open(tmp_path / 'assessor/predictions.csv', 'a') as file:
-    file.write('1000,validation,0.0,90,91,86,96\n')
+    file.write('1000,validation,0.0,90,91\n')
   with pytest.raises(ValueError, match=r'film 1000 \(in test, validation\)'):
     _write(workdir)
 

@@ -75,6 +75,20 @@ def test_files_of_a_run(run, prepared):
   assert stored['probability'].shape == (len(cells), 240)
 
 
+def test_the_last_net_is_kept_where_no_film_may_choose(run, monkeypatch):
+  # Errors that grow: the first net would be the best on validation.
+  errors = iter(range(10, 99))
+  monkeypatch.setattr(
+    train.evaluate, 'error', lambda outputs, films: float(next(errors))
+  )
+  done = json.loads((run(keep='last', epochs=3) / 'done.json').read_text())
+  assert done['best_step'] == done['step']
+  with pytest.raises(
+    ValueError, match=r"localizer.keep to be 'best' or 'last'"
+  ):
+    run(keep='newest')
+
+
 def test_the_seed_of_a_stage_changes_films_and_net(run):
   first = []
   for seed in (0, 0, 1):
