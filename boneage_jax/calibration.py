@@ -54,7 +54,7 @@ def calibrate(
   score: str = 'absolute',
   calibrate_on: str = 'validation',
   groups: str = 'sex_age',
-  least: int = 0,
+  least: int = conformal.BAND_FILMS,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Calibrate on some films of a run and judge on others.
 
@@ -239,7 +239,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--score', choices=conformal.SCORES, default='absolute')
   parser.add_argument('--calibrate_on', choices=SOURCES, default=SOURCES[0])
   parser.add_argument('--groups', choices=conformal.GROUPS, default='sex_age')
-  parser.add_argument('--least', type=int, default=0, help='films of a group')
+  parser.add_argument(
+    '--least', type=int, default=conformal.BAND_FILMS, help='films of a band'
+  )
   parser.add_argument('--out', help="folder, instead of the stage's own")
   args = parser.parse_args(argv)
   try:

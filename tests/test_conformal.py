@@ -185,7 +185,7 @@ def test_groups_pool_neighbouring_bands():
     'male': np.repeat([1.0, 0.0], [75, 6]),
   }
   films['age'] = films['prediction'] + 1 + np.arange(81) / 100
-  made = conformal.fit(films)
+  made = conformal.fit(films, least=0)
   # 5 + 15 boys are 20; 30 are enough; 21 + 4 stay together.
   assert made['groups']['male']['cuts'] == [48, 72]
   assert made['groups']['male']['n'] == [20, 30, 25]
@@ -200,8 +200,11 @@ def test_groups_pool_neighbouring_bands():
   ends = conformal.intervals(json.loads(json.dumps(made)), new)
   reach = ends[:, 0, 1] - new['prediction']
   np.testing.assert_allclose(reach, [1.16, 1.44, 1.65, 1.65])
-  wide = conformal.fit(films, least=40)
-  assert wide['groups']['male']['n'] == [75]
+  for changes in ({'least': 40}, {}):  # by itself 50
+    wide = conformal.fit(films, **changes)
+    assert wide['groups']['male']['n'] == [75]
+  many = {name: np.tile(column, 3) for name, column in films.items()}
+  assert conformal.fit(many)['groups']['male']['n'] == [60, 90, 75]
   assert list(conformal.fit(films, groups='all')['groups']) == ['any']
 
 
