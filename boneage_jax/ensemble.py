@@ -90,11 +90,12 @@ def film_weights(
   members = len(error)
   if way == 'mean':
     return np.full(members, 1 / members), np.full(error.shape, 1 / members)
-  weights = fit_weights(error[:, split == FIT], way)
+  known = split == FIT
+  weights = fit_weights(error[:, known], way)
   by_film = np.repeat(weights[:, None], len(ids), axis=1)
   for part in range(PARTS):
     names = splits.fold({'id': ids}, split, PARTS, part)
-    judged, fitted = names == 'validation', names == 'train'
+    judged, fitted = known & (names == 'validation'), known & (names == 'train')
     if judged.any() and fitted.any():
       by_film[:, judged] = fit_weights(error[:, fitted], way)[:, None]
   return weights, by_film
