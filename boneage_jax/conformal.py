@@ -27,7 +27,7 @@ GROUPS = ('all', 'sex', 'sex_age')
 FLOOR = 2.0**-25  # half the least float16: what a stored zero may have been
 COLDEST, HOTTEST = 1e-3, 1e2  # soft labels leave nearly even distributions
 LEAST_SD = 1.0  # months
-# Films of a band of ages. The promise of n films is kept to 1 / (n + 1) too well
+# Films of a band of ages. n films keep the promise up to 1 / (n + 1) too well
 # on average, and a fit varies by sqrt(0.9 * 0.1 / n): 7 points of 20, 4 of 50.
 BAND_FILMS = 50
 
