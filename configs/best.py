@@ -141,14 +141,15 @@ def half(config: ConfigDict) -> None:
   config.inception.update(
     dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98)
   )
+  config.second = ConfigDict(config.inception.to_dict())
+  config.second.seed = 1
+  config.second.input.resize = 'squash'
+  config.second.net.update(dict(attention='none', pool='gap'))
+  config.second.net.backbone.tap = 'mixed8'
   for stage in (config.localizer, config.assessor):
     stage.eval_views.update(config.inception.eval_views)
-  del config.second
-  config.stages = (
-    *('prepare', 'plain', 'inception'),
-    *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
-  )
-  members = ('inception', 'localizer', 'assessor')
+  config.stages = ('prepare', 'plain', *config.stages[1:])
+  members = ('inception', 'second', 'localizer', 'assessor')
   config.ensemble.members = members
   config.report.compare = (*members, 'plain')
 
