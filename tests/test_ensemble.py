@@ -217,6 +217,13 @@ def test_gain_and_correlation(folder):
   low, high = gain['difference_ci95']
   reach = 1.96 * np.std(sizes[0] - sizes[1]) / np.sqrt(of.sum())
   assert (high - low) / 2 == pytest.approx(reach, rel=0.1)
+  # Weights that were fitted on all validation films are best there.
+  error = (films['prediction'] - films['age'])[:, films['split'][0] != 'test']
+  maes = {
+    way: _loss(error, [m[way] for m in result['members']], 'mae')
+    for way in ensemble.WEIGHTS
+  }
+  assert maes['mae'] <= min(maes['mean'], maes['mse']) + 1e-3
 
 
 def test_an_ensemble_is_read_like_a_run(folder, tmp_path):
