@@ -55,7 +55,7 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
 
   Args:
     folder: of a stage.
-    rows: COLUMNS, ages in months, [N]; probability [N, bins] or None.
+    rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins].
   """
   columns = {**rows, 'prediction': np.round(rows['prediction'], 4)}
   with files.replacing(os.path.join(folder, 'predictions.csv')) as file:
@@ -64,7 +64,7 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     writer.writerows(
       zip(*(columns[name].tolist() for name in COLUMNS), strict=True)
     )
-  if rows.get('probability') is not None:
+  if 'probability' in rows:
     path = os.path.join(folder, 'distributions.npz')
     probability = rows['probability'].astype(np.float16)
     with files.replacing(path, 'wb') as file:

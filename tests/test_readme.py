@@ -49,10 +49,11 @@ def test_command_exists(command):
   flags = dict(
     a[2:].partition('=')[::2] for a in arguments if a.startswith('--')
   )
-  if 'config' in flags:
+  if flags.get('config', '').startswith('configs/'):
     path = flags.pop('config')
+    config = build(path)
     for name in [name for name in flags if name.startswith('config.')]:
-      field = build(path)
+      field = config
       for part in name.split('.')[1:]:
         assert part in field, f'{name} is not a field of {path}'
         field = field[part]
