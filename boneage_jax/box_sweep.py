@@ -114,7 +114,8 @@ def sweep(
   if split:
     films = data.select(films, split)
   folder = data.prepared_folder(workdir, options.input.builder_config)
-  source = input_pipeline.film_source(folder, films)
+  turned = data.quarters_turned(workdir, data.upright_stage(config, stage))
+  source = input_pipeline.film_source(folder, films, turned=turned)
   rows = []
   for record in tqdm.tqdm(source, 'boxes', unit='film', disable=None):
     box = truth_box(json.loads(record['annotations'] or '{}'), truth)

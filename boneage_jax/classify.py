@@ -21,9 +21,16 @@ SPLITS = ('test', 'validation')
 COLUMNS = ('id', 'split', 'study', 'label', 'predicted')
 
 
+def class_names(config: Any, stage: str) -> list[str]:
+  """Name what the net of a stage tells apart: findings, or quarter turns."""
+  if config[stage].input.quarter_turns:
+    return ['0', '90', '180', '270']
+  return list(config.data.classes)
+
+
 def check(config: Any, stage: str) -> None:
   """Refuse a net that has another number of classes than the run."""
-  classes, names = config[stage].net.classes, config.data.classes
+  classes, names = config[stage].net.classes, class_names(config, stage)
   if classes != len(names):
     raise ValueError(
       f'{stage}.net.classes is {classes}, but data.classes names {len(names)}: '
@@ -61,7 +68,7 @@ def write_predictions(
   Its columns: id, split, study, label ('' unknown), predicted, and the
   probability of each class under `p_<class>`.
   """
-  mesh, names = train_step.make_mesh(), list(config.data.classes)
+  mesh, names = train_step.make_mesh(), class_names(config, stage)
   rows = []
   for split in SPLITS:
     part = data.select(films, split)

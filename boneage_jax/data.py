@@ -1,5 +1,6 @@
 """Which films a stage reads, and the `prepare` job that makes them readable."""
 
+import csv
 import os
 from typing import Any
 
@@ -201,7 +202,10 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
         f'{stage}.input.crop_margin is {section.crop_margin}; set both alike.'
       )
     return input_pipeline.load_crop_films(folder)
-  return split_films(config, workdir, section.builder_config)[0]
+  films, _ = split_films(config, workdir, section.builder_config)
+  if section.quarter_turns:  # of films that judge; drawn anew in training
+    films['label'] = (films['id'] % 4).astype(np.int32)
+  return films
 
 
 def stage_source(
@@ -231,7 +235,43 @@ def stage_source(
       for film, found in found_regions(workdir, section.erase).items()
     }
   folder = prepared_folder(workdir, section.builder_config)
-  return input_pipeline.film_source(folder, films, holes)
+  turned = quarters_turned(workdir, section.upright)
+  return input_pipeline.film_source(folder, films, holes, turned)
+
+
+def upright_stage(config: Any, stage: str) -> str:
+  """The stage that turns films upright before `stage` reads them, or ''."""
+  section = config[stage]
+  if section.job == 'ensemble':
+    return upright_stage(config, section.members[0])
+  if section.job == 'locate':
+    return upright_stage(config, section.localizer)
+  if section.input.crops:
+    return upright_stage(config, section.input.crops)
+  return section.input.upright
+
+
+def quarters_turned(workdir: str, stage: str) -> dict[int, int]:
+  """Quarters, counter-clockwise, by id of the films that lie turned.
+
+  Args:
+    workdir: of the run.
+    stage: that tells; '' leaves all films as they lie.
+
+  Raises:
+    ValueError: it has not run.
+  """
+  if not stage:
+    return {}
+  path = os.path.join(workdir, stage, 'turned.csv')
+  if not files.exists(path):
+    raise ValueError(
+      f'{path} is missing: run the stage {stage!r} first, or read films as '
+      "they lie: --config.STAGE.input.upright='' for all stages that see them."
+    )
+  with files.reading(path) as file:
+    rows = list(csv.DictReader(file))
+  return {int(row['id']): int(row['turned']) // 90 for row in rows}
 
 
 def found_regions(

@@ -27,9 +27,10 @@ def make_example(
     record: `image` or `regions` (bytes; squares, one below the other), id,
       male and age; `label` and annotations (JSON) where there are any; `take`,
       positions of the regions to use; `holes`, (box, grey) to paint over.
-    config: size, resize, percentiles, polarity, crop_margin, device_warp and
-      the ranges rotate, zoom, shift, flip, cutout, brightness, contrast, gamma,
-      spoil and sex_dropout.
+    config: size, resize, percentiles, polarity, crop_margin, device_warp,
+      quarter_turns (by `label`, or drawn with `rng`) and the ranges rotate,
+      zoom, shift, flip, cutout, brightness, contrast, gamma, spoil and
+      sex_dropout.
     rng: the film's own generator; masks draw nothing from it.
     masks: kinds of masks.KINDS; the film's mask moves with the film.
     view: matrix over the net's input, instead of a drawn one.
@@ -63,6 +64,13 @@ def make_example(
     else:  # masks and holes know only the place where the film was
       moved = not masks and 'holes' not in record
       pixels = stress.spoil(pixels, rng, moved=moved)
+  label = record.get('label')
+  if config.quarter_turns:
+    if rng is not None:
+      label = rng.integers(4)
+      if config.flip and rng.random() < 0.5:
+        pixels = pixels[:, ::-1]  # before: it makes a quarter of three quarters
+    pixels = np.ascontiguousarray(np.rot90(pixels, label))
   lut = transforms.tone_lut(
     pixels,
     rng,
@@ -80,7 +88,8 @@ def make_example(
     if masks:
       film = json.loads(record.get('annotations') or '{}')
       mask = masks_lib.draw(film, masks, pixels.shape)
-    seen, mask = _fit(pixels, config, rng, view, config.flip, mask=mask)
+    flip = config.flip and not config.quarter_turns
+    seen, mask = _fit(pixels, config, rng, view, flip, mask=mask)
   if isinstance(seen, dict):
     seen['greys'] = lut
   else:
@@ -95,12 +104,25 @@ def make_example(
   # Drawn last: all other draws are the same with and without.
   if rng is not None and rng.random() < config.sex_dropout:
     example['male'] = np.float32(0.5)
-  if 'label' in record:
-    example['label'] = np.int32(record['label'])
+  if label is not None:
+    example['label'] = np.int32(label)
   if masks:
     unknown = np.full((config.size,) * 2, masks_lib.UNKNOWN, np.uint8)
     example['region_mask'] = unknown if mask is None else mask
   return example
+
+
+def turn_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
+  """Return the record of a film that lies turned counter-clockwise, upright.
+
+  `turned` holds the degrees. Annotations are of the film as it lies: a film
+  that is turned loses them.
+  """
+  if not quarters:
+    return dict(record)
+  image = transforms.turn(record['image'], -quarters)
+  changed = {'image': image, 'annotations': '', 'turned': 90 * int(quarters)}
+  return {**record, **changed}
 
 
 def _fit(

@@ -23,6 +23,7 @@ import csv
 import functools
 import json
 import os
+import types
 from typing import Any
 
 import cv2
@@ -155,11 +156,15 @@ def _open(builder: tfds.core.DatasetBuilder) -> Any:
 
 
 def film_source(
-  folder: str, films: Films, holes: Mapping[int, Any] | None = None
+  folder: str,
+  films: Films,
+  holes: Mapping[int, Any] | None = None,
+  turned: Mapping[int, int] = types.MappingProxyType({}),
 ) -> _Source:
   """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
 
-  With `holes`, film id -> what `boxes.holes` gives, also these.
+  With `holes`, film id -> what `boxes.holes` gives, also these. Films in
+  `turned`, film id -> quarters, are turned back, see `examples.turn_back`.
   """
   records = _open(tfds.builder_from_directory(folder))
   positions = films['position'].tolist()
@@ -170,7 +175,9 @@ def film_source(
       'image': record['image'],
       'annotations': record['annotations'].decode(),
     }
-    return made | ({'holes': holes[int(films['id'][index])]} if holes else {})
+    film = int(films['id'][index])
+    made = examples.turn_back(made, turned.get(film, 0))
+    return made | ({'holes': holes[film]} if holes else {})
 
   return _Source(films, read)
 

@@ -59,8 +59,9 @@ def predict_films(
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
 
-  The folder `out` gets predictions.csv (months; boxes in fractions of the
-  film) and a picture of every row. `calibrated`, the content of
+  The folder `out` gets predictions.csv (months; degrees by which the film lay,
+  counter-clockwise, before it was turned back; boxes in fractions of the film
+  turned back) and a picture of every row. `calibrated`, the content of
   calibration.json, adds intervals.
   """
   bad, rows = [], []
@@ -91,9 +92,11 @@ def predict_films(
     )
     if result['regions']:
       line += f', regions found: {", ".join(found) or "none"}'
+    if result['turned']:
+      line += f', turned back: it lay at {result["turned"]} degrees'
     print(line, flush=True)
     row = {'film': path, 'sex': used, 'age': f'{age:.4f}', **interval}
-    row['regions'] = ' '.join(found)
+    row |= {'turned': result['turned'], 'regions': ' '.join(found)}
     for name, region in result['regions'].items():
       for side, value in zip(boxes.COLUMNS[2:6], region.box, strict=True):
         row[f'{name}_{side}'] = f'{value:.6f}'

@@ -20,6 +20,7 @@ from boneage_jax import gallery
 from boneage_jax import regions
 from boneage_jax import stages
 from boneage_jax import trained
+from boneage_jax import upright
 from tfds_rsna import films as film_files
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
@@ -66,6 +67,10 @@ class Predictor:
       maps = stages.make_maps(graph, jax.device_put(variables, device), options)
       self._finders.append((maps, self._looks, options))
     self.inverted = self._looks.polarity == 'invert'
+    before = self._looks.upright
+    self._upright = (
+      upright.Upright(config, before, workdir, batch_size) if before else list
+    )
     sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
     self._long_side = sides[self.builder_config]
     graph, variables = trained.load_net(config, stage, workdir)
@@ -82,7 +87,9 @@ class Predictor:
 
     Returns:
       `age` in months, `probability` float32 [240] or None for a net without
-      bins, `regions` {name: boxes.Region} and `overlay` uint8 RGB.
+      bins, `regions` {name: boxes.Region}, `overlay` uint8 RGB and `turned`,
+      the degrees by which the film lay, counter-clockwise: regions and overlay
+      are of the film turned back.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
@@ -101,6 +108,7 @@ class Predictor:
       'age': float(outputs['age'][0]),
       'probability': outputs.get('probability', [None])[0],
       'regions': film.regions,
+      'turned': film.turned,
       'overlay': gallery.overlay(film.image, heat, film.regions),
     }
 
@@ -121,9 +129,10 @@ class Predictor:
         `input_pipeline.film_source`.
 
     Returns:
-      `age` [N] months and, with bins, `probability` [N, 240]; and the films
-      with their regions.
+      `age` [N] months and, with bins, `probability` [N, 240]; and the films,
+      upright, with their regions.
     """
+    records = self._upright(records)
     films = [regions.load_film(record, self._looks) for record in records]
     for maps, looks, options in self._finders:
       for film in films:

@@ -46,6 +46,7 @@ class Film:
     annotations: dict of annotations.load, {} without any.
     regions: what was found so far.
     maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
+    turned: degrees, counter-clockwise, by which it lay before it was turned.
   """
 
   id: int
@@ -54,6 +55,7 @@ class Film:
   annotations: dict[str, Any]
   regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
   maps: list[np.ndarray] = dataclasses.field(default_factory=list)
+  turned: int = 0
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
@@ -66,7 +68,13 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
     image = 255 - image
   text = record.get('annotations') or '{}'
   text = text.decode() if isinstance(text, bytes) else str(text)
-  return Film(int(record['id']), float(record['male']), image, json.loads(text))
+  return Film(
+    id=int(record['id']),
+    male=float(record['male']),
+    image=image,
+    annotations=json.loads(text),
+    turned=record.get('turned', 0),
+  )
 
 
 def find_regions(

@@ -62,6 +62,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   graph, variables = trained.load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
   folder = data.prepared_folder(workdir, section.input.builder_config)
+  turned = data.quarters_turned(workdir, data.upright_stage(config, stage))
   # Each process works on its own films, with its own devices.
   mesh = train_step.make_mesh(jax.local_devices())
   variables = jax.device_put(
@@ -76,7 +77,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
 
   regions.locate(
     predict_maps,
-    input_pipeline.film_source(folder, films),
+    input_pipeline.film_source(folder, films, turned=turned),
     films,
     os.path.join(workdir, stage),
     config[section.localizer].input,
@@ -101,7 +102,12 @@ def report(config: Any, stage: str, workdir: str) -> None:
   films, description = data.split_films(config, workdir, builder_config)
   folder = data.prepared_folder(workdir, builder_config)
   train_films = data.select(films, 'train')  # none where folds are joined
-  source = input_pipeline.film_source(folder, films)
+  joined = config.data.folds and config.data.fold < 0
+  turned = data.quarters_turned(
+    folds.folder(workdir, 0) if joined else workdir,
+    data.upright_stage(config, section.stage),
+  )
+  source = input_pipeline.film_source(folder, films, turned=turned)
   position = {int(i): k for k, i in enumerate(films['id'])}
   references = {}
   for name in section.compare:
@@ -110,7 +116,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
     references[name] = dict(
       zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)
     )
-  if config.data.folds and config.data.fold < 0:
+  if joined:
     references['sex_median'] = folds.sex_medians(config, films)
     located = folds.located(config, section.regions, workdir, films)
   else:

@@ -107,15 +107,15 @@ def spoil(
 ) -> np.ndarray:
   """Disturb a film in one way, drawn from those of CASES up to the strongest.
 
-  Not by inversion, small turns or marks. Quarter turns and frames, which take
-  longest to learn, are drawn twice as often as others; without `moved`, when
-  the film keeps its place, never.
+  Not by inversion, marks or turns: `input.rotate` turns films, and of quarter
+  turns a net takes care, see upright.py. Frames are drawn twice as often as
+  others; without `moved`, when the film keeps its place, never.
 
   Args:
     film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
       itself.
     rng: the film's own generator.
-    moved: whether the film may be turned or framed.
+    moved: whether the film may be framed.
   """
   change = _draw(rng, moved)
   if film.ndim == 2:
@@ -127,7 +127,7 @@ def _draw(
   rng: np.random.Generator, moved: bool
 ) -> Callable[[np.ndarray], np.ndarray]:
   """Draw a disturbance; noise draws its pixels when it is laid on."""
-  kind, much = rng.integers(9 if moved else 5), rng.random()
+  kind, much = rng.integers(7 if moved else 5), rng.random()
   if kind == 0:
     return functools.partial(blur, share=0.001 + 0.019 * much)
   if kind == 1:
@@ -144,8 +144,6 @@ def _draw(
       contrast=1 + 0.4 * contrast,
       brightness=1 + 0.4 * brightness,
     )
-  if kind in (5, 6):
-    return functools.partial(rotate, degrees=90 * rng.integers(1, 4))
   grey = 255 * int(rng.integers(2))
   return functools.partial(border, share=0.15 * much, grey=grey)
 

@@ -30,6 +30,7 @@ from boneage_jax import pretrained
 from boneage_jax import processes
 from boneage_jax import train_step
 from boneage_jax import trained
+from boneage_jax import upright
 
 
 class _Stop:
@@ -91,7 +92,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   films = data.stage_films(config, stage, workdir)
   judge = evaluate
   if section.net.get('output') == 'classes':
-    judge = classify
+    judge = upright if section.input.quarter_turns else classify
     classify.check(config, stage)
   if section.keep not in ('best', 'last'):
     raise ValueError(

@@ -46,6 +46,14 @@ def decode(data: bytes) -> np.ndarray:
   return image
 
 
+def turn(data: bytes, quarters: int) -> bytes:
+  """Turn an image file counter-clockwise by quarters, without loss."""
+  if not quarters % 4:
+    return data
+  film = np.ascontiguousarray(np.rot90(decode(data), quarters))
+  return cv2.imencode('.png', film)[1].tobytes()
+
+
 def fit_matrix(
   film_hw: tuple[int, int],
   size_hw: tuple[int, int],

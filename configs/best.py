@@ -7,6 +7,7 @@ validation films, or with --config.data.folds=5 on the films out of fold.
 
 Stages
   prepare     archive (or phantoms) to array_record
+  upright     a small net that turns back films on their side or upside down
   inception   Inception-V3 on the whole film
   second      another backbone on the whole film
   again       of thumbnails and half-size films, in the place of the second: the
@@ -63,6 +64,9 @@ def get_config(variant: str = '') -> ConfigDict:
     percentiles=(1.0, 99.0),
     spoil=0.3,  # what films meet in clinics; evaluate stress shows the effect
   )
+  light['upright'] = 'upright'
+  config.upright = common.upright_stage()
+  config.upright.input.builder_config = 'px768'
   shared = dict(
     pretrained=dict(backbone=common.weights()),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
@@ -84,13 +88,14 @@ def get_config(variant: str = '') -> ConfigDict:
     **shared,
   )
   config.localizer.seed, config.assessor.seed = 2, 3  # second has 1
+  config.localizer.input.upright = 'upright'
   config.ensemble = dict(
     job='ensemble',
     members=('inception', 'second', 'assessor'),
     weights='mae',  # fitted on validation; or 'mse', or 'mean', which is not
   )
   config.stages = (
-    *('prepare', 'inception', 'second'),
+    *('prepare', 'upright', 'inception', 'second'),
     *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
   )
   config.report = dict(
@@ -119,6 +124,7 @@ def phantom(config: ConfigDict) -> None:
   config.phantom.films = 1600
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
   cascade.small_nets(config)
+  few_films(config)
   for stage in (config.inception, config.second):
     stage.update(dict(batch_size=16, epochs=16, ema=0.98))
     stage.input.update(dict(builder_config='original', size=128))
@@ -133,6 +139,7 @@ def phantom(config: ConfigDict) -> None:
 def half(config: ConfigDict) -> None:
   """Films at half size: a large whole film, the cascade and its localizer."""
   cascade.half(config)
+  few_films(config)
   add_plain(config, dict(size=224, rotate=10.0))
   config.plain.update(dict(batch_size=16, epochs=20))
   config.inception.input.update(
@@ -147,7 +154,7 @@ def half(config: ConfigDict) -> None:
     stage.eval_views.update(config.inception.eval_views)
   del config.second
   config.stages = (
-    *('prepare', 'plain', 'inception', 'again'),
+    *('prepare', 'upright', 'plain', 'inception', 'again'),
     *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
   )
   members = ('again', 'localizer', 'assessor')
@@ -158,6 +165,7 @@ def half(config: ConfigDict) -> None:
 def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px: no regions, which have no more detail there."""
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
+  config.upright.input.builder_config = 'original'
   config.inception.input.update(
     # Not 100, as the films: those in step would be sharper than turned ones.
     dict(builder_config='original', resize='squash', size=124, spoil=0.0)
@@ -174,10 +182,16 @@ def thumbnails(config: ConfigDict) -> None:
   for name in ('second', 'localizer', 'regions', 'assessor', 'ensemble'):
     del config[name]
   nets = ('inception', 'again', 'larger', 'robust')
-  config.stages = ('prepare', 'plain', *nets, 'report')
+  config.stages = ('prepare', 'upright', 'plain', *nets, 'report')
   config.report.update(
     dict(stage='robust', regions='', compare=(*nets[:-1], 'plain'))
   )
+
+
+def few_films(config: ConfigDict) -> None:
+  """Show the net that turns films upright each of a thousand more often."""
+  config.upright.input.builder_config = 'original'
+  config.upright.update(dict(batch_size=16, epochs=24))
 
 
 def go_on(

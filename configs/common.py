@@ -58,6 +58,9 @@ def image_input(**changes) -> dict:
     crops='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
     erase='',  # or a locate stage whose `erase` is painted over in the films
+    upright='',  # or the stage whose net turns films upright before all else
+    # Films are shown turned by 0 to 3 quarters, and that is what the net tells.
+    quarter_turns=False,
     size=300,  # pixels, square; best not the side that the films have
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
@@ -145,6 +148,31 @@ def train_stage(**changes) -> dict:
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
     freeze_statistics=False,  # BatchNorm keeps its loaded statistics
+  )
+  return _with(fields, changes)
+
+
+def upright_stage(**changes) -> dict:
+  """A small net that tells by how many quarters a film lies turned."""
+  fields = train_stage(
+    input=image_input(
+      size=96,
+      percentiles=(1.0, 99.0),
+      quarter_turns=True,
+      spoil=0.5,
+      **light_augmentation() | {'rotate': 25.0},
+    ),
+    net=age_net(
+      backbone=dict(name='inception_v3', width=0.25, tap='mixed2'),
+      pool='cam_mean',
+      output='classes',
+      sex_features=0,
+      momentum=0.9,
+    )
+    | {'classes': 4},
+    loss=dict(name='cross_entropy'),
+    optimizer=fast_optimizer(),
+    epochs=8,
   )
   return _with(fields, changes)
 

@@ -1,0 +1,234 @@
+"""Films that lie turned, against the same films upright."""
+
+import csv
+import types
+
+import cv2
+import dummy_archive
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+import untrained_run
+
+from boneage_jax import data
+from boneage_jax import examples
+from boneage_jax import main
+from boneage_jax import predict
+from boneage_jax import predictors
+from boneage_jax import report_data
+from boneage_jax import runs
+from boneage_jax import train
+from boneage_jax import upright
+from configs import common
+
+FILMS = 190
+# Film -> how many quarters it lies turned, and the film that stands as it was.
+LYING = {200 + i: (1 + i % 3, i) for i in range(1, 25)}
+
+
+def film(number):
+  """A picture with a bright top, noise, and a side that tells films apart."""
+  rng = np.random.default_rng(number)
+  ramp = np.linspace(230, 20, 40)[:, None] + rng.normal(0, 12, (40, 34))
+  ramp[:, : 4 + number % 20] *= 0.7
+  return np.clip(ramp, 0, 255).astype(np.uint8)
+
+
+def png(image):
+  return cv2.imencode('.png', np.ascontiguousarray(image))[1].tobytes()
+
+
+def config(**changes):
+  return types.SimpleNamespace(**common.image_input(**changes))
+
+
+def test_less_than_sure_films_stay_as_they_lie():
+  sure = upright.SURE
+  probability = np.full((6, 4), (1 - sure) / 3)
+  probability[range(4), range(4)] = sure
+  probability[4] = (0.05, sure - 0.01, 0.02, 0.04)
+  probability[5] = 0.25
+  np.testing.assert_array_equal(
+    upright.quarters(probability), [0, 1, 2, 3, 0, 0]
+  )
+
+
+@pytest.mark.parametrize('quarters', range(4))
+def test_a_film_turned_back_is_the_film(quarters):
+  before = {'id': 3, 'image': png(np.rot90(film(3), quarters))}
+  before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
+  record = examples.turn_back(before, quarters)
+  image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
+  np.testing.assert_array_equal(image, film(3))
+  assert record.get('turned', 0) == 90 * quarters
+  assert (record['annotations'] == before['annotations']) == (quarters == 0)
+  assert record['id'] == 3 and record['holes'] == [1]
+
+
+def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
+  settings = config(size=40, quarter_turns=True)
+  square = film(1)[:, :34].repeat(2, 1)[:40, :40]
+  record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
+  seen = examples.make_example(record, settings)
+  assert seen['label'] == 3
+  np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))
+  counts = np.zeros(4, int)
+  for seed in range(200):
+    seen = examples.make_example(record, settings, np.random.default_rng(seed))
+    counts[seen['label']] += 1
+    turned = np.rot90(square, seen['label'])
+    np.testing.assert_array_equal(seen['image'][..., 0], turned)
+  assert counts.min() > 30
+  mirrored = 0
+  settings = config(size=40, quarter_turns=True, flip=True)
+  for seed in range(200):
+    seen = examples.make_example(record, settings, np.random.default_rng(seed))
+    image = np.rot90(seen['image'][..., 0], -seen['label'])
+    as_it_was = (image == square).all()
+    assert as_it_was or (image == square[:, ::-1]).all()
+    mirrored += not as_it_was
+  assert 70 < mirrored < 130
+
+
+def write_archive(folder):
+  """Films 1 to FILMS, and some of them once more, turned."""
+  folder.mkdir()
+  films = {i: film(i) for i in range(1, FILMS + 1)}
+  films |= {i: np.rot90(films[of], k) for i, (k, of) in LYING.items()}
+  name = dummy_archive.TRAIN
+  (folder / name).mkdir()
+  rows = [('id', 'boneage', 'male')]
+  for i, image in films.items():
+    (folder / name / f'{i}.png').write_bytes(png(image))
+    rows.append((i, 20 + i % 200, i % 2 == 0))  # lying films: alike
+  dummy_archive.write_table(folder / f'{name}.csv', rows)
+
+
+def job(config, stage, workdir):
+  """Train the net that tells turns; others stay as they were born."""
+  of = (
+    train.train_and_evaluate if stage == 'upright' else untrained_run.untrained
+  )
+  of(config, stage, workdir)
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A cascade of fresh nets behind a net that tells turns."""
+  folder = tmp_path_factory.mktemp('upright')
+  write_archive(folder / 'manual')
+  settings = untrained_run.tiny(str(folder / 'manual'))
+  settings.data.update(validation_fraction=0.2, test_fraction=0.2)
+  settings.upright = ConfigDict(common.upright_stage())
+  settings.upright.update(batch_size=16, steps=200, epochs=0, eval_steps=100)
+  settings.upright.input.update(size=32, spoil=0.0, polarity='invert')
+  settings.upright.net.backbone = {
+    **untrained_run.BACKBONE,
+    'width': 0.25,
+    'tap': 'stage1',
+  }
+  settings.upright.optimizer.learning_rate = 1e-2
+  settings.localizer.input.upright = 'upright'
+  settings.report.compare = ('localizer',)
+  del settings.whole
+  settings.stages = (
+    'prepare',
+    'upright',
+    'localizer',
+    'regions',
+    'assessor',
+    'report',
+  )
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(main.JOBS, 'train', job)
+    main.run(settings, str(folder / 'run'))
+  return folder / 'run'
+
+
+def test_the_films_that_lie_are_found(run):
+  with open(run / 'upright' / 'turned.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  found = {int(row['id']): int(row['turned']) // 90 for row in rows}
+  assert found == {i: k for i, (k, _) in LYING.items()}
+  assert found == data.quarters_turned(str(run), 'upright')
+  assert data.quarters_turned(str(run), '') == {}
+  assert all(float(row['probability']) >= upright.SURE for row in rows)
+  table = runs_table(run / 'upright' / 'predictions.csv')
+  judged = {int(row['id']): row for row in table}
+  standing = [row for i, row in judged.items() if i not in LYING]
+  assert len(standing) > 5 and all(
+    int(row['label']) == 90 * (int(row['id']) % 4) for row in standing
+  )
+  right = [row['label'] == row['predicted'] for row in standing]
+  assert np.mean(right) > 0.9
+
+
+def runs_table(path):
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def test_every_stage_reads_them_upright(run):
+  for stage in ('localizer', 'assessor'):
+    rows = runs.read(f'{run}:{stage}').rows
+    age = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
+    pairs = [(i, of) for i, (_, of) in LYING.items() if {i, of} <= age.keys()]
+    assert len(pairs) > 2 and np.ptp(list(age.values())) > 0.01
+    for lying, standing in pairs:
+      assert age[lying] == pytest.approx(age[standing], abs=1e-3)
+  found, _, maps = report_data.located(str(run), 'regions')
+  for lying, (_, standing) in LYING.items():
+    for name in ('carpal', 'metacarpal'):
+      np.testing.assert_allclose(
+        found[lying][name].box, found[standing][name].box, atol=1e-5
+      )
+    np.testing.assert_allclose(
+      maps['maps'][lying], maps['maps'][standing], atol=2e-3
+    )
+
+
+def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
+  predictor = predictors.load(str(run), batch_size=2)
+  paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
+  for path, image in zip(paths, (film(2), np.rot90(film(2))), strict=True):
+    path.write_bytes(png(image))
+  records = [
+    {'id': i, 'male': 1.0, 'age': 0.0, 'image': path.read_bytes()}
+    for i, path in enumerate(paths)
+  ]
+  outputs, films = predictor.outputs(records)
+  assert outputs['age'][0] == pytest.approx(outputs['age'][1], abs=1e-3)
+  assert [one.turned for one in films] == [0, 90]
+  np.testing.assert_array_equal(films[1].image, 255 - film(2))  # bones bright
+  rows = runs.read(str(run)).rows
+  stored = rows['prediction'][rows['id'] == 2]
+  if len(stored):
+    assert outputs['age'][0] == pytest.approx(stored[0], abs=2e-3)
+  with pytest.raises(SystemExit) as stop:
+    predict.main(
+      [*map(str, paths), f'--workdir={run}', '--sex=M', f'--out={tmp_path}']
+    )
+  assert not stop.value.code
+  printed = capsys.readouterr().out.splitlines()
+  assert 'turned back' not in printed[0]
+  assert printed[1].endswith('turned back: it lay at 90 degrees')
+  table = runs_table(tmp_path / 'predictions.csv')
+  assert [row['turned'] for row in table] == ['0', '90']
+  assert table[0]['carpal_x0'] == pytest.approx(table[1]['carpal_x0'])
+  shown = [
+    cv2.imread(str(tmp_path / f'00{k}_{p.stem}.png'))
+    for k, p in enumerate(paths, 1)
+  ]
+  assert shown[0].shape == shown[1].shape
+
+
+def test_without_the_stage_it_is_asked_for(run):
+  with pytest.raises(ValueError, match="run the stage 'other' first"):
+    data.quarters_turned(str(run), 'other')
+  settings = predictors.read_config(str(run))
+  assert data.upright_stage(settings, 'assessor') == 'upright'
+  assert data.upright_stage(settings, 'regions') == 'upright'
+  settings.assessor.input.crops = ''
+  assert not data.upright_stage(settings, 'assessor')
+  settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
+  assert data.upright_stage(settings, 'both') == 'upright'
