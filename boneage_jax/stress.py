@@ -109,7 +109,8 @@ def spoil(
 
   Not by inversion, marks or turns: `input.rotate` turns films, and of quarter
   turns a net takes care, see upright.py. Frames are drawn twice as often as
-  others; without `moved`, when the film keeps its place, never.
+  others; without `moved`, when the film keeps its place, never. Strong
+  disturbances are more likely than slight ones.
 
   Args:
     film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
@@ -127,7 +128,7 @@ def _draw(
   rng: np.random.Generator, moved: bool
 ) -> Callable[[np.ndarray], np.ndarray]:
   """Draw a disturbance; noise draws its pixels when it is laid on."""
-  kind, much = rng.integers(7 if moved else 5), rng.random()
+  kind, much = rng.integers(7 if moved else 5), np.sqrt(rng.random())
   if kind == 0:
     return functools.partial(blur, share=0.001 + 0.019 * much)
   if kind == 1:

@@ -133,6 +133,13 @@ def phantom(config: ConfigDict) -> None:
   config.inception.input.update(dict(rotate=25.0, spoil=0.5))
   config.inception.epochs = 40
   config.inception.net.backbone.update(dict(width=0.25, tap='mixed2'))
+  go_on(config, 'robust', 'inception', dict(seed=4, epochs=100), size=128)
+  config.robust.optimizer.learning_rate = 2e-3
+  disturb(config.robust)
+  config.stages = (*config.stages[:3], 'robust', *config.stages[3:])
+  members = ('robust', 'second', 'assessor')
+  config.ensemble.members = members
+  config.report.compare = (*members, 'inception')
   config.second.net.backbone = small_resnet(0.25)
 
 
@@ -150,6 +157,8 @@ def half(config: ConfigDict) -> None:
   config.inception.optimizer.freeze = config.localizer.optimizer.freeze
   config.inception.update(dict(batch_size=16, eval_batch_size=16, epochs=8))
   go_on(config, 'again', 'inception', dict(seed=4), size=320)
+  go_on(config, 'robust', 'again', dict(seed=5), size=320)
+  disturb(config.robust)
   for stage in (config.localizer, config.assessor):
     stage.eval_views.update(config.inception.eval_views)
   del config.second
@@ -176,7 +185,7 @@ def thumbnails(config: ConfigDict) -> None:
   go_on(config, 'again', 'inception', dict(seed=3, epochs=5), size=124)
   go_on(config, 'larger', 'again', dict(seed=4, epochs=6), size=140)
   go_on(config, 'robust', 'larger', dict(seed=5, epochs=3), size=140)
-  config.robust.input.update(dict(rotate=25.0, spoil=0.8))
+  disturb(config.robust)
   add_plain(config, dict(size=108))
   config.plain.epochs = 12
   for name in ('second', 'localizer', 'regions', 'assessor', 'ensemble'):
@@ -203,6 +212,12 @@ def go_on(
   config[name].start.run = f':{before}'
   config[name].input.size = size
   config[name].optimizer.learning_rate = 2e-4
+
+
+def disturb(stage: ConfigDict) -> None:
+  """Show most films as clinics may send them; the last step's net is kept."""
+  stage.input.update(dict(rotate=25.0, spoil=0.8))
+  stage.keep = 'last'  # validation films are as they are
 
 
 def add_plain(config: ConfigDict, changes: dict) -> None:

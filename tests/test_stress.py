@@ -141,7 +141,7 @@ def test_crops_are_disturbed_alike_and_each_by_itself():
   seen = set()
   for seed in range(30):
     rng = np.random.default_rng(seed)
-    kind, much = rng.integers(5), rng.random()
+    kind, much = rng.integers(5), np.sqrt(rng.random())
     seen.add(int(kind))
     made = stress.spoil(crops, np.random.default_rng(seed), moved=False)
     assert made.shape == crops.shape and made.dtype == np.uint8
