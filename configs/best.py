@@ -65,8 +65,6 @@ def get_config(variant: str = '') -> ConfigDict:
     spoil=0.3,  # what films meet in clinics; evaluate stress shows the effect
   )
   light['upright'] = 'upright'
-  config.upright = common.upright_stage()
-  config.upright.input.builder_config = 'px768'
   shared = dict(
     pretrained=dict(backbone=common.weights()),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
@@ -124,7 +122,6 @@ def phantom(config: ConfigDict) -> None:
   config.phantom.films = 1600
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
   cascade.small_nets(config)
-  few_films(config)
   for stage in (config.inception, config.second):
     stage.update(dict(batch_size=16, epochs=16, ema=0.98))
     stage.input.update(dict(builder_config='original', size=128))
@@ -146,7 +143,6 @@ def phantom(config: ConfigDict) -> None:
 def half(config: ConfigDict) -> None:
   """Films at half size: a large whole film, the cascade and its localizer."""
   cascade.half(config)
-  few_films(config)
   add_plain(config, dict(size=224, rotate=10.0))
   config.plain.update(dict(batch_size=16, epochs=20))
   config.inception.input.update(
@@ -195,12 +191,6 @@ def thumbnails(config: ConfigDict) -> None:
   config.report.update(
     dict(stage='robust', regions='', compare=(*nets[:-1], 'plain'))
   )
-
-
-def few_films(config: ConfigDict) -> None:
-  """Show the net that turns films upright each of a thousand more often."""
-  config.upright.input.builder_config = 'original'
-  config.upright.update(dict(batch_size=16, epochs=24))
 
 
 def go_on(

@@ -104,6 +104,8 @@ def get_config(variant: str = '') -> ConfigDict:
     batch_size=32,  # authors' code (Chen)
     epochs=30,  # paper
   )
+  config.upright = common.upright_stage()  # for input.upright; no paper has it
+  config.upright.input.builder_config = 'px768'
   config.report = dict(
     job='report', stage='assessor', regions='regions', compare=()
   )
@@ -140,6 +142,7 @@ def small_nets(config: ConfigDict) -> None:
     )
     stage.optimizer = ConfigDict(common.fast_optimizer())
     stage.input.update(dict(percentiles=(1.0, 99.0), rotate=5.0))
+  config.upright.input.builder_config = 'original'
   config.localizer.epochs = 16
   config.assessor.epochs = 10
   config.localizer.input.update(
@@ -206,6 +209,7 @@ def half(config: ConfigDict) -> None:
   config.assessor.net.update(dict(pool='gap', exchange='none'))
   config.assessor.net.carpal = inception
   config.assessor.net.metacarpal = inception
+  config.upright.input.builder_config = 'original'
   config.report.compare = ('localizer',)
 
 

@@ -152,9 +152,9 @@ def train_stage(**changes) -> dict:
   return _with(fields, changes)
 
 
-def upright_stage(**changes) -> dict:
+def upright_stage() -> dict:
   """A small net that tells by how many quarters a film lies turned."""
-  fields = train_stage(
+  return train_stage(
     input=image_input(
       size=96,
       percentiles=(1.0, 99.0),
@@ -172,9 +172,11 @@ def upright_stage(**changes) -> dict:
     | {'classes': 4},
     loss=dict(name='cross_entropy'),
     optimizer=fast_optimizer(),
-    epochs=8,
+    batch_size=16,
+    epochs=0,
+    steps=2000,
+    eval_steps=200,
   )
-  return _with(fields, changes)
 
 
 def guidance(**changes) -> dict:
