@@ -47,6 +47,8 @@ def _batch(
     name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
     **dict.fromkeys(('id', 'male', 'age'), 0),
   }
+  if config[stage].net.get('output') == 'classes':
+    record['label'] = 0
   sharding = jax.sharding.NamedSharding(
     mesh, jax.sharding.PartitionSpec('data')
   )

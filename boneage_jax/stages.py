@@ -107,6 +107,8 @@ def report(config: Any, stage: str, workdir: str) -> None:
     folds.folder(workdir, 0) if joined else workdir,
     data.upright_stage(config, section.stage),
   )
+  if turned:
+    description += f'; {len(turned)} films lay turned and are read upright'
   source = input_pipeline.film_source(folder, films, turned=turned)
   position = {int(i): k for k, i in enumerate(films['id'])}
   references = {}

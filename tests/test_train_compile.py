@@ -20,6 +20,7 @@ from boneage_jax import programs
 from boneage_jax import train_compile
 from boneage_jax import train_step
 from boneage_jax.models import ops
+from configs import guided
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -90,6 +91,14 @@ def test_all_stages_of_a_config(capsys):
     assert memory['temporaries'] > 0 and cost.estimate == 0
   assert costs[1].memory['aliased'] == 0
   assert costs[1].collectives == {}  # no film needs another
+
+
+def test_a_net_that_tells_classes_apart():
+  config = guided.get_config('fracture')
+  config.net.input.size = 32
+  config.net.net.backbone.update({'width': 0.0625, 'tap': 'stage1'})
+  cost = programs.compile_stage(config, 'net', jax.devices()[:1], 2)
+  assert cost.stage == 'net' and cost.flops > 0
 
 
 def test_gradients_are_reduced_once():
