@@ -29,12 +29,19 @@ def class_names(config: Any, stage: str) -> list[str]:
 
 
 def check(config: Any, stage: str) -> None:
-  """Refuse a net that has another number of classes than the run."""
-  classes, names = config[stage].net.classes, class_names(config, stage)
-  if classes != len(names):
+  """Refuse a net of other classes than the run's, or views that mix them."""
+  section, names = config[stage], class_names(config, stage)
+  turns = section.input.quarter_turns
+  if section.net.classes != len(names):
+    field = f'{stage}.input.quarter_turns' if turns else 'data.classes'
     raise ValueError(
-      f'{stage}.net.classes is {classes}, but data.classes names {len(names)}: '
-      f'{", ".join(names) or "none"}.'
+      f'{stage}.net.classes is {section.net.classes}, but {field} names '
+      f'{len(names)}: {", ".join(names) or "none"}.'
+    )
+  if turns and section.eval_views.flip:
+    raise ValueError(
+      f'{stage}.eval_views.flip mirrors films, and mirrored a quarter turn is '
+      f'three: set --config.{stage}.eval_views.flip=False.'
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import untrained_run
 
+from boneage_jax import classify
 from boneage_jax import data
 from boneage_jax import examples
 from boneage_jax import main
@@ -88,6 +89,14 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
     assert as_it_was or (image == square[:, ::-1]).all()
     mirrored += not as_it_was
   assert 70 < mirrored < 130
+
+
+def test_mirrored_views_are_refused():
+  settings = ConfigDict({'upright': common.upright_stage()})
+  classify.check(settings, 'upright')
+  settings.upright.eval_views.flip = True
+  with pytest.raises(ValueError, match=r'upright\.eval_views\.flip=False'):
+    classify.check(settings, 'upright')
 
 
 def write_archive(folder):
