@@ -12,8 +12,9 @@ Stages
   second      another backbone on the whole film
   again       of thumbnails and half-size films, in the place of the second: the
               first goes on
-  larger, robust   of thumbnails: it goes on once more, on larger inputs, and
-              then on films most of which are disturbed
+  larger      of thumbnails: it goes on once more, on larger inputs
+  robust      of phantoms and thumbnails: it goes on with films most of which are
+              disturbed; of half-size films in the place of `again`, if asked for
   plain       of thumbnails and half-size films: a small net from random
               weights, to compare with
   localizer, regions, assessor   the cascade, configs/cascade.py
@@ -33,7 +34,7 @@ has the commands, intervals and hardware)
   half        half-size films, two whole-film nets and the cascade, all of them
               Inception-V3: 7.58, and 8.51 of the larger net before it goes on;
               on 304 films out of fold 8.35 and 8.85
-  phantom     synthetic films and small nets, for minutes on two cores
+  phantom     synthetic films and small nets, for an hour on two cores: 3.84
   full        all films, two backbones and the cascade, five folds in bfloat16.
               Not run yet: it is for accelerators
 
@@ -118,7 +119,7 @@ def full(config: ConfigDict) -> None:
 
 
 def phantom(config: ConfigDict) -> None:
-  """Synthetic films and small nets, for minutes on two cores."""
+  """Synthetic films and small nets, for an hour on two cores."""
   config.phantom.films = 1600
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
   cascade.small_nets(config)
@@ -153,7 +154,7 @@ def half(config: ConfigDict) -> None:
   config.inception.optimizer.freeze = config.localizer.optimizer.freeze
   config.inception.update(dict(batch_size=16, eval_batch_size=16, epochs=8))
   go_on(config, 'again', 'inception', dict(seed=4), size=320)
-  go_on(config, 'robust', 'again', dict(seed=5), size=320)
+  go_on(config, 'robust', 'inception', dict(seed=4), size=320)
   disturb(config.robust)
   for stage in (config.localizer, config.assessor):
     stage.eval_views.update(config.inception.eval_views)
