@@ -13,8 +13,8 @@ Stages
   again       of thumbnails and half-size films, in the place of the second: the
               first goes on
   larger      of thumbnails: it goes on once more, on larger inputs
-  robust      of phantoms and thumbnails: it goes on with films most of which are
-              disturbed; of half-size films in the place of `again`, if asked for
+  robust      of phantoms and thumbnails: it goes on with films most of which
+              are disturbed; of half-size films instead of `again`, if asked for
   plain       of thumbnails and half-size films: a small net from random
               weights, to compare with
   localizer, regions, assessor   the cascade, configs/cascade.py
