@@ -17,7 +17,7 @@ LEVELS = (
   'plots conformal losses_attention crop_writer',  # of metrics, losses
   'data train train_step evaluate regions folds '  # jobs
   'attention classify report_data runs tables compare calibration '
-  'ensemble trained',
+  'ensemble trained upright',
   'report report_page gallery stages predict predictors robustness '
   'deletion faithful '
   'box_sweep published',
