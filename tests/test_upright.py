@@ -1,6 +1,7 @@
 """Films that lie turned, against the same films upright."""
 
 import csv
+import json
 import types
 
 import cv2
@@ -198,8 +199,11 @@ def test_every_stage_reads_them_upright(run):
 
 def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   predictor = predictors.load(str(run), batch_size=2)
+  rows = runs.read(str(run)).rows
+  number = next(i for i in rows['id'].tolist() if i <= FILMS and i % 2 == 0)
   paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
-  for path, image in zip(paths, (film(2), np.rot90(film(2))), strict=True):
+  pictures = film(number), np.rot90(film(number))
+  for path, image in zip(paths, pictures, strict=True):
     path.write_bytes(png(image))
   records = [
     {'id': i, 'male': 1.0, 'age': 0.0, 'image': path.read_bytes()}
@@ -208,11 +212,10 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   outputs, films = predictor.outputs(records)
   assert outputs['age'][0] == pytest.approx(outputs['age'][1], abs=1e-3)
   assert [one.turned for one in films] == [0, 90]
-  np.testing.assert_array_equal(films[1].image, 255 - film(2))  # bones bright
-  rows = runs.read(str(run)).rows
-  stored = rows['prediction'][rows['id'] == 2]
-  if len(stored):
-    assert outputs['age'][0] == pytest.approx(stored[0], abs=2e-3)
+  bright = 255 - film(number)  # polarity='invert'
+  np.testing.assert_array_equal(films[1].image, bright)
+  (stored,) = rows['prediction'][rows['id'] == number]
+  assert outputs['age'][0] == pytest.approx(stored, abs=2e-3)
   with pytest.raises(SystemExit) as stop:
     predict.main(
       [*map(str, paths), f'--workdir={run}', '--sex=M', f'--out={tmp_path}']
@@ -229,6 +232,12 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
     for k, p in enumerate(paths, 1)
   ]
   assert shown[0].shape == shown[1].shape
+
+
+def test_the_report_counts_them(run):
+  result = json.loads((run / 'report' / 'report.json').read_text())
+  said = f'{len(LYING)} films lay turned and are read upright'
+  assert result['data']['split'].endswith(said)
 
 
 def test_without_the_stage_it_is_asked_for(run):
