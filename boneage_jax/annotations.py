@@ -107,6 +107,24 @@ def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
   return films
 
 
+def within(film: Any, box: tuple[float, float, float, float]) -> Any:
+  """Return annotations of a film as those of a part of it, the box.
+
+  Args:
+    film: what `load` gives of one film, or any part of that.
+    box: x0, y0, x1, y1 in fractions of the film.
+  """
+  if isinstance(film, dict):
+    return {name: within(value, box) for name, value in film.items()}
+  if not isinstance(film, list):
+    return film
+  if film and all(isinstance(value, float | int) for value in film):
+    x0, y0, x1, y1 = box
+    lows, sides = (x0, y0), (x1 - x0, y1 - y0)
+    return [(v - lows[i % 2]) / sides[i % 2] for i, v in enumerate(film)]
+  return [within(value, box) for value in film]
+
+
 def _rows(
   path: str, columns: tuple[str, ...]
 ) -> Iterator[tuple[str, int, dict[str, str]]]:

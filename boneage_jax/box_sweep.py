@@ -24,7 +24,6 @@ from boneage_jax import boxes
 from boneage_jax import config_flag
 from boneage_jax import data
 from boneage_jax import files
-from boneage_jax import input_pipeline
 from boneage_jax import region_metrics
 from boneage_jax import report_data
 from boneage_jax import splits
@@ -113,9 +112,10 @@ def sweep(
   films, _ = data.split_films(config, workdir, options.input.builder_config)
   if split:
     films = data.select(films, split)
-  folder = data.prepared_folder(workdir, options.input.builder_config)
   turned = data.quarters_turned(workdir, data.upright_stage(config, stage))
-  source = input_pipeline.film_source(folder, films, turned=turned)
+  source = data.whole_films(
+    config, workdir, options.input.builder_config, films, turned
+  )
   rows = []
   for record in tqdm.tqdm(source, 'boxes', unit='film', disable=None):
     box = truth_box(json.loads(record['annotations'] or '{}'), truth)

@@ -1,5 +1,6 @@
 """Which films a stage reads, and the `prepare` job that makes them readable."""
 
+from collections.abc import Mapping
 import csv
 import os
 from typing import Any
@@ -234,9 +235,32 @@ def stage_source(
       film: boxes.holes(found, options.erase, options.fill, film)
       for film, found in found_regions(workdir, section.erase).items()
     }
-  folder = prepared_folder(workdir, section.builder_config)
   turned = quarters_turned(workdir, section.upright)
-  return input_pipeline.film_source(folder, films, holes, turned)
+  name = section.builder_config
+  return whole_films(config, workdir, name, films, turned, holes)
+
+
+def whole_films(
+  config: Any,
+  workdir: str,
+  builder_config: str,
+  films: dict[str, np.ndarray],
+  turned: Mapping[int, int],
+  holes: Mapping[int, Any] | None = None,
+) -> Any:
+  """Random access to whole films as this run reads them.
+
+  Args:
+    config: of the run; says whether frames are cut off.
+    workdir: of the run.
+    builder_config: of the films.
+    films: rows of `split_films`.
+    turned: of `quarters_turned`.
+    holes: see `input_pipeline.film_source`.
+  """
+  folder = prepared_folder(workdir, builder_config)
+  cut = config.data.cut_frames
+  return input_pipeline.film_source(folder, films, holes, turned, cut)
 
 
 def upright_stage(config: Any, stage: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax import annotations
 from boneage_jax import device_warp
+from boneage_jax import frames
 from boneage_jax import masks as masks_lib
 from boneage_jax import stress
 from boneage_jax import transforms
@@ -42,10 +44,7 @@ def make_example(
     config.device_warp, instead of the pixels what device_warp.finish takes.
   """
   name = 'regions' if 'regions' in record else 'image'
-  try:
-    pixels = transforms.decode(record[name])
-  except ValueError as error:
-    raise ValueError(f'film {record["id"]}: {error}') from error
+  pixels = decode(record, name)
   if config.polarity == 'invert':
     pixels = 255 - pixels
   elif config.polarity != 'keep':
@@ -110,6 +109,33 @@ def make_example(
     unknown = np.full((config.size,) * 2, masks_lib.UNKNOWN, np.uint8)
     example['region_mask'] = unknown if mask is None else mask
   return example
+
+
+def without_frame(record: Mapping[str, Any]) -> dict[str, Any]:
+  """Return the record of a film without its frame, decoded.
+
+  `frame` holds the box of the film within it, in fractions, if there is one;
+  annotations are then of what is inside.
+  """
+  film = decode(record)
+  rows, columns = frames.inside(film)
+  (height, width), inner = film.shape, film[rows, columns]
+  made = {**record, 'image': cv2.imencode('.bmp', inner)[1].tobytes()}
+  if inner.shape == film.shape:
+    return made
+  box = (columns.start / width, rows.start / height)
+  box += (columns.stop / width, rows.stop / height)
+  found = json.loads(record.get('annotations') or '{}')
+  text = json.dumps(annotations.within(found, box)) if found else ''
+  return {**made, 'annotations': text, 'frame': box}
+
+
+def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
+  """Decode what a record has as `name`; an error names the film."""
+  try:
+    return transforms.decode(record[name])
+  except ValueError as error:
+    raise ValueError(f'film {record["id"]}: {error}') from error
 
 
 def turn_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:

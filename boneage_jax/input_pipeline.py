@@ -160,22 +160,27 @@ def film_source(
   films: Films,
   holes: Mapping[int, Any] | None = None,
   turned: Mapping[int, int] = types.MappingProxyType({}),
+  cut_frames: bool = False,
 ) -> _Source:
   """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
-  `turned`, film id -> quarters, are turned back, see `examples.turn_back`.
+  `turned`, film id -> quarters, are turned back, see `examples.turn_back`, and
+  with `cut_frames` all have lost their frames before, see `frames`.
   """
   records = _open(tfds.builder_from_directory(folder))
   positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
     record = records[positions[index]]
+    film = int(films['id'][index])
     made = {
+      'id': film,
       'image': record['image'],
       'annotations': record['annotations'].decode(),
     }
-    film = int(films['id'][index])
+    if cut_frames:
+      made = examples.without_frame(made)
     made = examples.turn_back(made, turned.get(film, 0))
     return made | ({'holes': holes[film]} if holes else {})
 

@@ -23,7 +23,6 @@ from boneage_jax import calibration
 from boneage_jax import dicom
 from boneage_jax import files
 from boneage_jax import gallery
-from boneage_jax import polarity
 from boneage_jax import predictors
 from boneage_jax import start_up
 from tfds_rsna import films as film_files
@@ -59,10 +58,11 @@ def predict_films(
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
 
-  The folder `out` gets predictions.csv (months; degrees by which the film lay,
-  counter-clockwise, before it was turned back; boxes in fractions of the film
-  turned back) and a picture of every row. `calibrated`, the content of
-  calibration.json, adds intervals.
+  The folder `out` gets predictions.csv (months; doubts, why not to trust them;
+  degrees by which the film lay, counter-clockwise, before it was turned back;
+  the box of the film in its frame, and those of regions in fractions of the
+  film without frame, turned back) and a picture of every row. `calibrated`, the
+  content of calibration.json, adds intervals.
   """
   bad, rows = [], []
   if out:
@@ -77,8 +77,9 @@ def predict_films(
         _warn(f'{path}: the header says sex {header_sex}; --sex={used} is used')
       if is_dicom and predictor.inverted:  # dicom.read makes bones bright
         image = 255 - image
-      if polarity.looks_inverted(image) != predictor.inverted:
-        _warn(f'{path}: {_other_polarity(predictor.inverted)}')
+      doubts = predictor.doubts(image)
+      for name in doubts:
+        _warn(f'{path}: {_doubt(name, predictor.inverted)}')
       result = predictor.predict(image, used)
     except ValueError as e:
       bad.append(f'{path}: {e}')
@@ -92,14 +93,16 @@ def predict_films(
     )
     if result['regions']:
       line += f', regions found: {", ".join(found) or "none"}'
+    if result['frame'] != boxes.WHOLE_FILM:
+      line += ', frame cut off'
     if result['turned']:
       line += f', turned back: it lay at {result["turned"]} degrees'
     print(line, flush=True)
     row = {'film': path, 'sex': used, 'age': f'{age:.4f}', **interval}
-    row |= {'turned': result['turned'], 'regions': ' '.join(found)}
+    row |= {'doubts': ' '.join(doubts), 'turned': result['turned']}
+    row |= {'regions': ' '.join(found), **_sides('frame', result['frame'])}
     for name, region in result['regions'].items():
-      for side, value in zip(boxes.COLUMNS[2:6], region.box, strict=True):
-        row[f'{name}_{side}'] = f'{value:.6f}'
+      row |= _sides(name, region.box)
       if not region.found:
         _warn(f'{path}: {name} was not found; the whole film stands in for it')
     rows.append(row)
@@ -158,8 +161,18 @@ def _interval(
   return {name: f'{m:.1f}' for name, m in zip(names, months, strict=True)}
 
 
-def _other_polarity(inverted: bool) -> str:
-  """Say that a film is not as those of a run; nothing is flipped unasked."""
+def _sides(name: str, box: Sequence[float]) -> dict[str, str]:
+  pairs = zip(boxes.COLUMNS[2:6], box, strict=True)
+  return {f'{name}_{side}': f'{value:.6f}' for side, value in pairs}
+
+
+def _doubt(name: str, inverted: bool) -> str:
+  """Say why a film is not as those of a run; nothing is changed unasked."""
+  if name == 'detail':
+    return (
+      'it is blurred, or has too few pixels for the nets of this run: do not '
+      'trust this age. Take the film as it was first stored'
+    )
   own, film = ('dark', 'bright') if inverted else ('bright', 'dark')
   setting = 'keep' if inverted else 'invert'
   return (

@@ -12,11 +12,14 @@ import ml_collections
 import numpy as np
 
 from boneage_jax import config_flag
+from boneage_jax import detail
 from boneage_jax import evaluate
 from boneage_jax import examples
 from boneage_jax import files
 from boneage_jax import folds
+from boneage_jax import frames
 from boneage_jax import gallery
+from boneage_jax import polarity
 from boneage_jax import regions
 from boneage_jax import stages
 from boneage_jax import trained
@@ -67,6 +70,7 @@ class Predictor:
       maps = stages.make_maps(graph, jax.device_put(variables, device), options)
       self._finders.append((maps, self._looks, options))
     self.inverted = self._looks.polarity == 'invert'
+    self._cut_frames = config.data.cut_frames
     before = self._looks.upright
     self._upright = (
       upright.Upright(config, before, workdir, batch_size) if before else list
@@ -87,9 +91,10 @@ class Predictor:
 
     Returns:
       `age` in months, `probability` float32 [240] or None for a net without
-      bins, `regions` {name: boxes.Region}, `overlay` uint8 RGB and `turned`,
-      the degrees by which the film lay, counter-clockwise: regions and overlay
-      are of the film turned back.
+      bins, `regions` {name: boxes.Region}, `overlay` uint8 RGB, `frame`, the
+      box of the film within its frame where that was cut off, and `turned`, the
+      degrees by which the film lay, counter-clockwise: regions and overlay are
+      of the film without frame, turned back.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
@@ -108,9 +113,29 @@ class Predictor:
       'age': float(outputs['age'][0]),
       'probability': outputs.get('probability', [None])[0],
       'regions': film.regions,
+      'frame': film.frame,
       'turned': film.turned,
       'overlay': gallery.overlay(film.image, heat, film.regions),
     }
+
+  def doubts(self, image: np.ndarray) -> list[str]:
+    """Name what makes a film unlike those of the run, so that ages are unsure.
+
+    Args:
+      image: uint8 [H, W].
+
+    Returns:
+      'polarity', where bones are dark that should be bright, or the reverse;
+      'detail', where it is too blurred or small for the net.
+    """
+    if self._cut_frames:
+      image = image[frames.inside(image)]
+    found = []
+    if polarity.looks_inverted(image) != self.inverted:
+      found.append('polarity')
+    if detail.is_little(image, self._looks.size):
+      found.append('detail')
+    return found
 
   def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a film of any size to that of the prepared films."""
@@ -132,6 +157,8 @@ class Predictor:
       `age` [N] months and, with bins, `probability` [N, 240]; and the films,
       upright, with their regions.
     """
+    if self._cut_frames:
+      records = [examples.without_frame(record) for record in records]
     records = self._upright(records)
     films = [regions.load_film(record, self._looks) for record in records]
     for maps, looks, options in self._finders:
@@ -203,6 +230,10 @@ class Ensemble:
       for name in each[0][0]
     }
     return {k: v for k, v in combined.items() if v is not None}, films
+
+  def doubts(self, image: np.ndarray) -> list[str]:
+    """Name what any member doubts, see `Predictor.doubts`."""
+    return sorted({name for one in self.members for name in one.doubts(image)})
 
   def _combine(self, values: Sequence[Any]) -> Any:
     """Average what the members say; None where one of them says nothing."""

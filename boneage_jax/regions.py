@@ -25,6 +25,7 @@ import tqdm
 
 from boneage_jax import boxes
 from boneage_jax import crop_writer
+from boneage_jax import examples
 from boneage_jax import files
 from boneage_jax import input_pipeline
 from boneage_jax import processes
@@ -47,6 +48,7 @@ class Film:
     regions: what was found so far.
     maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
     turned: degrees, counter-clockwise, by which it lay before it was turned.
+    frame: where it lay in its frame, before it was turned; see `boxes`.
   """
 
   id: int
@@ -56,14 +58,12 @@ class Film:
   regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
   maps: list[np.ndarray] = dataclasses.field(default_factory=list)
   turned: int = 0
+  frame: tuple[float, float, float, float] = boxes.WHOLE_FILM
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
   """Decode a record of `input_pipeline.film_source`."""
-  try:
-    image = transforms.decode(record['image'])
-  except ValueError as error:
-    raise ValueError(f'film {record["id"]}: {error}') from error
+  image = examples.decode(record)
   if input_config.polarity == 'invert':
     image = 255 - image
   text = record.get('annotations') or '{}'
@@ -74,6 +74,7 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
     image=image,
     annotations=json.loads(text),
     turned=record.get('turned', 0),
+    frame=record.get('frame', boxes.WHOLE_FILM),
   )
 
 

@@ -45,14 +45,15 @@ HEAD = (
   'bias change',
   '95 % interval',
   f'moved > {MOVED} mo',
+  'doubted',
 )
 
 
-def ages(
+def estimates(
   predictor: predictors.Either,
   records: Any,
   cases: Sequence[Callable[[np.ndarray, int], np.ndarray]],
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
   """Predict every film as it is and disturbed, with a progress bar.
 
   Args:
@@ -61,29 +62,37 @@ def ages(
     cases: (uint8 [H, W] with bright bones, film id) -> the like.
 
   Returns:
-    Months [1 + cases, N], the films as they are first.
+    Months [1 + cases, N], the films as they are first; and of which of these
+    `predict` would say that they are not to be trusted, bool.
   """
   bright = lambda film: 255 - film if predictor.inverted else film
   size, numbers = predictor.batch_size, range(len(records))
   batches = [numbers[i : i + size] for i in numbers[::size]]
   out = np.zeros((1 + len(cases), len(records)))
+  doubted = np.zeros(out.shape, bool)
   bar = tqdm.tqdm(total=out.size, desc='stress', unit='film', disable=None)
 
   def run(batch: range) -> None:
     here = [records[i] for i in batch]
     films = [bright(transforms.decode(record['image'])) for record in here]
-    for row, case in zip(out, (lambda film, _: film, *cases), strict=True):
-      views = [
-        {**record, 'image': _bitmap(bright(case(film, record['id'])))}
+    for i, case in enumerate((lambda film, _: film, *cases)):
+      changed = [
+        bright(case(film, record['id']))
         for record, film in zip(here, films, strict=True)
       ]
-      row[batch.start : batch.stop] = predictor.outputs(views)[0]['age']
+      views = [
+        {**record, 'image': _bitmap(film)}
+        for record, film in zip(here, changed, strict=True)
+      ]
+      some = slice(batch.start, batch.stop)
+      out[i, some] = predictor.outputs(views)[0]['age']
+      doubted[i, some] = [bool(predictor.doubts(film)) for film in changed]
       bar.update(len(batch))
 
   with bar, futures.ThreadPoolExecutor(2) as pool:
     run(batches[0])  # alone, or the nets would be compiled twice
     list(pool.map(run, batches[1:]))
-  return out
+  return out, doubted
 
 
 def effect(
@@ -117,7 +126,8 @@ def suite(
 
   Returns:
     run, data, films (ids), plain: the figures of the films as they are, and
-    rows: name, strength and the figures of `effect`.
+    rows: name, strength and the figures of `effect`; both with doubted, the
+    share of films whose age `predict` would not trust.
 
   Raises:
     ValueError: the run is an ensemble, or has no test film.
@@ -136,16 +146,22 @@ def suite(
   films = input_pipeline.select(films, splits.some(films['id'], count))
   folder = data.prepared_folder(workdir, predictor.builder_config)
   source = input_pipeline.film_source(folder, films)
-  plain, *disturbed = ages(predictor, source, stress.CASES)
+  (plain, *disturbed), doubted = estimates(predictor, source, stress.CASES)
   age = films['age'].astype(np.float64)
+  rows = zip(stress.CASES, disturbed, doubted[1:], strict=True)
   return {
     'run': run.name,
     'data': run.data,
     'films': films['id'].tolist(),
-    'plain': metrics.figures(plain - age),
+    'plain': metrics.figures(plain - age) | {'doubted': doubted[0].mean()},
     'rows': [
-      {'name': case.name, 'strength': case.strength, **effect(age, plain, row)}
-      for case, row in zip(stress.CASES, disturbed, strict=True)
+      {
+        'name': case.name,
+        'strength': case.strength,
+        **effect(age, plain, row),
+        'doubted': named.mean(),
+      }
+      for case, row, named in rows
     ],
   }
 
@@ -153,7 +169,10 @@ def suite(
 def table(result: Mapping[str, Any]) -> str:
   """Lay out what `suite` returned."""
   plain = result['plain']
-  rows = [['as they are', '', f'{plain["mae"]:.2f}']]
+  share = lambda row: f'{100 * row["doubted"]:.1f} %'
+  rows = [
+    ['as they are', '', f'{plain["mae"]:.2f}', *[''] * 5, share(plain)],
+  ]
   before = ''
   for row in result['rows']:
     rows.append(
@@ -166,6 +185,7 @@ def table(result: Mapping[str, Any]) -> str:
         f'{row["bias_change"]:+.2f}',
         tables.interval(row, 'bias_change', '+'),
         f'{100 * row["moved"]:.1f} %',
+        share(row),
       ]
     )
     before = row['name']
@@ -173,7 +193,8 @@ def table(result: Mapping[str, Any]) -> str:
   return (
     f'{result["run"]}: {runs.describe(result["data"])}\n\n'
     + tables.layout((title, *HEAD), rows)
-    + '\n\nChanges against the films as they are, films resampled in pairs.'
+    + '\n\nChanges against the films as they are, films resampled in pairs.\n'
+    'Doubted: predict warns that the age is not to be trusted.'
   )
 
 
@@ -185,7 +206,10 @@ def bars(result: Mapping[str, Any]) -> plots.Draw:
     figure.set_size_inches(6.4, 0.5 + 0.19 * len(rows))
     axes = figure.subplots()
     place = np.arange(len(rows))
-    axes.barh(place, [r['change'] for r in rows], color=palette['accent'])
+    colours = [
+      palette['faint' if r['doubted'] > 0.5 else 'accent'] for r in rows
+    ]
+    axes.barh(place, [r['change'] for r in rows], color=colours)
     intervals = [r.get('change_ci95', [r['change']] * 2) for r in rows]
     for y, interval in zip(place, intervals, strict=True):
       axes.plot(interval, [y, y], color=palette['ink'], lw=1.4)
@@ -196,7 +220,8 @@ def bars(result: Mapping[str, Any]) -> plots.Draw:
     axes.set_xticks([], minor=True)
     axes.set_xlim(1.1 * np.min(intervals) - 1, 1.1 * np.max(intervals) + 1)
     axes.set(ylim=(-0.7, len(rows) - 0.3), xlabel='MAE more (months)')
-    axes.set_title(f'Disturbed films, n = {result["plain"]["n"]}')
+    title = f'Disturbed films, n = {result["plain"]["n"]}'
+    axes.set_title(f'{title} (pale: most are doubted)')
 
   return draw
 
@@ -208,6 +233,7 @@ def write(folder: str, result: Mapping[str, Any]) -> None:
   with files.replacing(os.path.join(folder, 'stress.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
     keys = ('name', 'strength', 'mae', 'change', 'bias_change', 'moved')
+    keys += ('doubted',)
     ends = ('change_ci95', 'bias_change_ci95')
     sides = [f'{end}_{side}' for end in ends for side in ('low', 'high')]
     writer.writerow([*keys, *sides])

@@ -61,7 +61,6 @@ def locate(config: Any, stage: str, workdir: str) -> None:
     before = data.found_regions(workdir, section.after)
   graph, variables = trained.load_net(config, section.localizer, workdir)
   films, _ = data.split_films(config, workdir, section.input.builder_config)
-  folder = data.prepared_folder(workdir, section.input.builder_config)
   turned = data.quarters_turned(workdir, data.upright_stage(config, stage))
   # Each process works on its own films, with its own devices.
   mesh = train_step.make_mesh(jax.local_devices())
@@ -77,7 +76,9 @@ def locate(config: Any, stage: str, workdir: str) -> None:
 
   regions.locate(
     predict_maps,
-    input_pipeline.film_source(folder, films, turned=turned),
+    data.whole_films(
+      config, workdir, section.input.builder_config, films, turned
+    ),
     films,
     os.path.join(workdir, stage),
     config[section.localizer].input,
@@ -109,7 +110,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
   )
   if turned:
     description += f'; {len(turned)} films lay turned and are read upright'
-  source = input_pipeline.film_source(folder, films, turned=turned)
+  source = data.whole_films(config, workdir, builder_config, films, turned)
   position = {int(i): k for k, i in enumerate(films['id'])}
   references = {}
   for name in section.compare:

@@ -108,9 +108,8 @@ def spoil(
   """Disturb a film in one way, drawn from those of CASES up to the strongest.
 
   Not by inversion, marks or turns: `input.rotate` turns films, and of quarter
-  turns a net takes care, see upright.py. Frames are drawn twice as often as
-  others; without `moved`, when the film keeps its place, never. Strong
-  disturbances are more likely than slight ones.
+  turns a net takes care, see upright.py. Nor, without `moved`, by frames: the
+  film keeps its place. Strong disturbances are more likely than slight ones.
 
   Args:
     film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
@@ -128,7 +127,7 @@ def _draw(
   rng: np.random.Generator, moved: bool
 ) -> Callable[[np.ndarray], np.ndarray]:
   """Draw a disturbance; noise draws its pixels when it is laid on."""
-  kind, much = rng.integers(7 if moved else 5), np.sqrt(rng.random())
+  kind, much = rng.integers(6 if moved else 5), np.sqrt(rng.random())
   if kind == 0:
     return functools.partial(blur, share=0.001 + 0.019 * much)
   if kind == 1:
@@ -136,7 +135,7 @@ def _draw(
   if kind == 2:
     return functools.partial(noise, deviation=20 * much, rng=rng)
   if kind == 3:
-    return functools.partial(jpeg, quality=round(50 - 45 * much))
+    return functools.partial(jpeg, quality=round(50 * 0.1**much))
   if kind == 4:
     gamma, contrast, brightness = rng.uniform(-1, 1, 3)
     return functools.partial(

@@ -60,6 +60,7 @@ def get_config(variant: str = '') -> ConfigDict:
   """The recipe for the archive at full size, or a variant."""
   config = cascade.get_config()
   config.update(dict(name='best', variant=variant))
+  config.data.cut_frames = True
   light = dict(
     **common.light_augmentation(),
     percentiles=(1.0, 99.0),

@@ -33,6 +33,7 @@ def base(name: str, variant: str) -> ConfigDict:
         # or that one alone. 0 folds: one run, on the split above.
         folds=0,
         fold=-1,
+        cut_frames=False,  # of one grey, off all films before all else
         allow_bad_films=0,  # unreadable films to go on without
         classes=(),  # findings to tell apart, instead of ages; others ignored
         labelled_per_class=0,  # training films kept of each class; 0 is all

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = (
   'files annotations png',  # what even the lowest share
   'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
-  'config_flag program_cost masks stress polarity',
+  'config_flag program_cost masks stress polarity detail frames',
   'losses gradcam optimizers models processes start_up '  # jax, flax
   'device_warp',
   'examples',

@@ -33,7 +33,7 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   films = data.select(films, 'test')
   folder = data.prepared_folder(run, predictor.builder_config)
   source = input_pipeline.film_source(folder, films)
-  ages = robustness.ages(predictor, source, CASES)
+  ages, doubted = robustness.estimates(predictor, source, CASES)
   assert ages.shape == (1 + len(CASES), len(films['id']))
   of = one.rows['split'] == 'test'
   assert films['id'].tolist() == one.rows['id'][of].tolist()
@@ -41,12 +41,14 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   alone = predictors.load(str(run), stage)
   sex = 'M' if films['male'][1] else 'F'
   film = transforms.decode(source[1]['image'])
-  for case, row in zip(CASES, ages[1:], strict=True):
+  assert doubted.shape == ages.shape
+  for case, row, doubt in zip(CASES, ages[1:], doubted[1:], strict=True):
     # Noise and mirror image are the same of a film and of its negative.
     disturbed = case(255 - film if predictor.inverted else film, films['id'][1])
     disturbed = 255 - disturbed if predictor.inverted else disturbed
     found = alone.predict(disturbed, sex)['age']
     assert row[1] == pytest.approx(found, abs=2e-3)
+    assert doubt[1] == bool(alone.doubts(disturbed))
 
 
 def test_effect_is_what_numpy_says():

@@ -170,6 +170,6 @@ def _alone(crop, kind, much):
     small = (round(48 / 8**much),) * 2
     small = cv2.resize(crop, small, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (48, 48))
-  quality = [cv2.IMWRITE_JPEG_QUALITY, round(50 - 45 * much)]
+  quality = [cv2.IMWRITE_JPEG_QUALITY, round(50 / 10**much)]
   stored = cv2.imencode('.jpg', crop, quality)[1]
   return cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)

@@ -1,0 +1,41 @@
+"""Whether a film shows the detail that a net was made for, or is blurred."""
+
+import cv2
+import numpy as np
+
+LEAST = 0.06  # docs/results.md has the scores of films as they are and blurred
+ROUNDING = 1 / 12  # mean square of what 8 bits leave away, in greys
+
+
+def score(film: np.ndarray, side: int) -> float:
+  """Return what the finer half of a net's pixels shows of a film.
+
+  What `side` pixels along the long side show and half of them do not, over what
+  these show and an eighth of them does not: mean squares, those about the
+  middle of the film most, where the hand is. It is the same at any contrast,
+  and 0 where nothing is left but rounding.
+
+  Args:
+    film: uint8 [H, W], frames cut off.
+    side: of the net's input, in pixels.
+  """
+  film = film.astype(np.float32)
+  fine, half, coarse = (_averaged(film, side / n) for n in (1, 2, 8))
+  half, coarse = (cv2.resize(few, fine.shape[::-1]) for few in (half, coarse))
+  along = [np.exp(-0.5 * (np.linspace(-2, 2, n)) ** 2) for n in fine.shape]
+  middle = np.outer(*along) / np.outer(*along).sum()
+  finest = np.sum(middle * (fine - half) ** 2) - ROUNDING
+  rest = np.sum(middle * (half - coarse) ** 2)
+  return float(max(finest, 0) / max(rest, ROUNDING))
+
+
+def is_little(film: np.ndarray, side: int) -> bool:
+  """Whether uint8 [H, W] has less detail than a net of `side` pixels needs."""
+  return score(film, side) < LEAST
+
+
+def _averaged(film: np.ndarray, side: float) -> np.ndarray:
+  """Average a film to this long side, or enlarge it."""
+  scale = side / max(film.shape)
+  height, width = (max(round(scale * n), 1) for n in film.shape)
+  return cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,94 @@
+"""The check of detail: films as they are, blurred and shrunk."""
+
+import cv2
+import numpy as np
+import pytest
+
+from boneage_jax import detail
+from boneage_jax import phantom
+from boneage_jax import predict
+from boneage_jax import predictors
+from boneage_jax import stress
+
+SIDE = 128
+
+
+@pytest.fixture(scope='module')
+def films():
+  options = {'long_side': 512}
+  return [phantom.make_film(i, 5, options)['image'] for i in range(20)]
+
+
+def test_phantoms_are_told_from_blurred_and_shrunken_ones(films):
+  for film in films:
+    assert not detail.is_little(film, SIDE)
+    for factor in (1.5, 2):  # still more than the net's pixels
+      assert not detail.is_little(stress.shrink(film, factor), SIDE)
+    for share in (0.01, 0.02):
+      assert detail.is_little(stress.blur(film, share), SIDE)
+    assert detail.is_little(stress.shrink(film, 8), SIDE)
+
+
+def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
+  blurred = [stress.blur(film, 0.006) for film in films]
+  few = [sum(detail.is_little(f, n) for f in blurred) for n in (256, 64)]
+  assert few == [len(films), 0]
+
+
+def test_waves_count_by_their_octave():
+  """A wave that half of the pixels show is no fine detail; one that do is."""
+  x = np.arange(512) / 512
+  wave = lambda cycles: np.sin(2 * np.pi * cycles * x)
+  picture = lambda y: np.tile(np.rint(127 + 50 * y).astype(np.uint8), (512, 1))
+  coarse, fine = picture(wave(8)), picture(wave(8) + 0.7 * wave(48))
+  assert detail.score(coarse, SIDE) < 0.05
+  assert detail.score(fine, SIDE) > 0.2
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    lambda film: stress.tone(film, contrast=0.5),
+    lambda film: stress.tone(film, brightness=0.7),
+    lambda film: 255 - film,
+    lambda film: np.ascontiguousarray(np.rot90(film)),
+    lambda film: np.kron(film, np.ones((3, 3), np.uint8)),
+  ],
+)
+def test_tone_turn_and_size_do_not_matter(films, change):
+  for film in films[:6]:
+    score = detail.score(film, SIDE)
+    assert detail.score(change(film), SIDE) == pytest.approx(score, rel=0.1)
+
+
+@pytest.mark.parametrize('grey', [0, 200])
+def test_rounding_is_no_detail(grey):
+  rng = np.random.default_rng(0)
+  film = np.full((90, 70), grey, np.uint8) + rng.integers(0, 2, (90, 70))
+  for empty in (np.full((90, 70), grey), film, np.full((1, 1), grey)):
+    assert detail.score(empty.astype(np.uint8), 64) == 0
+
+
+def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
+  """The run's net reads 32 pixels, so that little is enough."""
+  predictor = predictors.load(str(untrained / 'run'), 'assessor')
+  film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
+  blurred = cv2.GaussianBlur(film, (0, 0), 0.06 * max(film.shape))
+  assert predictor.inverted
+  for k, (image, doubts) in enumerate(
+    [(255 - film, []), (255 - blurred, ['detail'])]
+  ):
+    assert predictor.doubts(image) == doubts
+    both = predictors.Ensemble([predictor, predictor])
+    assert both.doubts(image) == doubts
+    path = str(tmp_path / f'{k}.png')
+    cv2.imwrite(path, image)
+    assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
+    output = capsys.readouterr()
+    assert output.out.startswith(f'{path}: ')
+    assert ('it is blurred, or has too few pixels' in output.err) == bool(
+      doubts
+    )
+    table = (tmp_path / 'predictions.csv').read_text().splitlines()
+    row = dict(zip(*(line.split(',') for line in table), strict=True))
+    assert row['doubts'] == ' '.join(doubts)
