@@ -231,6 +231,14 @@ def stage_source(
   holes = None
   if section.erase:
     options = config[section.erase]
+    other = options.input.builder_config
+    if config.data.cut_frames and other != section.builder_config:
+      raise ValueError(
+        f'{stage} reads {section.builder_config!r} films and paints over what '
+        f'{section.erase} found in {other!r} ones: they may lose different '
+        'frames. Give both one input.builder_config, or set '
+        '--config.data.cut_frames=False.'
+      )
     holes = {
       film: boxes.holes(found, options.erase, options.fill, film)
       for film, found in found_regions(workdir, section.erase).items()

@@ -12,13 +12,16 @@ def score(film: np.ndarray, side: int) -> float:
 
   What `side` pixels along the long side show and half of them do not, over what
   these show and an eighth of them does not: mean squares, those about the
-  middle of the film most, where the hand is. It is the same at any contrast,
-  and 0 where nothing is left but rounding.
+  middle of the film most, where the hand is. Contrast does not matter, but
+  where nothing is left beside rounding it is 0, and so it is of a film of half
+  of the pixels or fewer. Noise passes for detail.
 
   Args:
     film: uint8 [H, W], frames cut off.
     side: of the net's input, in pixels.
   """
+  if 2 * max(film.shape) <= side:
+    return 0.0
   film = film.astype(np.float32)
   fine, half, coarse = (_averaged(film, side / n) for n in (1, 2, 8))
   half, coarse = (cv2.resize(few, fine.shape[::-1]) for few in (half, coarse))
@@ -38,4 +41,6 @@ def _averaged(film: np.ndarray, side: float) -> np.ndarray:
   """Average a film to this long side, or enlarge it."""
   scale = side / max(film.shape)
   height, width = (max(round(scale * n), 1) for n in film.shape)
-  return cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
+  # Enlarging, INTER_AREA leaves steps, which would pass for detail.
+  how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+  return cv2.resize(film, (width, height), interpolation=how)

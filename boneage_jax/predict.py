@@ -77,13 +77,12 @@ def predict_films(
         _warn(f'{path}: the header says sex {header_sex}; --sex={used} is used')
       if is_dicom and predictor.inverted:  # dicom.read makes bones bright
         image = 255 - image
-      doubts = predictor.doubts(image)
-      for name in doubts:
-        _warn(f'{path}: {_doubt(name, predictor.inverted)}')
       result = predictor.predict(image, used)
     except ValueError as e:
       bad.append(f'{path}: {e}')
       continue
+    for name in result['doubts']:
+      _warn(f'{path}: {_doubt(name, predictor.inverted)}')
     age = result['age']
     found = [name for name, r in result['regions'].items() if r.found]
     interval = _interval(result, used, calibrated) if calibrated else {}
@@ -99,7 +98,7 @@ def predict_films(
       line += f', turned back: it lay at {result["turned"]} degrees'
     print(line, flush=True)
     row = {'film': path, 'sex': used, 'age': f'{age:.4f}', **interval}
-    row |= {'doubts': ' '.join(doubts), 'turned': result['turned']}
+    row |= {'doubts': ' '.join(result['doubts']), 'turned': result['turned']}
     row |= {'regions': ' '.join(found), **_sides('frame', result['frame'])}
     for name, region in result['regions'].items():
       row |= _sides(name, region.box)
@@ -170,8 +169,8 @@ def _doubt(name: str, inverted: bool) -> str:
   """Say why a film is not as those of a run; nothing is changed unasked."""
   if name == 'detail':
     return (
-      'it is blurred, or has too few pixels for the nets of this run: do not '
-      'trust this age. Take the film as it was first stored'
+      'it is blurred, or has too few pixels, for the net that sees the whole '
+      'film: do not trust this age. Take the film as it was first stored'
     )
   own, film = ('dark', 'bright') if inverted else ('bright', 'dark')
   setting = 'keep' if inverted else 'invert'

@@ -17,7 +17,6 @@ from boneage_jax import evaluate
 from boneage_jax import examples
 from boneage_jax import files
 from boneage_jax import folds
-from boneage_jax import frames
 from boneage_jax import gallery
 from boneage_jax import polarity
 from boneage_jax import regions
@@ -90,7 +89,8 @@ class Predictor:
       sex: 'M', 'F' or 'unknown'.
 
     Returns:
-      `age` in months, `probability` float32 [240] or None for a net without
+      `age` in months, `doubts`, why not to trust it (see `regions.Film`; often
+      none), `probability` float32 [240] or None for a net without
       bins, `regions` {name: boxes.Region}, `overlay` uint8 RGB, `frame`, the
       box of the film within its frame where that was cut off, and `turned`, the
       degrees by which the film lay, counter-clockwise: regions and overlay are
@@ -113,29 +113,11 @@ class Predictor:
       'age': float(outputs['age'][0]),
       'probability': outputs.get('probability', [None])[0],
       'regions': film.regions,
+      'doubts': film.doubts,
       'frame': film.frame,
       'turned': film.turned,
       'overlay': gallery.overlay(film.image, heat, film.regions),
     }
-
-  def doubts(self, image: np.ndarray) -> list[str]:
-    """Name what makes a film unlike those of the run, so that ages are unsure.
-
-    Args:
-      image: uint8 [H, W].
-
-    Returns:
-      'polarity', where bones are dark that should be bright, or the reverse;
-      'detail', where it is too blurred or small for the net.
-    """
-    if self._cut_frames:
-      image = image[frames.inside(image)]
-    found = []
-    if polarity.looks_inverted(image) != self.inverted:
-      found.append('polarity')
-    if detail.is_little(image, self._looks.size):
-      found.append('detail')
-    return found
 
   def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a film of any size to that of the prepared films."""
@@ -155,12 +137,17 @@ class Predictor:
 
     Returns:
       `age` [N] months and, with bins, `probability` [N, 240]; and the films,
-      upright, with their regions.
+      upright, with their regions and doubts.
     """
     if self._cut_frames:
       records = [examples.without_frame(record) for record in records]
     records = self._upright(records)
     films = [regions.load_film(record, self._looks) for record in records]
+    for film in films:
+      if polarity.looks_inverted(film.image):
+        film.doubts.append('polarity')
+      if detail.is_little(film.image, self._looks.size):
+        film.doubts.append('detail')
     for maps, looks, options in self._finders:
       for film in films:
         film.maps.clear()  # the last are shown: sizes differ from net to net
@@ -209,6 +196,7 @@ class Ensemble:
     shown = next((one for one in each if one['regions']), each[0])
     return shown | {
       'age': float(self._combine([one['age'] for one in each])),
+      'doubts': _any_of([one['doubts'] for one in each]),
       'probability': self._combine([one['probability'] for one in each]),
     }
 
@@ -225,15 +213,13 @@ class Ensemble:
       for member in self.members
     ]
     films = next((films for _, films in each if films[0].regions), each[0][1])
+    for film, *same in zip(films, *(seen for _, seen in each), strict=True):
+      film.doubts = _any_of([one.doubts for one in same])
     combined = {
       name: self._combine([outputs.get(name) for outputs, _ in each])
       for name in each[0][0]
     }
     return {k: v for k, v in combined.items() if v is not None}, films
-
-  def doubts(self, image: np.ndarray) -> list[str]:
-    """Name what any member doubts, see `Predictor.doubts`."""
-    return sorted({name for one in self.members for name in one.doubts(image)})
 
   def _combine(self, values: Sequence[Any]) -> Any:
     """Average what the members say; None where one of them says nothing."""
@@ -288,6 +274,11 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   if not files.exists(path):
     raise ValueError(f'No run in {workdir}: there is no config.json.')
   return config_flag.read(path)
+
+
+def _any_of(doubts: Sequence[Sequence[str]]) -> list[str]:
+  """Name what any net of several doubts."""
+  return sorted({name for one in doubts for name in one})
 
 
 def png(image: np.ndarray) -> bytes:

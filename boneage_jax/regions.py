@@ -49,6 +49,8 @@ class Film:
     maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
     turned: degrees, counter-clockwise, by which it lay before it was turned.
     frame: where it lay in its frame, before it was turned; see `boxes`.
+    doubts: why not to trust its age: 'polarity', as its bones are not as those
+      of the run's films, 'detail', as it is too blurred or small for the net.
   """
 
   id: int
@@ -59,6 +61,7 @@ class Film:
   maps: list[np.ndarray] = dataclasses.field(default_factory=list)
   turned: int = 0
   frame: tuple[float, float, float, float] = boxes.WHOLE_FILM
+  doubts: list[str] = dataclasses.field(default_factory=list)
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:

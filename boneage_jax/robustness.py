@@ -76,17 +76,13 @@ def estimates(
     here = [records[i] for i in batch]
     films = [bright(transforms.decode(record['image'])) for record in here]
     for i, case in enumerate((lambda film, _: film, *cases)):
-      changed = [
-        bright(case(film, record['id']))
+      views = [
+        {**record, 'image': _bitmap(bright(case(film, record['id'])))}
         for record, film in zip(here, films, strict=True)
       ]
-      views = [
-        {**record, 'image': _bitmap(film)}
-        for record, film in zip(here, changed, strict=True)
-      ]
-      some = slice(batch.start, batch.stop)
-      out[i, some] = predictor.outputs(views)[0]['age']
-      doubted[i, some] = [bool(predictor.doubts(film)) for film in changed]
+      outputs, seen = predictor.outputs(views)
+      out[i, batch.start : batch.stop] = outputs['age']
+      doubted[i, batch.start : batch.stop] = [bool(f.doubts) for f in seen]
       bar.update(len(batch))
 
   with bar, futures.ThreadPoolExecutor(2) as pool:

@@ -1,5 +1,7 @@
 """The check of detail: films as they are, blurred and shrunk."""
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -33,6 +35,21 @@ def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
   blurred = [stress.blur(film, 0.006) for film in films]
   few = [sum(detail.is_little(f, n) for f in blurred) for n in (256, 64)]
   assert few == [len(films), 0]
+
+
+def test_a_film_of_few_pixels_is_little(films):
+  for film in films:
+    for side in (SIDE, SIDE * 4 // 3):
+      assert not detail.is_little(stored(film, side), SIDE)
+    for side in (SIDE // 2, SIDE // 3, SIDE // 8, SIDE // 16):
+      assert detail.is_little(stored(film, side), SIDE)
+
+
+def stored(film, side):
+  """The film with that many pixels along its long side."""
+  scale = side / max(film.shape)
+  size = [round(scale * n) for n in film.shape[::-1]]
+  return cv2.resize(film, size, interpolation=cv2.INTER_AREA)
 
 
 def test_waves_count_by_their_octave():
@@ -78,9 +95,7 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
   for k, (image, doubts) in enumerate(
     [(255 - film, []), (255 - blurred, ['detail'])]
   ):
-    assert predictor.doubts(image) == doubts
-    both = predictors.Ensemble([predictor, predictor])
-    assert both.doubts(image) == doubts
+    assert predictor.predict(image, 'F')['doubts'] == doubts
     path = str(tmp_path / f'{k}.png')
     cv2.imwrite(path, image)
     assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
@@ -92,3 +107,18 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
     table = (tmp_path / 'predictions.csv').read_text().splitlines()
     row = dict(zip(*(line.split(',') for line in table), strict=True))
     assert row['doubts'] == ' '.join(doubts)
+
+
+def test_what_one_net_of_several_doubts_is_doubted(untrained):
+  one = predictors.load(str(untrained / 'run'), 'assessor')
+  finer = copy.copy(one)
+  finer._looks = copy.deepcopy(one._looks)
+  finer._looks.size = 4096
+  film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
+  both = [predictors.Ensemble(nets) for nets in ([one, one], [one, finer])]
+  for net, doubts in zip(both, ([], ['detail']), strict=True):
+    assert net.predict(255 - film, 'F')['doubts'] == doubts
+    record = {'id': 1, 'male': 0.0, 'age': 0.0}
+    record |= {'image': predictors.png(255 - film)}
+    _, (seen,) = net.outputs([net.encode(record)])
+    assert seen.doubts == doubts

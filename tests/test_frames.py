@@ -65,6 +65,24 @@ def test_a_flat_background_is_no_frame():
   np.testing.assert_array_equal(white[frames.inside(white)], film)
 
 
+def test_the_edge_of_a_frame_may_be_soft():
+  """As that of a film which was shrunk with its frame."""
+  film = cv2.resize(FILM, (80, 120), interpolation=cv2.INTER_LINEAR)
+  wide = framed(film, 31, 23, 17, 11, 0)
+  small = cv2.resize(wide, (77, 124), interpolation=cv2.INTER_AREA)
+  rows, columns = frames.inside(small)
+  scale = 124 / 174, 77 / 108
+  edges = np.array([rows.start, rows.stop, columns.start, columns.stop])
+  expected = [31 * scale[0], 151 * scale[0], 17 * scale[1], 97 * scale[1]]
+  assert np.abs(edges - expected).max() < 1.01
+
+
+@pytest.mark.parametrize('step', [0.2, 1])
+def test_a_gradient_is_no_frame(step):
+  film = np.tile(np.rint(step * np.arange(200)), (300, 1)).astype(np.uint8)
+  assert film[frames.inside(film)].shape == film.shape
+
+
 @pytest.mark.parametrize('shape', [(60, 40), (1, 1), (1, 9), (9, 1)])
 def test_a_film_without_content_is_kept(shape):
   film = np.full(shape, 7, np.uint8)
@@ -178,6 +196,20 @@ def test_a_run_reads_films_without_frames(run, stage):
     )
     tried += 1
   assert tried > 12
+
+
+def test_regions_of_films_cut_otherwise_are_not_painted_over(run):
+  """Films of two sizes may lose different frames."""
+  folder, _ = run
+  config = predictors.read_config(str(folder))
+  config.whole.input.erase = 'regions'
+  config.regions.erase = ('carpal',)
+  assert config.whole.input.builder_config == 'px512'
+  films = data.stage_films(config, 'whole', str(folder))
+  with pytest.raises(ValueError, match=r'whole reads .* lose different frames'):
+    data.stage_source(config, 'whole', str(folder), films)
+  config.data.cut_frames = False
+  data.stage_source(config, 'whole', str(folder), films)
 
 
 def test_regions_of_framed_films_are_those_of_the_films(run):

@@ -46,9 +46,9 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
     # Noise and mirror image are the same of a film and of its negative.
     disturbed = case(255 - film if predictor.inverted else film, films['id'][1])
     disturbed = 255 - disturbed if predictor.inverted else disturbed
-    found = alone.predict(disturbed, sex)['age']
-    assert row[1] == pytest.approx(found, abs=2e-3)
-    assert doubt[1] == bool(alone.doubts(disturbed))
+    found = alone.predict(disturbed, sex)
+    assert row[1] == pytest.approx(found['age'], abs=2e-3)
+    assert doubt[1] == bool(found['doubts'])
 
 
 def test_effect_is_what_numpy_says():
