@@ -105,11 +105,12 @@ def jpeg(film: np.ndarray, quality: int) -> np.ndarray:
 def spoil(
   film: np.ndarray, rng: np.random.Generator, moved: bool = True
 ) -> np.ndarray:
-  """Disturb a film in one way, drawn from those of CASES up to the strongest.
+  """Disturb a film in one way, drawn from those of CASES.
 
   Not by inversion, marks or turns: `input.rotate` turns films, and of quarter
   turns a net takes care, see upright.py. Nor, without `moved`, by frames: the
-  film keeps its place. Strong disturbances are more likely than slight ones.
+  film keeps its place. Strong disturbances are more likely than slight ones,
+  and of noise and JPEG some are stronger than any of CASES.
 
   Args:
     film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
@@ -133,9 +134,9 @@ def _draw(
   if kind == 1:
     return functools.partial(shrink, factor=8**much)
   if kind == 2:
-    return functools.partial(noise, deviation=20 * much, rng=rng)
+    return functools.partial(noise, deviation=25 * much, rng=rng)
   if kind == 3:
-    return functools.partial(jpeg, quality=round(50 * 0.1**much))
+    return functools.partial(jpeg, quality=round(50 / 12.5**much))
   if kind == 4:
     gamma, contrast, brightness = rng.uniform(-1, 1, 3)
     return functools.partial(

@@ -130,11 +130,12 @@ def phantom(config: ConfigDict) -> None:
     stage.net.update(dict(momentum=0.9, pool='gmp'))
     stage.optimizer.learning_rate = 2e-3
   config.inception.input.update(dict(rotate=25.0, spoil=0.5))
-  config.inception.epochs = 40
-  config.inception.net.backbone.update(dict(width=0.25, tap='mixed2'))
-  go_on(config, 'robust', 'inception', dict(seed=4, epochs=100), size=128)
+  config.inception.epochs = 60
+  config.inception.net.backbone.update(dict(width=0.5, tap='mixed2'))
+  go_on(config, 'robust', 'inception', dict(seed=4, epochs=150), size=128)
   config.robust.optimizer.learning_rate = 2e-3
   disturb(config.robust)
+  config.robust.input.zoom = 0.1
   config.stages = (*config.stages[:3], 'robust', *config.stages[3:])
   members = ('robust', 'second', 'assessor')
   config.ensemble.members = members
