@@ -46,6 +46,7 @@ HEAD = (
   '95 % interval',
   f'moved > {MOVED} mo',
   'doubted',
+  'change of others',
 )
 
 
@@ -92,14 +93,25 @@ def estimates(
 
 
 def effect(
-  age: np.ndarray, plain: np.ndarray, disturbed: np.ndarray
+  age: np.ndarray,
+  plain: np.ndarray,
+  disturbed: np.ndarray,
+  doubted: np.ndarray,
 ) -> dict[str, Any]:
   """Compare the estimates of disturbed films with those of the films.
+
+  Args:
+    age: of the films, months [N].
+    plain: estimates of the films as they are.
+    disturbed: estimates of the disturbed films.
+    doubted: which of these `predict` would not trust, bool [N].
 
   Returns:
     mae of the disturbed films; change, what it is more than that of the films;
     bias_change, the mean move; each change with its _ci95, films resampled in
-    pairs; moved, the share of films that move by more than MOVED months.
+    pairs; moved, the share of films that move by more than MOVED months;
+    doubted, a share; trusted_change, the change of the films that are not
+    doubted, of enough of them.
   """
   pair = metrics.paired_difference(age, disturbed, plain)
   move = metrics.figures(disturbed - plain)
@@ -108,7 +120,11 @@ def effect(
     'change': pair['difference'],
     'bias_change': move['bias'],
     'moved': 1 - move[f'within_{MOVED}'],
+    'doubted': float(doubted.mean()),
   }
+  if np.sum(~doubted) >= metrics.INTERVAL_FILMS:
+    some = (values[~doubted] for values in (age, disturbed, plain))
+    out['trusted_change'] = metrics.paired_difference(*some)['difference']
   if 'difference_ci95' in pair:
     out['change_ci95'] = pair['difference_ci95']
     out['bias_change_ci95'] = move['bias_ci95']
@@ -122,8 +138,8 @@ def suite(
 
   Returns:
     run, data, films (ids), plain: the figures of the films as they are, and
-    rows: name, strength and the figures of `effect`; both with doubted, the
-    share of films whose age `predict` would not trust.
+    their share that is doubted, and rows: name, strength and the figures of
+    `effect`.
 
   Raises:
     ValueError: the run is an ensemble, or has no test film.
@@ -145,19 +161,19 @@ def suite(
   (plain, *disturbed), doubted = estimates(predictor, source, stress.CASES)
   age = films['age'].astype(np.float64)
   rows = zip(stress.CASES, disturbed, doubted[1:], strict=True)
+  own = metrics.figures(plain - age) | {'doubted': float(doubted[0].mean())}
   return {
     'run': run.name,
     'data': run.data,
     'films': films['id'].tolist(),
-    'plain': metrics.figures(plain - age) | {'doubted': doubted[0].mean()},
+    'plain': own,
     'rows': [
       {
         'name': case.name,
         'strength': case.strength,
-        **effect(age, plain, row),
-        'doubted': named.mean(),
+        **effect(age, plain, row, doubts),
       }
-      for case, row, named in rows
+      for case, row, doubts in rows
     ],
   }
 
@@ -167,7 +183,7 @@ def table(result: Mapping[str, Any]) -> str:
   plain = result['plain']
   share = lambda row: f'{100 * row["doubted"]:.1f} %'
   rows = [
-    ['as they are', '', f'{plain["mae"]:.2f}', *[''] * 5, share(plain)],
+    ['as they are', '', f'{plain["mae"]:.2f}', *[''] * 5, share(plain), ''],
   ]
   before = ''
   for row in result['rows']:
@@ -182,6 +198,7 @@ def table(result: Mapping[str, Any]) -> str:
         tables.interval(row, 'bias_change', '+'),
         f'{100 * row["moved"]:.1f} %',
         share(row),
+        f'{row["trusted_change"]:+.2f}' if 'trusted_change' in row else '',
       ]
     )
     before = row['name']
@@ -190,7 +207,8 @@ def table(result: Mapping[str, Any]) -> str:
     f'{result["run"]}: {runs.describe(result["data"])}\n\n'
     + tables.layout((title, *HEAD), rows)
     + '\n\nChanges against the films as they are, films resampled in pairs.\n'
-    'Doubted: predict warns that the age is not to be trusted.'
+    'Doubted: predict warns that the age is not to be trusted. The last column '
+    'is of the films that are not, where there are enough.'
   )
 
 
@@ -229,13 +247,13 @@ def write(folder: str, result: Mapping[str, Any]) -> None:
   with files.replacing(os.path.join(folder, 'stress.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
     keys = ('name', 'strength', 'mae', 'change', 'bias_change', 'moved')
-    keys += ('doubted',)
+    keys += ('doubted', 'trusted_change')
     ends = ('change_ci95', 'bias_change_ci95')
     sides = [f'{end}_{side}' for end in ends for side in ('low', 'high')]
     writer.writerow([*keys, *sides])
     for row in result['rows']:
       intervals = [v for end in ends for v in row.get(end, ('', ''))]
-      writer.writerow([*(row[key] for key in keys), *intervals])
+      writer.writerow([*(row.get(key, '') for key in keys), *intervals])
   with files.replacing(os.path.join(folder, 'stress.png'), 'wb') as file:
     file.write(plots.png(bars(result)))
 

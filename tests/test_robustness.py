@@ -54,7 +54,13 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
 def test_effect_is_what_numpy_says():
   rng = np.random.default_rng(0)
   age, plain, disturbed = rng.normal(100, 30, (3, 50))
-  found = robustness.effect(age, plain, disturbed)
+  doubted = np.arange(50) < 20
+  found = robustness.effect(age, plain, disturbed, doubted)
+  assert found['doubted'] == 0.4
+  kept = np.abs(disturbed - age)[20:].mean() - np.abs(plain - age)[20:].mean()
+  assert found['trusted_change'] == pytest.approx(kept)
+  few = robustness.effect(age, plain, disturbed, np.arange(50) < 45)
+  assert 'trusted_change' not in few and few['change'] == found['change']
   error = np.abs(disturbed - age), np.abs(plain - age)
   assert found['mae'] == pytest.approx(error[0].mean())
   assert found['change'] == pytest.approx(error[0].mean() - error[1].mean())
