@@ -43,6 +43,9 @@ def _widths(film: np.ndarray) -> tuple[int, int, int, int]:
 
 def _flat(lines: np.ndarray) -> int:
   """Return how many first lines [N, M] have one grey between them."""
-  low = np.minimum.accumulate(lines.min(1)).astype(int)
-  high = np.maximum.accumulate(lines.max(1))
-  return int(np.sum(high - low <= GREYS))
+  low, high = 255, 0
+  for count, line in enumerate(lines):
+    low, high = min(low, int(line.min())), max(high, int(line.max()))
+    if high - low > GREYS:  # of most films at once
+      return count
+  return len(lines)
