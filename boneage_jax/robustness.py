@@ -235,7 +235,7 @@ def bars(result: Mapping[str, Any]) -> plots.Draw:
     axes.set_xlim(1.1 * np.min(intervals) - 1, 1.1 * np.max(intervals) + 1)
     axes.set(ylim=(-0.7, len(rows) - 0.3), xlabel='MAE more (months)')
     title = f'Disturbed films, n = {result["plain"]["n"]}'
-    axes.set_title(f'{title} (pale: most are doubted)')
+    axes.set_title(f'{title} (grey: most are doubted)')
 
   return draw
 

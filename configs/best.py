@@ -158,6 +158,7 @@ def half(config: ConfigDict) -> None:
   go_on(config, 'again', 'inception', dict(seed=4), size=320)
   go_on(config, 'robust', 'inception', dict(seed=4), size=320)
   disturb(config.robust)
+  config.robust.input.rotate = 30.0
   for stage in (config.localizer, config.assessor):
     stage.eval_views.update(config.inception.eval_views)
   del config.second
