@@ -114,7 +114,7 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
 
 
 def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
-  """Split of every film as `config.data` says, and that split in words."""
+  """Split of every film as `config.data` says, and how films are read, said."""
   names, description = splits.assign(
     films,
     config.data.split,
@@ -132,6 +132,8 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
     if fold < 0:
       which = f'each of {count} folds validates in turn'
     description += f'; of the films not for test, {which}'
+  if config.data.cut_frames:
+    description += '; frames are cut off'
   return names, description
 
 
