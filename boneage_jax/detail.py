@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 LEAST = 0.06  # docs/results.md has the scores of films as they are and blurred
+MIDDLE = 0.35  # deviation of the weights, in halves of a side
 ROUNDING = 1 / 12  # mean square of what 8 bits leave away, in greys
 
 
@@ -25,7 +26,8 @@ def score(film: np.ndarray, side: int) -> float:
   film = film.astype(np.float32)
   fine, half, coarse = (_averaged(film, side / n) for n in (1, 2, 8))
   half, coarse = (cv2.resize(few, fine.shape[::-1]) for few in (half, coarse))
-  along = [np.exp(-0.5 * (np.linspace(-2, 2, n)) ** 2) for n in fine.shape]
+  place = (np.linspace(-1, 1, n) / MIDDLE for n in fine.shape)
+  along = [np.exp(-0.5 * x**2) for x in place]
   middle = np.outer(*along) / np.outer(*along).sum()
   finest = np.sum(middle * (fine - half) ** 2) - ROUNDING
   rest = np.sum(middle * (half - coarse) ** 2)
