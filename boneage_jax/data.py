@@ -51,7 +51,8 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     folder = files.local(folders[name])
     info = build_info(folder)
     _, description = assign(config, input_pipeline.load_films(folder))
-    print(f'{info["name"]} ({name}); {description}.', flush=True)
+    cut = '; frames are cut off' if config.data.cut_frames else ''
+    print(f'{info["name"]} ({name}); {description}{cut}.', flush=True)
     if info.get('looks_inverted'):
       print(inverted(info), flush=True)
   folder = os.path.join(workdir, stage)
@@ -114,7 +115,7 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
 
 
 def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
-  """Split of every film as `config.data` says, and how films are read, said."""
+  """Split of every film as `config.data` says, and that split in words."""
   names, description = splits.assign(
     films,
     config.data.split,
@@ -132,8 +133,6 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
     if fold < 0:
       which = f'each of {count} folds validates in turn'
     description += f'; of the films not for test, {which}'
-  if config.data.cut_frames:
-    description += '; frames are cut off'
   return names, description
 
 

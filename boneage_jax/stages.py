@@ -110,6 +110,8 @@ def report(config: Any, stage: str, workdir: str) -> None:
   )
   if turned:
     description += f'; {len(turned)} films lay turned and are read upright'
+  if config.data.cut_frames:
+    description += '; frames are cut off'
   source = data.whole_films(config, workdir, builder_config, films, turned)
   position = {int(i): k for k, i in enumerate(films['id'])}
   references = {}

@@ -10,11 +10,10 @@ Stages
   upright     a small net that turns back films on their side or upside down
   inception   Inception-V3 on the whole film
   second      another backbone on the whole film
-  again       of thumbnails and half-size films, in the place of the second: the
-              first goes on
+  again       of thumbnails, in the place of the second: the first goes on; of
+              half-size films instead of `robust`, if asked for
   larger      of thumbnails: it goes on once more, on larger inputs
-  robust      of phantoms and thumbnails: it goes on with films most of which
-              are disturbed; of half-size films instead of `again`, if asked for
+  robust      of the variants: it goes on with films most of which are disturbed
   plain       of thumbnails and half-size films: a small net from random
               weights, to compare with
   localizer, regions, assessor   the cascade, configs/cascade.py
@@ -34,7 +33,7 @@ has the commands, intervals and hardware)
   half        half-size films, two whole-film nets and the cascade, all of them
               Inception-V3: 7.58, and 8.51 of the larger net before it goes on;
               on 304 films out of fold 8.35 and 8.85
-  phantom     synthetic films and small nets, for an hour on two cores: 3.84
+  phantom     synthetic films and small nets, for an hour on two cores: 3.17
   full        all films, two backbones and the cascade, five folds in bfloat16.
               Not run yet: it is for accelerators
 
@@ -163,10 +162,10 @@ def half(config: ConfigDict) -> None:
     stage.eval_views.update(config.inception.eval_views)
   del config.second
   config.stages = (
-    *('prepare', 'upright', 'plain', 'inception', 'again'),
+    *('prepare', 'upright', 'plain', 'inception', 'robust'),
     *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
   )
-  members = ('again', 'localizer', 'assessor')
+  members = ('robust', 'localizer', 'assessor')
   config.ensemble.members = members
   config.report.compare = (*members, 'inception', 'plain')
 
@@ -174,6 +173,7 @@ def half(config: ConfigDict) -> None:
 def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px: no regions, which have no more detail there."""
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
+  config.data.cut_frames = False  # its effect on them is not told apart from 0
   config.upright.input.builder_config = 'original'
   config.inception.input.update(
     # Not 100, as the films: those in step would be sharper than turned ones.

@@ -219,13 +219,16 @@ def test_regions_of_framed_films_are_those_of_the_films(run):
     assert found[film] == found[film + 30]
 
 
-def test_a_run_says_that_frames_are_cut_off(run):
+def test_a_run_says_that_frames_are_cut_off(run, capsys):
   folder, _ = run
   config = predictors.read_config(str(folder))
-  said = lambda: data.split_films(config, str(folder), 'original')[1]
-  assert said().endswith('; frames are cut off')
-  config.data.cut_frames = False
-  assert 'frames' not in said()
+  for cut in (True, False):
+    config.data.cut_frames = cut
+    data.prepare(config, 'prepare', str(folder))
+    said = capsys.readouterr().out
+    assert ('by id; frames are cut off.\n' in said) == cut
+  # Films are the same however they are read: runs can be compared.
+  assert 'frames' not in data.split_films(config, str(folder), 'original')[1]
 
 
 def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
