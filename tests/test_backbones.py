@@ -199,12 +199,16 @@ def test_cells_look_where_their_receptive_fields_are(make, size):
   net = make(nnx.Rngs(0))
   net.eval()
   image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
-  rows = net.features(image).shape[1]
+  graph, state = nnx.split(net)
+  features = lambda state, x: nnx.merge(graph, state).features(x)
+  rows = jax.eval_shape(features, state, image).shape[1]
   step, first = net.cells(size)
+  look = lambda x, state, row: jnp.sum(
+    jnp.square(features(state, x)[0, row, rows // 2])
+  )
+  look = jax.jit(jax.grad(look))
   for row in (rows // 2 - 1, rows // 2):
-    reach = jax.grad(
-      lambda x, row=row: jnp.sum(jnp.square(net.features(x)[0, row, rows // 2]))
-    )(image)
+    reach = look(image, state, row)
     seen = np.flatnonzero(np.abs(np.asarray(reach)).sum((0, 2, 3)))
     assert seen[0] > 0 and seen[-1] < size - 1  # a field inside the image
     centre = (seen[0] + seen[-1] + 1) / 2
