@@ -31,8 +31,7 @@ has the commands, intervals and hardware)
               the last, which makes it stand disturbed films, 8.37. An ensemble
               of them gains nothing. Small nets from random weights: 13.8
   half        half-size films, two whole-film nets and the cascade, all of them
-              Inception-V3: 7.58, and 8.51 of the larger net before it goes on;
-              on 304 films out of fold 8.35 and 8.85
+              Inception-V3: 7.25, and 7.78 of the larger net before it goes on
   phantom     synthetic films and small nets, for an hour on two cores: 3.17
   full        all films, two backbones and the cascade, five folds in bfloat16.
               Not run yet: it is for accelerators
