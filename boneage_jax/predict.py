@@ -93,7 +93,7 @@ def predict_films(
     if result['regions']:
       line += f', regions found: {", ".join(found) or "none"}'
     if result['frame'] != boxes.WHOLE_FILM:
-      line += ', frame cut off'
+      line += '; frame cut off'
     if result['turned']:
       line += f', turned back: it lay at {result["turned"]} degrees'
     print(line, flush=True)
