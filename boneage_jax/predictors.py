@@ -90,9 +90,9 @@ class Predictor:
 
     Returns:
       `age` in months, `doubts`, why not to trust it (see `regions.Film`; often
-      none), `probability` float32 [240] or None for a net without
-      bins, `regions` {name: boxes.Region}, `overlay` uint8 RGB, `frame`, the
-      box of the film within its frame where that was cut off, and `turned`, the
+      none), `probability` float32 [240] or None for a net without bins,
+      `regions` {name: boxes.Region}, `overlay` uint8 RGB, `frame`, the box of
+      the film within its frame where that was cut off, and `turned`, the
       degrees by which the film lay, counter-clockwise: regions and overlay are
       of the film without frame, turned back.
     """
