@@ -15,7 +15,7 @@ setuptools.setup(
     include=['boneage_jax*', 'tfds_rsna*', 'configs*']
   ),
   package_data={
-    'boneage_jax': ['*.html', 'launch/*'],
+    'boneage_jax': ['report/templates/*', 'launch/*'],
     'tfds_rsna': ['*.md', '*.bib', '*.txt', '*.tsv'],
   },
   python_requires='>=3.11',

@@ -22,8 +22,8 @@ from unittest import mock
 import jax
 
 from benchmarks import pairs
-from boneage_jax import main as command
-from boneage_jax import train_step
+from boneage_jax.training import step as train_step
+from boneage_jax.workflow import run as workflow_run
 
 
 class Watch:
@@ -97,7 +97,7 @@ def main() -> None:
       with mock.patch.object(
         train_step, 'make_train_step', watch.make_train_step
       ):
-        command.run(config, workdir)
+        workflow_run.run(config, workdir)
       if name in args.stages:
         speed, waited = watch.result(args.batch)
         rows.append([name, f'{speed:.2f}', f'{100 * waited:.1f} %'])

@@ -28,12 +28,13 @@ import cv2
 import numpy as np
 
 from benchmarks import pairs
-from boneage_jax import input_pipeline
-from boneage_jax import png
-from boneage_jax import transforms
+from boneage_jax.data import input_pipeline
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import png
 from boneage_jax.phantom import render
 from configs import cascade
-from tfds_rsna import films as stored_films
+from tfds_rsna import films as films_lib
 
 KINDS = ('original', 'px768', 'px512', 'crops')
 PEERS = ('OpenCV', 'PIL, torchvision')
@@ -57,19 +58,19 @@ def record(kind: str, film: bytes, settings: Any) -> dict[str, Any]:
   name, data = 'image', film
   if kind == 'crops':
     name = 'regions'
-    image = transforms.decode(film)
+    image = codec.decode_stored(film)
     side = round(settings.size * (1 + 2 * settings.crop_margin))
     squares = [
-      transforms.warp(
+      geometry.warp(
         image,
-        transforms.fit_matrix(image.shape, (side, side), box=box),
+        geometry.fit_matrix(image.shape, (side, side), box=box),
         (side, side),
       )
       for box in CORNERS
     ]
     data = png.encode(np.concatenate(squares))
   elif kind != 'original':
-    data = stored_films.encode(film, int(kind.removeprefix('px')))[0]
+    data = films_lib.encode(film, int(kind.removeprefix('px')))[0]
   return {name: data, 'id': 1, 'male': 1.0, 'age': 100.0}
 
 

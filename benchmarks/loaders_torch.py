@@ -25,7 +25,7 @@ except RuntimeError:  # operators of another torch: transforms need none
 
 
 class OpenCv(torch_data.Dataset):
-  """The work of examples.make_example, written down plainly."""
+  """The work of preprocess.make_example, written down plainly."""
 
   def __init__(self, records: list[dict[str, Any]], settings: Mapping):
     self.records = records

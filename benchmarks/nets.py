@@ -13,12 +13,13 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from boneage_jax import evaluate
-from boneage_jax import losses
 from boneage_jax import models
-from boneage_jax import optimizers
-from boneage_jax import train_step
+from boneage_jax.core import distributed
 from boneage_jax.models import ops
+from boneage_jax.training import forward
+from boneage_jax.training import optimizers
+from boneage_jax.training import step as train_step
+from boneage_jax.training.losses import age as age_losses
 from configs import cascade
 from configs import common
 
@@ -30,7 +31,9 @@ BACKBONES = {
 # Of configs/cascade.py:phantom, at their own size: nets without peers.
 SMALL = {'phantom_localizer': 'localizer', 'phantom_assessor': 'assessor'}
 NETS = (*BACKBONES, 'two_stream', *SMALL)
-LOSS = functools.partial(losses.label_distribution, delta=10.0, kl_weight=1.0)
+LOSS = functools.partial(
+  age_losses.label_distribution, delta=10.0, kl_weight=1.0
+)
 
 
 def config(name: str, dtype: str, stride_in: str) -> ConfigDict:
@@ -100,7 +103,7 @@ def trainer(
   net: ConfigDict, batch: dict[str, np.ndarray], ema: float = 0.0
 ) -> Callable[[], None]:
   """Return one training step of ours, the step that main runs."""
-  mesh = train_step.make_mesh()
+  mesh = distributed.make_mesh()
   rule = ConfigDict(common.optimizer())
   graph, state, tx = train_step.create_state(
     net,
@@ -128,7 +131,7 @@ def predictor(
 ) -> Callable[[], None]:
   """Return inference of ours, the function that predict runs."""
   graph, params, stats = train_step.split(models.create(net, size=_size(batch)))
-  predict = evaluate.make_predict(graph)
+  predict = forward.make_predict(graph)
   variables = {'params': params, 'batch_stats': stats}
   batch = jax.device_put(batch)
   return lambda: jax.block_until_ready(predict(variables, batch))
@@ -162,7 +165,7 @@ def flops(net: ConfigDict, batch: dict[str, np.ndarray]) -> float:
     graph, params, stats = train_step.split(
       nnx.eval_shape(lambda: models.create(net, size=_size(batch)))
     )
-    predict = evaluate.make_predict(graph)
+    predict = forward.make_predict(graph)
     variables = {'params': params, 'batch_stats': stats}
     return predict.lower(variables, batch).cost_analysis()['flops']
   finally:

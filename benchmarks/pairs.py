@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 
-from boneage_jax import start_up
+from boneage_jax.core import startup
 
 Work = Callable[[], None]
 
@@ -98,7 +98,7 @@ def machine() -> str:
 
 def parser(doc: str, nets: tuple[str, ...]) -> argparse.ArgumentParser:
   """Return the arguments that the benchmarks of nets share."""
-  start_up.keep_freed_memory()  # as the commands do; peers gain by it as well
+  startup.keep_freed_memory()  # as the commands do; peers gain by it as well
   result = argparse.ArgumentParser(
     description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
   )

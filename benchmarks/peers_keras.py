@@ -38,7 +38,7 @@ def age_net(name: str, size: int) -> keras.Model:
 
 
 def loss(age, logits):
-  """Compute losses.label_distribution, delta 10 and KL weight 1."""
+  """Compute age.label_distribution, delta 10 and KL weight 1."""
   months = keras.ops.arange(240, dtype='float32')
   label = keras.ops.log_softmax(-0.5 * ((months - age) / 10) ** 2)
   log_p = keras.ops.log_softmax(logits)

@@ -68,7 +68,7 @@ class AgeNet(nn.Module):
 
 
 def loss(logits: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-  """Compute losses.label_distribution, delta 10 and KL weight 1."""
+  """Compute age.label_distribution, delta 10 and KL weight 1."""
   months = torch.arange(240, device=logits.device, dtype=torch.float32)
   label = F.log_softmax(-0.5 * ((months - age[:, None]) / 10) ** 2, -1)
   log_p = F.log_softmax(logits.float(), -1)

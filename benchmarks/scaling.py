@@ -25,10 +25,11 @@ import numpy as np
 
 from benchmarks import nets
 from benchmarks import pairs
-from boneage_jax import input_pipeline
-from boneage_jax import optimizers
-from boneage_jax import program_cost
-from boneage_jax import train_step
+from boneage_jax.core import distributed
+from boneage_jax.data import input_pipeline
+from boneage_jax.train_compile import cost
+from boneage_jax.training import optimizers
+from boneage_jax.training import step as train_step
 from configs import cascade
 
 NET = 'phantom_localizer'
@@ -38,7 +39,7 @@ def train(steps: int, out: str) -> None:
   """Take steps on all devices of this process; write what came out."""
   stage = cascade.get_config('phantom').localizer
   stage.optimizer.update(dict(name='sgd', schedule='constant', warmup=0.0))
-  mesh = train_step.make_mesh()
+  mesh = distributed.make_mesh()
   graph, state, tx = train_step.create_state(
     stage.net,
     stage.input.size,
@@ -64,7 +65,7 @@ def train(steps: int, out: str) -> None:
     state, scalars = step(state, batch)
     losses.append(float(scalars['loss']))
     places.append(ravel(state.params))
-  sent = program_cost.collective_bytes(step.as_text())
+  sent = cost.collective_bytes(step.as_text())
   update = places[1] - places[0]
   np.savez(out, loss=losses, update=update, sent=sum(sent.values()))
 

@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax import boxes
-from boneage_jax import calibration
-from boneage_jax import dicom
-from boneage_jax import files
-from boneage_jax import gallery
-from boneage_jax import predictors
-from boneage_jax import start_up
-from tfds_rsna import films as film_files
+from boneage_jax.core import startup
+from boneage_jax.core import storage
+from boneage_jax.data import groups
+from boneage_jax.imaging import boxes
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import dicom
+from boneage_jax.imaging import png
+from boneage_jax.inference import intervals
+from boneage_jax.inference import loading
+from boneage_jax.report import charts
+from boneage_jax.runs import run as run_lib
 
 NOTICE = 'For research, not for diagnosis.'
 
@@ -36,21 +39,19 @@ def read_film(path: str) -> tuple[np.ndarray, str, bool]:
     with open(path, 'rb') as f:
       data = f.read()
     if data[128:132] != b'DICM':
-      return film_files.decode(data)[0], 'unknown', False
+      return codec.read(data)[0], 'unknown', False
     film = dicom.read(data)
   except ValueError:
     raise
   except Exception as e:  # decoders raise their own kinds on odd files
     reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
     raise ValueError(f'cannot be read: {reason}') from e
-  sex = next(
-    name for name, male in predictors.MALE.items() if male == film['male']
-  )
+  sex = next(name for name, male in groups.MALE.items() if male == film['male'])
   return film['image'], sex, True
 
 
 def predict_films(
-  predictor: predictors.Either,
+  predictor: loading.Either,
   films: Sequence[str],
   sex: str | None,
   out: str | None,
@@ -86,7 +87,7 @@ def predict_films(
     age = result['age']
     found = [name for name, r in result['regions'].items() if r.found]
     interval = _interval(result, used, calibrated) if calibrated else {}
-    line = f'{path}: {gallery.years(max(age, 0))} ({age:.1f} months'
+    line = f'{path}: {charts.years(max(age, 0))} ({age:.1f} months'
     line += (
       f', 90 %: {interval["lo90"]} to {interval["hi90"]})' if interval else ')'
     )
@@ -108,7 +109,7 @@ def predict_films(
     if out:  # numbered, as films in two folders may share a name
       name, _ = os.path.splitext(os.path.basename(path))
       with open(os.path.join(out, f'{len(rows):03d}_{name}.png'), 'wb') as f:
-        f.write(predictors.png(result['overlay'][..., ::-1]))
+        f.write(png.png(result['overlay'][..., ::-1]))
   if out and rows:
     path = os.path.join(out, 'predictions.csv')
     with open(path, 'w', newline='', encoding='utf-8') as f:
@@ -125,17 +126,17 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--workdir', required=True, help='folder of a run')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
-    '--sex', choices=list(predictors.MALE), help='of all these films'
+    '--sex', choices=list(groups.MALE), help='of all these films'
   )
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   args = parser.parse_args(argv)
-  start_up.set_up()
+  startup.set_up()
   try:
-    workdir = files.absolute(args.workdir)
-    stage = args.stage or predictors.read_config(workdir).report.stage
-    predictor = predictors.load(workdir, stage)
+    workdir = storage.absolute(args.workdir)
+    stage = args.stage or run_lib.read_config(workdir).report.stage
+    predictor = loading.load(workdir, stage)
     path = os.path.join(workdir, stage, 'calibration.json')
-    calibrated = files.read_json(path, {})
+    calibrated = storage.read_json(path, {})
     bad = predict_films(predictor, args.films, args.sex, args.out, calibrated)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
@@ -151,12 +152,12 @@ def _interval(
 ) -> dict[str, str]:
   film = {
     'prediction': np.array([result['age']]),
-    'male': np.array([predictors.MALE[sex]]),
+    'male': np.array([groups.MALE[sex]]),
   }
   if result['probability'] is not None:
     film['probability'] = result['probability'][None].astype(np.float64)
-  months = calibration.of_new_films(calibrated, film).reshape(-1)
-  names = calibration.ends(calibrated['levels'])
+  months = intervals.of_new_films(calibrated, film).reshape(-1)
+  names = intervals.ends(calibrated['levels'])
   return {name: f'{m:.1f}' for name, m in zip(names, months, strict=True)}
 
 

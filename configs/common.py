@@ -106,7 +106,7 @@ def age_net(**changes) -> dict:
     backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),
     attention='none',  # or 'cbam'
     pool='gap',  # or 'gmp', 'cam', 'cam_mean'
-    output='bins',  # or 'scalar', 'standardized', see heads.AgeHead
+    output='bins',  # or 'scalar', 'standardized', see age.AgeHead
     readout='expectation',  # of the bins, or 'argmax'
     sex_features=32,
     dropout=0.0,

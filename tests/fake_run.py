@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from boneage_jax import splits
+from boneage_jax.data import splits
 from configs import common
 
 FRACTIONS = {'validation_fraction': 0.3, 'test_fraction': 0.4}

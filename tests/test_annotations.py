@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from boneage_jax import annotations
+from boneage_jax.imaging import annotations
 
 
 def write(folder, name, *lines):

@@ -7,9 +7,9 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from boneage_jax import attention
-from boneage_jax import data
-from boneage_jax import evaluate
+from boneage_jax.data import selection
+from boneage_jax.training import attention_metrics
+from boneage_jax.training import prediction
 
 
 @pytest.mark.parametrize('count', [9, 10])
@@ -20,18 +20,18 @@ def test_few_films_have_no_interval(count, tmp_path, monkeypatch, capsys):
     films=films,
     predict=lambda look, gain: {'inside': share * gain, 'area': share / 2},
   )
-  monkeypatch.setattr(data, 'select', lambda films, name: films)
-  monkeypatch.setattr(data, 'stage_source', lambda *args: None)
-  monkeypatch.setattr(evaluate, 'Split', lambda *args, **kwargs: split)
+  monkeypatch.setattr(selection, 'select_split', lambda films, name: films)
+  monkeypatch.setattr(selection, 'stage_source', lambda *args: None)
+  monkeypatch.setattr(prediction, 'Split', lambda *args, **kwargs: split)
   monkeypatch.setattr(
-    attention, '_marked', lambda source, kinds: np.full(count, True)
+    attention_metrics, '_marked', lambda source, kinds: np.full(count, True)
   )
   config = ConfigDict({'net': {'guidance': {'mask': ('wrist_box',)}}})
   (tmp_path / 'net').mkdir()
-  add = attention.measure(config, 'net', str(tmp_path), films, None)
+  add = attention_metrics.measure(config, 'net', str(tmp_path), films, None)
   add('before', 1.0)
   add('after', 2.0)
-  result = json.loads((tmp_path / 'net' / attention.FILE).read_text())
+  result = json.loads((tmp_path / 'net' / attention_metrics.FILE).read_text())
   row, change = result['after']['test'], result['change']['test']
   assert row['films'] == change['films'] == count
   assert row['inside'] == pytest.approx(0.6)

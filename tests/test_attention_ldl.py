@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax import boxes
-from boneage_jax import data
 from boneage_jax import evaluate
-from boneage_jax import examples
-from boneage_jax import gradcam
-from boneage_jax import input_pipeline
-from boneage_jax import main
-from boneage_jax import metric_writer
 from boneage_jax import models
-from boneage_jax import predictors
-from boneage_jax import regions
-from boneage_jax import report_data
-from boneage_jax import train
+from boneage_jax.core import stages
+from boneage_jax.data import film_table
+from boneage_jax.data import preprocess
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.imaging import boxes
+from boneage_jax.inference import loading
+from boneage_jax.regions import gradcam
+from boneage_jax.regions import localize
+from boneage_jax.runs import metric_writer
+from boneage_jax.runs import predictions
+from boneage_jax.training import loop
+from boneage_jax.workflow import run as workflow_run
 from configs import attention_ldl
 
 ROWS = list(attention_ldl.PUBLISHED)
@@ -36,7 +38,7 @@ def tiny(variant):
   """A variant with nets of a few layers, few steps and small pictures."""
   config = attention_ldl.get_config(variant)
   config.data.update(validation_fraction=0.2, test_fraction=0.2)
-  for name, section in data.sections(config).items():
+  for name, section in stages.sections(config).items():
     if section.job == 'train':
       assessor = not name.endswith('_localizer')
       section.update(batch_size=8, eval_batch_size=8, log_steps=4)
@@ -61,7 +63,7 @@ def run(prepared, tmp_path_factory):
     json.dumps({'folders': {'original': prepared}})
   )
   with contextlib.redirect_stdout(io.StringIO()) as printed:
-    main.run(tiny('phantom,table'), str(workdir))
+    workflow_run.run(tiny('phantom,table'), str(workdir))
   return workdir, printed.getvalue()
 
 
@@ -80,7 +82,7 @@ def fell(folder):
 def test_every_row_learns(row, run):
   folder = run[0] / stage(row)
   assert fell(folder)
-  predicted = report_data.predictions(str(folder / 'predictions.csv'))
+  predicted = predictions.predictions(str(folder / 'predictions.csv'))
   assert set(predicted['split']) == {'validation', 'test'}
   assert (folder / 'distributions.npz').exists()
 
@@ -91,10 +93,10 @@ def test_the_table_stands_beside_the_papers(run):
   rows = json.loads((workdir / 'report' / 'published.json').read_text())
   assert [row['row'] for row in rows] == ROWS
   for row in rows:
-    own = report_data.predictions(
+    own = predictions.predictions(
       str(workdir / stage(row['row']) / 'predictions.csv')
     )
-    own = data.select(own, 'test')
+    own = selection.select_split(own, 'test')
     mae = np.abs(own['prediction'] - own['age']).mean()
     assert row['test']['mae'] == pytest.approx(mae)
     lines = [x.split() for x in printed.splitlines()]
@@ -120,7 +122,7 @@ def test_v1_learns_one_number(run, tmp_path):
   for name in ('prepare', 'r2'):
     shutil.copytree(run[0] / name, tmp_path / name)
   config = tiny('phantom,v1')
-  train.train_and_evaluate(config, 'assessor', str(tmp_path))
+  loop.train_and_evaluate(config, 'assessor', str(tmp_path))
   assert config.assessor.loss.name == 'mae'
   assert fell(tmp_path / 'assessor')
   assert not (tmp_path / 'assessor' / 'distributions.npz').exists()
@@ -129,21 +131,21 @@ def test_v1_learns_one_number(run, tmp_path):
 def test_r2_is_learnt_on_the_films_that_it_is_looked_for_in(run):
   workdir = str(run[0])
   config = tiny('phantom,table')
-  films = data.stage_films(config, 'r2_localizer', workdir)
-  chosen = input_pipeline.select(films, np.arange(8))
-  source = data.stage_source(config, 'r2_localizer', workdir, chosen)
+  films = selection.stage_films(config, 'r2_localizer', workdir)
+  chosen = film_table.select(films, np.arange(8))
+  source = selection.stage_source(config, 'r2_localizer', workdir, chosen)
   settings = config.r2_localizer.input
-  trained = [examples.make_example(r, settings)['image'] for r in source]
+  trained = [preprocess.make_example(r, settings)['image'] for r in source]
   seen = []
   look = lambda image, male: seen.append(image) or np.zeros((8, 4, 4))
-  before = data.found_regions(workdir, 'r1')
-  shown = [regions.load_film(record, settings) for record in source]
+  before = selection.found_regions(workdir, 'r1')
+  shown = [localize.load_film(record, settings) for record in source]
   for film in shown:
     film.regions |= before[film.id]
-  regions.find_regions(look, shown, settings, config.r2)
+  localize.find_regions(look, shown, settings, config.r2)
   np.testing.assert_array_equal(seen[0], trained)
-  plain = data.stage_source(config, 'r1_localizer', workdir, chosen)
-  whole = [examples.make_example(r, settings)['image'] for r in plain]
+  plain = selection.stage_source(config, 'r1_localizer', workdir, chosen)
+  whole = [preprocess.make_example(r, settings)['image'] for r in plain]
   assert all((a != b).any() for a, b in zip(whole, trained, strict=True))
 
 
@@ -151,14 +153,14 @@ def test_erased_films_differ_from_films_inside_r1_alone(run):
   workdir = str(run[0])
   config = tiny('phantom,table')
   config.row_o_h_r1.input.regions = ('film', 'erased')
-  films = data.stage_films(config, 'row_o_h_r1', workdir)
-  source = data.stage_source(config, 'row_o_h_r1', workdir, films)
+  films = selection.stage_films(config, 'row_o_h_r1', workdir)
+  source = selection.stage_source(config, 'row_o_h_r1', workdir, films)
   settings = config.row_o_h_r1.input
   settings.percentiles = ()
-  found = data.found_regions(workdir, 'r2')
+  found = selection.found_regions(workdir, 'r2')
   greys = []
   for record in source:
-    film, erased = examples.make_example(record, settings)['regions'][..., 0]
+    film, erased = preprocess.make_example(record, settings)['regions'][..., 0]
     region = found[int(record['id'])]['r1']
     if not region.found:
       np.testing.assert_array_equal(film, erased)
@@ -178,21 +180,19 @@ def test_erased_films_differ_from_films_inside_r1_alone(run):
 
 def test_films_are_predicted_through_the_chain(run):
   workdir = str(run[0])
-  predictor = predictors.load(workdir, batch_size=8)
+  predictor = loading.load(workdir, batch_size=8)
   config = tiny('phantom,table')
-  films, _ = data.split_films(config, workdir, 'original')
-  films = input_pipeline.select(data.select(films, 'test'), np.arange(5))
-  folder = data.prepared_folder(workdir, 'original')
-  outputs, found = predictor.outputs(
-    list(input_pipeline.film_source(folder, films))
-  )
-  rows = report_data.predictions(f'{workdir}/row_h_r1_r2/predictions.csv')
+  films, _ = selection.split_films(config, workdir, 'original')
+  films = film_table.select(selection.select_split(films, 'test'), np.arange(5))
+  folder = sources.prepared_folder(workdir, 'original')
+  outputs, found = predictor.outputs(list(sources.film_source(folder, films)))
+  rows = predictions.predictions(f'{workdir}/row_h_r1_r2/predictions.csv')
   known = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
   expected = [known[i] for i in films['id'].tolist()]
   np.testing.assert_allclose(outputs['age'], expected, atol=0.02)
   assert list(found[0].regions) == ['hand', 'r1', 'r2']
   with pytest.raises(ValueError, match='painted over'):
-    predictors.load(workdir, 'r2_localizer')
+    loading.load(workdir, 'r2_localizer')
 
 
 def test_the_sweep_of_thresholds(run, tmp_path, capsys):
@@ -218,7 +218,7 @@ def test_a_row_needs_what_was_cut(run):
   config = tiny('phantom,table')
   config.row_h.input.regions = ('thumb',)
   with pytest.raises(ValueError, match='asks for thumb, but r2 cut film, hand'):
-    data.stage_source(config, 'row_h', str(run[0]), {})
+    selection.stage_source(config, 'row_h', str(run[0]), {})
 
 
 @pytest.mark.parametrize(

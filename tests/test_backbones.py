@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax.models import inception_v3
 from boneage_jax.models import layers
-from boneage_jax.models import resnet
-from boneage_jax.models import xception
+from boneage_jax.models.backbones import inception_v3
+from boneage_jax.models.backbones import resnet
+from boneage_jax.models.backbones import xception
 
 InceptionV3 = inception_v3.InceptionV3
 Xception = xception.Xception

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from boneage_jax import boxes
+from boneage_jax.imaging import boxes
 
 
 def blob(shape, centre, sigma, height=1.0):

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import pytest
 import tiny_cascade
 
-from boneage_jax import checkpoints
-from boneage_jax import files
-from boneage_jax import main
-from boneage_jax import metric_writer
-from boneage_jax import train_step
+from boneage_jax.core import distributed
+from boneage_jax.core import storage
+from boneage_jax.runs import checkpoints
+from boneage_jax.runs import metric_writer
+from boneage_jax.workflow import run as workflow_run
 
 
 @contextlib.contextmanager
@@ -53,40 +53,43 @@ def bucket(request):
 @pytest.fixture
 def folder(request, bucket, tmp_path, monkeypatch):
   """A folder of the bucket for one test."""
-  monkeypatch.setattr(files, 'CACHE', str(tmp_path))
+  monkeypatch.setattr(storage, 'CACHE', str(tmp_path))
   return f'{bucket}/{request.node.originalname}'
 
 
 def test_files(folder):
   path = f'{folder}/a/films.csv'
-  assert not files.exists(path) and not files.exists(folder)
-  with files.replacing(path) as file:
+  assert not storage.exists(path) and not storage.exists(folder)
+  with storage.replacing(path) as file:
     file.write('id,é\r\n')
-  with pytest.raises(KeyError), files.replacing(path) as file:
+  with pytest.raises(KeyError), storage.replacing(path) as file:
     file.write('half of')
     raise KeyError
-  assert files.exists(path) and files.exists(folder)
-  assert files.reading(path).read() == 'id,é\r\n'
-  files.write_json(f'{folder}/b/films.csv', {})
+  assert storage.exists(path) and storage.exists(folder)
+  assert storage.reading(path).read() == 'id,é\r\n'
+  storage.write_json(f'{folder}/b/films.csv', {})
   both = [path, f'{folder}/b/films.csv']
-  assert files.glob(f'{folder}/*/films.csv') == both
-  files.remove(path)
-  assert not files.exists(path)
-  for reader in (files.reading, files.local):
+  assert storage.glob(f'{folder}/*/films.csv') == both
+  storage.remove(path)
+  assert not storage.exists(path)
+  for reader in (storage.reading, storage.local):
     with pytest.raises(FileNotFoundError):
       reader(path)
-  assert files.absolute(f'{folder}/') == folder
+  assert storage.absolute(f'{folder}/') == folder
 
 
 def test_copies_follow_the_bucket(folder):
   path = f'{folder}/a/films.csv'
   copies = []
   for text in ('one', 'two', 'two'):
-    if not copies or files.reading(path).read() != text:
-      with files.replacing(path) as file:
+    if not copies or storage.reading(path).read() != text:
+      with storage.replacing(path) as file:
         file.write(text)
-    copies.append(files.local(path))
-    for copy in (copies[-1], os.path.join(files.local(folder), 'a/films.csv')):
+    copies.append(storage.local(path))
+    for copy in (
+      copies[-1],
+      os.path.join(storage.local(folder), 'a/films.csv'),
+    ):
       with open(copy) as file:
         assert file.read() == text
   assert copies[0] != copies[1] == copies[2]
@@ -105,11 +108,11 @@ def test_metrics_go_on(folder):
   writer.close()
   rows = [(row['step'], row['loss']) for row in metric_writer.read(path)]
   assert rows == [(1, 1.0), (2, 2.0)]
-  assert files.glob(f'{folder}/tensorboard/events*')
+  assert storage.glob(f'{folder}/tensorboard/events*')
 
 
 def test_checkpoints_go_on(folder):
-  sharding = train_step.replicated(train_step.make_mesh())
+  sharding = distributed.replicated(distributed.make_mesh())
   make = lambda step: jax.device_put(
     {'weight': jnp.arange(6.0) * step, 'step': jnp.int32(step)}, sharding
   )
@@ -139,9 +142,9 @@ def test_a_run(folder, capsys):
   last = 'report/report.html'
   if folder.startswith('s3://'):  # where only checkpoints are another matter
     config.stages, last = ('prepare', 'localizer'), 'localizer/done.json'
-  main.run(config, folder)
-  assert files.exists(f'{folder}/{last}')
+  workflow_run.run(config, folder)
+  assert storage.exists(f'{folder}/{last}')
   capsys.readouterr()
-  main.run(config, folder)
+  workflow_run.run(config, folder)
   done = set(config.stages) - {'report'}
   assert capsys.readouterr().out.count('already done.') == len(done)

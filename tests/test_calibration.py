@@ -9,10 +9,10 @@ import fake_run
 import numpy as np
 import pytest
 
-from boneage_jax import calibration
-from boneage_jax import conformal
-from boneage_jax import plots
-from boneage_jax import runs
+from boneage_jax.evaluation import calibrate
+from boneage_jax.evaluation import plot_style
+from boneage_jax.inference import intervals
+from boneage_jax.runs import run as run_lib
 
 NOISE, SAID = 8.0, 14.0
 
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope='module')
 def written(run, tmp_path_factory):
   out = tmp_path_factory.mktemp('out')
-  calibration.main([str(run), f'--out={out}'])
+  calibrate.main([str(run), f'--out={out}'])
   return json.loads((out / 'calibration.json').read_text()), out
 
 
@@ -68,33 +68,33 @@ def test_temperature_of_the_known_noise(written):
   entropy = np.log(NOISE * np.sqrt(2 * np.pi * np.e))
   assert after == pytest.approx(entropy, abs=0.06) and before > after + 0.1
   ways = result['ways']
-  assert set(ways) == {'net', 'tempered', *conformal.SCORES}
+  assert set(ways) == {'net', 'tempered', *intervals.SCORES}
   assert ways['net']['covered'][0] > 0.9  # said 14 months, meant 8
   assert ways['tempered']['covered'][0] == pytest.approx(0.8, abs=0.05)
   # 80 % of a normal law lie within 1.28 standard deviations.
   assert ways['tempered']['width'][0] == pytest.approx(2.56 * NOISE, rel=0.08)
 
 
-@pytest.mark.parametrize('score', conformal.SCORES)
+@pytest.mark.parametrize('score', intervals.SCORES)
 def test_the_file_serves_new_films(run, tmp_path, score):
   # As `predict` does: only calibration.json and what the net says are at hand.
-  calibration.main([str(run), f'--score={score}', f'--out={tmp_path}'])
+  calibrate.main([str(run), f'--score={score}', f'--out={tmp_path}'])
   result = json.loads((tmp_path / 'calibration.json').read_text())
   row = _rows(tmp_path)[7]
   film = np.array([int(row['id'])])
   new = {
     'prediction': np.array([float(row['prediction'])]),
     'male': np.array([float(row['male'])]),
-    'probability': runs.distributions(runs.read(str(run)), film),
+    'probability': run_lib.distributions(run_lib.read(str(run)), film),
   }
-  ends = calibration.of_new_films(result, new)
+  ends = intervals.of_new_films(result, new)
   stored = [float(row[f'{e}{v}']) for v in (80, 90, 95) for e in ('lo', 'hi')]
   np.testing.assert_allclose(ends.reshape(-1), stored, atol=0.006)
 
 
 def test_halves_of_the_test_films(run):
-  read = runs.read(str(run))
-  result, films = calibration.calibrate(read, 'normalised', 'half_of_test')
+  read = run_lib.read(str(run))
+  result, films = calibrate.calibrate(read, 'normalised', 'half_of_test')
   test = films['split'] == 'test'
   for k in np.flatnonzero(test)[:200]:
     text = f'calibration {films["id"][k]}'.encode()
@@ -106,7 +106,7 @@ def test_halves_of_the_test_films(run):
   assert result['films'] + n == test.sum()
   # Both calibrations are judged on the same films.
   assert result['ways']['from_validation']['n'] == n
-  only, _ = calibration.calibrate(read, 'normalised')
+  only, _ = calibrate.calibrate(read, 'normalised')
   assert 'from_validation' not in only['ways']
   assert result['ways']['from_validation'] != result['ways']['normalised']
 
@@ -114,28 +114,28 @@ def test_halves_of_the_test_films(run):
 def test_a_net_without_bins(run, tmp_path):
   shutil.copytree(run, tmp_path / 'run')
   (tmp_path / 'run/assessor/distributions.npz').unlink()
-  read = runs.read(str(tmp_path / 'run'))
-  result, _ = calibration.calibrate(read)
+  read = run_lib.read(str(tmp_path / 'run'))
+  result, _ = calibrate.calibrate(read)
   assert result['temperature'] is None and result['nll'] is None
   assert list(result['ways']) == ['absolute']
-  assert 'Temperature' not in calibration.table(result)
+  assert 'Temperature' not in calibrate.table(result)
   with pytest.raises(ValueError, match='no bins'):
-    calibration.calibrate(read, 'quantile', 'half_of_test')
+    calibrate.calibrate(read, 'quantile', 'half_of_test')
 
 
 def test_too_few_films(run):
-  read = runs.read(str(run))
+  read = run_lib.read(str(run))
   test = {k: v[read.rows['split'] == 'test'] for k, v in read.rows.items()}
   with pytest.raises(ValueError, match='got 0 and'):
-    calibration.calibrate(read._replace(rows=test))
+    calibrate.calibrate(read._replace(rows=test))
   few = {k: v[:30] for k, v in test.items()}
   with pytest.raises(ValueError, match='needs 19 films'):
-    calibration.calibrate(read._replace(rows=few), calibrate_on='half_of_test')
+    calibrate.calibrate(read._replace(rows=few), calibrate_on='half_of_test')
 
 
 def test_table_and_plot(written, run, tmp_path, capsys):
   result, out = written
-  text = calibration.table(result)
+  text = calibrate.table(result)
   assert text.startswith('run:assessor: made up, subset: 1500 of 9999 films')
   assert 'labels (test) sha256 cdcdcdcdcdcd' in text
   lines = text.splitlines()
@@ -144,9 +144,9 @@ def test_table_and_plot(written, run, tmp_path, capsys):
   assert line.split()[3] == f'{100 * covered:.1f}'
   assert 'Groups by predicted age (calibration films): girls <' in text
   curve = result['reliability']
-  assert set(curve) == {'nominal', 'net', 'tempered', *conformal.SCORES}
+  assert set(curve) == {'nominal', 'net', 'tempered', *intervals.SCORES}
   gap = np.array(curve['absolute']) - np.array(curve['nominal']) / 100
   assert np.max(np.abs(gap)) < 0.08
-  assert (out / 'reliability.png').read_bytes() == plots.png(
-    calibration.reliability(result)
+  assert (out / 'reliability.png').read_bytes() == plot_style.png(
+    calibrate.reliability(result)
   )

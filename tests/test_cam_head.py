@@ -6,9 +6,9 @@ from jax import numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax import gradcam
 from boneage_jax.models import age_net
-from boneage_jax.models import cam_head
+from boneage_jax.models.heads import cam as cam_head
+from boneage_jax.regions import gradcam
 
 BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'tap': 'stage2'}
 MALE = jnp.array([0.0, 1.0, 0.5])

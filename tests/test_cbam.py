@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from boneage_jax.models import cbam
-from boneage_jax.models import inception_v3
+from boneage_jax.models.backbones import inception_v3
 
 
 def size(tree):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from boneage_jax import classify
+from boneage_jax.evaluation import classification
+from boneage_jax.training.tasks import classification as tasks_classification
 
 
 def test_films_and_hands_are_counted():
@@ -19,7 +20,7 @@ def test_films_and_hands_are_counted():
       [1.0, 0.0, 0.0],  # nobody knows
     ]
   )
-  found = classify.figures(label, probability, study)
+  found = classification.figures(label, probability, study)
   assert (found['films'], found['studies']) == (5, 3)
   assert found['accuracy'] == pytest.approx(3 / 5)
   assert found['study_accuracy'] == pytest.approx(2 / 3)
@@ -35,8 +36,8 @@ def test_intervals_resample_hands():
   label, right = np.zeros(200, int), rng.random(200) < 0.7
   probability = np.stack([right, ~right], -1).astype(float)
   study = np.arange(200)
-  once = classify.figures(label, probability, study)
-  thrice = classify.figures(
+  once = classification.figures(label, probability, study)
+  thrice = classification.figures(
     np.repeat(label, 3), np.repeat(probability, 3, 0), np.repeat(study, 3)
   )
   for name in ('accuracy', 'accuracy_ci95', 'study_accuracy_ci95'):
@@ -49,9 +50,9 @@ def test_intervals_resample_hands():
 def test_error_leaves_out_the_unknown():
   outputs = {'probability': np.eye(3)[[0, 1, 2, 0]]}
   films = {'label': np.array([0, 2, 2, -1])}
-  assert classify.error(outputs, films) == pytest.approx(1 / 3)
+  assert tasks_classification.error(outputs, films) == pytest.approx(1 / 3)
   with pytest.raises(ValueError, match='No validation film has a label'):
-    classify.error(outputs, {'label': np.full(4, -1)})
+    tasks_classification.error(outputs, {'label': np.full(4, -1)})
 
 
 def test_predictions_come_back(tmp_path):
@@ -60,12 +61,12 @@ def test_predictions_come_back(tmp_path):
     'id,split,study,label,predicted,p_none,p_radius\n'
     '4,test,2,radius,none,0.6,0.4\n5,test,2,,radius,0.1,0.9\n'
   )
-  rows = classify.read_predictions(str(path))
+  rows = classification.read_predictions(str(path))
   assert rows['classes'] == ['none', 'radius']
   assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [2, 2]
   np.testing.assert_array_equal(rows['probability'], [[0.6, 0.4], [0.1, 0.9]])
   path.write_text('id,split,male,age,prediction\n1,test,1,100,99\n')
   with pytest.raises(ValueError, match='Expected predictions of classes'):
-    classify.read_predictions(str(path))
+    classification.read_predictions(str(path))
   with pytest.raises(ValueError, match='run the stage'):
-    classify.read_predictions(str(tmp_path / 'none.csv'))
+    classification.read_predictions(str(tmp_path / 'none.csv'))

@@ -7,8 +7,8 @@ import fake_run
 import numpy as np
 import pytest
 
-from boneage_jax import compare
-from boneage_jax import runs
+from boneage_jax.evaluation import compare
+from boneage_jax.runs import run as run_lib
 
 FILMS = fake_run.films()
 
@@ -69,7 +69,7 @@ def test_difference_is_that_of_the_stored_predictions(folder, tmp_path, capsys):
 
 
 def test_turning_the_runs_round(folder):
-  a, b = runs.read(str(folder / 'a')), runs.read(str(folder / 'b'))
+  a, b = run_lib.read(str(folder / 'a')), run_lib.read(str(folder / 'b'))
   swapped = compare.compare(b, a)['splits']['test']
   row = compare.compare(a, b)['splits']['test']
   assert row['difference'] == pytest.approx(-swapped['difference'])
@@ -94,7 +94,7 @@ def test_training_on_the_others_test_films(folder, capsys):
 
 
 def test_films_in_another_split_do_not_count(folder):
-  a, c = runs.read(str(folder / 'a')), runs.read(str(folder / 'c'))
+  a, c = run_lib.read(str(folder / 'a')), run_lib.read(str(folder / 'c'))
   result = compare.compare(a, c)['splits']
   names = dict(zip(c.rows['id'].tolist(), c.rows['split'], strict=True))
   own = a.rows['id'][a.rows['split'] == 'validation'].tolist()
@@ -108,7 +108,7 @@ def test_films_in_another_split_do_not_count(folder):
 
 
 def test_unknown_training_films_are_said(folder):
-  a, b = runs.read(str(folder / 'a')), runs.read(str(folder / 'b'))
+  a, b = run_lib.read(str(folder / 'a')), run_lib.read(str(folder / 'b'))
   result = compare.compare(a, b._replace(config=None, train=None))
   assert result['leaks'] == {'a': 0, 'b': None}
   assert 'WARNING: which films b:assessor was trained on is not known' in (

@@ -12,12 +12,12 @@ from flax import nnx
 from ml_collections import ConfigDict
 import pytest
 
-from boneage_jax import classify
-from boneage_jax import data
-from boneage_jax import losses
-from boneage_jax import main
 from boneage_jax import models
-from boneage_jax import optimizers
+from boneage_jax.core import stages
+from boneage_jax.training import optimizers
+from boneage_jax.training.losses import age as age_losses
+from boneage_jax.training.tasks import classification
+from boneage_jax.workflow import jobs
 from configs import common
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -50,14 +50,16 @@ def test_there_are_variants():
 def test_it_builds_and_locks(name, variant):
   config = load(name, variant).lock()
   assert (config.name, config.variant) == (name, variant)
-  described = data.sections(config)
+  described = stages.sections(config)
   assert config.stages and set(config.stages) <= set(described)
-  assert {s.job for s in described.values()} <= set(main.JOBS)
-  assert data.builder_configs(config)
+  assert {s.job for s in described.values()} <= set(jobs.JOBS)
+  assert stages.builder_configs(config)
   for key, section in described.items():
     if section.job == 'train':
-      assert section.loss.name in losses.LOSSES
-      accepted = inspect.signature(losses.LOSSES[section.loss.name]).parameters
+      assert section.loss.name in age_losses.LOSSES
+      accepted = inspect.signature(
+        age_losses.LOSSES[section.loss.name]
+      ).parameters
       assert set(section.loss) - {'name'} <= set(accepted)
       optimizers.schedule(section.optimizer, 100)
       assert config.to_dict()[key]['net']['name'] in models.NETS
@@ -75,12 +77,12 @@ def last_classes(net, size):
 @pytest.mark.parametrize(('name', 'variant'), ALL)
 def test_its_nets_can_be_built(name, variant):
   config = load(name, variant)
-  for stage, section in data.sections(config).items():
+  for stage, section in stages.sections(config).items():
     if section.job == 'train':
       classes = last_classes(section.net.to_json(), section.input.size)
       bins = section.loss.name in ('soft_label', 'label_distribution')
       assert (section.net.output == 'bins') or not bins
-      named = len(classify.class_names(config, stage))
+      named = len(classification.class_names(config, stage))
       assert (section.loss.name == 'cross_entropy') == bool(named)
       assert classes == {'bins': 240, 'scalar': 1}.get(
         section.net.output, named
@@ -90,7 +92,7 @@ def test_its_nets_can_be_built(name, variant):
 @pytest.mark.parametrize(('name', 'variant'), ALL)
 def test_stages_fit_together(name, variant):
   config = load(name, variant)
-  for section in data.sections(config).values():
+  for section in stages.sections(config).values():
     source = section.get('input', {}).get('crops')
     if source:
       crops = config[source]

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from boneage_jax import conformal
+from boneage_jax.evaluation import calibrate
+from boneage_jax.inference import intervals
 
 MONTHS = np.arange(240)
 
@@ -42,16 +43,16 @@ def test_temperature_is_recovered(temperature):
   true /= true.sum(axis=1, keepdims=True)
   draws = rng.random((4000, 1))
   age = np.argmax(np.cumsum(true, axis=1) > draws, axis=1)
-  fitted = conformal.fit_temperature(probability, age.astype(float))
+  fitted = intervals.fit_temperature(probability, age.astype(float))
   assert fitted == pytest.approx(temperature, rel=0.04)
 
 
 def test_temperature_of_a_normal_is_its_variance_ratio():
   # p^(1/T) of a normal distribution has the variance T sd^2.
   films = _films(6000, np.random.default_rng(1), noise=6.0, said=12.0)
-  temperature = conformal.fit_temperature(films['probability'], films['age'])
+  temperature = intervals.fit_temperature(films['probability'], films['age'])
   assert temperature == pytest.approx((6 / 12) ** 2, rel=0.05)
-  tempered = conformal.temper(films['probability'], temperature)
+  tempered = intervals.temper(films['probability'], temperature)
   mean = tempered @ MONTHS
   sd = np.sqrt(tempered @ MONTHS**2 - mean**2)
   assert np.median(sd) == pytest.approx(6, rel=0.03)
@@ -67,20 +68,20 @@ def test_temperature_is_the_best_of_a_grid():
     power /= power.sum(axis=1, keepdims=True)
     return -np.mean(np.log(power[np.arange(300), month]))
 
-  fitted = conformal.fit_temperature(probability, age)
+  fitted = intervals.fit_temperature(probability, age)
   grid = np.geomspace(0.5, 5, 200)
   best = grid[np.argmin([loss(t) for t in grid])]
   assert fitted == pytest.approx(best, rel=0.012)  # one step of the grid
-  assert conformal.nll(probability, age, fitted) == pytest.approx(loss(fitted))
-  assert conformal.nll(probability, age) == pytest.approx(loss(1))
+  assert intervals.nll(probability, age, fitted) == pytest.approx(loss(fitted))
+  assert intervals.nll(probability, age) == pytest.approx(loss(1))
 
 
 def test_temperature_one_changes_nothing():
   probability = _normal([50.0, 100.0], 9)
   np.testing.assert_allclose(
-    conformal.temper(probability, 1), probability, atol=1e-6
+    intervals.temper(probability, 1), probability, atol=1e-6
   )
-  assert conformal.nll(np.full((3, 240), 1 / 240), np.array([0, 5, 300])) == (
+  assert intervals.nll(np.full((3, 240), 1 / 240), np.array([0, 5, 300])) == (
     pytest.approx(np.log(240))
   )
 
@@ -92,34 +93,34 @@ def test_quantiles_of_bins():
   point = np.zeros((1, 240))
   point[0, 100] = 1
   np.testing.assert_allclose(
-    conformal.quantiles(point, [0.0, 0.5, 0.9]), [[99.5, 100, 100.4]]
+    intervals.quantiles(point, [0.0, 0.5, 0.9]), [[99.5, 100, 100.4]]
   )
   even = np.full((1, 240), 1 / 240)
   np.testing.assert_allclose(
-    conformal.quantiles(even, [0.25, 0.75]), [[59.5, 179.5]]
+    intervals.quantiles(even, [0.25, 0.75]), [[59.5, 179.5]]
   )
-  low, high = conformal.central(_normal([120.0], 10), (95,))[0, 0]
+  low, high = intervals.central(_normal([120.0], 10), (95,))[0, 0]
   np.testing.assert_allclose([low, high], [120 - 19.6, 120 + 19.6], atol=0.03)
 
 
 @pytest.mark.parametrize(('level', 'least'), [(80, 4), (90, 9), (95, 19)])
 def test_rank_of_the_conformal_quantile(level, least):
-  assert conformal.least_films(level) == least
+  assert intervals.least_films(level) == least
   rng = np.random.default_rng(level)
   for n in (least, least + 1, 100, 551):
     scores = rng.normal(size=n)
     rank = int(np.ceil(round((n + 1) * level / 100, 9)))
     assert (
-      conformal.conformal_quantile(scores, level) == np.sort(scores)[rank - 1]
+      intervals.conformal_quantile(scores, level) == np.sort(scores)[rank - 1]
     )
   with pytest.raises(ValueError, match=f'needs {least} films'):
-    conformal.conformal_quantile(np.zeros(least - 1), level)
+    intervals.conformal_quantile(np.zeros(least - 1), level)
 
 
 # Coverage.
 
 
-@pytest.mark.parametrize('score', conformal.SCORES)
+@pytest.mark.parametrize('score', intervals.SCORES)
 def test_coverage_over_many_draws(score):
   # The chance that a new film is covered, over calibration sets, lies between
   # the level and the level + 1 / (n + 1), however wrong the distributions are;
@@ -134,17 +135,17 @@ def test_coverage_over_many_draws(score):
       for at in (slice(n), slice(n, None))
     ]
     if score != 'absolute':
-      temperature = conformal.fit_temperature(
+      temperature = intervals.fit_temperature(
         parts[0]['probability'], parts[0]['age']
       )
       for part in parts:
-        part['probability'] = conformal.temper(part['probability'], temperature)
-    made = conformal.fit(parts[0], score, groups='all')
-    ends = conformal.intervals(made, parts[1])
-    covered.append(conformal.coverage(parts[1]['age'], ends)['covered'])
+        part['probability'] = intervals.temper(part['probability'], temperature)
+    made = intervals.fit(parts[0], score, groups='all')
+    ends = intervals.intervals(made, parts[1])
+    covered.append(calibrate.coverage(parts[1]['age'], ends)['covered'])
   mean = np.mean(covered, axis=0)
   error = 3 * np.std(covered, axis=0) / np.sqrt(runs)
-  levels = np.array(conformal.LEVELS) / 100
+  levels = np.array(intervals.LEVELS) / 100
   assert np.all(mean > levels - error)
   assert np.all(mean < levels + 1 / (n + 1) + error)
 
@@ -162,14 +163,14 @@ def test_each_group_is_covered():
       error = spread * rng.normal(size=n)
       sets.append(films | {'age': films['prediction'] + error})
     for groups in ('all', 'sex_age'):
-      made = conformal.fit(sets[0], groups=groups)
-      ends = conformal.intervals(made, sets[1])
+      made = intervals.fit(sets[0], groups=groups)
+      ends = intervals.intervals(made, sets[1])
       for male in (0, 1):
         for old in (False, True):
           of = (sets[1]['male'] == male) & (
             (sets[1]['prediction'] >= 96) == old
           )
-          row = conformal.coverage(sets[1]['age'][of], ends[of])['covered']
+          row = calibrate.coverage(sets[1]['age'][of], ends[of])['covered']
           tallies.setdefault((groups, male, old), []).append(row[0])
   means = {key: np.mean(rows) for key, rows in tallies.items()}
   for (groups, male, old), mean in means.items():
@@ -185,7 +186,7 @@ def test_groups_pool_neighbouring_bands():
     'male': np.repeat([1.0, 0.0], [75, 6]),
   }
   films['age'] = films['prediction'] + 1 + np.arange(81) / 100
-  made = conformal.fit(films, least=0)
+  made = intervals.fit(films, least=0)
   # 5 + 15 boys are 20; 30 are enough; 21 + 4 stay together.
   assert made['groups']['male']['cuts'] == [48, 72]
   assert made['groups']['male']['n'] == [20, 30, 25]
@@ -197,23 +198,23 @@ def test_groups_pool_neighbouring_bands():
   }
   new = {'prediction': np.array([47.9, 48.0, 100.0, 100.0])}
   new['male'] = np.array([1.0, 1.0, 0.0, 0.5])
-  ends = conformal.intervals(json.loads(json.dumps(made)), new)
+  ends = intervals.intervals(json.loads(json.dumps(made)), new)
   reach = ends[:, 0, 1] - new['prediction']
   np.testing.assert_allclose(reach, [1.16, 1.44, 1.65, 1.65])
   for changes in ({'least': 40}, {}):  # by itself 50
-    wide = conformal.fit(films, **changes)
+    wide = intervals.fit(films, **changes)
     assert wide['groups']['male']['n'] == [75]
   many = {name: np.tile(column, 3) for name, column in films.items()}
-  assert conformal.fit(many)['groups']['male']['n'] == [60, 90, 75]
-  assert list(conformal.fit(films, groups='all')['groups']) == ['any']
+  assert intervals.fit(many)['groups']['male']['n'] == [60, 90, 75]
+  assert list(intervals.fit(films, groups='all')['groups']) == ['any']
 
 
 def test_normalised_intervals_follow_the_distribution():
   rng = np.random.default_rng(8)
   sd = rng.choice([4.0, 16.0], 2000)
   films = _films(2000, rng, sd=sd, said=sd)
-  made = conformal.fit(films, 'normalised', groups='all')
-  width = np.diff(conformal.intervals(made, films)[:, 0])[:, 0]
+  made = intervals.fit(films, 'normalised', groups='all')
+  width = np.diff(intervals.intervals(made, films)[:, 0])[:, 0]
   inside = (films['prediction'] > 60) & (films['prediction'] < 160)
   assert np.median(width[inside & (sd == 16)]) == pytest.approx(
     4 * np.median(width[inside & (sd == 4)]), rel=0.02
@@ -227,9 +228,9 @@ def test_quantile_intervals_never_turn_over():
   rng = np.random.default_rng(9)
   said = np.where(np.arange(400) < 390, 40.0, 1.0)
   films = _films(400, rng, noise=2.0, said=said)
-  made = conformal.fit(films, 'quantile', groups='all')
+  made = intervals.fit(films, 'quantile', groups='all')
   assert made['groups']['any']['quantiles'][0][0] < 0
-  ends = conformal.intervals(made, films)
+  ends = intervals.intervals(made, films)
   assert np.all(ends[..., 0] <= ends[..., 1])
   assert np.all(ends >= 0)
 
@@ -237,12 +238,12 @@ def test_quantile_intervals_never_turn_over():
 def test_what_cannot_be_calibrated():
   films = _films(30, np.random.default_rng(0))
   with pytest.raises(ValueError, match="got 'best' and 'sex'"):
-    conformal.fit(films, 'best', 'sex')
+    intervals.fit(films, 'best', 'sex')
   with pytest.raises(ValueError, match='95 % needs 19 films'):
-    conformal.fit({k: v[:18] for k, v in films.items()})
+    intervals.fit({k: v[:18] for k, v in films.items()})
   del films['probability']
   with pytest.raises(ValueError, match="this net has no bins: choose 'abs"):
-    conformal.fit(films, 'normalised')
+    intervals.fit(films, 'normalised')
 
 
 # Tables of coverage.
@@ -255,7 +256,7 @@ def test_coverage_by_group():
     'male': np.array([0.0, 0.0, 1.0, 0.5]),
   }
   ends = films['prediction'][:, None, None] + np.array([[-5.0, 5.0], [-20, 20]])
-  row = conformal.grouped_coverage(films, ends)
+  row = calibrate.grouped_coverage(films, ends)
   assert row['covered'] == [0.5, 1.0]  # the ends are inside
   assert row['width'] == [10, 40]
   assert row['by_sex']['female']['covered'] == [0.5, 1]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from boneage_jax.models import age_net
-from boneage_jax.models import convnext
 from boneage_jax.models import two_stream
+from boneage_jax.models.backbones import convnext
 
 ConvNeXt = convnext.ConvNeXt
 

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from boneage_jax import crop_writer
-from boneage_jax import examples
-from boneage_jax import input_pipeline
+from boneage_jax.data import crops as crops_lib
+from boneage_jax.data import film_table
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import preprocess
+from boneage_jax.data import sources
 from configs import common
 
 
@@ -36,8 +38,8 @@ def stage(tmp_path):
     'age': np.array([1.5, 2.25, 3.0]),
     'position': np.arange(3),
   }
-  input_pipeline.write_films(str(path / 'films.csv'), films)
-  crop_writer.write(
+  film_table.write_films(str(path / 'films.csv'), films)
+  crops_lib.write(
     str(path / 'crops.array_record'), (crops(i) for i in range(3))
   )
   assert sorted(p.name for p in path.iterdir()) == [
@@ -48,12 +50,12 @@ def stage(tmp_path):
 
 
 def test_crops_come_back_without_their_margin(stage):
-  films = input_pipeline.load_crop_films(stage)
+  films = film_table.load_crop_films(stage)
   assert films['age'].tolist() == [1.5, 2.25, 3.0]
   assert films['male'].tolist() == [1, 0, 1]
-  chosen = input_pipeline.select(films, films['split'] == 'train')
+  chosen = film_table.select(films, films['split'] == 'train')
   batch = input_pipeline.eval_batches(
-    input_pipeline.crop_source(stage, chosen),
+    sources.crop_source(stage, chosen),
     config(size=12, crop_margin=0.5),
     2,
   )[0]
@@ -76,16 +78,16 @@ def test_crops_mirror_together():
   for seed in range(20):
     rng = np.random.default_rng(seed)
     settings = config(size=8, flip=True)
-    pixels = examples.make_example(record, settings, rng)['regions']
+    pixels = preprocess.make_example(record, settings, rng)['regions']
     seen.add(tuple(bool(r[0, 0, 0]) for r in pixels))
   assert seen == {(True, True), (False, False)}
 
 
 def test_missing_crops_are_named(stage):
-  films = input_pipeline.load_crop_films(stage)
+  films = film_table.load_crop_films(stage)
   films['id'] = np.array([5, 6, 8])
   with pytest.raises(ValueError, match=r'1 missing, such as \[8\]'):
-    input_pipeline.crop_source(stage, films)
+    sources.crop_source(stage, films)
 
 
 def test_a_killed_writer_leaves_nothing(tmp_path):
@@ -94,5 +96,5 @@ def test_a_killed_writer_leaves_nothing(tmp_path):
     raise KeyboardInterrupt
 
   with pytest.raises(KeyboardInterrupt):
-    crop_writer.write(str(tmp_path / 'crops.array_record'), stop())
+    crops_lib.write(str(tmp_path / 'crops.array_record'), stop())
   assert not list(tmp_path.iterdir())

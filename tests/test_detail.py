@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from boneage_jax import detail
 from boneage_jax import phantom
 from boneage_jax import predict
-from boneage_jax import predictors
-from boneage_jax import stress
+from boneage_jax.imaging import corruptions
+from boneage_jax.imaging import png
+from boneage_jax.imaging import sharpness
+from boneage_jax.inference import ensemble
+from boneage_jax.inference import loading
 
 SIDE = 128
 
@@ -23,26 +25,26 @@ def films():
 
 def test_phantoms_are_told_from_blurred_and_shrunken_ones(films):
   for film in films:
-    assert not detail.is_little(film, SIDE)
+    assert not sharpness.is_little(film, SIDE)
     for factor in (1.5, 2):  # still more than the net's pixels
-      assert not detail.is_little(stress.shrink(film, factor), SIDE)
+      assert not sharpness.is_little(corruptions.shrink(film, factor), SIDE)
     for share in (0.01, 0.02):
-      assert detail.is_little(stress.blur(film, share), SIDE)
-    assert detail.is_little(stress.shrink(film, 8), SIDE)
+      assert sharpness.is_little(corruptions.blur(film, share), SIDE)
+    assert sharpness.is_little(corruptions.shrink(film, 8), SIDE)
 
 
 def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
-  blurred = [stress.blur(film, 0.006) for film in films]
-  few = [sum(detail.is_little(f, n) for f in blurred) for n in (256, 64)]
+  blurred = [corruptions.blur(film, 0.006) for film in films]
+  few = [sum(sharpness.is_little(f, n) for f in blurred) for n in (256, 64)]
   assert few == [len(films), 0]
 
 
 def test_a_film_of_few_pixels_is_little(films):
   for film in films:
     for side in (SIDE, SIDE * 4 // 3):
-      assert not detail.is_little(stored(film, side), SIDE)
+      assert not sharpness.is_little(stored(film, side), SIDE)
     for side in (SIDE // 2, SIDE // 3, SIDE // 8, SIDE // 16):
-      assert detail.is_little(stored(film, side), SIDE)
+      assert sharpness.is_little(stored(film, side), SIDE)
 
 
 def stored(film, side):
@@ -58,15 +60,15 @@ def test_waves_count_by_their_octave():
   wave = lambda cycles: np.sin(2 * np.pi * cycles * x)
   picture = lambda y: np.tile(np.rint(127 + 50 * y).astype(np.uint8), (512, 1))
   coarse, fine = picture(wave(8)), picture(wave(8) + 0.7 * wave(48))
-  assert detail.score(coarse, SIDE) < 0.05
-  assert detail.score(fine, SIDE) > 0.2
+  assert sharpness.score(coarse, SIDE) < 0.05
+  assert sharpness.score(fine, SIDE) > 0.2
 
 
 @pytest.mark.parametrize(
   'change',
   [
-    lambda film: stress.tone(film, contrast=0.5),
-    lambda film: stress.tone(film, brightness=0.7),
+    lambda film: corruptions.tone(film, contrast=0.5),
+    lambda film: corruptions.tone(film, brightness=0.7),
     lambda film: 255 - film,
     lambda film: np.ascontiguousarray(np.rot90(film)),
     lambda film: np.kron(film, np.ones((3, 3), np.uint8)),
@@ -74,8 +76,8 @@ def test_waves_count_by_their_octave():
 )
 def test_tone_turn_and_size_do_not_matter(films, change):
   for film in films[:6]:
-    score = detail.score(film, SIDE)
-    assert detail.score(change(film), SIDE) == pytest.approx(score, rel=0.1)
+    score = sharpness.score(film, SIDE)
+    assert sharpness.score(change(film), SIDE) == pytest.approx(score, rel=0.1)
 
 
 @pytest.mark.parametrize('grey', [0, 200])
@@ -83,12 +85,12 @@ def test_rounding_is_no_detail(grey):
   rng = np.random.default_rng(0)
   film = np.full((90, 70), grey, np.uint8) + rng.integers(0, 2, (90, 70))
   for empty in (np.full((90, 70), grey), film, np.full((1, 1), grey)):
-    assert detail.score(empty.astype(np.uint8), 64) == 0
+    assert sharpness.score(empty.astype(np.uint8), 64) == 0
 
 
 def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
   """The run's net reads 32 pixels, so that little is enough."""
-  predictor = predictors.load(str(untrained / 'run'), 'assessor')
+  predictor = loading.load(str(untrained / 'run'), 'assessor')
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
   blurred = cv2.GaussianBlur(film, (0, 0), 0.06 * max(film.shape))
   assert predictor.inverted
@@ -110,15 +112,15 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
 
 
 def test_what_one_net_of_several_doubts_is_doubted(untrained):
-  one = predictors.load(str(untrained / 'run'), 'assessor')
+  one = loading.load(str(untrained / 'run'), 'assessor')
   finer = copy.copy(one)
   finer._looks = copy.deepcopy(one._looks)
   finer._looks.size = 4096
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
-  both = [predictors.Ensemble(nets) for nets in ([one, one], [one, finer])]
+  both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
   for net, doubts in zip(both, ([], ['detail']), strict=True):
     assert net.predict(255 - film, 'F')['doubts'] == doubts
     record = {'id': 1, 'male': 0.0, 'age': 0.0}
-    record |= {'image': predictors.png(255 - film)}
+    record |= {'image': png.png(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
     assert seen.doubts == doubts

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax import device_warp
-from boneage_jax import examples
-from boneage_jax import masks
-from boneage_jax import train
+from boneage_jax.data import device_augment
+from boneage_jax.data import preprocess
+from boneage_jax.imaging import masks
+from boneage_jax.training import loop
 from configs import common
 
 MOVED = dict(rotate=20.0, zoom=0.2, shift=0.1, flip=True, cutout=3)
@@ -42,10 +42,10 @@ def both(one, seed, **changes):
     )
     kinds = ('hand_box',) if 'annotations' in one else ()
     rng = np.random.default_rng(seed)
-    made.append(examples.make_example(one, config, rng, kinds))
+    made.append(preprocess.make_example(one, config, rng, kinds))
   host, packed = made
   batch = jax.tree.map(lambda x: np.asarray(x)[None], packed)
-  device = jax.device_get(jax.jit(device_warp.finish)(batch))
+  device = jax.device_get(jax.jit(device_augment.finish)(batch))
   return host, jax.tree.map(lambda x: x[0], device)
 
 
@@ -80,7 +80,7 @@ def test_a_larger_film_is_averaged_first(monkeypatch):
   one = record(image.astype(np.uint8))
   host, device = both(one, 3, size=96, side=384, rotate=10.0)
   away = differences(device['image'], host['image'])[20:-20, 20:-20]
-  monkeypatch.setattr(device_warp, 'block', lambda size, side: 1)
+  monkeypatch.setattr(device_augment, 'block', lambda size, side: 1)
   _, aliased = both(one, 3, size=96, side=384, rotate=10.0)
   skipped = differences(aliased['image'], host['image'])[20:-20, 20:-20]
   assert away.mean() < 3 and skipped.mean() > 10
@@ -114,7 +114,7 @@ def test_the_mask_is_that_of_the_host_and_lies_on_the_film():
 
 def test_validation_stays_on_the_host():
   config = types.SimpleNamespace(**common.image_input(size=32, device_warp=64))
-  assert 'image' in examples.make_example(record(film(60, 50)), config)
+  assert 'image' in preprocess.make_example(record(film(60, 50)), config)
 
 
 def test_a_film_larger_than_the_square_is_shrunk():
@@ -135,7 +135,7 @@ def test_frames_of_disturbed_films_fit():
   one = record(film(64, 60))
   for seed in range(40):
     rng = np.random.default_rng(seed)
-    made = examples.make_example(one, config, rng)
+    made = preprocess.make_example(one, config, rng)
     assert made['squares'].shape == (64, 64)
 
 
@@ -151,7 +151,7 @@ def test_it_trains(prepared, tmp_path):
     (workdir / 'prepare' / 'done.json').write_text(
       json.dumps({'folders': {'original': prepared}})
     )
-    train.train_and_evaluate(config, 'localizer', str(workdir))
+    loop.train_and_evaluate(config, 'localizer', str(workdir))
     rows = (workdir / 'localizer' / 'metrics.jsonl').read_text().splitlines()
     losses.append([json.loads(row)['train_loss'] for row in rows])
   np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)

@@ -4,7 +4,7 @@ import dicom_film
 import numpy as np
 import pytest
 
-from boneage_jax import dicom
+from boneage_jax.imaging import dicom
 
 pydicom = pytest.importorskip('pydicom')
 

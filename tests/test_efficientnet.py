@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax.models import efficientnet
 from boneage_jax.models import ops
+from boneage_jax.models.backbones import efficientnet
 
 EfficientNet = efficientnet.EfficientNet
 

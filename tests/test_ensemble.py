@@ -9,8 +9,8 @@ import fake_run
 import numpy as np
 import pytest
 
-from boneage_jax import ensemble
-from boneage_jax import runs
+from boneage_jax.evaluation import ensemble
+from boneage_jax.runs import run as run_lib
 
 FILMS = fake_run.films()
 
@@ -96,7 +96,7 @@ def folder(tmp_path_factory):
 
 
 def _members(folder, names='abc'):
-  return [runs.read(str(folder / name)) for name in names]
+  return [run_lib.read(str(folder / name)) for name in names]
 
 
 def _stored(folder):
@@ -206,7 +206,7 @@ def test_a_film_or_a_member_that_does_not_vary(folder):
 
 def test_gain_and_correlation(folder):
   result, _ = ensemble.combine(_members(folder))
-  films = runs.common(_members(folder))
+  films = run_lib.common(_members(folder))
   of = films['split'][0] == 'test'
   error = (films['prediction'] - films['age'])[:, of]
   row = result['splits']['test']
@@ -230,10 +230,10 @@ def test_an_ensemble_is_read_like_a_run(folder, tmp_path):
   members = _members(folder, 'ab')
   result, rows = ensemble.combine(members, 'mae')
   ensemble.write(str(tmp_path / 'both'), result, rows)
-  read = runs.read(str(tmp_path / 'both'))
+  read = run_lib.read(str(tmp_path / 'both'))
   assert read.name == 'both' and read.train == members[0].train
   assert read.data == members[0].data
-  assert runs.distributions(read, read.rows['id']).shape[1] == 240
+  assert run_lib.distributions(read, read.rows['id']).shape[1] == 240
   nested, _ = ensemble.combine([read, *_members(folder, 'c')])
   assert [m['run'] for m in nested['members']] == ['both', 'c:assessor']
 
@@ -241,7 +241,7 @@ def test_an_ensemble_is_read_like_a_run(folder, tmp_path):
 def test_films_are_intersected_and_counted(folder, tmp_path):
   some = {name: column[50:] for name, column in FILMS.items()}
   fake_run.write(tmp_path / 'some', some, seed=9)  # without bins
-  members = [*_members(folder, 'a'), runs.read(str(tmp_path / 'some'))]
+  members = [*_members(folder, 'a'), run_lib.read(str(tmp_path / 'some'))]
   result, rows = ensemble.combine(members)
   gone = len(members[0].rows['id']) - len(members[1].rows['id'])
   assert [m['left_out'] for m in result['members']] == [gone, 0]
@@ -258,7 +258,7 @@ def test_members_that_do_not_agree(folder, tmp_path):
   fake_run.write(tmp_path / 'moved', FILMS, fractions=fractions)
   with pytest.raises(ValueError, match='members with one split'):
     ensemble.combine(
-      [*_members(folder, 'a'), runs.read(str(tmp_path / 'moved'))]
+      [*_members(folder, 'a'), run_lib.read(str(tmp_path / 'moved'))]
     )
   fake_run.write(tmp_path / 'aged', {**FILMS, 'age': FILMS['age'] + 2})
   arguments = [str(folder / 'a'), str(tmp_path / 'aged'), f'--out={tmp_path}/x']
@@ -271,5 +271,5 @@ def test_members_that_do_not_agree(folder, tmp_path):
   path.write_text('\n'.join(x for x in lines if ',validation,' not in x))
   with pytest.raises(ValueError, match='Expected validation films'):
     ensemble.combine(
-      [*_members(folder, 'b'), runs.read(str(tmp_path / 'test_only'))]
+      [*_members(folder, 'b'), run_lib.read(str(tmp_path / 'test_only'))]
     )

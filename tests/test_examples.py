@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from boneage_jax import examples
-from boneage_jax import masks
+from boneage_jax.data import preprocess
+from boneage_jax.imaging import masks
 from configs import common
 
 RING = [[0.30, 0.20], [0.65, 0.30], [0.55, 0.80], [0.45, 0.85], [0.25, 0.60]]
@@ -37,7 +37,7 @@ def planted(annotation, kind, hw=(150, 120)):
 
 def test_cutouts_are_boxes_half_of_the_time():
   rng = np.random.default_rng(0)
-  boxes = np.array(examples.cutouts(800, rng))
+  boxes = np.array(preprocess.cutouts(800, rng))
   assert 340 < len(boxes) < 460
   assert boxes.min() >= 0 and boxes.max() <= 1
   sides = boxes[:, 2:] - boxes[:, :2]
@@ -49,10 +49,10 @@ def test_examples_lose_rectangles_in_training_only():
   image = png(np.full((64, 64), 200, np.uint8))
   record = {'id': 1, 'male': 1.0, 'age': 100.0, 'image': image}
   settings = config(size=64, cutout=8)
-  whole = examples.make_example(record, settings)['image']
+  whole = preprocess.make_example(record, settings)['image']
   assert (whole == 200).all()
   rng = np.random.default_rng(0)
-  trained = examples.make_example(record, settings, rng)['image']
+  trained = preprocess.make_example(record, settings, rng)['image']
   assert set(np.unique(trained)) == {0, 200}
 
 
@@ -77,7 +77,7 @@ def test_mask_and_film_stay_aligned(annotation, kind, resize, size):
   mirrored = hidden = 0
   for seed in range(12):
     rng = np.random.default_rng(seed)
-    example = examples.make_example(record, settings, rng, masks=(kind,))
+    example = preprocess.make_example(record, settings, rng, masks=(kind,))
     mask = example['region_mask']
     assert mask.dtype == np.uint8 and mask.shape == (size, size)
     assert set(np.unique(mask)) <= {0, 1, 255}
@@ -89,7 +89,9 @@ def test_mask_and_film_stay_aligned(annotation, kind, resize, size):
     told = ~black & ~middle
     np.testing.assert_array_equal(mask[told] == 1, grey[told] > 127)
     hidden += black.any()
-    plain = examples.make_example(record, settings, np.random.default_rng(seed))
+    plain = preprocess.make_example(
+      record, settings, np.random.default_rng(seed)
+    )
     np.testing.assert_array_equal(plain['image'], example['image'])
     mirrored += np.linalg.det(_matrix(seed, size)) < 0
   assert 0 < mirrored < 12 and hidden > 6
@@ -100,7 +102,7 @@ def _matrix(seed, size):
   rng = np.random.default_rng(seed)
   rng.uniform(-1, 1, 3)
   kept = {k: v for k, v in AUGMENTED.items() if k != 'cutout'}
-  return examples.transforms.augment_matrix((size, size), rng, **kept)[:, :2]
+  return preprocess.transforms.augment_matrix((size, size), rng, **kept)[:, :2]
 
 
 def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
@@ -111,7 +113,7 @@ def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
   record = planted(annotation, 'hand_box') | {'image': png(noise)}
   for seed in range(6):
     made = [
-      examples.make_example(
+      preprocess.make_example(
         record,
         config(size=64, cutout=count),
         np.random.default_rng(seed),
@@ -132,24 +134,24 @@ def test_a_film_without_a_mask_is_unknown_everywhere():
     (('wrist_box',), {255}),
     (('wrist_box', 'hand_box'), {0, 1}),
   ):
-    example = examples.make_example(record, settings, masks=kinds)
+    example = preprocess.make_example(record, settings, masks=kinds)
     assert set(np.unique(example['region_mask'])) == value
   del record['annotations']
-  example = examples.make_example(record, settings, masks=('hand_box',))
+  example = preprocess.make_example(record, settings, masks=('hand_box',))
   assert (example['region_mask'] == 255).all()
-  assert 'region_mask' not in examples.make_example(record, settings)
+  assert 'region_mask' not in preprocess.make_example(record, settings)
 
 
 def test_labels_come_along():
   record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
-  example = examples.make_example(record | {'label': -1}, config(size=16))
+  example = preprocess.make_example(record | {'label': -1}, config(size=16))
   assert example['label'] == -1 and example['label'].dtype == np.int32
-  assert 'label' not in examples.make_example(record, config(size=16))
+  assert 'label' not in preprocess.make_example(record, config(size=16))
 
 
 def test_a_share_of_visits_is_spoilt_and_masks_stay():
   record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
-  make = lambda share, seed, kinds=(): examples.make_example(
+  make = lambda share, seed, kinds=(): preprocess.make_example(
     record, config(size=60, spoil=share), np.random.default_rng(seed), kinds
   )
   plain = make(0.0, 0, ('hand_box',))
@@ -164,7 +166,7 @@ def test_a_share_of_visits_is_spoilt_and_masks_stay():
 
 def spoilt(record, size, seed):
   rng = np.random.default_rng(seed)
-  return examples.make_example(record, config(size=size, spoil=1.0), rng)
+  return preprocess.make_example(record, config(size=size, spoil=1.0), rng)
 
 
 def test_spoilt_crops_do_not_run_into_each_other():

@@ -8,30 +8,31 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from boneage_jax import data
-from boneage_jax import deletion
 from boneage_jax import evaluate
-from boneage_jax import faithful
-from boneage_jax import input_pipeline
-from boneage_jax import region_metrics
-from boneage_jax import runs
-from boneage_jax import trained
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import selection
+from boneage_jax.evaluation import deletion_insertion
+from boneage_jax.evaluation import saliency
+from boneage_jax.imaging import boxes as boxes_lib
+from boneage_jax.runs import run as run_lib
+from boneage_jax.training import forward
+from boneage_jax.training import restore
 
-STEPS = deletion.STEPS
+STEPS = deletion_insertion.STEPS
 
 
 @pytest.fixture(scope='module')
 def judge(untrained):
-  return deletion.Judge(runs.read(f'{untrained}/run:assessor'), 4)
+  return deletion_insertion.Judge(run_lib.read(f'{untrained}/run:assessor'), 4)
 
 
 def test_ranks_are_shares_of_hotter_pixels():
   rng = np.random.default_rng(0)
   heat = rng.random((6, 6)).astype(np.float32)
-  found = deletion.ranks(heat, 6, rng)
+  found = deletion_insertion.ranks(heat, 6, rng)
   hotter = (heat[None, None] > heat[..., None, None]).sum((2, 3)) / 36
   np.testing.assert_allclose(found, hotter, atol=1e-6)
-  flat = [deletion.ranks(np.ones((3, 3)), 8, rng) for _ in range(2)]
+  flat = [deletion_insertion.ranks(np.ones((3, 3)), 8, rng) for _ in range(2)]
   assert (flat[0] != flat[1]).any()  # ties are drawn, not read from the top
   for one in flat:
     np.testing.assert_allclose(
@@ -41,9 +42,9 @@ def test_ranks_are_shares_of_hotter_pixels():
 
 def test_what_stands_for_nothing():
   image = np.random.default_rng(1).integers(0, 256, (40, 40), np.uint8)
-  assert (deletion.fill(image, 'median') == np.median(image)).all()
+  assert (deletion_insertion.fill(image, 'median') == np.median(image)).all()
   blurred = cv2.GaussianBlur(image, (0, 0), 4)
-  np.testing.assert_array_equal(deletion.fill(image, 'blur'), blurred)
+  np.testing.assert_array_equal(deletion_insertion.fill(image, 'blur'), blurred)
 
 
 def planted(size=32):
@@ -74,7 +75,7 @@ def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
     'centre': np.ones((40, 8, 8)),
   }
   curves = {
-    name: deletion.Judge.curves(planted(), batch, heat, 'median')
+    name: deletion_insertion.Judge.curves(planted(), batch, heat, 'median')
     for name, heat in maps.items()
   }
   whole = image[:, :16, :16].mean((1, 2, 3)) - 40
@@ -86,7 +87,7 @@ def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
     np.testing.assert_allclose(found[1, :, -1], 0, atol=1e-9)
   # All is in a quarter of the pixels. The wrong map takes another quarter
   # first, and then what is left in random order.
-  areas = faithful.areas({'blur': curves, 'median': curves})['median']
+  areas = saliency.areas({'blur': curves, 'median': curves})['median']
   mean = whole.mean()
   for curve, shares in (
     ('deletion', (7 / 8, 3 / 8)),
@@ -114,7 +115,7 @@ def test_the_localizer_of_a_cascade_is_judged_on_its_own_input(judge):
   plain = input_pipeline.eval_batches(source, judge.input, 4)[0]
   n = len(records)
   np.testing.assert_array_equal(batch['image'][:n], plain['image'][:n])
-  assert set(maps) == set(deletion.MAPS)
+  assert set(maps) == set(deletion_insertion.MAPS)
   assert len({heat.shape for heat in maps.values()}) == 1
   peak = np.unravel_index(maps['centre'][0].argmax(), maps['centre'][0].shape)
   assert np.abs(np.array(peak) - (len(maps['centre'][0]) - 1) / 2).max() <= 0.5
@@ -127,13 +128,13 @@ def test_curves_are_those_of_painted_films(judge):
   batch, maps = judge.look([source[i] for i in range(len(source))])
   found = judge.curves(batch, maps['hires_cam'], 'median')
   run = judge.run
-  graph, variables = trained.load_net(run.config, 'localizer', judge.workdir)
-  net = evaluate.make_predict(graph)
+  graph, variables = restore.load_net(run.config, 'localizer', judge.workdir)
+  net = forward.make_predict(graph)
   age = lambda image: np.asarray(
     net(variables, {'image': image[None], 'male': batch['male'][:1]})['age']
   )
   image = batch['image'][0]
-  rank = deletion.ranks(
+  rank = deletion_insertion.ranks(
     maps['hires_cam'][0], judge.input.size, np.random.default_rng(0)
   )
   grey = np.full_like(image, np.median(image))
@@ -155,19 +156,19 @@ def test_pointing_at_the_wrist(judge, monkeypatch):
       height, width = cv2.imdecode(
         np.frombuffer(record['image'], np.uint8), cv2.IMREAD_GRAYSCALE
       ).shape
-      boxes = region_metrics.annotated_boxes(json.loads(record['annotations']))
+      boxes = boxes_lib.annotated_boxes(json.loads(record['annotations']))
       middle = boxes['Wrist'][0].reshape(2, 2).mean(0) * (width, height)
       scale = size / max(height, width)
       x, y = size / 2 + scale * (middle - np.array([width, height]) / 2)
       heat[k, int(y), int(x)] = 1
     corner = np.zeros_like(heat)
     corner[:, -1, size // 2] = 1  # the forearm's end
-    maps = dict.fromkeys(deletion.MAPS, corner)
+    maps = dict.fromkeys(deletion_insertion.MAPS, corner)
     return {}, maps | {'hires_cam': heat}
 
   monkeypatch.setattr(judge, 'look', look)
   assert judge.input.resize == 'letterbox'
-  found = faithful.pointing(judge, source)
+  found = saliency.pointing(judge, source)
   for key in ('any', 'wrist'):
     assert found['hires_cam'][key]['n'] == len(source)
     assert found['hires_cam'][key]['share'] == 1
@@ -180,15 +181,17 @@ def test_films_without_ossification_boxes_do_not_count(judge):
   _, source = judge.source(['test'], 2)
   plain = [source[i] for i in range(len(source))]
   marked = [{**r, 'annotations': json.dumps(broken)} for r in plain]
-  found = faithful.pointing(judge, plain + marked)
-  assert found == faithful.pointing(judge, plain)
-  assert faithful.pointing(judge, marked) == {}
+  found = saliency.pointing(judge, plain + marked)
+  assert found == saliency.pointing(judge, plain)
+  assert saliency.pointing(judge, marked) == {}
 
 
 def test_films_come_as_the_net_saw_them(judge, monkeypatch):
   """With the regions painted over that `input.erase` names."""
   called = []
-  monkeypatch.setattr(data, 'stage_source', lambda *args: called.append(args))
+  monkeypatch.setattr(
+    selection, 'stage_source', lambda *args: called.append(args)
+  )
   films, _ = judge.source(['test'], 2)
   ((_, stage, _, asked),) = called
   assert stage == 'localizer' and asked['id'].tolist() == films['id'].tolist()
@@ -212,8 +215,8 @@ def test_command(untrained, tmp_path, capsys):
   assert 'in the wrist box' in printed
   result = json.loads((tmp_path / 'faithful.json').read_text())
   assert len(result['films']) == 2 and not result['mirror']
-  for kind in faithful.FILLS:
-    for curve in deletion.CURVES:
+  for kind in saliency.FILLS:
+    for curve in deletion_insertion.CURVES:
       means = result['curves'][kind][curve]['random']
       area = np.trapezoid(means, dx=1 / STEPS)
       found = result['areas'][kind][curve]['random']['area']

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from boneage_jax import files
+from boneage_jax.core import storage
 
 
 @pytest.mark.parametrize(('mode', 'text'), [('w', 'ä\r\n'), ('wb', b'\xff\n')])
 def test_a_file_is_old_until_it_is_new(tmp_path, mode, text):
   path = tmp_path / 'a'
   path.write_bytes(b'old')
-  with files.replacing(str(path), mode) as file:
+  with storage.replacing(str(path), mode) as file:
     file.write(text)
     file.flush()
     assert path.read_bytes() == b'old'
@@ -21,10 +21,10 @@ def test_a_file_is_old_until_it_is_new(tmp_path, mode, text):
 
 def test_what_fails_half_way_changes_nothing(tmp_path):
   path = tmp_path / 'a.json'
-  files.write_json(str(path), {'b': [1, 2]}, indent=2)
+  storage.write_json(str(path), {'b': [1, 2]}, indent=2)
   before = path.read_bytes()
   with pytest.raises(TypeError):
-    files.write_json(str(path), {'b': [1, 2], 'c': object()})
+    storage.write_json(str(path), {'b': [1, 2], 'c': object()})
   assert path.read_bytes() == before
   assert json.loads(before) == {'b': [1, 2]}
   assert list(tmp_path.iterdir()) == [path]

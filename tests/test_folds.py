@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax import boxes
-from boneage_jax import data
 from boneage_jax import evaluate
-from boneage_jax import folds
-from boneage_jax import main
-from boneage_jax import runs
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.evaluation import cross_validation
+from boneage_jax.imaging import boxes
+from boneage_jax.runs import run as run_lib
+from boneage_jax.workflow import jobs
+from boneage_jax.workflow import run as workflow_run
 
 FOLDS = 3
 
@@ -28,8 +30,8 @@ def job(ran, fail=()):
     ran.append((stage, fold))
     if (stage, fold) in fail:
       raise ValueError('stopped')
-    films = data.stage_films(config, stage, workdir)
-    assert len(data.select(films, 'train')['id'])
+    films = selection.stage_films(config, stage, workdir)
+    assert len(selection.select_split(films, 'train')['id'])
     folder = os.path.join(workdir, stage)
     os.makedirs(folder, exist_ok=True)
     keep = films['split'] != 'train'
@@ -38,9 +40,9 @@ def job(ran, fail=()):
     np.savez(f'{folder}/distributions.npz', id=ids, probability=probability)
     with open(f'{folder}/predictions.csv', 'w', newline='') as file:
       writer = csv.writer(file)
-      writer.writerow(runs.COLUMNS)
+      writer.writerow(run_lib.COLUMNS)
       for k in np.flatnonzero(keep):
-        film = [films[name][k] for name in runs.COLUMNS[:4]]
+        film = [films[name][k] for name in run_lib.COLUMNS[:4]]
         error = 10 * (fold + 1) + 0.01 * (film[0] % 2)
         writer.writerow([*film, film[-1] + error])
     pathlib.Path(folder, 'done.json').write_text('{}')
@@ -65,40 +67,38 @@ def run(archive, prepared, tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     ran = []
     stops = job(ran, fail=[('localizer', 1)])
-    patch.setitem(main.JOBS, 'train', stops)
+    patch.setitem(jobs.JOBS, 'train', stops)
     with pytest.raises(ValueError, match='stopped'):
-      main.run(config(archive, prepared), str(folder))
+      workflow_run.run(config(archive, prepared), str(folder))
     assert ran == [('localizer', 0), ('localizer', 1)]
-    patch.setitem(main.JOBS, 'train', job(ran))
-    main.run(config(archive, prepared), str(folder))
+    patch.setitem(jobs.JOBS, 'train', job(ran))
+    workflow_run.run(config(archive, prepared), str(folder))
     assert ran[2:] == [('localizer', 1), ('localizer', 2)]
   return folder
 
 
 def test_each_film_is_predicted_by_the_fold_that_did_not_see_it(run):
-  joined = runs.read(str(run))
+  joined = run_lib.read(str(run))
   assert joined.name == 'run:localizer'
   rows, error = joined.rows, joined.rows['prediction'] - joined.rows['age']
-  films = data.input_pipeline.load_films(
-    data.prepared_folder(str(run), 'original')
-  )
+  films = sources.load_films(sources.prepared_folder(str(run), 'original'))
   assert sorted(rows['id']) == sorted(films['id'])
   seen = 0
   for fold in range(FOLDS):
-    one = runs.read(str(run / f'fold_{fold}'), 'localizer')
+    one = run_lib.read(str(run / f'fold_{fold}'), 'localizer')
     own = one.rows['id'][one.rows['split'] == 'validation']
     assert not set(own.tolist()) & one.train
     of = np.isin(rows['id'], own)
     assert (rows['split'][of] == 'validation').all()
     np.testing.assert_allclose(error[of], 10 * (fold + 1), atol=0.02)
-    probability = runs.distributions(joined, rows['id'][of])
+    probability = run_lib.distributions(joined, rows['id'][of])
     assert (probability.argmax(1) == fold).all()
     seen += of.sum()
     assert f'fold {fold} of 3 (from 0) validates' in one.data['split']
   test = rows['split'] == 'test'
   assert seen + test.sum() == len(rows['id']) and test.sum() > 2
   np.testing.assert_allclose(error[test], 20, atol=0.02)
-  probability = runs.distributions(joined, rows['id'][test])
+  probability = run_lib.distributions(joined, rows['id'][test])
   np.testing.assert_allclose(probability[:, :3], 1 / 3, atol=1e-3)
   assert joined.train == frozenset(rows['id'][~test].tolist())
   assert 'each of 3 folds validates in turn' in joined.data['split']
@@ -122,7 +122,7 @@ def test_figures_of_folds_and_report(run):
     f'fold_{fold}:localizer' for fold in range(FOLDS)
   ]
   for fold, member in enumerate(result['members']):
-    for split in runs.SPLITS:
+    for split in run_lib.SPLITS:
       assert member[split]['mae'] == pytest.approx(10 * (fold + 1), abs=0.02)
   counts = [member['validation']['n'] for member in result['members']]
   assert result['films']['validation'] == sum(counts)
@@ -137,10 +137,10 @@ def test_figures_of_folds_and_report(run):
 
 def test_sex_medians_are_of_other_films(archive, prepared, run):
   report = json.loads((run / 'report/report.json').read_text())
-  films = data.input_pipeline.load_films(prepared)
+  films = sources.load_films(prepared)
   where = {}
   for fold in range(FOLDS):
-    one = runs.read(str(run / f'fold_{fold}'), 'localizer')
+    one = run_lib.read(str(run / f'fold_{fold}'), 'localizer')
     for film, split in zip(one.rows['id'], one.rows['split'], strict=True):
       where.setdefault(int(film), {})[fold] = split
   splits = {1: 'validation', FOLDS: 'test'}
@@ -159,8 +159,8 @@ def test_sex_medians_are_of_other_films(archive, prepared, run):
 
 def test_regions_are_of_the_fold_that_saw_no_label(archive, prepared, tmp_path):
   value = config(archive, prepared)
-  films = data.input_pipeline.load_films(prepared)
-  films['split'] = data.assign(value, films)[0]
+  films = sources.load_films(prepared)
+  films['split'] = selection.assign(value, films)[0]
   for fold in range(FOLDS):
     folder = tmp_path / f'fold_{fold}' / 'regions'
     folder.mkdir(parents=True)
@@ -173,8 +173,10 @@ def test_regions_are_of_the_fold_that_saw_no_label(archive, prepared, tmp_path):
     (folder / 'coverage.json').write_text(json.dumps(covered))
     maps = np.full((len(rows), 1, 2, 2), fold, np.float16)
     np.savez(folder / 'maps.npz', id=films['id'], maps=maps)
-  names = folds.splits(value, films)
-  found, coverage, heat = folds.located(value, 'regions', str(tmp_path), films)
+  names = cross_validation.splits(value, films)
+  found, coverage, heat = cross_validation.located(
+    value, 'regions', str(tmp_path), films
+  )
   assert sorted(found) == sorted(heat['maps']) == sorted(films['id'].tolist())
   for k, film in enumerate(films['id'].tolist()):
     home = (
@@ -197,7 +199,7 @@ def test_films_that_were_lost_or_moved(archive, prepared, run, tmp_path):
   film = lines[lost].split(',')[0]
   message = rf'validation films once, .* such as \[{film}\].*remove fold_<k>'
   with pytest.raises(ValueError, match=message):
-    folds.join(config(archive, prepared), 'localizer', str(folder))
+    cross_validation.join(config(archive, prepared), 'localizer', str(folder))
 
 
 def test_a_run_of_folds_that_was_moved_knows_its_training_films(run, tmp_path):
@@ -205,16 +207,16 @@ def test_a_run_of_folds_that_was_moved_knows_its_training_films(run, tmp_path):
   shutil.copytree(run, folder)
   path = folder / 'localizer/ensemble.json'
   path.write_text(path.read_text().replace(str(run), '/gone/run'))
-  moved = runs.read(str(folder))
-  assert moved.train == runs.read(str(run)).train and moved.train
+  moved = run_lib.read(str(folder))
+  assert moved.train == run_lib.read(str(run)).train and moved.train
 
 
 def test_one_fold_alone(archive, prepared, tmp_path, monkeypatch):
   ran = []
-  monkeypatch.setitem(main.JOBS, 'train', job(ran))
+  monkeypatch.setitem(jobs.JOBS, 'train', job(ran))
   one = config(archive, prepared, fold=2)
   one.stages = ('prepare', 'localizer')
-  main.run(one, str(tmp_path))
+  workflow_run.run(one, str(tmp_path))
   assert ran == [('localizer', 2)]
   assert not (tmp_path / 'fold_0').exists()
 
@@ -223,4 +225,4 @@ def test_folds_need_prepared_data(archive, prepared, tmp_path):
   value = config(archive, prepared)
   value.stages = ('localizer',)
   with pytest.raises(ValueError, match="run the 'prepare' stage first"):
-    main.run(value, str(tmp_path))
+    workflow_run.run(value, str(tmp_path))

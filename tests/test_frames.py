@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import untrained_run
 
-from boneage_jax import data
-from boneage_jax import examples
-from boneage_jax import frames
-from boneage_jax import main
 from boneage_jax import phantom
 from boneage_jax import predict
-from boneage_jax import predictors
-from boneage_jax import runs
-from boneage_jax import stress
-from boneage_jax import transforms
+from boneage_jax.data import prepare
+from boneage_jax.data import preprocess
+from boneage_jax.data import selection
+from boneage_jax.imaging import borders
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import corruptions
+from boneage_jax.inference import loading
+from boneage_jax.runs import run as run_lib
+from boneage_jax.workflow import jobs
+from boneage_jax.workflow import run as workflow_run
 
 FILM = np.random.default_rng(0).integers(60, 200, (60, 40)).astype(np.uint8)
 
@@ -39,20 +41,20 @@ def framed(film, top, bottom, left, right, grey):
 )
 def test_a_frame_on_any_side_is_found(sides, grey):
   film = framed(FILM, *sides, grey)
-  np.testing.assert_array_equal(film[frames.inside(film)], FILM)
+  np.testing.assert_array_equal(film[borders.inside(film)], FILM)
   again = framed(film, 5, 5, 5, 5, 128)  # a frame within a frame
-  np.testing.assert_array_equal(again[frames.inside(again)], FILM)
+  np.testing.assert_array_equal(again[borders.inside(again)], FILM)
 
 
 def test_frames_of_almost_one_grey_are_found():
   """JPEG leaves a frame within some greys."""
   rng = np.random.default_rng(1)
   film = framed(FILM, 9, 9, 6, 6, 20)
-  uneven = film + rng.integers(0, frames.GREYS + 1, film.shape)
-  rows, columns = frames.inside(uneven.astype(np.uint8))
+  uneven = film + rng.integers(0, borders.GREYS + 1, film.shape)
+  rows, columns = borders.inside(uneven.astype(np.uint8))
   assert (rows, columns) == (slice(9, 69), slice(6, 46))
-  rough = film + rng.integers(0, 3 * frames.GREYS, film.shape)
-  assert rough[frames.inside(rough.astype(np.uint8))].shape == film.shape
+  rough = film + rng.integers(0, 3 * borders.GREYS, film.shape)
+  assert rough[borders.inside(rough.astype(np.uint8))].shape == film.shape
 
 
 def test_a_flat_background_is_no_frame():
@@ -60,9 +62,9 @@ def test_a_flat_background_is_no_frame():
   film = np.full((60, 40), 12, np.uint8)
   film[20:, 17:22] = 180
   film[46:, 8:32] = 180
-  assert film[frames.inside(film)].shape == film.shape
+  assert film[borders.inside(film)].shape == film.shape
   white = framed(film, 9, 9, 6, 6, 255)
-  np.testing.assert_array_equal(white[frames.inside(white)], film)
+  np.testing.assert_array_equal(white[borders.inside(white)], film)
 
 
 def test_the_edge_of_a_frame_may_be_soft():
@@ -70,7 +72,7 @@ def test_the_edge_of_a_frame_may_be_soft():
   film = cv2.resize(FILM, (80, 120), interpolation=cv2.INTER_LINEAR)
   wide = framed(film, 31, 23, 17, 11, 0)
   small = cv2.resize(wide, (77, 124), interpolation=cv2.INTER_AREA)
-  rows, columns = frames.inside(small)
+  rows, columns = borders.inside(small)
   scale = 124 / 174, 77 / 108
   edges = np.array([rows.start, rows.stop, columns.start, columns.stop])
   expected = [31 * scale[0], 151 * scale[0], 17 * scale[1], 97 * scale[1]]
@@ -80,22 +82,22 @@ def test_the_edge_of_a_frame_may_be_soft():
 @pytest.mark.parametrize('step', [0.2, 1])
 def test_a_gradient_is_no_frame(step):
   film = np.tile(np.rint(step * np.arange(200)), (300, 1)).astype(np.uint8)
-  assert film[frames.inside(film)].shape == film.shape
+  assert film[borders.inside(film)].shape == film.shape
 
 
 @pytest.mark.parametrize('shape', [(60, 40), (1, 1), (1, 9), (9, 1)])
 def test_a_film_without_content_is_kept(shape):
   film = np.full(shape, 7, np.uint8)
-  assert film[frames.inside(film)].shape == shape
+  assert film[borders.inside(film)].shape == shape
 
 
 def test_phantoms_lose_white_frames_and_nothing_else():
   for i in range(12):
     film = phantom.make_film(i, 3, {'long_side': 200})['image']
-    own = film[frames.inside(film)]
+    own = film[borders.inside(film)]
     assert own.size > 0.8 * film.size
-    white = stress.border(film, 0.15, 255)
-    np.testing.assert_array_equal(white[frames.inside(white)], own)
+    white = corruptions.border(film, 0.15, 255)
+    np.testing.assert_array_equal(white[borders.inside(white)], own)
 
 
 def test_annotations_of_a_framed_film_are_those_of_the_film():
@@ -122,8 +124,8 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   }
   film = framed(FILM, 30, 0, 8, 12, 255)
   record = {'id': 1, 'image': png(film), 'annotations': json.dumps(outer)}
-  made = examples.without_frame(record)
-  np.testing.assert_array_equal(transforms.decode(made['image']), FILM)
+  made = preprocess.without_frame(record)
+  np.testing.assert_array_equal(codec.decode_stored(made['image']), FILM)
   assert made['frame'] == (8 / 60, 30 / 90, 48 / 60, 1)
   found = json.loads(made['annotations'])
   assert found.keys() == marks.keys()
@@ -136,13 +138,13 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     found['polygons'][0]['exterior'], polygon, atol=1e-12
   )
   assert (found['study'], found['finding']) == (7, 'none')
-  bare = examples.without_frame({'id': 1, 'image': png(FILM)})
+  bare = preprocess.without_frame({'id': 1, 'image': png(FILM)})
   assert 'frame' not in bare and 'annotations' not in bare
 
 
 def test_a_broken_film_is_named():
   with pytest.raises(ValueError, match='film 31: expected a complete'):
-    examples.without_frame({'id': 31, 'image': png(FILM)[:300]})
+    preprocess.without_frame({'id': 31, 'image': png(FILM)[:300]})
 
 
 @pytest.fixture(scope='module')
@@ -155,7 +157,7 @@ def run(tmp_path_factory):
   for i in range(1, 61):  # 31 to 60: the same films, framed
     options = {'long_side': 96}
     film = phantom.make_film((i - 1) % 30, 4, options)['image']
-    film = film[frames.inside(film)]
+    film = film[borders.inside(film)]
     films[i] = film if i <= 30 else framed(film, 14, 3, 8, 20, 255)
     (manual / name / f'{i}.png').write_bytes(png(films[i]))
     rows.append((i, 20 + (i - 1) % 30 * 5, (i - 1) % 30 % 2 == 0))
@@ -165,8 +167,8 @@ def run(tmp_path_factory):
   for stage in ('localizer', 'assessor', 'whole'):
     config[stage].input.polarity = 'keep'
   with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(main.JOBS, 'train', untrained_run.untrained)
-    main.run(config, str(folder / 'run'))
+    patch.setitem(jobs.JOBS, 'train', untrained_run.untrained)
+    workflow_run.run(config, str(folder / 'run'))
   return folder / 'run', films
 
 
@@ -174,9 +176,9 @@ def run(tmp_path_factory):
 def test_a_run_reads_films_without_frames(run, stage):
   """Nets, their crops and new films alike: by frames nothing changes."""
   folder, films = run
-  rows = runs.read(f'{folder}:{stage}').rows
+  rows = run_lib.read(f'{folder}:{stage}').rows
   ages = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
-  predictor = predictors.load(str(folder), stage)
+  predictor = loading.load(str(folder), stage)
   tried = 0
   for film, age in ages.items():
     bare = (film - 1) % 30 + 1
@@ -201,34 +203,36 @@ def test_a_run_reads_films_without_frames(run, stage):
 def test_regions_of_films_cut_otherwise_are_not_painted_over(run):
   """Films of two sizes may lose different frames."""
   folder, _ = run
-  config = predictors.read_config(str(folder))
+  config = run_lib.read_config(str(folder))
   config.whole.input.erase = 'regions'
   config.regions.erase = ('carpal',)
   assert config.whole.input.builder_config == 'px512'
-  films = data.stage_films(config, 'whole', str(folder))
+  films = selection.stage_films(config, 'whole', str(folder))
   with pytest.raises(ValueError, match=r'whole reads .* lose different frames'):
-    data.stage_source(config, 'whole', str(folder), films)
+    selection.stage_source(config, 'whole', str(folder), films)
   config.data.cut_frames = False
-  data.stage_source(config, 'whole', str(folder), films)
+  selection.stage_source(config, 'whole', str(folder), films)
 
 
 def test_regions_of_framed_films_are_those_of_the_films(run):
   folder, _ = run
-  found = data.found_regions(str(folder), 'regions')
+  found = selection.found_regions(str(folder), 'regions')
   for film in range(1, 31):
     assert found[film] == found[film + 30]
 
 
 def test_a_run_says_that_frames_are_cut_off(run, capsys):
   folder, _ = run
-  config = predictors.read_config(str(folder))
+  config = run_lib.read_config(str(folder))
   for cut in (True, False):
     config.data.cut_frames = cut
-    data.prepare(config, 'prepare', str(folder))
+    prepare.prepare(config, 'prepare', str(folder))
     said = capsys.readouterr().out
     assert ('by id; frames are cut off.\n' in said) == cut
   # Films are the same however they are read: runs can be compared.
-  assert 'frames' not in data.split_films(config, str(folder), 'original')[1]
+  assert (
+    'frames' not in selection.split_films(config, str(folder), 'original')[1]
+  )
 
 
 def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
@@ -237,7 +241,7 @@ def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
   for film in (2, 32):
     paths.append(str(tmp_path / f'{film}.png'))
     cv2.imwrite(paths[-1], films[film])
-  predictor = predictors.load(str(folder), 'whole')
+  predictor = loading.load(str(folder), 'whole')
   assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
   plain, cut = capsys.readouterr().out.splitlines()
   assert cut.endswith('; frame cut off') and 'cut off' not in plain

@@ -8,8 +8,8 @@ from jax import numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax import gradcam
-from boneage_jax import losses
+from boneage_jax.regions import gradcam
+from boneage_jax.training.losses import age as age_losses
 
 BINS = 24
 
@@ -188,7 +188,7 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
 
     def head(self, features, male):
       logits = self.fc(self.reduce(features, axis=(1, 2)))
-      return {'age': losses.expectation(logits), 'logits': logits}
+      return {'age': age_losses.expectation(logits), 'logits': logits}
 
   image = jax.random.normal(jax.random.key(1), (8, 4, 5, 6))
   male = jnp.ones(8)

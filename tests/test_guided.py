@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax import attention
-from boneage_jax import classify
-from boneage_jax import data
-from boneage_jax import input_pipeline
-from boneage_jax import metric_writer
 from boneage_jax import phantom
-from boneage_jax import train
-from boneage_jax import trained
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.evaluation import classification as evaluation_classification
+from boneage_jax.runs import metric_writer
+from boneage_jax.training import attention_metrics
+from boneage_jax.training import loop
+from boneage_jax.training import restore
+from boneage_jax.training.tasks import classification
 from configs import guided
 from tfds_rsna import build
 
@@ -55,7 +56,7 @@ def go(config, folder, workdir):
   (workdir / 'prepare' / 'done.json').write_text(
     json.dumps({'folders': {'original': folder}})
   )
-  train.train_and_evaluate(config, 'net', str(workdir))
+  loop.train_and_evaluate(config, 'net', str(workdir))
   return workdir / 'net'
 
 
@@ -104,8 +105,8 @@ def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
   with open(folder / 'predictions.csv', newline='') as file:
     table = list(csv.DictReader(file))
   names = list(config.data.classes)
-  assert list(table[0]) == [*classify.COLUMNS, *(f'p_{n}' for n in names)]
-  films, _ = data.split_films(config, str(tmp_path), 'original')
+  assert list(table[0]) == [*classification.COLUMNS, *(f'p_{n}' for n in names)]
+  films, _ = selection.split_films(config, str(tmp_path), 'original')
   truth = dict(
     zip(films['id'].tolist(), films['finding'].tolist(), strict=True)
   )
@@ -120,7 +121,7 @@ def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
   count = sum(r['split'] == 'test' and r['label'] != 'none' for r in table)
   assert result['after']['test']['films'] == count
 
-  classify.report(config, 'report', str(tmp_path))
+  evaluation_classification.report(config, 'report', str(tmp_path))
   report = json.loads((tmp_path / 'report' / 'report.json').read_text())
   found = report['splits']['test']
   right = [r['label'] == r['predicted'] for r in table if r['split'] == 'test']
@@ -143,9 +144,9 @@ def test_without_any_mask_the_run_is_that_of_weight_zero(
   for name in ('metrics.jsonl', 'predictions.csv'):
     first, second = ((folder / name).read_bytes() for folder in folders)
     assert first == second, name
-  nets = [trained.load_net(config, 'net', str(f.parent))[1] for f in folders]
+  nets = [restore.load_net(config, 'net', str(f.parent))[1] for f in folders]
   jax.tree.map(np.testing.assert_array_equal, *nets)
-  assert not (folders[0] / attention.FILE).exists()
+  assert not (folders[0] / attention_metrics.FILE).exists()
 
 
 def test_with_weight_zero_masks_are_measured_and_do_not_guide(
@@ -156,7 +157,7 @@ def test_with_weight_zero_masks_are_measured_and_do_not_guide(
   folder = go(config, prepared, tmp_path)
   assert 'train_guidance' not in rows_of(folder)[0]
   assert {'before', 'after', 'change'} <= json.loads(
-    (folder / attention.FILE).read_text()
+    (folder / attention_metrics.FILE).read_text()
   ).keys()
 
 
@@ -195,8 +196,6 @@ def test_unusable_classes(prepared, broken, tmp_path):
     go(config, broken, tmp_path / 'c')
   config = tiny('phantom')
   config.net.input.crops = 'regions'
-  source = input_pipeline.film_source(
-    prepared, input_pipeline.load_films(prepared)
-  )
+  source = sources.film_source(prepared, sources.load_films(prepared))
   with pytest.raises(ValueError, match='needs whole films'):
-    attention.training_kinds(config.net, 'net', source)
+    attention_metrics.training_kinds(config.net, 'net', source)

@@ -6,11 +6,11 @@ from jax import numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax.models import heads
+from boneage_jax.models.heads import age as age_head
 
 
 def head(features=6, **changes):
-  return heads.AgeHead(features, rngs=nnx.Rngs(0), **changes)
+  return age_head.AgeHead(features, rngs=nnx.Rngs(0), **changes)
 
 
 def test_concatenation_is_the_sum_of_two_linear_maps():
@@ -69,9 +69,9 @@ def test_standardized_head_counts_in_deviations():
 
 @pytest.mark.parametrize('month', [0, 7, 239])
 def test_readouts_of_a_peak(month):
-  logits = 80.0 * jax.nn.one_hot(jnp.array([month]), heads.BINS)
+  logits = 80.0 * jax.nn.one_hot(jnp.array([month]), age_head.BINS)
   for readout in ('argmax', 'expectation'):
-    age = heads.read_age(logits, readout)
+    age = age_head.read_age(logits, readout)
     np.testing.assert_allclose(age, [month], atol=1e-3)
     assert age.dtype == jnp.float32
 
@@ -79,7 +79,7 @@ def test_readouts_of_a_peak(month):
 def test_global_pools():
   x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
   for kind, reduce in (('gap', np.mean), ('gmp', np.max)):
-    layer = heads.pool(kind, 3, (4, 5), dtype=jnp.float32, rngs=nnx.Rngs(0))
+    layer = age_head.pool(kind, 3, (4, 5), dtype=jnp.float32, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(layer(x), reduce(x, axis=(1, 2)), 1e-5, 1e-6)
 
 

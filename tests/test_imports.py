@@ -1,4 +1,4 @@
-"""Who may import whom: a module imports lower levels, or its own package."""
+"""Who may import whom: a room imports rooms to its left, without circles."""
 
 import ast
 import pathlib
@@ -6,37 +6,39 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-LEVELS = (
-  'files annotations png',  # what even the lowest share
-  'transforms dicom metrics region_metrics phantom boxes splits '  # numpy, cv2
-  'config_flag program_cost masks stress polarity detail frames',
-  'losses gradcam optimizers models processes start_up '  # jax, flax
-  'device_warp',
-  'examples',
-  'input_pipeline checkpoints pretrained metric_writer '  # files
-  'plots conformal losses_attention crop_writer',  # of metrics, losses
-  'data train train_step evaluate regions folds '  # jobs
-  'attention classify report_data runs tables compare calibration '
-  'ensemble trained upright',
-  'report report_page gallery stages predict predictors robustness '
-  'deletion faithful '
-  'box_sweep published',
-  'programs',
-  'main train_compile',
+# Each imports only what stands left of it. What is no room is a door: it may
+# import any room, and no room imports it.
+ROOMS = (
+  *('core', 'imaging', 'phantom', 'tfds_rsna', 'data', 'models', 'runs'),
+  *('training', 'regions', 'inference', 'evaluation', 'report', 'workflow'),
 )
-LEVEL = {
-  name: i for i, names in enumerate(LEVELS, -1) for name in names.split()
-}
-# Jobs call each other, and so do the parts of the report.
-SIDEWAYS = (4, 5)
-ONLY_NUMPY = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
-READERS = ('data', 'predict', 'predictors')  # of tfds_rsna
-LATE = {'matplotlib', 'pydicom', 'sklearn', 'fastapi'}  # where first needed
+DOORS = {'main', 'predict', 'evaluate', 'train_compile'}
+DATA = {'launch'}  # scripts and manifests, no Python
+NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
+NUMPY_ROOMS = {'imaging', 'phantom'}
+BANNED = {'tensorflow', 'tf_keras', 'keras'}
+LATE = {'matplotlib', 'pydicom'}  # imported where first needed
+CONFIGS = {'configs', 'ml_collections', 'collections', 'typing', 'functools'}
 
 
-def imports(tree):
+def modules():
+  """Dotted name -> path of every module of ours, tests apart."""
+  found = {}
+  for top in ('boneage_jax', 'tfds_rsna', 'configs'):
+    for path in sorted((ROOT / top).rglob('*.py')):
+      name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+      if not name.endswith('_test'):
+        found[name.removesuffix('.__init__')] = path
+  return found
+
+
+MODULES = modules()
+
+
+def imports(text):
   """Yields (dotted name, whether on import of the module)."""
-  top = {id(n) for n in tree.body}
+  tree = ast.parse(text)
+  top = {id(node) for node in tree.body}
   for node in ast.walk(tree):
     if isinstance(node, ast.Import):
       yield from ((alias.name, id(node) in top) for alias in node.names)
@@ -46,70 +48,92 @@ def imports(tree):
         yield f'{node.module}.{alias.name}', id(node) in top
 
 
-def faults(path, text):
-  """Lines on what the module at `path`, relative to the root, must not do."""
-  package, *rest = pathlib.Path(path).with_suffix('').parts
-  level = LEVEL.get(rest[0]) if package == 'boneage_jax' else None
-  for name, at_top in imports(ast.parse(text)):
-    root, *inner = name.split('.')
-    if root in ('tensorflow', 'tf_keras') or inner[:1] == ['main']:
-      yield f'{path} imports {name}'
-    elif root in LATE and at_top and path != 'boneage_jax/plots.py':
-      yield f'{path} imports {name} before it is needed'
-    elif package == 'configs' and root not in ('configs', *CONFIGS):
-      yield f'{path} imports {name}'
-    elif package == 'tfds_rsna' and root == 'boneage_jax':
-      if LEVEL[inner[0]] > 0:
-        yield f'{path} imports {name}'
-    elif package == 'boneage_jax' and rest[0] != '__init__':
-      if (
-        root == 'keras'
-        or (root == 'configs' and rest[0] != 'config_flag')
-        or (level < 1 and root in ONLY_NUMPY)
-        or (root == 'tfds_rsna' and rest[0] not in READERS)
-      ):
-        yield f'{path} imports {name}'
-      elif root == 'boneage_jax' and inner[0] != rest[0]:
-        other = LEVEL[inner[0]]
-        if other > level or (other == level and level not in SIDEWAYS):
-          yield f'{path} imports {name}'
+def room(name):
+  """The room of a module, 'door', 'configs', or '' of another package."""
+  first, *rest = name.split('.')
+  if first in ('tfds_rsna', 'configs'):
+    return first
+  if first != 'boneage_jax' or not rest:
+    return ''
+  return rest[0] if rest[0] in ROOMS else 'door'
 
 
-CONFIGS = ('ml_collections', 'collections', 'typing', 'functools')
+def own(name):
+  """The module of ours that an import reaches, or None."""
+  while name and name not in MODULES:
+    name = name.rpartition('.')[0]
+  return name or None
 
 
-def test_levels():
-  found = []
-  for folder in ('boneage_jax', 'configs', 'tfds_rsna'):
-    for path in sorted((ROOT / folder).rglob('*.py')):
-      if not path.name.endswith('_test.py'):
-        found += faults(str(path.relative_to(ROOT)), path.read_text())
+def faults(module, text):
+  """Lines on what `module` must not import."""
+  here = room(module)
+  for name, at_top in imports(text):
+    root, there = name.split('.')[0], room(name)
+    bad = root in BANNED or (root in LATE and at_top)
+    if here == 'configs':
+      bad |= root not in CONFIGS
+    elif there == 'configs':
+      bad |= module != 'boneage_jax.core.config'
+    elif here in NUMPY_ROOMS and root in NO_JAX:
+      bad = True
+    elif there == 'door':
+      bad |= here != 'door'
+    elif there and here != 'door':
+      bad |= not here or ROOMS.index(there) > ROOMS.index(here)
+    if bad:
+      yield f'{module} imports {name}'
+
+
+def reach(start, graph):
+  """All that `start` imports, directly or not."""
+  seen, todo = set(), [start]
+  while todo:
+    for name in graph[todo.pop()] - seen:
+      seen.add(name)
+      todo.append(name)
+  return seen
+
+
+def test_rooms():
+  found = [
+    fault
+    for module, path in MODULES.items()
+    for fault in faults(module, path.read_text())
+  ]
   assert not found, '\n'.join(found)
 
 
-def test_every_module_has_a_level():
-  names = {p.stem for p in (ROOT / 'boneage_jax').iterdir()} - {'__pycache__'}
-  other = ('__', 'report_template', 'launch')
-  missing = {n for n in names if not n.startswith(other)}
-  assert missing <= set(LEVEL)
+def test_no_circles():
+  graph = {
+    module: {own(name) for name, _ in imports(path.read_text())}
+    - {None, module, 'boneage_jax', 'tfds_rsna', 'configs'}
+    for module, path in MODULES.items()
+  }
+  assert not [module for module in graph if module in reach(module, graph)]
+
+
+def test_nothing_lies_outside_the_rooms():
+  inside = {path.stem for path in (ROOT / 'boneage_jax').iterdir()}
+  assert inside - {'__init__', '__pycache__'} <= {*ROOMS, *DOORS, *DATA}
 
 
 @pytest.mark.parametrize(
-  ('path', 'text'),
+  ('module', 'text'),
   [
-    ('boneage_jax/losses.py', 'from boneage_jax import train'),
-    ('boneage_jax/losses.py', 'from boneage_jax import gradcam'),
-    ('boneage_jax/metrics.py', 'import jax'),
-    ('boneage_jax/phantom/render.py', 'def f():\n  import flax.nnx'),
-    ('boneage_jax/train.py', 'import tensorflow as tf'),
-    ('boneage_jax/train.py', 'from boneage_jax import main'),
-    ('boneage_jax/dicom.py', 'import pydicom'),
-    ('boneage_jax/train.py', 'from configs import cascade'),
-    ('boneage_jax/train.py', 'from tfds_rsna import build'),
-    ('configs/cascade.py', 'import jax'),
-    ('configs/cascade.py', 'from boneage_jax import losses'),
-    ('tfds_rsna/films.py', 'from boneage_jax import losses'),
+    ('boneage_jax.core.storage', 'from boneage_jax.imaging import png'),
+    ('boneage_jax.training.losses.age', 'from boneage_jax.regions import job'),
+    ('boneage_jax.imaging.boxes', 'import jax'),
+    ('boneage_jax.phantom.render', 'def f():\n  import flax.nnx'),
+    ('boneage_jax.training.loop', 'import tensorflow as tf'),
+    ('boneage_jax.training.loop', 'from boneage_jax import main'),
+    ('boneage_jax.imaging.dicom', 'import pydicom'),
+    ('boneage_jax.training.loop', 'from configs import cascade'),
+    ('boneage_jax.imaging.codec', 'from tfds_rsna import films'),
+    ('configs.cascade', 'import jax'),
+    ('configs.cascade', 'from boneage_jax.training.losses import age'),
+    ('tfds_rsna.films', 'from boneage_jax.data import splits'),
   ],
 )
-def test_the_test_can_fail(path, text):
-  assert len(list(faults(path, text))) == 1
+def test_the_test_can_fail(module, text):
+  assert len(list(faults(module, text))) == 1

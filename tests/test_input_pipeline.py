@@ -14,8 +14,12 @@ import jax
 import numpy as np
 import pytest
 
-from boneage_jax import input_pipeline
-from boneage_jax import transforms
+from boneage_jax.data import film_table
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import sources
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import intensity
 from configs import common
 from tfds_rsna import build
 
@@ -72,12 +76,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def films(folder):
-  return input_pipeline.load_films(folder)
+  return sources.load_films(folder)
 
 
 @pytest.fixture(scope='module')
 def source(folder, films):
-  return input_pipeline.film_source(folder, films)
+  return sources.film_source(folder, films)
 
 
 @dataclasses.dataclass
@@ -110,22 +114,22 @@ def test_load_films_lists_every_record_and_caches(folder, films):
   np.testing.assert_array_equal(films['position'], np.arange(COUNT))
   expected = np.where(films['id'] < 110, 'train', 'validation')
   np.testing.assert_array_equal(films['split'], expected)
-  same(films, input_pipeline.load_films(folder))
+  same(films, sources.load_films(folder))
   assert 'tensorflow' not in sys.modules
 
 
 def test_film_source_follows_the_table(folder, films):
   keep = np.array([11, 2])  # one of each split
-  chosen = input_pipeline.select(films, keep)
+  chosen = film_table.select(films, keep)
   chosen['split'] = np.array(['test', 'train'])  # a run's, not the archive's
-  source = input_pipeline.film_source(folder, chosen)
+  source = sources.film_source(folder, chosen)
   assert len(source) == 2
   for index, record in enumerate([source[0], source[1]]):
     assert record['id'] == films['id'][keep[index]]
     assert record['age'] == films['age'][keep[index]]
     assert record['annotations'] == ''
     np.testing.assert_array_equal(
-      transforms.decode(record['image']), film(record['id'] - 100)
+      codec.decode_stored(record['image']), film(record['id'] - 100)
     )
 
 
@@ -214,10 +218,10 @@ def test_evaluation_sees_every_film_once_in_order(source, count):
     record = source[index]
     assert joined['id'][index] == record['id']
     assert joined['age'][index] == record['age']
-    image = transforms.decode(record['image'])
-    matrix = transforms.fit_matrix(image.shape, (16, 16))
-    lut = transforms.tone_lut(image, percentiles=(1, 99))
-    expected = lut[transforms.warp(image, matrix, (16, 16))]
+    image = codec.decode_stored(record['image'])
+    matrix = geometry.fit_matrix(image.shape, (16, 16))
+    lut = intensity.tone_lut(image, percentiles=(1, 99))
+    expected = lut[geometry.warp(image, matrix, (16, 16))]
     np.testing.assert_array_equal(joined['image'][index, ..., 0], expected)
 
 

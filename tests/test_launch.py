@@ -13,8 +13,8 @@ import sys
 import pytest
 import yaml
 
-from boneage_jax import config_flag
 from boneage_jax import main
+from boneage_jax.core import config as config_lib
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / 'boneage_jax' / 'launch'
@@ -43,7 +43,7 @@ def check_main(line):
   words = words[words.index('boneage_jax.main') + 1 :]
   words = itertools.takewhile(lambda w: w != '>>log', words)
   given = dict(w.lstrip('-').partition('=')[::2] for w in words)
-  path, _, variant = given.get('config', config_flag.DEFAULT).partition(':')
+  path, _, variant = given.get('config', config_lib.DEFAULT).partition(':')
   spec = importlib.util.spec_from_file_location('config', ROOT / path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)

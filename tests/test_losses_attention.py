@@ -6,8 +6,8 @@ from jax import numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax import losses
-from boneage_jax import losses_attention
+from boneage_jax.training.losses import age as age_losses
+from boneage_jax.training.losses import attention as attention_losses
 
 CELLS = jnp.array([8.0, 4.0])  # a map of 6 x 6 over 48 pixels
 SIZE = 48
@@ -61,14 +61,14 @@ def by_hand(maps, sides, normalise):
   return np.mean(means) if means else 0.0
 
 
-@pytest.mark.parametrize('normalise', losses_attention.NORMALISERS)
+@pytest.mark.parametrize('normalise', attention_losses.NORMALISERS)
 @pytest.mark.parametrize(
   'sides', [(2, 3, 4), (1, 0, 6), (0, 0, 2), (0, 0, 0), (3, 3, 3)]
 )
 @pytest.mark.parametrize('classes', [1, 4])
 def test_the_loss_is_the_published_mean(normalise, sides, classes):
   maps, batch = random_maps(classes=classes), batch_of(squares(*sides))
-  loss, scalars = losses_attention.attention_guidance(
+  loss, scalars = attention_losses.attention_guidance(
     outputs_of(maps), batch, normalise
   )
   assert loss.shape == (3,) and loss.dtype == jnp.float32
@@ -84,14 +84,14 @@ def test_normalisers_agree_where_all_masks_are_of_one_size_only():
   for sides, same in (((2, 2, 2), True), ((1, 2, 4), False)):
     batch = batch_of(squares(*sides))
     values = [
-      mean(losses_attention.attention_guidance(maps, batch, n)[0], batch)
-      for n in losses_attention.NORMALISERS
+      mean(attention_losses.attention_guidance(maps, batch, n)[0], batch)
+      for n in attention_losses.NORMALISERS
     ]
     assert (values[0] == pytest.approx(values[1], rel=1e-5)) == same
 
 
 @pytest.mark.parametrize('side', [1, 3, 6])
-@pytest.mark.parametrize('normalise', losses_attention.NORMALISERS)
+@pytest.mark.parametrize('normalise', attention_losses.NORMALISERS)
 def test_attention_uniform_on_the_mask_costs_the_log_of_its_size(
   side, normalise
 ):
@@ -100,7 +100,7 @@ def test_attention_uniform_on_the_mask_costs_the_log_of_its_size(
   maps[:, :side, :side] = 3.0
   batch = batch_of(squares(side))
   cost = lambda maps: mean(
-    losses_attention.attention_guidance(outputs_of(maps), batch, normalise)[0],
+    attention_losses.attention_guidance(outputs_of(maps), batch, normalise)[0],
     batch,
   )
   assert cost(maps) == pytest.approx(np.log(side * side), abs=1e-4)
@@ -108,15 +108,15 @@ def test_attention_uniform_on_the_mask_costs_the_log_of_its_size(
     assert cost(maps + random_maps(1, seed=seed)) >= cost(maps) - 1e-4
 
 
-@pytest.mark.parametrize('resample', losses_attention.RESAMPLERS)
-@pytest.mark.parametrize('normalise', losses_attention.NORMALISERS)
+@pytest.mark.parametrize('resample', attention_losses.RESAMPLERS)
+@pytest.mark.parametrize('normalise', attention_losses.NORMALISERS)
 @pytest.mark.parametrize('value', [0, 255])
 def test_empty_masks_cost_nothing_and_move_nothing(value, normalise, resample):
   """H8, for masks without a place inside and for films without a mask."""
   batch = batch_of(np.full((3, SIZE, SIZE), value))
 
   def total(maps):
-    return losses_attention.attention_guidance(
+    return attention_losses.attention_guidance(
       outputs_of(maps), batch, normalise, resample
     )[0].sum()
 
@@ -124,14 +124,14 @@ def test_empty_masks_cost_nothing_and_move_nothing(value, normalise, resample):
   assert value == 0 and not np.asarray(gradient).any()
 
 
-@pytest.mark.parametrize('resample', losses_attention.RESAMPLERS)
+@pytest.mark.parametrize('resample', attention_losses.RESAMPLERS)
 def test_films_without_a_mask_weigh_nothing(resample):
   """Loss and gradient of the others are as if they were not there."""
   maps, masks = random_maps(4), squares(2, 0, 5, 0)
 
   def total(maps, masks):
     batch = batch_of(masks)
-    loss, _ = losses_attention.attention_guidance(
+    loss, _ = attention_losses.attention_guidance(
       outputs_of(maps), batch, resample=resample
     )
     return loss.mean()
@@ -147,17 +147,17 @@ def test_films_without_a_mask_weigh_nothing(resample):
 def test_unknown_pixels_weigh_nothing():
   maps, masks = outputs_of(random_maps(1)), squares(3)
   batch = batch_of(np.where(masks == 1, masks, 255))
-  loss, _ = losses_attention.attention_guidance(maps, batch)
-  same, _ = losses_attention.attention_guidance(maps, batch_of(masks))
+  loss, _ = attention_losses.attention_guidance(maps, batch)
+  same, _ = attention_losses.attention_guidance(maps, batch_of(masks))
   np.testing.assert_array_equal(loss, same)
 
 
 def test_padding_weighs_nothing():
   maps, masks = random_maps(3), squares(2, 4, 6)
   part = batch_of(masks, valid=[1, 1, 0])
-  loss, _ = losses_attention.attention_guidance(outputs_of(maps), part)
+  loss, _ = attention_losses.attention_guidance(outputs_of(maps), part)
   whole = batch_of(masks[:2])
-  alone, _ = losses_attention.attention_guidance(outputs_of(maps[:2]), whole)
+  alone, _ = attention_losses.attention_guidance(outputs_of(maps[:2]), whole)
   assert mean(loss, part) == pytest.approx(mean(alone, whole), rel=1e-5)
 
 
@@ -166,7 +166,7 @@ def test_bins_are_guided_about_the_true_age():
   maps = rng.normal(size=(2, 6, 6, 240))
   batch = batch_of(squares(2, 3), age=jnp.array([100.0, 2.0]))
   outputs = outputs_of(maps, age=jnp.array([30.0, 200.0]))  # the estimate
-  loss, _ = losses_attention.attention_guidance(outputs, batch)
+  loss, _ = attention_losses.attention_guidance(outputs, batch)
   window = np.stack(
     [maps[0, :, :, 95:106].mean(-1), maps[1, :, :, :8].mean(-1)]
   )
@@ -179,13 +179,13 @@ def test_masks_are_read_at_the_centres_of_the_cells():
   cells = jnp.array([8.0, 11.5])  # 11.5, 19.5, 27.5, 35.5
   mask = np.zeros((1, SIZE, SIZE), np.uint8)
   mask[0, 11, 27] = mask[0, 35, 35] = 1
-  found = np.asarray(losses_attention.at_cells(mask, cells, (4, 4)))[0]
+  found = np.asarray(attention_losses.at_cells(mask, cells, (4, 4)))[0]
   assert found.sum() == 2 and found[0, 2] and found[3, 3]
 
 
 def test_enlarging_is_the_usual_bicubic():
   maps = random_maps(2, 3).astype(np.float32)
-  large = losses_attention.enlarge(jnp.asarray(maps), CELLS, SIZE)
+  large = attention_losses.enlarge(jnp.asarray(maps), CELLS, SIZE)
   for film, ours in zip(maps, np.asarray(large), strict=True):
     usual = cv2.resize(film, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_allclose(ours, usual, atol=1e-4)
@@ -195,7 +195,7 @@ def test_bicubic_guidance_sees_masks_between_the_cells():
   masks = np.zeros((1, SIZE, SIZE), np.uint8)
   masks[0, 7:9, 7:9] = 1  # the corner where four cells meet
   maps, batch = outputs_of(random_maps(1)), batch_of(masks)
-  guide = losses_attention.attention_guidance
+  guide = attention_losses.attention_guidance
   assert not np.asarray(guide(maps, batch, resample='nearest')[0]).any()
   loss = float(guide(maps, batch, resample='bicubic')[0][0])
   film = np.asarray(maps['maps'])[0, :, :, 0]
@@ -209,17 +209,17 @@ def test_attention_inside_a_mask():
   maps[0, 1, 1], maps[1] = 30.0, 0.0
   attention = jax.nn.softmax(jnp.asarray(maps[..., 0]), (1, 2))
   masks = squares(3, 3)
-  share = losses_attention.inside(
+  share = attention_losses.inside(
     {'attention': attention, 'cells': CELLS}, jnp.asarray(masks)
   )
   np.testing.assert_allclose(share, [1, 0.25], atol=1e-3)
-  nothing = losses_attention.inside(
+  nothing = attention_losses.inside(
     {'attention': attention, 'cells': CELLS}, jnp.asarray(squares(0, 0))
   )
   assert not np.asarray(nothing).any()
 
 
-@pytest.mark.parametrize('name', sorted(losses.LOSSES))
+@pytest.mark.parametrize('name', sorted(age_losses.LOSSES))
 def test_it_composes_with_every_loss(name):
   rng = np.random.default_rng(5)
   outputs = outputs_of(
@@ -229,10 +229,10 @@ def test_it_composes_with_every_loss(name):
   )
   batch = batch_of(squares(2, 4), age=jnp.array([99.0, 180.0]))
   batch['label'] = jnp.array([3, -1])
-  loss = losses.LOSSES[name]
+  loss = age_losses.LOSSES[name]
   plain, scalars = loss(outputs, batch)
-  guide, _ = losses_attention.attention_guidance(outputs, batch)
-  total, more = losses_attention.guided(loss, 0.1)(outputs, batch)
+  guide, _ = attention_losses.attention_guidance(outputs, batch)
+  total, more = attention_losses.guided(loss, 0.1)(outputs, batch)
   np.testing.assert_allclose(total, plain + 0.1 * guide, rtol=1e-5)
   assert set(more) == {*scalars, 'guidance', 'guided_films'}
 
@@ -240,11 +240,11 @@ def test_it_composes_with_every_loss(name):
 def test_perfect_labels_and_attention_leave_the_log_of_the_mask():
   """H7 with H8: the label distribution costs nothing, the attention log |S|."""
   age = jnp.array([127.0])
-  logits = jnp.log(losses.gaussian_label(age, 240, 15.0) + 1e-30)
+  logits = jnp.log(age_losses.gaussian_label(age, 240, 15.0) + 1e-30)
   maps = np.full((1, 6, 6, 240), -40.0)
   maps[:, :2, :2] = 0.0
   outputs = outputs_of(maps, logits=logits, age=age)
-  loss = losses_attention.guided(losses.label_distribution, 0.1)
+  loss = attention_losses.guided(age_losses.label_distribution, 0.1)
   total, scalars = loss(outputs, batch_of(squares(2), age=age))
   assert float(scalars['kl'][0]) == pytest.approx(0, abs=1e-5)
   assert float(total[0]) == pytest.approx(0.1 * np.log(4), abs=3e-3)
@@ -252,8 +252,8 @@ def test_perfect_labels_and_attention_leave_the_log_of_the_mask():
 
 def test_mistakes_say_what_to_choose():
   with pytest.raises(ValueError, match=r"per_image'\) and guidance.resample"):
-    losses_attention.guided(losses.mae, 0.1, normalise='per_film')
+    attention_losses.guided(age_losses.mae, 0.1, normalise='per_film')
   with pytest.raises(ValueError, match=r"Choose net.pool='gap'"):
-    losses_attention.attention_guidance(
+    attention_losses.attention_guidance(
       {'age': jnp.zeros(1)}, batch_of(squares(1))
     )

@@ -10,8 +10,10 @@ import jax
 import pytest
 import tiny_cascade
 
-from boneage_jax import data
-from boneage_jax import main
+from boneage_jax.data import sources
+from boneage_jax.workflow import jobs as jobs_lib
+from boneage_jax.workflow import resume
+from boneage_jax.workflow import run as workflow_run
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -81,7 +83,7 @@ def jobs(monkeypatch, fail=''):
     if config[stage].job != 'report':
       (folder / 'done.json').write_text('{}')
 
-  monkeypatch.setattr(main, 'JOBS', dict.fromkeys(main.JOBS, job))
+  monkeypatch.setattr(jobs_lib, 'JOBS', dict.fromkeys(jobs_lib.JOBS, job))
   return ran
 
 
@@ -94,10 +96,10 @@ def config(**changes):
 def test_stages_run_once_and_in_order(monkeypatch, tmp_path, capsys):
   ran = jobs(monkeypatch, fail='regions')
   with pytest.raises(ValueError, match='no'):
-    main.run(config(), str(tmp_path))
+    workflow_run.run(config(), str(tmp_path))
   assert ran == ['prepare', 'localizer', 'regions']
   ran = jobs(monkeypatch)
-  main.run(config(), str(tmp_path))
+  workflow_run.run(config(), str(tmp_path))
   assert ran == ['regions', 'assessor', 'report']
   text = capsys.readouterr().out
   assert 'localizer: already done.' in text
@@ -107,10 +109,12 @@ def test_stages_run_once_and_in_order(monkeypatch, tmp_path, capsys):
 def test_stages_are_checked_before_any_runs(monkeypatch, tmp_path):
   ran = jobs(monkeypatch)
   with pytest.raises(ValueError, match=r"'regoins'.*from assessor, .*reg"):
-    main.run(config(stages=('prepare', 'regoins')), str(tmp_path / 'run'))
+    workflow_run.run(
+      config(stages=('prepare', 'regoins')), str(tmp_path / 'run')
+    )
   assert not ran and not (tmp_path / 'run').exists()
   with pytest.raises(ValueError, match="'phantom', which the config does not"):
-    main.run(config(stages=('phantom',)), str(tmp_path / 'run'))
+    workflow_run.run(config(stages=('phantom',)), str(tmp_path / 'run'))
 
 
 def test_what_a_report_reads_is_checked_before_any_stage(monkeypatch, tmp_path):
@@ -119,43 +123,43 @@ def test_what_a_report_reads_is_checked_before_any_stage(monkeypatch, tmp_path):
   some.stages = ('prepare', 'localizer', 'report')
   message = r"stage names 'assessor', .* --config.report.stage"
   with pytest.raises(ValueError, match=message):
-    main.run(some.lock(), str(tmp_path))
+    workflow_run.run(some.lock(), str(tmp_path))
   some.unlock()
   some.report.update(stage='localizer', compare=('plain',), regions='')
   with pytest.raises(ValueError, match=r"compare names 'plain'"):
-    main.run(some.lock(), str(tmp_path))
+    workflow_run.run(some.lock(), str(tmp_path))
   assert not ran
   (tmp_path / 'plain').mkdir()  # it ran before
-  main.run(some, str(tmp_path))
+  workflow_run.run(some, str(tmp_path))
   assert ran == ['prepare', 'localizer', 'report']
 
 
 def test_other_settings_need_another_folder(monkeypatch, tmp_path):
   jobs(monkeypatch)
-  main.run(config(), str(tmp_path))
+  workflow_run.run(config(), str(tmp_path))
   before = (tmp_path / 'config.json').read_text()
   other = tiny_cascade.get_config()
   other.seed = 1
   other.assessor.net.carpal.width = 0.5
   with pytest.raises(ValueError, match=r'\(assessor.net.carpal.width, seed\)'):
-    main.run(other, str(tmp_path))
+    workflow_run.run(other, str(tmp_path))
   assert (tmp_path / 'config.json').read_text() == before
   again = tiny_cascade.get_config()
   again.stages, again.report.stage = ('report',), 'localizer'
-  main.run(again, str(tmp_path))  # reports are made anew by every run
+  workflow_run.run(again, str(tmp_path))  # reports are made anew by every run
   assert '"stage": "localizer"' in (tmp_path / 'config.json').read_text()
 
 
 def test_differences():
   old = {'a': 1, 'b': {'c': [1, 2], 'd': 3}, 'e': 0}
-  assert main.differences(old, old) == []
+  assert resume.differences(old, old) == []
   new = {'a': 1, 'b': {'c': [1, 3], 'd': 3, 'f': 1}}
-  assert main.differences(old, new) == ['b.c', 'b.f', 'e']
+  assert resume.differences(old, new) == ['b.c', 'b.f', 'e']
 
 
 def test_the_config_that_is_kept_is_the_one_that_ran(monkeypatch, tmp_path):
   jobs(monkeypatch)
-  main.run(config(), str(tmp_path))
+  workflow_run.run(config(), str(tmp_path))
   kept = json.loads((tmp_path / 'config.json').read_text())
   assert kept['assessor']['net']['carpal'] == tiny_cascade.BACKBONE
 
@@ -164,7 +168,7 @@ def real(tmp_path, stages, change=lambda c: None):
   value = tiny_cascade.get_config()
   value.stages = stages
   change(value)
-  main.run(value, str(tmp_path))
+  workflow_run.run(value, str(tmp_path))
 
 
 def test_a_stage_that_needs_another_says_so(tmp_path):
@@ -272,5 +276,5 @@ def test_prepare_makes_phantoms_and_says_what_it_has(tmp_path, capsys):
   real(tmp_path, ('prepare',), change)
   text = capsys.readouterr().out
   assert 'hash split 0.70/0.15/0.15 of 10 films by id' in text
-  folder = data.prepared_folder(str(tmp_path), 'original')
-  assert data.build_info(folder)['films'] == 10
+  folder = sources.prepared_folder(str(tmp_path), 'original')
+  assert sources.build_info(folder)['films'] == 10

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from boneage_jax import annotations
-from boneage_jax import masks
+from boneage_jax.imaging import annotations
+from boneage_jax.imaging import masks
 
 SQUARE = [[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8]]
 HOLE = [[0.4, 0.4], [0.6, 0.4], [0.6, 0.6], [0.4, 0.6]]

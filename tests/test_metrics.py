@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from boneage_jax import metrics
+from boneage_jax.core import statistics
+from boneage_jax.data import groups
+from boneage_jax.evaluation import metrics
 
 
 def _films(n=400, seed=0, spread=8.0):
@@ -54,16 +56,16 @@ def test_wilson_interval(hits, n):
   stats = pytest.importorskip('scipy.stats')
   expected = stats.binomtest(hits, n).proportion_ci(method='wilson')
   np.testing.assert_allclose(
-    metrics.wilson(hits, n), [expected.low, expected.high], atol=1e-12
+    statistics.wilson(hits, n), [expected.low, expected.high], atol=1e-12
   )
 
 
 def test_wilson_stays_among_shares():
   for n in range(1, 60):
     for hits in range(n + 1):
-      low, high = metrics.wilson(hits, n)
+      low, high = statistics.wilson(hits, n)
       assert 0 <= low < hits / n + 1e-15 < high + 2e-15 and high <= 1
-  assert f'{metrics.wilson(0, 21)[0]:.0f}' == '0'  # it was -0
+  assert f'{statistics.wilson(0, 21)[0]:.0f}' == '0'  # it was -0
 
 
 @pytest.mark.parametrize('share', [0.5, 0.8, 0.95, 0.98])
@@ -71,7 +73,7 @@ def test_interval_of_a_share_covers_it(share):
   covered = 0
   for hits in range(21):
     error = np.repeat([0.0, 20.0], [hits, 20 - hits])
-    low, high = metrics.figures(error, bootstrap=2)['within_12_ci95']
+    low, high = statistics.figures(error, bootstrap=2)['within_12_ci95']
     if low <= share <= high:
       covered += math.comb(20, hits) * share**hits * (1 - share) ** (20 - hits)
   # Resampled, 20 hits give 1 to 1, which misses 0.95 36 % of the time.
@@ -79,12 +81,12 @@ def test_interval_of_a_share_covers_it(share):
 
 
 def test_all_films_within_reach_leave_doubt():
-  row = metrics.figures(np.full(20, 7.0))
+  row = statistics.figures(np.full(20, 7.0))
   z2 = 1.959963984540054**2
   assert row['within_12_ci95'] == pytest.approx([20 / (20 + z2), 1])
   assert row['within_6_ci95'] == pytest.approx([0, z2 / (20 + z2)])
   assert row['within_6'] == 0 and row['within_12'] == 1
-  assert 'within_12_ci95' not in metrics.figures(np.full(9, 7.0))
+  assert 'within_12_ci95' not in statistics.figures(np.full(9, 7.0))
 
 
 def test_interval_covers_the_true_mae():
@@ -94,7 +96,7 @@ def test_interval_covers_the_true_mae():
   for _ in range(200):
     error = rng.normal(0, 8, (120, 1))
     low, high = np.percentile(
-      metrics.bootstrap_means(np.abs(error), 200), (2.5, 97.5)
+      statistics.bootstrap_means(np.abs(error), 200), (2.5, 97.5)
     )
     hits += low <= truth <= high
   assert 0.90 <= hits / 200 <= 0.99
@@ -137,10 +139,10 @@ def test_empty_groups_are_left_out():
 def test_few_films_have_no_interval():
   rng = np.random.default_rng(0)
   few, enough = (np.abs(rng.normal(0, 10, (400, n))) for n in (9, 10))
-  assert 'mae_ci95' not in metrics.figures(few[0])
+  assert 'mae_ci95' not in statistics.figures(few[0])
   assert 'difference_ci95' not in metrics.paired_difference(*np.zeros((3, 9)))
   true = 10 * np.sqrt(2 / np.pi)
-  ends = [metrics.figures(error)['mae_ci95'] for error in enough]
+  ends = [statistics.figures(error)['mae_ci95'] for error in enough]
   covered = np.mean([low <= true <= high for low, high in ends])
   assert 0.85 < covered < 0.97  # and 0.47 of two films
 
@@ -206,9 +208,9 @@ def test_age_balanced_has_no_interval_with_a_band_of_few_films():
 
 def test_mean_of_named_values():
   values = np.arange(10, dtype=np.float32)
-  row = metrics.mean(values, 'area')
+  row = statistics.mean(values, 'area')
   assert row['area'] == 4.5 and row['area_ci95'][0] < 4.5 < row['area_ci95'][1]
-  assert metrics.mean(values[:9], 'area') == {'area': 4}
+  assert statistics.mean(values[:9], 'area') == {'area': 4}
 
 
 STAGE_TABLE = [
@@ -224,16 +226,16 @@ STAGE_TABLE = [
 
 @pytest.mark.parametrize(('name', 'girls', 'boys'), STAGE_TABLE)
 def test_stage_bounds(name, girls, boys):
-  assert list(metrics.stage(np.array(girls), np.zeros(2))) == [name] * 2
-  assert list(metrics.stage(np.array(boys), np.ones(2))) == [name] * 2
+  assert list(groups.stage(np.array(girls), np.zeros(2))) == [name] * 2
+  assert list(groups.stage(np.array(boys), np.ones(2))) == [name] * 2
 
 
 def test_stage_of_unknown_sex_is_empty():
-  assert list(metrics.stage(np.array([100.0]), np.array([0.5]))) == ['']
+  assert list(groups.stage(np.array([100.0]), np.array([0.5]))) == ['']
 
 
 def test_age_bands():
-  bands = metrics.age_band(np.array([0, 23.9, 24, 100, 216, 240]))
+  bands = groups.age_band(np.array([0, 23.9, 24, 100, 216, 240]))
   assert list(bands) == [
     '0-24', '0-24', '24-48', '96-120', '216-240', '216-240',
   ]  # fmt: skip

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from boneage_jax import models
-from boneage_jax import train_step
 from boneage_jax.models import layers
 from boneage_jax.models import two_stream
+from boneage_jax.training import step as train_step
 
 SIZE = 32
 TINY = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'tap': 'stage2'}

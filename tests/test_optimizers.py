@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from boneage_jax import optimizers
+from boneage_jax.training import optimizers
 from configs import common
 
 STEPS = 100

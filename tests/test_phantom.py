@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from boneage_jax import annotations
 from boneage_jax import phantom
+from boneage_jax.imaging import annotations
 from boneage_jax.phantom import anatomy
 from boneage_jax.phantom import render
 from boneage_jax.phantom import shapes

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from boneage_jax import annotations
-from boneage_jax import masks
 from boneage_jax import phantom
+from boneage_jax.imaging import annotations
+from boneage_jax.imaging import masks
 from boneage_jax.phantom import fractures
 from boneage_jax.phantom import skeleton
 

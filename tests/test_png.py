@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from boneage_jax import png
-from tfds_rsna import films
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import png
 
 
 def encode(image, *options):
@@ -58,7 +58,7 @@ def test_same_pixels_in_a_sound_file(image, filters):
   data = encode(image, cv2.IMWRITE_PNG_FILTER, filters)
   stored = png.inflate(data)
   np.testing.assert_array_equal(decode(stored), image)
-  films.check_png(stored)  # lengths and checksums
+  codec.check_png(stored)  # lengths and checksums
   lines, size = pixel_bytes(stored)
   assert lines == pixel_bytes(data)[0]
   assert size > len(lines)  # stored indeed

@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from boneage_jax import data
 from boneage_jax import phantom
-from boneage_jax import polarity
-from boneage_jax import stress
+from boneage_jax.data import prepare
+from boneage_jax.imaging import corruptions
+from boneage_jax.imaging import polarity
 from tfds_rsna import build
 
 
@@ -32,10 +32,10 @@ def test_phantoms_are_told_from_their_negatives(films):
   'change',
   [
     np.rot90,
-    lambda film: stress.border(film, 0.1, 255),
-    lambda film: stress.border(film, 0.1, 0),
-    lambda film: stress.marker(film, 0.2, np.random.default_rng(0)),
-    lambda film: stress.tone(film, contrast=0.3),
+    lambda film: corruptions.border(film, 0.1, 255),
+    lambda film: corruptions.border(film, 0.1, 0),
+    lambda film: corruptions.marker(film, 0.2, np.random.default_rng(0)),
+    lambda film: corruptions.tone(film, contrast=0.3),
     lambda film: np.kron(film, np.ones((4, 3), np.uint8)),
   ],
 )
@@ -68,6 +68,6 @@ def test_the_data_set_counts_films_that_look_inverted(tmp_path):
   with open(os.path.join(folder, 'build.json')) as file:
     info = json.load(file)
   assert info['looks_inverted'] == truth
-  said = data.inverted(info)
+  said = prepare.inverted(info)
   assert said.startswith(f'{len(truth)} of 12 films look inverted')
   assert 'input.polarity=invert' in said

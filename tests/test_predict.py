@@ -11,10 +11,11 @@ import dicom_film
 import numpy as np
 import pytest
 
-from boneage_jax import boxes
-from boneage_jax import gallery
 from boneage_jax import predict
-from boneage_jax import predictors
+from boneage_jax.data import groups
+from boneage_jax.imaging import boxes
+from boneage_jax.inference import loading
+from boneage_jax.report import charts
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +26,7 @@ def run(untrained):
 
 @pytest.fixture(scope='module')
 def predictor(run):
-  return predictors.load(str(run / 'run'))
+  return loading.load(str(run / 'run'))
 
 
 def rows(path):
@@ -93,7 +94,7 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   config['report'].update(stage='whole', regions='')
   (tmp_path / 'config.json').write_text(json.dumps(config))
   (tmp_path / 'whole').symlink_to(run / 'run/whole')
-  predictor = predictors.load(str(tmp_path))
+  predictor = loading.load(str(tmp_path))
   table = rows(run / 'run/whole/predictions.csv')
   assert np.ptp([float(row['prediction']) for row in table]) > 0.1
   for row in table:
@@ -107,7 +108,7 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
 
 def test_sex_counts_and_must_be_known_by_name(run, predictor):
   image = read(run, 1)
-  ages = {predictor.predict(image, sex)['age'] for sex in predictors.MALE}
+  ages = {predictor.predict(image, sex)['age'] for sex in groups.MALE}
   assert len(ages) == 3
   for sex in ('', None, 'm', 1.0):
     with pytest.raises(ValueError, match='sex'):
@@ -141,7 +142,7 @@ def test_command(run, tmp_path, capsys):
   age = float(table[0]['age'])
   found = [name for name, region in regions[1].items() if region.found]
   assert lines == [
-    f'{films[0]}: {gallery.years(age)} ({age:.1f} months), '
+    f'{films[0]}: {charts.years(age)} ({age:.1f} months), '
     f'regions found: {", ".join(found) or "none"}',
     lines[1],
     'For research, not for diagnosis.',
@@ -220,7 +221,7 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   image[0, :2] = 0, 255  # the whole range, which DICOM films are stretched to
   path = str(tmp_path / 'film')
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
-  age = {sex: predictor.predict(image, sex)['age'] for sex in predictors.MALE}
+  age = {sex: predictor.predict(image, sex)['age'] for sex in groups.MALE}
   for flag, used in ((None, 'M'), ('F', 'F'), ('unknown', 'unknown')):
     assert not predict.predict_films(predictor, [path], flag, str(tmp_path))
     row = rows(tmp_path / 'predictions.csv')[0]

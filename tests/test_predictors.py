@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import untrained_run
 
-from boneage_jax import data
-from boneage_jax import input_pipeline
-from boneage_jax import predictors
-from boneage_jax import runs
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.imaging import codec
+from boneage_jax.inference import loading
+from boneage_jax.runs import run as run_lib
 
 MEMBERS = ('whole', 'assessor', 'localizer')
 
@@ -26,11 +27,11 @@ def combine(settings, members=MEMBERS):
 
 
 def test_stage_writes_the_mean_of_its_members(run):
-  one = runs.read(run)
+  one = run_lib.read(run)
   assert one.name == 'run:ensemble' and one.train
-  by_folder = runs.read(f'{run}/ensemble')
+  by_folder = run_lib.read(f'{run}/ensemble')
   assert by_folder.name == one.name and by_folder.config == one.config
-  each = [runs.read(run, stage).rows for stage in MEMBERS]
+  each = [run_lib.read(run, stage).rows for stage in MEMBERS]
   for rows in each:
     np.testing.assert_array_equal(rows['id'], one.rows['id'])
   mean = np.mean([rows['prediction'] for rows in each], axis=0)
@@ -38,13 +39,13 @@ def test_stage_writes_the_mean_of_its_members(run):
 
 
 def test_films_get_the_age_of_the_stage(run):
-  one = runs.read(run)
-  predictor = predictors.load(run, batch_size=2)
+  one = run_lib.read(run)
+  predictor = loading.load(run, batch_size=2)
   assert predictor.builder_config == 'original' and predictor.inverted
-  films, _ = data.split_films(one.config, run, predictor.builder_config)
-  films = data.select(films, 'test')
-  folder = data.prepared_folder(run, predictor.builder_config)
-  source = input_pipeline.film_source(folder, films)
+  films, _ = selection.split_films(one.config, run, predictor.builder_config)
+  films = selection.select_split(films, 'test')
+  folder = sources.prepared_folder(run, predictor.builder_config)
+  source = sources.film_source(folder, films)
   records = [source[0], source[1]]
   outputs, found = predictor.outputs(records)
   rows = dict(zip(one.rows['id'], one.rows['prediction'], strict=True))
@@ -52,9 +53,9 @@ def test_films_get_the_age_of_the_stage(run):
   np.testing.assert_allclose(outputs['age'], expected, atol=2e-3)
   assert 'probability' not in outputs  # `whole` has no bins
   assert set(found[0].regions) == {'carpal', 'metacarpal'}
-  image = predictors.film_files.decode(records[0]['image'])[0]
+  image = codec.read(records[0]['image'])[0]
   sex = 'M' if records[0]['male'] else 'F'
-  result = predictors.load(run).predict(image, sex)
+  result = loading.load(run).predict(image, sex)
   np.testing.assert_allclose(result['age'], expected[0], atol=2e-3)
   assert set(result['regions']) == {'carpal', 'metacarpal'}
 
@@ -66,19 +67,19 @@ def test_of_folds_films_get_the_mean_of_all(tmp_path):
     combine(settings, ('localizer', 'whole'))
 
   run = str(untrained_run.create(tmp_path, change) / 'run')
-  each = [runs.read(f'{run}/fold_{k}:whole').rows for k in range(2)]
-  joined = runs.read(f'{run}:whole').rows
+  each = [run_lib.read(f'{run}/fold_{k}:whole').rows for k in range(2)]
+  joined = run_lib.read(f'{run}:whole').rows
   test = joined['id'][joined['split'] == 'test']
   of = lambda rows: rows['prediction'][np.searchsorted(rows['id'], test[0])]
   by_id = [{n: v[np.argsort(r['id'])] for n, v in r.items()} for r in each]
   assert abs(of(by_id[0]) - of(by_id[1])) > 0.1
   for stage in ('whole', 'localizer', 'ensemble'):
-    one = runs.read(f'{run}:{stage}').rows
+    one = run_lib.read(f'{run}:{stage}').rows
     age = dict(zip(one['id'].tolist(), one['prediction'], strict=True))
-    predictor = predictors.load(run, '' if stage == 'ensemble' else stage)
+    predictor = loading.load(run, '' if stage == 'ensemble' else stage)
     for film in test[:2].tolist():
       path = tmp_path / 'films' / f'{film}.png'
-      image = predictors.film_files.decode(path.read_bytes())[0]
+      image = codec.read(path.read_bytes())[0]
       sex = 'M' if one['male'][one['id'] == film][0] else 'F'
       found = predictor.predict(image, sex)['age']
       np.testing.assert_allclose(found, age[film], atol=2e-3)
@@ -88,4 +89,4 @@ def test_stages_without_a_net_are_refused(run):
   with pytest.raises(
     ValueError, match="trains or combines nets, got 'regions'"
   ):
-    predictors.load(run, 'regions')
+    loading.load(run, 'regions')

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax import pretrained
-from boneage_jax.models import convnext
-from boneage_jax.models import efficientnet
-from boneage_jax.models import inception_v3
 from boneage_jax.models import layers
-from boneage_jax.models import resnet
-from boneage_jax.models import xception
+from boneage_jax.models.backbones import convnext
+from boneage_jax.models.backbones import efficientnet
+from boneage_jax.models.backbones import inception_v3
+from boneage_jax.models.backbones import resnet
+from boneage_jax.models.backbones import xception
+from boneage_jax.models.weights import load as load_weights
 
 h5py = pytest.importorskip('h5py')
 
@@ -64,7 +64,7 @@ def write_stem(path, first=1, drop=(), **extra):
 @pytest.mark.parametrize('first', [0, 1, 95])
 def test_numbering_may_start_anywhere(tmp_path, first):
   path = write_stem(tmp_path / 'w.h5', first)
-  params, stats, report = pretrained.load(
+  params, stats, report = load_weights.load(
     path, *zeros(stem_net), 'inception_v3'
   )
   for i in range(5):
@@ -81,12 +81,12 @@ def test_numbering_may_start_anywhere(tmp_path, first):
 def test_missing_layers_are_named_and_can_be_allowed(tmp_path):
   path = write_stem(tmp_path / 'w.h5', drop=('conv2d_2', 'conv2d_4'))
   with pytest.raises(ValueError, match='conv2d_2/kernel, conv2d_4/kernel'):
-    pretrained.load(path, *zeros(stem_net), 'inception_v3')
+    load_weights.load(path, *zeros(stem_net), 'inception_v3')
   with pytest.raises(ValueError, match='missing: conv2d_4/kernel'):
-    pretrained.load(
+    load_weights.load(
       path, *zeros(stem_net), 'inception_v3', allow_missing='conv2d_2'
     )
-  params, _, report = pretrained.load(
+  params, _, report = load_weights.load(
     path, *zeros(stem_net), 'inception_v3', allow_missing='conv2d_(2|4)'
   )
   assert report.missing == ('conv2d_2/kernel', 'conv2d_4/kernel')
@@ -96,8 +96,8 @@ def test_missing_layers_are_named_and_can_be_allowed(tmp_path):
 def test_unexpected_layers_are_named_and_can_be_allowed(tmp_path):
   path = write_stem(tmp_path / 'w.h5', predictions=(2048, 1000))
   with pytest.raises(ValueError, match='unexpected: predictions/kernel'):
-    pretrained.load(path, *zeros(stem_net), 'inception_v3')
-  *_, report = pretrained.load(
+    load_weights.load(path, *zeros(stem_net), 'inception_v3')
+  *_, report = load_weights.load(
     path, *zeros(stem_net), 'inception_v3', allow_unexpected='pred.*'
   )
   assert report.unexpected == ('predictions/kernel',)
@@ -109,24 +109,24 @@ def test_shapes_that_do_not_fit_are_shown_with_both(tmp_path):
     tap='stem', width=0.5, rngs=nnx.Rngs(0)
   )
   with pytest.raises(ValueError, match=r'\(3, 3, 3, 32\) for .*\(3, 3, 3, 16'):
-    pretrained.load(path, *zeros(narrow), 'inception_v3')
+    load_weights.load(path, *zeros(narrow), 'inception_v3')
 
 
 def test_wrong_files_are_named(tmp_path):
   trees = zeros(stem_net)
   absent = str(tmp_path / 'absent.h5')
   with pytest.raises(ValueError, match=r'no weight file.*absent.h5.*notop.h5'):
-    pretrained.load(absent, *trees, 'inception_v3')
+    load_weights.load(absent, *trees, 'inception_v3')
   text = tmp_path / 'page.h5'
   text.write_text('<html>')
   with pytest.raises(ValueError, match=r'page.h5.* is not an HDF5 file'):
-    pretrained.load(str(text), *trees, 'inception_v3')
+    load_weights.load(str(text), *trees, 'inception_v3')
   other = write_stem(tmp_path / 'w.h5')
   net = lambda: resnet.ResNet(tap='stem', rngs=nnx.Rngs(0))
   with pytest.raises(ValueError, match=r'resnet50_.*missing: conv1_conv'):
-    pretrained.load(other, *zeros(net), 'resnet_50')
+    load_weights.load(other, *zeros(net), 'resnet_50')
   with pytest.raises(ValueError, match='no weight table'):
-    pretrained.load(other, *trees, 'vgg')
+    load_weights.load(other, *trees, 'vgg')
 
 
 def test_net_sections(tmp_path):
@@ -134,14 +134,14 @@ def test_net_sections(tmp_path):
   net = {'name': 'age_net', 'backbone': {'name': 'inception_v3'}}
   params, stats = ({'backbone': tree} for tree in zeros(stem_net))
   params['age_head'] = {'kernel': jnp.zeros(3)}
-  loaded, _ = pretrained.load_into_net(weights, net, params, stats)
+  loaded, _ = load_weights.load_into_net(weights, net, params, stats)
   assert (loaded['backbone']['stem']['conv0']['conv']['kernel'] == 1).all()
   assert loaded['age_head'] is params['age_head']
   with pytest.raises(ValueError, match=r'pretrained.carpal names no backbone'):
-    pretrained.load_into_net({'carpal': {}}, net, params, stats)
+    load_weights.load_into_net({'carpal': {}}, net, params, stats)
   torch = {'backbone': {'name': 'resnet', 'stride_in': '3x3'}}
   with pytest.raises(ValueError, match="stride_in='1x1'"):
-    pretrained.load_into_net(weights, torch, params, stats)
+    load_weights.load_into_net(weights, torch, params, stats)
 
 
 @pytest.fixture(name='real_file')
@@ -155,7 +155,7 @@ def _real_file():
 
 def test_real_file(real_file):
   net = lambda tap: lambda: inception_v3.InceptionV3(tap=tap, rngs=nnx.Rngs(0))
-  params, stats, report = pretrained.load(
+  params, stats, report = load_weights.load(
     real_file, *zeros(net('mixed7')), 'inception_v3'
   )
   assert len(report.loaded) == 4 * 70
@@ -164,8 +164,8 @@ def test_real_file(real_file):
   assert 0.1 < float(kernel.std()) < 1
   assert float(stats['mixed7']['pool']['conv0']['bn']['var'].min()) >= 0
   with pytest.raises(ValueError, match='conv2d_82/kernel, conv2d_91/kernel'):
-    pretrained.load(real_file, *zeros(net(None)), 'inception_v3')
-  *_, report = pretrained.load(
+    load_weights.load(real_file, *zeros(net(None)), 'inception_v3')
+  *_, report = load_weights.load(
     real_file,
     *zeros(net(None)),
     'inception_v3',
@@ -260,7 +260,7 @@ def check_equal(keras, name, path, rng):
   fill(keras, model, rng)
   model.save(path)
   graph = split(nnx.eval_shape(make))[0]
-  params, stats, report = pretrained.load(path, *zeros(make), name)
+  params, stats, report = load_weights.load(path, *zeros(make), name)
   assert not report.missing + report.unexpected + report.fresh
   assert all('normalization' in name for name in report.unused)
   trainable = [v.value for v in model.trainable_variables]
@@ -299,7 +299,7 @@ def check_equal(keras, name, path, rng):
   ):
     variable.assign(value)
   model.save(path)
-  _, their_moved, _ = pretrained.load(path, *zeros(make), name)
+  _, their_moved, _ = load_weights.load(path, *zeros(make), name)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
     moved,

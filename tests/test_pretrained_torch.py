@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from boneage_jax import pretrained
-from boneage_jax.models import convnext
-from boneage_jax.models import efficientnet
-from boneage_jax.models import resnet
+from boneage_jax.models.backbones import convnext
+from boneage_jax.models.backbones import efficientnet
+from boneage_jax.models.backbones import resnet
+from boneage_jax.models.weights import load as load_weights
 
 
 def split(net):
@@ -49,7 +49,7 @@ def write_stem(path, drop=(), **extra):
 
 def test_every_weight_arrives_where_it_belongs(tmp_path):
   path = write_stem(tmp_path / 'w.safetensors')
-  params, stats, report = pretrained.load(path, *zeros(stem), 'resnet_18')
+  params, stats, report = load_weights.load(path, *zeros(stem), 'resnet_18')
   conv, bn = params['stem']['conv']['conv'], params['stem']['conv']['bn']
   assert conv['kernel'].dtype == jnp.float32
   # Row 2, column 3 of channel 1's filter for output 4, counted by hand.
@@ -71,8 +71,8 @@ def test_misfits_are_named_and_can_be_allowed(tmp_path):
   with pytest.raises(
     ValueError, match=r'missing: bn1/bias .*unexpected: se/weight'
   ):
-    pretrained.load(path, *zeros(stem), 'resnet_18')
-  params, _, report = pretrained.load(
+    load_weights.load(path, *zeros(stem), 'resnet_18')
+  params, _, report = load_weights.load(
     path,
     *zeros(stem),
     'resnet_18',
@@ -87,7 +87,7 @@ def test_misfits_are_named_and_can_be_allowed(tmp_path):
   )
   path = write_stem(tmp_path / 'whole.safetensors')
   with pytest.raises(ValueError, match=r'\(7, 7, 3, 64\) for .*\(7, 7, 3, 32'):
-    pretrained.load(path, *zeros(narrow), 'resnet_18')
+    load_weights.load(path, *zeros(narrow), 'resnet_18')
 
 
 def test_wrong_files_are_named(tmp_path):
@@ -96,13 +96,13 @@ def test_wrong_files_are_named(tmp_path):
   with pytest.raises(
     ValueError, match=r'no weight file.*timm/resnet18.tv_in1k'
   ):
-    pretrained.load(absent, *trees, 'resnet_18')
+    load_weights.load(absent, *trees, 'resnet_18')
   page = tmp_path / 'page.safetensors'
   page.write_text('<html>' * 9)
   with pytest.raises(ValueError, match='is not a safetensors file'):
-    pretrained.load(str(page), *trees, 'resnet_18')
+    load_weights.load(str(page), *trees, 'resnet_18')
   with pytest.raises(ValueError, match="no weight table for 'xception'"):
-    pretrained.load(str(page), *trees, 'xception')
+    load_weights.load(str(page), *trees, 'xception')
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_wrong_files_are_named(tmp_path):
 def test_files_of_another_form_are_refused(path, backbone, message):
   trees = {'backbone': {}}
   with pytest.raises(ValueError, match=message):
-    pretrained.load_into_net(
+    load_weights.load_into_net(
       {'backbone': {'path': path}}, {'backbone': backbone}, trees, trees
     )
 
@@ -131,7 +131,7 @@ def test_net_without_statistics(tmp_path):
   }
   path = str(tmp_path / 'w.safetensors')
   safetensors.numpy.save_file(weights, path)
-  params, stats = pretrained.load_into_net(
+  params, stats = load_weights.load_into_net(
     {'backbone': {'path': path, 'allow_missing': 'stages.*|head.*'}},
     {'backbone': {'name': 'convnext'}},
     {'backbone': zeros(make)[0], 'age_head': {}},
@@ -192,8 +192,8 @@ def test_equal_to_torch(name, tmp_path):
   arguments = {k: v for k, v in config.items() if k != 'name'}
   make = lambda: backbone(rngs=nnx.Rngs(0), **arguments)
   graph = split(nnx.eval_shape(make))[0]
-  params, stats, report = pretrained.load(
-    path, *zeros(make), pretrained.table_name(config)
+  params, stats, report = load_weights.load(
+    path, *zeros(make), load_weights.table_name(config)
   )
   assert not report.missing + report.unexpected + report.fresh
   assert len(report.unused) == 2  # the classifier

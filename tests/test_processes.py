@@ -15,10 +15,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from boneage_jax import boxes
-from boneage_jax import metric_writer
-from boneage_jax import processes
-from boneage_jax import train_step
+from boneage_jax.core import distributed
+from boneage_jax.imaging import boxes
+from boneage_jax.runs import metric_writer
 
 ROOT = pathlib.Path(__file__).parent.parent
 # A rule without Adam's square root keeps differences of rounding small.
@@ -207,13 +206,13 @@ def test_two_processes_end_like_one(start, tmp_path):
 
 
 def test_one_process_waits_for_nobody():
-  vote = processes.Vote(train_step.make_mesh())
+  vote = distributed.Vote(distributed.make_mesh())
   assert [vote(False), vote(True), vote(False)] == [False, True, False]
-  assert processes.share(range(5)) == range(5)
-  assert processes.gather([1, 2]) == [1, 2]
-  assert processes.on_lead(lambda: 3) == 3
+  assert distributed.share(range(5)) == range(5)
+  assert distributed.gather([1, 2]) == [1, 2]
+  assert distributed.on_lead(lambda: 3) == 3
   with pytest.raises(KeyError):
-    processes.together({}.popitem)
+    distributed.together({}.popitem)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +222,7 @@ def test_flags_that_do_not_fit(flags):
   with pytest.raises(
     ValueError, match='expected --coordinator=HOST:PORT, --pr'
   ):
-    processes.join(*flags)
+    distributed.join(*flags)
 
 
 def test_nobody_to_join(tmp_path):

@@ -2,7 +2,7 @@
 
 import types
 
-from boneage_jax import published
+from boneage_jax.evaluation import published
 
 FIGURES = {'n': 9, 'mae': 4.0, 'mae_ci95': [3.0, 5.0], 'rmse': 6.0}
 REPORT = {

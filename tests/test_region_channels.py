@@ -6,7 +6,7 @@ from jax import numpy as jnp
 import numpy as np
 import pytest
 
-from boneage_jax.models import region_channels
+from boneage_jax.models import stacked_regions
 from configs import attention_ldl
 
 TINY = {'name': 'inception_v3', 'width': 0.125, 'tap': 'stem'}
@@ -16,7 +16,7 @@ MALE = jnp.array([0.0, 1.0])
 
 def net(**changes):
   arguments = dict(size=SIDE, backbone=TINY, pool='gap', rngs=nnx.Rngs(0))
-  made = region_channels.RegionChannels(**arguments | changes)
+  made = stacked_regions.RegionChannels(**arguments | changes)
   made.eval()
   return made
 
@@ -36,7 +36,7 @@ def test_the_papers_net_has_6400_features_and_32_of_sex():
   arguments = config.net.to_dict()
   del arguments['name'], arguments['momentum']
   made = nnx.eval_shape(
-    lambda: region_channels.RegionChannels(
+    lambda: stacked_regions.RegionChannels(
       size=config.input.size, rngs=nnx.Rngs(0), **arguments
     )
   )

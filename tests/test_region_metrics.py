@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from boneage_jax import region_metrics
+from boneage_jax.imaging import boxes as boxes_lib
+from boneage_jax.regions import coverage
 
 
 def test_iou():
   a = np.array([0.0, 0.0, 0.4, 0.4])
   b = np.array([[0.2, 0.0, 0.6, 0.4], [0.5, 0.5, 0.6, 0.6], [0, 0, 0.4, 0.4]])
-  np.testing.assert_allclose(region_metrics.iou(a, b), [1 / 3, 0, 1])
-  assert region_metrics.iou(np.zeros(4), np.zeros(4)) == 0
+  np.testing.assert_allclose(boxes_lib.iou(a, b), [1 / 3, 0, 1])
+  assert boxes_lib.iou(np.zeros(4), np.zeros(4)) == 0
 
 
 def _box(x, y, half=0.05):
@@ -35,7 +36,7 @@ def test_region_coverage_of_two_films():
     3: {'carpal': (wrist, 0.5, True)},
     4: {'carpal': (wrist, 0.5, True)},
   }
-  rows = region_metrics.region_coverage(regions, annotations)
+  rows = coverage.region_coverage(regions, annotations)
   carpal = rows['carpal']
   assert (carpal['n'], carpal['found']) == (2, 0.5)
   assert carpal['centre_in_wrist'] == 0
@@ -57,5 +58,5 @@ def test_the_expert_goes_first(order):
     ('train', 'Wrist', [0, 0, 0.2, 0.2]),
     ('expert', 'Wrist', [0, 0, 0.3, 0.3]),
   ][::order]
-  chosen = region_metrics.annotated_boxes({'boxes': boxes})
+  chosen = boxes_lib.annotated_boxes({'boxes': boxes})
   np.testing.assert_allclose(chosen['Wrist'], [[0, 0, 0.3, 0.3]])

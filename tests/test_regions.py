@@ -11,12 +11,14 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from boneage_jax import boxes
-from boneage_jax import gallery
-from boneage_jax import gradcam
-from boneage_jax import input_pipeline
-from boneage_jax import regions
-from boneage_jax import report_data
+from boneage_jax.data import film_table
+from boneage_jax.data import sources
+from boneage_jax.imaging import boxes
+from boneage_jax.imaging import overlay
+from boneage_jax.regions import gradcam
+from boneage_jax.regions import job as locate_job
+from boneage_jax.regions import localize
+from boneage_jax.runs import located
 
 SIZE = 32
 INPUT = ConfigDict(
@@ -56,7 +58,7 @@ def film(index):
 
 
 class Source:
-  """Seven films, as `input_pipeline.film_source` gives them."""
+  """Seven films, as `sources.film_source` gives them."""
 
   def __init__(self, images, annotations=''):
     self.images = images
@@ -97,7 +99,7 @@ def run(folder, predict=brightness, source=None, input_config=INPUT, **changes):
   source = source or Source([film(i) for i in range(7)])
   options = ConfigDict(OPTIONS.to_dict() | changes)
   lines = []
-  done = regions.locate(
+  done = locate_job.locate_films(
     predict,
     source,
     table(len(source)),
@@ -127,8 +129,8 @@ def test_boxes_are_the_planted_ones_in_order(tmp_path):
 
 def test_files_are_what_the_next_stage_reads(tmp_path):
   run(tmp_path)
-  films = input_pipeline.read_films(str(tmp_path / 'films.csv'))
-  source = input_pipeline.crop_source(str(tmp_path), films)
+  films = film_table.read_films(str(tmp_path / 'films.csv'))
+  source = sources.crop_source(str(tmp_path), films)
   stacked = cv2.imdecode(
     np.frombuffer(source[2]['regions'], np.uint8), cv2.IMREAD_UNCHANGED
   )
@@ -155,9 +157,9 @@ def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
   paint(wide, SMALL, 250)
   folder = tmp_path / 'regions'
   run(folder, source=Source([wide]), input_config=letterbox)
-  _, _, heat = report_data.located(str(tmp_path), 'regions')
+  _, _, heat = located.located(str(tmp_path), 'regions')
   assert heat['resize'] == 'letterbox'
-  drawn = gallery.film_heat(heat['maps'][100], wide.shape, heat['resize'])
+  drawn = overlay.film_heat(heat['maps'][100], wide.shape, heat['resize'])
   rows, columns = np.nonzero(drawn > 0.5)
   found = [columns.min() / 120, rows.min() / 60, columns.max() / 120]
   # One cell is 1/8 of the height; taken for squashed, y0 would be 0.3.
@@ -166,8 +168,8 @@ def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
 
 def test_crops_come_from_the_unpainted_film(tmp_path):
   run(tmp_path, minimum_side=(0.9, 0.9))  # both boxes now hold both rectangles
-  films = input_pipeline.read_films(str(tmp_path / 'films.csv'))
-  source = input_pipeline.crop_source(str(tmp_path), films)
+  films = film_table.read_films(str(tmp_path / 'films.csv'))
+  source = sources.crop_source(str(tmp_path), films)
   stacked = cv2.imdecode(np.frombuffer(source[0]['regions'], np.uint8), -1)
   metacarpal = stacked[len(stacked) // 2 :]
   # What the paint would hide; its edges are softer than it, and the other
@@ -223,8 +225,8 @@ def test_only_the_first_region_is_painted(fill):
     return brightness(images, male)
 
   options = ConfigDict(OPTIONS.to_dict() | {'fill': fill, 'batch_size': 1})
-  one = regions.load_film(Source([film(0)])[0], INPUT)
-  regions.find_regions(watch, [one], INPUT, options)
+  one = localize.load_film(Source([film(0)])[0], INPUT)
+  localize.find_regions(watch, [one], INPUT, options)
   x0, y0, x1, y1 = np.array(one.regions['carpal'].box) * SIZE
   inside = seen[1][int(y0) + 2 : int(y1) - 1, int(x0) + 2 : int(x1) - 1]
   assert len(np.unique(inside)) == 1
@@ -238,10 +240,10 @@ def test_inverted_films_give_the_same_boxes_and_inverted_crops():
   inverted = ConfigDict(INPUT.to_dict() | {'polarity': 'invert'})
   crops, found = [], []
   for image, config in ((film(1), INPUT), (255 - film(1), inverted)):
-    one = regions.load_film(Source([image])[0], config)
-    regions.find_regions(brightness, [one], config, OPTIONS)
+    one = localize.load_film(Source([image])[0], config)
+    localize.find_regions(brightness, [one], config, OPTIONS)
     found.append(one.regions)
-    crops.append(regions.cut_crops(one, config, OPTIONS))
+    crops.append(localize.cut_crops(one, config, OPTIONS))
   assert found[0] == found[1]
   np.testing.assert_array_equal(crops[0], 255 - crops[1])
 
@@ -311,7 +313,7 @@ def test_batch_size_and_devices_do_not_move_a_box(tmp_path):
 def test_a_film_that_does_not_decode_is_named():
   record = Source([film(0)])[0] | {'image': b'\x89PNG'}
   with pytest.raises(ValueError, match='film 100'):
-    regions.load_film(record, INPUT)
+    localize.load_film(record, INPUT)
 
 
 def test_wrong_options_are_errors(tmp_path):

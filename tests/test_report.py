@@ -10,11 +10,12 @@ import re
 import numpy as np
 import pytest
 
-from boneage_jax import boxes
-from boneage_jax import gallery
-from boneage_jax import plots
-from boneage_jax import report
-from boneage_jax import report_data
+from boneage_jax.evaluation import plot_style
+from boneage_jax.imaging import boxes
+from boneage_jax.imaging import overlay
+from boneage_jax.report import charts
+from boneage_jax.report import write as report_write
+from boneage_jax.runs import located
 
 CONFIG = {'name': 'tiny', 'stages': ('localizer', 'assessor')}
 FILMS, TEST = 48, 12  # the others validate
@@ -80,7 +81,7 @@ def _workdir(tmp_path, predict=None):
 
 def _write(workdir, **changes):
   arguments = {
-    'located': report_data.located(workdir, 'locate'),
+    'located': located.located(workdir, 'locate'),
     'data_folder': os.path.join(workdir, 'data'),
     'load_film': _film,
     'references': {'localizer': {1000 + k: 100.0 for k in range(FILMS)}},
@@ -90,7 +91,7 @@ def _write(workdir, **changes):
     'log': lambda line: None,
     **changes,
   }
-  return report.write(workdir, 'assessor', CONFIG, **arguments)
+  return report_write.write(workdir, 'assessor', CONFIG, **arguments)
 
 
 @pytest.fixture(scope='module')
@@ -236,7 +237,7 @@ def test_the_same_run_gives_the_same_files(run):
 
 def test_table(run):
   figures, _ = run
-  table = report.table(figures)
+  table = report_write.table(figures)
   assert 'validation' in table and 'sex median, test' in table
   assert 'ALARM: Region carpal' in table
   girls = figures['splits']['test']['by_sex']['female']
@@ -251,7 +252,7 @@ def test_a_run_with_nothing_but_predictions(tmp_path):
   for name in ('distributions.npz', 'metrics.jsonl'):
     os.remove(tmp_path / 'assessor' / name)
   os.remove(tmp_path / 'localizer/metrics.jsonl')
-  figures = report.write(workdir, 'assessor', {}, log=lambda line: None)
+  figures = report_write.write(workdir, 'assessor', {}, log=lambda line: None)
   assert figures['regions'] == {} and figures['data'] == {}
   assert figures['references'] == {} and figures['alarms'] == []
   page = _read(tmp_path / 'report', 'report.html')
@@ -259,7 +260,7 @@ def test_a_run_with_nothing_but_predictions(tmp_path):
 
 
 def test_collapse_is_an_alarm(tmp_path, monkeypatch):
-  monkeypatch.setattr(plots, 'png', lambda draw, dark=False: b'')
+  monkeypatch.setattr(plot_style, 'png', lambda draw, dark=False: b'')
   predict = np.where(np.arange(FILMS) % 2, 130.0, 110.0)
   figures = _write(_workdir(tmp_path, predict), load_film=None)
   assert figures['alarms'][0].startswith('Collapsed predictions on test')
@@ -276,19 +277,19 @@ def test_a_film_in_two_splits_is_refused(tmp_path):
 
 def test_missing_predictions(tmp_path):
   with pytest.raises(ValueError, match='run the stage'):
-    report.write(str(tmp_path), 'assessor', {})
+    report_write.write(str(tmp_path), 'assessor', {})
 
 
 def test_overlay_draws_found_boxes_only():
   film = np.full((100, 80), 90, np.uint8)
   found = {'carpal': ((0.25, 0.5, 0.75, 1.0), 1.0, True)}
-  picture = gallery.overlay(film, regions=found, height=200)
+  picture = overlay.overlay(film, regions=found, height=200)
   assert picture.shape == (200, 160, 3)
   painted = np.argwhere(np.ptp(picture.astype(int), axis=2) > 40)
   np.testing.assert_allclose(painted.min(0), [100, 40], atol=2)
   np.testing.assert_allclose(painted.max(0), [199, 120], atol=2)
   missed = {'carpal': (boxes.WHOLE_FILM, 0.0, False)}
-  plain = gallery.overlay(film, regions=missed, height=200)
+  plain = overlay.overlay(film, regions=missed, height=200)
   assert np.ptp(plain.astype(int), axis=2).max() == 0
 
 
@@ -300,7 +301,7 @@ def test_heat_lands_on_the_film(resize, centre):
   # middle columns 2.5 to 7.5 of 10; column 5 is then further right.
   maps = np.zeros((1, 10, 10))
   maps[0, 2, 5] = 1
-  heat = gallery.film_heat(maps, (200, 100), resize)
+  heat = overlay.film_heat(maps, (200, 100), resize)
   assert heat.shape == (200, 100)
   peak = np.argwhere(heat > 0.9 * heat.max()).mean(axis=0)
   np.testing.assert_allclose(peak, centre, atol=1.5)
@@ -308,11 +309,11 @@ def test_heat_lands_on_the_film(resize, centre):
 
 def test_distribution_labels_stay_on_the_picture():
   for age, prediction in ((100, 100), (20, 200), (220, 218), (3, 1)):
-    drawing = gallery.distribution(None, age, prediction, (0, 230))
+    drawing = charts.distribution(None, age, prediction, (0, 230))
     ends = {
       anchor: float(place)
       for anchor, place in re.findall(
         r'text-anchor="(end|start)" x="([\d.-]+)"', drawing
       )
     }
-    assert 0 < ends['end'] < ends['start'] < gallery.SVG_WIDTH
+    assert 0 < ends['end'] < ends['start'] < charts.SVG_WIDTH

@@ -14,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from boneage_jax import metric_writer
+from boneage_jax.runs import metric_writer
 
 ROOT = pathlib.Path(__file__).parent.parent
 TRAINED = ('localizer', 'assessor')

@@ -7,16 +7,16 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from boneage_jax import data
 from boneage_jax import evaluate
-from boneage_jax import input_pipeline
-from boneage_jax import predictors
-from boneage_jax import robustness
-from boneage_jax import runs
-from boneage_jax import stress
-from boneage_jax import transforms
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.evaluation import robustness
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import corruptions
+from boneage_jax.inference import loading
+from boneage_jax.runs import run as run_lib
 
-CASES = [c for c in stress.CASES if c.name in ('mirror', 'noise')]
+CASES = [c for c in corruptions.CASES if c.name in ('mirror', 'noise')]
 
 
 @pytest.fixture(scope='module')
@@ -26,21 +26,21 @@ def run(untrained):
 
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
-  one = runs.read(f'{run}:{stage}')
-  predictor = predictors.load(str(run), stage, batch_size=3)
+  one = run_lib.read(f'{run}:{stage}')
+  predictor = loading.load(str(run), stage, batch_size=3)
   assert predictor.inverted == (stage == 'assessor')
-  films, _ = data.split_films(one.config, run, predictor.builder_config)
-  films = data.select(films, 'test')
-  folder = data.prepared_folder(run, predictor.builder_config)
-  source = input_pipeline.film_source(folder, films)
+  films, _ = selection.split_films(one.config, run, predictor.builder_config)
+  films = selection.select_split(films, 'test')
+  folder = sources.prepared_folder(run, predictor.builder_config)
+  source = sources.film_source(folder, films)
   ages, doubted = robustness.estimates(predictor, source, CASES)
   assert ages.shape == (1 + len(CASES), len(films['id']))
   of = one.rows['split'] == 'test'
   assert films['id'].tolist() == one.rows['id'][of].tolist()
   np.testing.assert_allclose(ages[0], one.rows['prediction'][of], atol=2e-3)
-  alone = predictors.load(str(run), stage)
+  alone = loading.load(str(run), stage)
   sex = 'M' if films['male'][1] else 'F'
-  film = transforms.decode(source[1]['image'])
+  film = codec.decode_stored(source[1]['image'])
   assert doubted.shape == ages.shape
   for case, row, doubt in zip(CASES, ages[1:], doubted[1:], strict=True):
     # Noise and mirror image are the same of a film and of its negative.
@@ -72,7 +72,9 @@ def test_effect_is_what_numpy_says():
 
 
 def test_command(run, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(stress, 'CASES', stress.CASES[:2] + tuple(CASES[:1]))
+  monkeypatch.setattr(
+    corruptions, 'CASES', corruptions.CASES[:2] + tuple(CASES[:1])
+  )
   evaluate.main(
     ['stress', f'{run}:whole', '--films=2', f'--out={tmp_path / "out"}']
   )

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from boneage_jax import splits
+from boneage_jax.data import splits as splits_lib
 
 
 def table(ids, splits=None):
@@ -16,7 +16,7 @@ def table(ids, splits=None):
 
 def test_hash_split_is_by_sha256_of_the_id():
   ids = list(range(1000, 2000))
-  names, text = splits.assign(table(ids), 'hash', 0.1, 0.15)
+  names, text = splits_lib.assign(table(ids), 'hash', 0.1, 0.15)
   for film_id, name in zip(ids, names, strict=True):
     digest = int(hashlib.sha256(f'{film_id}'.encode()).hexdigest()[:16], 16)
     draw = digest / 2**64
@@ -28,87 +28,91 @@ def test_hash_split_is_by_sha256_of_the_id():
 
 def test_hash_split_never_moves_a_film():
   ids = [1377, 1378, 1391, 1399, 15610]
-  names, _ = splits.assign(table(ids), 'hash')
+  names, _ = splits_lib.assign(table(ids), 'hash')
   known = ['validation', 'train', 'test', 'validation', 'train']
   assert names.tolist() == known
-  fewer, _ = splits.assign(table(ids[::-2]), 'hash')
+  fewer, _ = splits_lib.assign(table(ids[::-2]), 'hash')
   assert fewer.tolist() == known[::-2]
 
 
 def test_auto_takes_the_official_splits_only_when_complete():
   official = ['train', 'validation', 'test', 'train']
-  names, text = splits.assign(table([1, 2, 3, 4], official))
+  names, text = splits_lib.assign(table([1, 2, 3, 4], official))
   assert names.tolist() == official
   assert text == 'official splits: 2/1/1 of 4 films'
-  _, text = splits.assign(table([1, 2], ['train', 'test']))
+  _, text = splits_lib.assign(table([1, 2], ['train', 'test']))
   assert text.startswith('hash split')
 
 
 def test_splits_refuse_what_cannot_be():
   with pytest.raises(ValueError, match=r'no validation and no test .*=hash'):
-    splits.assign(table([1, 2]), 'official')
+    splits_lib.assign(table([1, 2]), 'official')
   with pytest.raises(ValueError, match=r'in two or more, such as \[2\]'):
-    splits.assign(table([1, 2, 2, 3], ['train', 'validation', 'test', 'train']))
+    splits_lib.assign(
+      table([1, 2, 2, 3], ['train', 'validation', 'test', 'train'])
+    )
   with pytest.raises(
     ValueError, match="'auto', 'official', 'hash' or 'chen500'"
   ):
-    splits.assign(table([1]), 'random')
+    splits_lib.assign(table([1]), 'random')
   with pytest.raises(ValueError, match='sum below 1'):
-    splits.assign(table([1]), 'hash', 0.6, 0.6)
+    splits_lib.assign(table([1]), 'hash', 0.6, 0.6)
 
 
 def test_chen500_holds_out_500_and_500_training_films():
   ids = np.random.default_rng(0).permutation(14236) + 1377
-  official = np.repeat(splits.SPLITS, (12611, 1425, 200))
+  official = np.repeat(splits_lib.SPLITS, (12611, 1425, 200))
   films = {'id': ids, 'split': official}
-  names, text = splits.assign(films, 'chen500')
+  names, text = splits_lib.assign(films, 'chen500')
   assert text == 'split of Chen 2020: 11611/500/500 of 12611 training films'
-  sets = [set(ids[names == name]) for name in splits.SPLITS]
+  sets = [set(ids[names == name]) for name in splits_lib.SPLITS]
   assert [len(s) for s in sets] == [11611, 500, 500]
   assert set.union(*sets) == set(ids[:12611])  # so no film is in two
-  assert (names[12611:] == splits.UNUSED).all()
+  assert (names[12611:] == splits_lib.UNUSED).all()
   # Whatever the order of the films, and the same as ever.
   mixed = np.random.default_rng(1).permutation(len(ids))
-  again, _ = splits.assign({k: v[mixed] for k, v in films.items()}, 'chen500')
+  again, _ = splits_lib.assign(
+    {k: v[mixed] for k, v in films.items()}, 'chen500'
+  )
   assert (again == names[mixed]).all()
   key = lambda film: hashlib.sha256(f'chen500 {film}'.encode()).digest()[:8]
   ranked = sorted(ids[:12611].tolist(), key=key)
   assert sets[2] == set(ranked[:500]) and sets[1] == set(ranked[500:1000])
   # Folds deal what is not for test, and leave unused films alone.
-  dealt = splits.fold(films, names, 5, 0)
-  for name in ('test', splits.UNUSED):
+  dealt = splits_lib.fold(films, names, 5, 0)
+  for name in ('test', splits_lib.UNUSED):
     assert ((dealt == name) == (names == name)).all()
 
 
 def test_chen500_of_a_small_archive_is_the_same_share():
   films = table(range(1035))
-  names, text = splits.assign(films, 'chen500')
+  names, text = splits_lib.assign(films, 'chen500')
   assert text == (
     'split of Chen 2020: 953/41/41 of 1035 training films, 41 in place of 500'
   )
   hands = films | {'study': np.arange(1035) // 3}
-  names, _ = splits.assign(hands, 'chen500')
+  names, _ = splits_lib.assign(hands, 'chen500')
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
   with pytest.raises(ValueError, match=r'none of 12; use .*=hash'):
-    splits.assign(table(range(12)), 'chen500')
+    splits_lib.assign(table(range(12)), 'chen500')
 
 
 def test_films_of_a_hand_stay_together():
   films = table(range(900)) | {'study': np.arange(900) // 3}
-  names, text = splits.assign(films, 'hash', 0.2, 0.2)
+  names, text = splits_lib.assign(films, 'hash', 0.2, 0.2)
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
-  assert set(names) == set(splits.SPLITS) and text.endswith('by hand')
-  alone, _ = splits.assign(table(range(300)), 'hash', 0.2, 0.2)
+  assert set(names) == set(splits_lib.SPLITS) and text.endswith('by hand')
+  alone, _ = splits_lib.assign(table(range(300)), 'hash', 0.2, 0.2)
   assert names[::3].tolist() == alone.tolist()
   official = table([1, 2, 3], ['train', 'validation', 'test'])
   with pytest.raises(ValueError, match=r'every hand in one split, .*\[7\]'):
-    splits.assign(official | {'study': np.array([7, 7, 8])})
+    splits_lib.assign(official | {'study': np.array([7, 7, 8])})
 
 
 def test_folds_deal_all_films_that_are_not_for_test():
   films = table(range(1000, 1400))
-  names, _ = splits.assign(films, 'hash', 0.1, 0.15)
-  dealt = [splits.fold(films, names, 5, k) for k in range(5)]
+  names, _ = splits_lib.assign(films, 'hash', 0.1, 0.15)
+  dealt = [splits_lib.fold(films, names, 5, k) for k in range(5)]
   validates = np.array([parts == 'validation' for parts in dealt])
   assert (validates.sum(0) == (names != 'test')).all()
   for parts in dealt:
@@ -117,36 +121,36 @@ def test_folds_deal_all_films_that_are_not_for_test():
   for film, place in zip(films['id'], validates.T, strict=True):
     digest = int(hashlib.sha256(f'fold {film}'.encode()).hexdigest()[:16], 16)
     assert not place.any() or np.argmax(place) == 5 * digest // 2**64
-  every = splits.fold(films, names, 5, -1)
+  every = splits_lib.fold(films, names, 5, -1)
   assert (every[names != 'test'] == 'validation').all()
   hands = films | {'study': films['id'] // 4}
-  names, _ = splits.assign(hands, 'hash', 0.1, 0.15)
-  parts = splits.fold(hands, names, 3, 1).reshape(-1, 4)
+  names, _ = splits_lib.assign(hands, 'hash', 0.1, 0.15)
+  parts = splits_lib.fold(hands, names, 3, 1).reshape(-1, 4)
   assert (parts == parts[:, :1]).all()
   for count, index in ((1, 0), (5, 5), (5, -2)):
     with pytest.raises(ValueError, match=r'two folds or more.*data\.fold'):
-      splits.fold(films, names, count, index)
+      splits_lib.fold(films, names, count, index)
 
 
 def test_some_films_are_chosen_by_their_ids():
   ids = np.arange(100, 160)
-  place = splits.some(ids, 20)
+  place = splits_lib.some(ids, 20)
   assert len(set(place)) == 20 and (np.diff(place) > 0).all()
-  assert set(splits.some(ids, 10)) <= set(place)
+  assert set(splits_lib.some(ids, 10)) <= set(place)
   again = ids[::-1]
-  assert set(again[splits.some(again, 20)]) == set(ids[place])
-  assert len(splits.some(ids, 99)) == len(splits.some(ids)) == 60
+  assert set(again[splits_lib.some(again, 20)]) == set(ids[place])
+  assert len(splits_lib.some(ids, 99)) == len(splits_lib.some(ids)) == 60
   for count in (0, -1):
     with pytest.raises(ValueError, match=f'--films to be 1 or .*, got {count}'):
-      splits.some(ids, count)
+      splits_lib.some(ids, count)
 
 
 def test_a_few_films_of_each_class():
   label = np.array([0] * 50 + [1] * 30 + [2] * 3 + [-1] * 20)
   films = {'id': np.arange(103), 'label': label}
-  five, ten = (splits.few_per_class(films, n, seed=0) for n in (5, 10))
+  five, ten = (splits_lib.few_per_class(films, n, seed=0) for n in (5, 10))
   counts = lambda keep: [int(np.sum(label[keep] == k)) for k in (0, 1, 2, -1)]
   assert counts(five) == [5, 5, 3, 0] and counts(ten) == [10, 10, 3, 0]
   assert not (five & ~ten).any()
-  other = splits.few_per_class(films, 10, seed=1)
+  other = splits_lib.few_per_class(films, 10, seed=1)
   assert counts(other) == counts(ten) and (other != ten).any()

@@ -12,7 +12,7 @@ import numpy as np
 from boneage_jax import start_up
 
 if sys.argv[1] == 'keep':
-  start_up.keep_freed_memory()
+  startup.keep_freed_memory()
 faults = []
 for _ in range(3):
   before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -8,7 +8,9 @@ import statistics
 import fake_run
 import pytest
 
-from boneage_jax import tables
+from boneage_jax.evaluation import errors as errors_lib
+from boneage_jax.evaluation import text_table
+from boneage_jax.runs import run as run_lib
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +46,7 @@ def _figures(errors):
 
 def test_figures_are_those_of_the_stored_predictions(run, tmp_path, capsys):
   path = tmp_path / 'figures.json'
-  tables.main([str(run), f'--out={path}'])
+  errors_lib.main([str(run), f'--out={path}'])
   printed = capsys.readouterr().out
   stored = json.loads(path.read_text())
   assert list(stored['splits']) == ['test', 'validation']  # never mixed
@@ -91,7 +93,7 @@ def test_figures_are_those_of_the_stored_predictions(run, tmp_path, capsys):
 
 
 def test_age_balanced_of_the_stored_predictions(run):
-  figures = tables.figures(tables.runs.read(str(run)))
+  figures = errors_lib.figures(run_lib.read(str(run)))
   for split in ('test', 'validation'):
     row = figures['splits'][split]['age_balanced']
     bands = [(int(a), int(b)) for a, b in (x.split('-') for x in row['bands'])]
@@ -105,7 +107,7 @@ def test_age_balanced_of_the_stored_predictions(run):
 
 
 def test_a_table_names_its_data_and_bands(run):
-  text = tables.table(tables.figures(tables.runs.read(str(run))), ())
+  text = errors_lib.table(errors_lib.figures(run_lib.read(str(run))), ())
   assert text.startswith('run:assessor: made up, subset: 600 of 9999 films')
   assert 'labels (test) sha256 cdcdcdcdcdcd' in text
   assert 'MAE of the bands 0-24, 24-48,' in text
@@ -113,11 +115,11 @@ def test_a_table_names_its_data_and_bands(run):
 
 
 def test_cells_with_few_films_have_no_figures(run):
-  figures = tables.figures(tables.runs.read(str(run)))
+  figures = errors_lib.figures(run_lib.read(str(run)))
   cells = figures['splits']['test']['by_sex_age_stage']
   few = {name: row['n'] for name, row in cells.items() if row['n'] < 10}
   assert few
-  lines = tables.table(figures, ['sex_age_stage']).splitlines()
+  lines = errors_lib.table(figures, ['sex_age_stage']).splitlines()
   for name, n in few.items():
     shown = name.replace('female', 'girls').replace('male', 'boys')
     line = next(x for x in lines if x.startswith(f'  {shown} '))
@@ -137,7 +139,7 @@ def test_runs_side_by_side(run, tmp_path, capsys):
     ''.join(json.dumps(row) + '\n' for row in rows)
   )
   path = tmp_path / 'both.json'
-  tables.main([str(run), str(quick), f'--out={path}'])
+  errors_lib.main([str(run), str(quick), f'--out={path}'])
   printed = capsys.readouterr().out
   assert 'WARNING' not in printed
   blocks = printed.split('\nvalidation ')
@@ -162,15 +164,15 @@ def test_runs_side_by_side(run, tmp_path, capsys):
   ]
 
   other = fake_run.write(tmp_path / 'other', fake_run.films(500))
-  tables.main([str(run), str(other)])
+  errors_lib.main([str(run), str(other)])
   assert 'WARNING: rows are of different data' in capsys.readouterr().out
 
 
 def test_layout():
-  text = tables.layout(('a', 'bb'), [['long', '1'], ['x'], ['y', '222']])
+  text = text_table.layout(('a', 'bb'), [['long', '1'], ['x'], ['y', '222']])
   assert text == 'a      bb\nlong    1\nx\ny     222'
 
 
 def test_a_missing_run(tmp_path, capsys):
   with pytest.raises(SystemExit, match='Error: Expected the folder of a run'):
-    tables.main([str(tmp_path / 'nothing')])
+    errors_lib.main([str(tmp_path / 'nothing')])

@@ -9,11 +9,13 @@ import optax
 import pytest
 import tiny_cascade
 
-from boneage_jax import evaluate
-from boneage_jax import input_pipeline
-from boneage_jax import losses
 from boneage_jax import models
-from boneage_jax import train_step
+from boneage_jax.data import film_table
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import sources
+from boneage_jax.training import forward
+from boneage_jax.training import step as train_step
+from boneage_jax.training.losses import age as age_losses
 from configs import common
 
 SIZE = 32
@@ -79,7 +81,7 @@ def stepper(
   )
   step = train_step.make_train_step(
     graph,
-    losses.LOSSES[loss],
+    age_losses.LOSSES[loss],
     tx,
     ema=ema,
     seed=0,
@@ -226,7 +228,7 @@ def test_device_count_does_not_matter():
 def test_prediction_does_not_depend_on_the_batch():
   config = ConfigDict(tiny_cascade.get_config().localizer.net)
   state, _, graph = stepper(config=config)
-  predict = evaluate.make_predict(graph)
+  predict = forward.make_predict(graph)
   batch = films(size=SIZE)
   whole = predict(state.variables, batch)
   assert whole['probability'].shape == (8, 240)
@@ -239,11 +241,11 @@ def test_prediction_does_not_depend_on_the_batch():
 
 
 def test_overfits_eight_phantoms(prepared):
-  films = input_pipeline.load_films(prepared)
-  few = input_pipeline.select(films, np.arange(8))
+  films = sources.load_films(prepared)
+  few = film_table.select(films, np.arange(8))
   settings = ConfigDict(common.image_input(size=SIZE))
   batch = input_pipeline.eval_batches(
-    input_pipeline.film_source(prepared, few), settings, 8
+    sources.film_source(prepared, few), settings, 8
   )[0]
   config = ConfigDict(tiny_cascade.get_config().localizer.net)
   config.update(output='standardized', attention='none', sex_features=4)
@@ -253,5 +255,5 @@ def test_overfits_eight_phantoms(prepared):
   for _ in range(300):
     state, scalars = step(state, batch)
   assert float(scalars['mae']) < 1
-  age = evaluate.make_predict(graph)(state.variables, batch)['age']
+  age = forward.make_predict(graph)(state.variables, batch)['age']
   assert np.mean(np.abs(age - batch['age'])) < 1

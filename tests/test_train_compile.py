@@ -15,11 +15,11 @@ import pytest
 import tiny_cascade
 
 from boneage_jax import models
-from boneage_jax import program_cost
-from boneage_jax import programs
-from boneage_jax import train_compile
-from boneage_jax import train_step
 from boneage_jax.models import ops
+from boneage_jax.train_compile import __main__ as train_compile
+from boneage_jax.train_compile import cost as cost_lib
+from boneage_jax.train_compile import programs
+from boneage_jax.training import step as train_step
 from configs import guided
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -152,7 +152,7 @@ ENTRY %main (a: f32[3,5]) -> f32[3,5] {
 
 
 def test_collectives_of_a_program():
-  assert program_cost.collective_bytes(HLO) == {
+  assert cost_lib.collective_bytes(HLO) == {
     'all-reduce': 4 * 8 * 2 + 15 * 4 + 7 * 4,
     'all-gather': 16,
     'reduce-scatter': 15 * 4,
@@ -173,7 +173,7 @@ def cost_of(films, temporaries, **changes):
     'collectives': {},
     'estimate': 4e-3,
   }
-  return program_cost.Cost(**(fields | changes))
+  return cost_lib.Cost(**(fields | changes))
 
 
 @pytest.mark.parametrize('start', [1, 3, 64, 1024])
@@ -185,10 +185,10 @@ def test_fit_finds_the_last_that_fits(start, limit):
     assert films not in tried
     tried.append(films)
     if films > 4 * max(limit, 1):
-      raise program_cost.NoRoom(f'{films} are too many')
+      raise cost_lib.NoRoom(f'{films} are too many')
     return cost_of(films, 7 * films)  # and 120 bytes that do not grow
 
-  found, why = program_cost.fit(compile_with, start, 120 + 7 * limit)
+  found, why = cost_lib.fit(compile_with, start, 120 + 7 * limit)
   assert found == (2 ** int(math.log2(limit)) if limit else 0)
   assert max(2 * found, 1) in tried and (found in tried or not found)
   assert why
@@ -197,11 +197,11 @@ def test_fit_finds_the_last_that_fits(start, limit):
 def test_memory_and_roofline_of_a_table():
   cost = cost_of(1, 1000)
   assert cost.total == 100 + 90 - 80 + 1000 + 10
-  chip = program_cost.Chip(flops=1e12, hbm=2240, bandwidth=1e9)
+  chip = cost_lib.Chip(flops=1e12, hbm=2240, bandwidth=1e9)
   rows = {
     cells[1].strip(): cells[2].strip()
     for cells in (
-      line.split('|') for line in program_cost.table([cost], chip).splitlines()
+      line.split('|') for line in cost_lib.table([cost], chip).splitlines()
     )
   }
   assert rows['share of the HBM'] == '50.0%'
@@ -243,7 +243,7 @@ def test_stages_without_a_program():
 def test_a_mistaken_field_is_one_line():
   done = subprocess.run(
     [
-      *(sys.executable, '-m', 'boneage_jax.train_compile'),
+      *(sys.executable, '-m', 'boneage_jax.train_compile.__main__'),
       f'--config={ROOT / "configs" / "cascade.py"}:phantom',
       '--config.localizer.net.dtypes=bfloat16',
     ],
@@ -297,4 +297,4 @@ def test_a_program_for_a_tpu():
   config.stages = ('localizer',)
   (cost,) = train_compile.run(config, 'v5e:2x4')
   assert cost.films == 1 and cost.collectives and 0 < cost.estimate < 0.1
-  assert cost.total < program_cost.CHIPS['TPU v5 lite'].hbm
+  assert cost.total < cost_lib.CHIPS['TPU v5 lite'].hbm

@@ -10,20 +10,22 @@ import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax import checkpoints
-from boneage_jax import data
-from boneage_jax import input_pipeline
-from boneage_jax import losses
-from boneage_jax import metric_writer
-from boneage_jax import train
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.runs import checkpoints
+from boneage_jax.runs import metric_writer
+from boneage_jax.training import loop
+from boneage_jax.training.losses import age as age_losses
 from configs import common
 
 
 def split_films(prepared):
   config = tiny_cascade.get_config()
-  films = input_pipeline.load_films(prepared)
-  films = {**films, 'split': data.assign(config, films)[0]}
-  return {n: data.select(films, n) for n in ('train', 'validation', 'test')}
+  films = sources.load_films(prepared)
+  films = {**films, 'split': selection.assign(config, films)[0]}
+  return {
+    n: selection.select_split(films, n) for n in ('train', 'validation', 'test')
+  }
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def run(prepared, tmp_path):
   def go(**changes):
     config = tiny_cascade.get_config()
     config.localizer.update(changes)
-    train.train_and_evaluate(config, 'localizer', str(tmp_path))
+    loop.train_and_evaluate(config, 'localizer', str(tmp_path))
     return tmp_path / 'localizer'
 
   return go
@@ -79,7 +81,7 @@ def test_the_last_net_is_kept_where_no_film_may_choose(run, monkeypatch):
   # Errors that grow: the first net would be the best on validation.
   errors = iter(range(10, 99))
   monkeypatch.setattr(
-    train.evaluate, 'error', lambda outputs, films: float(next(errors))
+    loop.evaluate, 'error', lambda outputs, films: float(next(errors))
   )
   done = json.loads((run(keep='last', epochs=3) / 'done.json').read_text())
   assert done['best_step'] == done['step']
@@ -102,14 +104,14 @@ def test_the_seed_of_a_stage_changes_films_and_net(run):
 def test_a_loss_that_is_not_finite_names_step_films_and_checkpoint(
   run, prepared, monkeypatch
 ):
-  real = losses.mae
+  real = age_losses.mae
   films = split_films(prepared)['train']['id'].tolist()
 
   def bad(outputs, batch):
     loss, scalars = real(outputs, batch)
     return jnp.where(batch['id'] == films[0], jnp.nan, loss), scalars
 
-  monkeypatch.setitem(losses.LOSSES, 'mae', bad)
+  monkeypatch.setitem(age_losses.LOSSES, 'mae', bad)
   with pytest.raises(ValueError) as error:
     run(loss=ConfigDict({'name': 'mae'}))
   text = str(error.value)
@@ -128,7 +130,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(run, monkeypatch):
     root = jnp.sqrt(age - jax.lax.stop_gradient(age))  # 0, with slope infinity
     return jnp.where(batch['valid'] > 0, root, age), {}
 
-  monkeypatch.setitem(losses.LOSSES, 'mae', bad)
+  monkeypatch.setitem(age_losses.LOSSES, 'mae', bad)
   with pytest.raises(ValueError, match=r'norm is (nan|inf) at step 1,'):
     run(loss=ConfigDict({'name': 'mae'}))
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax import runs
-from boneage_jax import train
+from boneage_jax.runs import lineage
+from boneage_jax.runs import run as run_lib
+from boneage_jax.training import loop
 from configs import common
 
 FRACTIONS = {'validation_fraction': 0.25, 'test_fraction': 0.25}
@@ -50,7 +51,7 @@ def predictions(folder, stage):
 def first(prepared, tmp_path_factory):
   """The folder of a run whose stage `net` is trained."""
   folder = tmp_path_factory.mktemp('first')
-  train.train_and_evaluate(make(), 'net', write(make(), folder, prepared))
+  loop.train_and_evaluate(make(), 'net', write(make(), folder, prepared))
   return folder
 
 
@@ -58,7 +59,7 @@ def test_it_starts_where_the_other_ended(first, prepared, tmp_path):
   config = make(run=f'{first}:net')
   config.again.update(steps=1, freeze_statistics=True)
   config.again.optimizer.learning_rate = 0.0
-  train.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
+  loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
   ours, theirs = predictions(tmp_path, 'again'), predictions(first, 'net')
   assert ours.keys() == theirs.keys()
   np.testing.assert_allclose(
@@ -68,8 +69,12 @@ def test_it_starts_where_the_other_ended(first, prepared, tmp_path):
 
 def test_a_stage_of_the_same_run(first):
   config = make(run=':net')
-  assert runs.origin(config, 'again', str(first)) == (config, 'net', str(first))
-  assert runs.origin(config, 'net', str(first)) is None
+  assert lineage.origin(config, 'again', str(first)) == (
+    config,
+    'net',
+    str(first),
+  )
+  assert lineage.origin(config, 'net', str(first)) is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_a_stage_of_the_same_run(first):
 def test_no_net_to_start_from(run, first):
   config = make(run=run.format(first))
   with pytest.raises(ValueError, match='names no net to start from; expected'):
-    runs.origin(config, 'again', str(first))
+    lineage.origin(config, 'again', str(first))
 
 
 def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
@@ -88,27 +93,27 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   with pytest.raises(
     ValueError, match=r'was trained on \d+ films that are held'
   ):
-    train.train_and_evaluate(config, 'again', workdir)
+    loop.train_and_evaluate(config, 'again', workdir)
   config.again.start.other_films = True
   config.again.steps = 1
   write(config, tmp_path, prepared)
-  train.train_and_evaluate(config, 'again', workdir)
+  loop.train_and_evaluate(config, 'again', workdir)
   # Their numbers say nothing of ours: the run can be judged.
-  own = runs.training_films(config, 'net', workdir)
-  assert runs.training_films(config, 'again', workdir) == own
-  assert runs.read(f'{tmp_path}:again').train == own
+  own = lineage.training_films(config, 'net', workdir)
+  assert lineage.training_films(config, 'again', workdir) == own
+  assert run_lib.read(f'{tmp_path}:again').train == own
   # Else whoever judges this net must know of the films it began with.
   config.again.start.other_films = False
-  seen = runs.training_films(config, 'again', workdir)
+  seen = lineage.training_films(config, 'again', workdir)
   assert seen > own
-  assert seen >= runs.training_films(make(), 'net', str(first))
+  assert seen >= lineage.training_films(make(), 'net', str(first))
   assert set(map(int, predictions(tmp_path, 'again'))) & seen
   config.again.start.run = f'{first}/gone:net'
-  assert runs.training_films(config, 'again', workdir) is None
+  assert lineage.training_films(config, 'again', workdir) is None
 
 
 def test_another_net(first, prepared, tmp_path):
   config = make(run=f'{first}:net')
   config.again.net.sex_features = 8
   with pytest.raises(ValueError, match=r'is another net: \d+ arrays differ'):
-    train.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
+    loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))

@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from boneage_jax import transforms
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import intensity
 
 
 def png(image):
@@ -39,22 +41,22 @@ def rng():
 
 def test_decode_keeps_grey():
   image = smooth(7, 5)
-  np.testing.assert_array_equal(transforms.decode(png(image)), image)
+  np.testing.assert_array_equal(codec.decode_stored(png(image)), image)
 
 
 def test_decode_scales_16_bits_by_their_range():
   image = np.array([[1000, 3000], [2000, 5000]], np.uint16)
   expected = np.rint((image - 1000.0) / 4000 * 255)
-  np.testing.assert_array_equal(transforms.decode(png(image)), expected)
+  np.testing.assert_array_equal(codec.decode_stored(png(image)), expected)
   constant = np.full((2, 2), 700, np.uint16)
-  np.testing.assert_array_equal(transforms.decode(png(constant)), 0)
+  np.testing.assert_array_equal(codec.decode_stored(png(constant)), 0)
 
 
 @pytest.mark.parametrize('channels', [3, 4])
 def test_decode_turns_colour_to_grey(channels):
   image = smooth(6, 4)
   colour = np.repeat(image[..., None], channels, 2)
-  np.testing.assert_array_equal(transforms.decode(png(colour)), image)
+  np.testing.assert_array_equal(codec.decode_stored(png(colour)), image)
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
@@ -62,12 +64,12 @@ def test_decode_refuses_broken_files(suffix):
   data = cv2.imencode(suffix, smooth(64, 64))[1].tobytes()
   for broken in (b'', b'no image', data[: len(data) // 2]):
     with pytest.raises(ValueError, match='expected a complete'):
-      transforms.decode(broken)
+      codec.decode_stored(broken)
 
 
 @pytest.mark.parametrize('box', [None, (0.2, 0.1, 0.7, 0.9)])
 def test_squash_maps_edges_to_edges(box):
-  matrix = transforms.fit_matrix((40, 60), (16, 32), 'squash', box)
+  matrix = geometry.fit_matrix((40, 60), (16, 32), 'squash', box)
   x0, y0, x1, y1 = box or (0, 0, 1, 1)
   corners = np.array([[x0 * 60, y0 * 40], [x1 * 60, y1 * 40]]) - 0.5
   expected = [[-0.5, -0.5], [31.5, 15.5]]
@@ -75,7 +77,7 @@ def test_squash_maps_edges_to_edges(box):
 
 
 def test_letterbox_centres_the_film_with_one_scale():
-  matrix = transforms.fit_matrix((40, 80), (32, 32), 'letterbox')
+  matrix = geometry.fit_matrix((40, 80), (32, 32), 'letterbox')
   corners = [[-0.5, -0.5], [79.5, 39.5]]
   expected = [[-0.5, 7.5], [31.5, 23.5]]  # 16 rows of 32
   np.testing.assert_allclose(apply(matrix, corners), expected, atol=1e-9)
@@ -83,16 +85,16 @@ def test_letterbox_centres_the_film_with_one_scale():
 
 def test_fit_refuses_unknown_words_and_empty_boxes():
   with pytest.raises(ValueError, match='letterbox'):
-    transforms.fit_matrix((4, 4), (2, 2), 'stretch')
+    geometry.fit_matrix((4, 4), (2, 2), 'stretch')
   with pytest.raises(ValueError, match='x0 < x1'):
-    transforms.fit_matrix((4, 4), (2, 2), 'squash', (0.5, 0, 0.5, 1))
+    geometry.fit_matrix((4, 4), (2, 2), 'squash', (0.5, 0, 0.5, 1))
 
 
 def test_compose_applies_the_first_first(rng):
   first, second = rng.normal(size=(2, 2, 3))
   points = rng.normal(size=(5, 2))
   np.testing.assert_allclose(
-    apply(transforms.compose(first, second), points),
+    apply(geometry.compose(first, second), points),
     apply(second, apply(first, points)),
   )
 
@@ -100,14 +102,14 @@ def test_compose_applies_the_first_first(rng):
 def test_warp_of_a_ramp_is_analytic(rng):
   rows, columns = np.mgrid[:60, :80]
   ramp = np.rint(20 + 1.5 * columns + 1.2 * rows).astype(np.uint8)
-  fit = transforms.fit_matrix(ramp.shape, (64, 64))
-  matrix = transforms.compose(
+  fit = geometry.fit_matrix(ramp.shape, (64, 64))
+  matrix = geometry.compose(
     fit,
-    transforms.augment_matrix(
+    geometry.augment_matrix(
       (64, 64), rng, rotate=20, zoom=0.1, shift=0.05, flip=True
     ),
   )
-  warped = transforms.warp(ramp, matrix, (64, 64))
+  warped = geometry.warp(ramp, matrix, (64, 64))
   rows, columns = np.mgrid[:64, :64]
   inverse = cv2.invertAffineTransform(matrix)
   source = apply(inverse, np.stack([columns, rows], -1))
@@ -128,29 +130,27 @@ def averaged(film, between, size):
 
 def test_warp_shrinks_by_area():
   film = np.random.default_rng(1).integers(0, 256, (400, 300), np.uint8)
-  matrix = transforms.fit_matrix(film.shape, (100, 75))
-  warped = transforms.warp(film, matrix, (100, 75))
+  matrix = geometry.fit_matrix(film.shape, (100, 75))
+  warped = geometry.warp(film, matrix, (100, 75))
   expected = averaged(film, (100, 133), (75, 100))
   np.testing.assert_allclose(warped.astype(int), expected, atol=1)
 
 
 def test_warp_shrinks_each_axis_on_its_own():
   film = smooth(400, 60)
-  matrix = transforms.fit_matrix(film.shape, (50, 60))
-  warped = transforms.warp(film, matrix, (50, 60))
+  matrix = geometry.fit_matrix(film.shape, (50, 60))
+  warped = geometry.warp(film, matrix, (50, 60))
   expected = averaged(film, (60, 67), (60, 50))
   np.testing.assert_allclose(warped.astype(int), expected, atol=1)
 
 
 def test_turned_films_are_as_sharp_as_others():
   film = np.random.default_rng(2).integers(0, 256, (400, 400), np.uint8)
-  fit = transforms.fit_matrix(film.shape, (100, 100))
+  fit = geometry.fit_matrix(film.shape, (100, 100))
   contrast = []
   for degrees in (0, 3, 7, 45):
-    matrix = transforms.compose(
-      fit, transforms.view_matrix((100, 100), degrees)
-    )
-    warped = transforms.warp(film, matrix, (100, 100)).astype(float)
+    matrix = geometry.compose(fit, geometry.view_matrix((100, 100), degrees))
+    warped = geometry.warp(film, matrix, (100, 100)).astype(float)
     contrast.append(warped[30:70, 30:70].std())
   assert max(contrast) < 1.1 * min(contrast)
 
@@ -160,24 +160,22 @@ def test_a_planted_point_stays_aligned(size):
   for seed in range(8):
     rng = np.random.default_rng(seed)
     film = blob(180, 140, 60.3, 97.6, 5)
-    matrix = transforms.compose(
-      transforms.fit_matrix(film.shape, size, 'letterbox'),
-      transforms.augment_matrix(
+    matrix = geometry.compose(
+      geometry.fit_matrix(film.shape, size, 'letterbox'),
+      geometry.augment_matrix(
         size, rng, rotate=25, zoom=0.1, shift=0.05, flip=True
       ),
     )
-    found = centroid(transforms.warp(film, matrix, size))
+    found = centroid(geometry.warp(film, matrix, size))
     np.testing.assert_allclose(found, apply(matrix, (60.3, 97.6)), atol=0.25)
 
 
 def test_augment_leaves_the_centre_and_draws_alike():
   size = (20, 30)
   first, second = np.random.default_rng(3), np.random.default_rng(3)
-  matrix = transforms.augment_matrix(
-    size, first, rotate=30, zoom=0.2, flip=True
-  )
+  matrix = geometry.augment_matrix(size, first, rotate=30, zoom=0.2, flip=True)
   np.testing.assert_allclose(apply(matrix, (14.5, 9.5)), (14.5, 9.5))
-  still = transforms.augment_matrix(size, second)
+  still = geometry.augment_matrix(size, second)
   np.testing.assert_allclose(still, [[1, 0, 0], [0, 1, 0]], atol=1e-12)
   assert first.random() == second.random()
 
@@ -186,7 +184,7 @@ def test_augment_mirrors_half_of_the_draws():
   rng = np.random.default_rng(0)
   mirrored = 0
   for _ in range(400):
-    matrix = transforms.augment_matrix(
+    matrix = geometry.augment_matrix(
       (8, 8), rng, rotate=10, zoom=0.1, shift=0.1, flip=True
     )
     determinant = np.linalg.det(matrix[:, :2])
@@ -200,14 +198,14 @@ def test_augment_mirrors_half_of_the_draws():
 def test_unwarp_of_warp_is_within_a_pixel(resize, rng):
   size = (96, 96)
   film = blob(150, 120, 52.0, 80.0, 6)
-  matrix = transforms.compose(
-    transforms.fit_matrix(film.shape, size, resize),
-    transforms.augment_matrix(
+  matrix = geometry.compose(
+    geometry.fit_matrix(film.shape, size, resize),
+    geometry.augment_matrix(
       size, rng, rotate=20, zoom=0.1, shift=0.05, flip=True
     ),
   )
-  values = transforms.warp(film, matrix, size)
-  back = transforms.unwarp(values, matrix, size, film.shape)
+  values = geometry.warp(film, matrix, size)
+  back = geometry.unwarp(values, matrix, size, film.shape)
   assert back.shape == film.shape and back.dtype == np.float32
   np.testing.assert_allclose(centroid(back), (52, 80), atol=1)
 
@@ -215,9 +213,9 @@ def test_unwarp_of_warp_is_within_a_pixel(resize, rng):
 def test_unwarp_of_a_coarse_map_covers_the_film_and_no_more():
   size, film = (64, 64), (100, 200)
   box = (0.25, 0.2, 0.75, 0.8)
-  matrix = transforms.fit_matrix(film, size, 'squash', box)
+  matrix = geometry.fit_matrix(film, size, 'squash', box)
   values = np.array([[1, 2], [3, 4]], np.float32)
-  back = transforms.unwarp(values, matrix, size, film)
+  back = geometry.unwarp(values, matrix, size, film)
   inside = np.zeros(film, bool)
   inside[20:80, 50:150] = True
   assert (back[inside] >= 1).all() and not back[~inside].any()
@@ -229,22 +227,22 @@ def test_unwarp_of_a_coarse_map_covers_the_film_and_no_more():
 def test_tone_without_settings_changes_nothing(rng):
   film = smooth(9, 9)
   for generator in (None, rng):
-    lut = transforms.tone_lut(film, generator)
+    lut = intensity.tone_lut(film, generator)
     np.testing.assert_array_equal(lut, np.arange(256))
 
 
 def test_tone_stretches_the_range_of_the_film():
   film = np.arange(50, 150, dtype=np.uint8).reshape(10, 10)
-  lut = transforms.tone_lut(film, percentiles=(1, 99))
+  lut = intensity.tone_lut(film, percentiles=(1, 99))
   expected = np.rint(255 * np.clip((np.arange(256) - 50) / 98, 0, 1))
   np.testing.assert_array_equal(lut, expected)
-  flat = transforms.tone_lut(np.full((4, 4), 9, np.uint8), percentiles=(1, 99))
+  flat = intensity.tone_lut(np.full((4, 4), 9, np.uint8), percentiles=(1, 99))
   np.testing.assert_array_equal(flat, np.arange(256))
 
 
 def test_tone_is_the_closed_form():
   film = smooth(20, 20)
-  lut = transforms.tone_lut(
+  lut = intensity.tone_lut(
     film, np.random.default_rng(5), brightness=0.1, contrast=0.2, gamma=0.3
   )
   b, c, g = np.random.default_rng(5).uniform(-1, 1, 3) * (0.1, 0.2, 0.3)
@@ -257,7 +255,7 @@ def test_tone_is_the_closed_form():
 def test_erase_paints_the_box_and_only_the_box():
   film = smooth(10, 20) + 1
   before = film.copy()
-  erased = transforms.erase(film, (0.1, 0.3, 0.5, 0.65), fill=0)
+  erased = intensity.erase(film, (0.1, 0.3, 0.5, 0.65), fill=0)
   inside = np.zeros(film.shape, bool)
   inside[3:7, 2:10] = True  # row 6 is touched, row 7 is not
   assert not erased[inside].any()

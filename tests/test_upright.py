@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import untrained_run
 
-from boneage_jax import classify
-from boneage_jax import data
-from boneage_jax import examples
-from boneage_jax import main
 from boneage_jax import predict
-from boneage_jax import predictors
-from boneage_jax import report_data
-from boneage_jax import runs
-from boneage_jax import train
-from boneage_jax import upright
+from boneage_jax.core import stages
+from boneage_jax.data import preprocess
+from boneage_jax.data import selection
+from boneage_jax.inference import loading
+from boneage_jax.runs import located
+from boneage_jax.runs import run as run_lib
+from boneage_jax.training import loop
+from boneage_jax.training.tasks import classification
+from boneage_jax.training.tasks import orientation
+from boneage_jax.workflow import jobs
+from boneage_jax.workflow import run as workflow_run
 from configs import common
 
 FILMS = 190
@@ -45,13 +47,13 @@ def config(**changes):
 
 
 def test_less_than_sure_films_stay_as_they_lie():
-  sure = upright.SURE
+  sure = orientation.SURE
   probability = np.full((6, 4), (1 - sure) / 3)
   probability[range(4), range(4)] = sure
   probability[4] = (0.05, sure - 0.01, 0.02, 0.04)
   probability[5] = 0.25
   np.testing.assert_array_equal(
-    upright.quarters(probability), [0, 1, 2, 3, 0, 0]
+    orientation.quarters(probability), [0, 1, 2, 3, 0, 0]
   )
 
 
@@ -59,7 +61,7 @@ def test_less_than_sure_films_stay_as_they_lie():
 def test_a_film_turned_back_is_the_film(quarters):
   before = {'id': 3, 'image': png(np.rot90(film(3), quarters))}
   before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
-  record = examples.turn_back(before, quarters)
+  record = preprocess.turn_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
   np.testing.assert_array_equal(image, film(3))
   assert record.get('turned', 0) == 90 * quarters
@@ -71,12 +73,14 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   settings = config(size=40, quarter_turns=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
   record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
-  seen = examples.make_example(record, settings)
+  seen = preprocess.make_example(record, settings)
   assert seen['label'] == 3
   np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))
   counts = np.zeros(4, int)
   for seed in range(200):
-    seen = examples.make_example(record, settings, np.random.default_rng(seed))
+    seen = preprocess.make_example(
+      record, settings, np.random.default_rng(seed)
+    )
     counts[seen['label']] += 1
     turned = np.rot90(square, seen['label'])
     np.testing.assert_array_equal(seen['image'][..., 0], turned)
@@ -84,7 +88,9 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   mirrored = 0
   settings = config(size=40, quarter_turns=True, flip=True)
   for seed in range(200):
-    seen = examples.make_example(record, settings, np.random.default_rng(seed))
+    seen = preprocess.make_example(
+      record, settings, np.random.default_rng(seed)
+    )
     image = np.rot90(seen['image'][..., 0], -seen['label'])
     as_it_was = (image == square).all()
     assert as_it_was or (image == square[:, ::-1]).all()
@@ -94,10 +100,10 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
 
 def test_mirrored_views_are_refused():
   settings = ConfigDict({'upright': common.upright_stage()})
-  classify.check(settings, 'upright')
+  classification.check(settings, 'upright')
   settings.upright.eval_views.flip = True
   with pytest.raises(ValueError, match=r'upright\.eval_views\.flip=False'):
-    classify.check(settings, 'upright')
+    classification.check(settings, 'upright')
 
 
 def write_archive(folder):
@@ -117,7 +123,7 @@ def write_archive(folder):
 def job(config, stage, workdir):
   """Train the net that tells turns; others stay as they were born."""
   of = (
-    train.train_and_evaluate if stage == 'upright' else untrained_run.untrained
+    loop.train_and_evaluate if stage == 'upright' else untrained_run.untrained
   )
   of(config, stage, workdir)
 
@@ -150,8 +156,8 @@ def run(tmp_path_factory):
     'report',
   )
   with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(main.JOBS, 'train', job)
-    main.run(settings, str(folder / 'run'))
+    patch.setitem(jobs.JOBS, 'train', job)
+    workflow_run.run(settings, str(folder / 'run'))
   return folder / 'run'
 
 
@@ -160,9 +166,9 @@ def test_the_films_that_lie_are_found(run):
     rows = list(csv.DictReader(file))
   found = {int(row['id']): int(row['turned']) // 90 for row in rows}
   assert found == {i: k for i, (k, _) in LYING.items()}
-  assert found == data.quarters_turned(str(run), 'upright')
-  assert data.quarters_turned(str(run), '') == {}
-  assert all(float(row['probability']) >= upright.SURE for row in rows)
+  assert found == selection.quarters_turned(str(run), 'upright')
+  assert selection.quarters_turned(str(run), '') == {}
+  assert all(float(row['probability']) >= orientation.SURE for row in rows)
   table = runs_table(run / 'upright' / 'predictions.csv')
   judged = {int(row['id']): row for row in table}
   standing = [row for i, row in judged.items() if i not in LYING]
@@ -180,13 +186,13 @@ def runs_table(path):
 
 def test_every_stage_reads_them_upright(run):
   for stage in ('localizer', 'assessor'):
-    rows = runs.read(f'{run}:{stage}').rows
+    rows = run_lib.read(f'{run}:{stage}').rows
     age = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
     pairs = [(i, of) for i, (_, of) in LYING.items() if {i, of} <= age.keys()]
     assert len(pairs) > 2 and np.ptp(list(age.values())) > 0.01
     for lying, standing in pairs:
       assert age[lying] == pytest.approx(age[standing], abs=1e-3)
-  found, _, maps = report_data.located(str(run), 'regions')
+  found, _, maps = located.located(str(run), 'regions')
   for lying, (_, standing) in LYING.items():
     for name in ('carpal', 'metacarpal'):
       np.testing.assert_allclose(
@@ -198,8 +204,8 @@ def test_every_stage_reads_them_upright(run):
 
 
 def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
-  predictor = predictors.load(str(run), batch_size=2)
-  rows = runs.read(str(run)).rows
+  predictor = loading.load(str(run), batch_size=2)
+  rows = run_lib.read(str(run)).rows
   number = next(i for i in rows['id'].tolist() if i <= FILMS and i % 2 == 0)
   paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
   pictures = film(number), np.rot90(film(number))
@@ -242,11 +248,11 @@ def test_the_report_counts_them(run):
 
 def test_without_the_stage_it_is_asked_for(run):
   with pytest.raises(ValueError, match="run the stage 'other' first"):
-    data.quarters_turned(str(run), 'other')
-  settings = predictors.read_config(str(run))
-  assert data.upright_stage(settings, 'assessor') == 'upright'
-  assert data.upright_stage(settings, 'regions') == 'upright'
+    selection.quarters_turned(str(run), 'other')
+  settings = run_lib.read_config(str(run))
+  assert stages.upright_stage(settings, 'assessor') == 'upright'
+  assert stages.upright_stage(settings, 'regions') == 'upright'
   settings.assessor.input.crops = ''
-  assert not data.upright_stage(settings, 'assessor')
+  assert not stages.upright_stage(settings, 'assessor')
   settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
-  assert data.upright_stage(settings, 'both') == 'upright'
+  assert stages.upright_stage(settings, 'both') == 'upright'

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import untrained_run
 
-from boneage_jax import data
-from boneage_jax import evaluate
-from boneage_jax import examples
-from boneage_jax import input_pipeline
-from boneage_jax import predictors
-from boneage_jax import runs
-from boneage_jax import train_step
-from boneage_jax import trained
-from boneage_jax import transforms
+from boneage_jax.core import distributed
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import preprocess
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.imaging import geometry
+from boneage_jax.inference import loading
+from boneage_jax.runs import run as run_lib
+from boneage_jax.training import forward
+from boneage_jax.training import prediction
+from boneage_jax.training import restore
 from configs import common
 
 
@@ -35,32 +37,32 @@ def section(size=8, **changes):
 
 
 def test_views_are_turns_and_their_mirror_images():
-  plain = evaluate.views(section())
+  plain = forward.views(section())
   np.testing.assert_array_equal(plain, [np.eye(3)[:2]])
-  found = evaluate.views(section(9, rotate=(-90.0, 0.0), flip=True))
+  found = forward.views(section(9, rotate=(-90.0, 0.0), flip=True))
   corner = np.array([8, 0, 1])  # right, top; the centre is (4, 4)
   expected = [(0, 0), (8, 0), (0, 8), (0, 0)]
   np.testing.assert_allclose([m @ corner for m in found], expected, atol=1e-9)
   with pytest.raises(ValueError, match='one angle or more, got none'):
-    evaluate.views(section(rotate=()))
+    forward.views(section(rotate=()))
 
 
 def test_a_view_moves_films_and_all_their_crops():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-  mirror = transforms.view_matrix((16, 16), mirror=True)
-  turn = transforms.view_matrix((16, 16), 90)  # clockwise
+  mirror = geometry.view_matrix((16, 16), mirror=True)
+  turn = geometry.view_matrix((16, 16), 90)  # clockwise
   record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(film)}
   settings = config(size=16)
   for view, expected in ((mirror, film[:, ::-1]), (turn, np.rot90(film, -1))):
-    seen = examples.make_example(record, settings, view=view)['image']
+    seen = preprocess.make_example(record, settings, view=view)['image']
     np.testing.assert_allclose(seen[..., 0].astype(int), expected, atol=1)
   # A crop with a margin of a quarter: turning it brings the margin in.
   side = np.zeros((24, 24), np.uint8)
   side[:, :12] = 200
   record['regions'] = png(np.concatenate([side, 255 - side]))
   settings = config(size=16, crop_margin=0.25)
-  view = transforms.view_matrix((16, 16), 45)
-  seen = examples.make_example(record, settings, view=view)['regions'][..., 0]
+  view = geometry.view_matrix((16, 16), 45)
+  seen = preprocess.make_example(record, settings, view=view)['regions'][..., 0]
   assert seen.shape == (2, 16, 16)
   np.testing.assert_allclose(seen[0].astype(int) + seen[1], 255, atol=1)
   assert seen[0, 0, 8] == 200 and seen[0, -1, 8] == 0  # left went up
@@ -81,18 +83,18 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_final_predictions_are_means_over_views(run, stage):
-  one = runs.read(f'{run}:{stage}')
-  graph, variables = trained.load_net(one.config, stage, str(run))
-  net = evaluate.make_predict(graph)
-  films = data.stage_films(one.config, stage, str(run))
-  films = data.select(films, 'test')
-  mesh = train_step.make_mesh()
-  source = data.stage_source(one.config, stage, str(run), films)
+  one = run_lib.read(f'{run}:{stage}')
+  graph, variables = restore.load_net(one.config, stage, str(run))
+  net = forward.make_predict(graph)
+  films = selection.stage_films(one.config, stage, str(run))
+  films = selection.select_split(films, 'test')
+  mesh = distributed.make_mesh()
+  source = selection.stage_source(one.config, stage, str(run), films)
   settings = one.config[stage]
   each = []
   for mirror in (False, True):
     for degrees in VIEWS['rotate']:
-      view = transforms.view_matrix((settings.input.size,) * 2, degrees, mirror)
+      view = geometry.view_matrix((settings.input.size,) * 2, degrees, mirror)
       batch = input_pipeline.eval_batches(source, settings.input, 8, view=view)
       assert len(batch) == 1
       outputs = net(variables, input_pipeline.to_device(batch[0], mesh))
@@ -101,22 +103,24 @@ def test_final_predictions_are_means_over_views(run, stage):
   of = one.rows['split'] == 'test'
   stored = one.rows['prediction'][of]
   np.testing.assert_allclose(stored, np.mean(each, axis=0), atol=1e-3)
-  split = evaluate.Split(one.config, stage, str(run), films, mesh)
+  split = prediction.Split(one.config, stage, str(run), films, mesh)
   single = split.predict(net, variables)['age']
   np.testing.assert_allclose(single, each[0], atol=1e-3)
-  distributions = runs.distributions(one, films['id'])
+  distributions = run_lib.distributions(one, films['id'])
   if distributions is not None:
     months = distributions @ np.arange(240)
     np.testing.assert_allclose(months, stored, atol=0.1)  # stored as float16
 
 
 def test_one_film_gets_the_mean_too(run):
-  one = runs.read(f'{run}:whole')
-  predictor = predictors.load(str(run), 'whole')
-  films, _ = data.split_films(one.config, str(run), predictor.builder_config)
-  films = data.select(films, 'test')
-  folder = data.prepared_folder(str(run), predictor.builder_config)
-  record = input_pipeline.film_source(folder, films)[0]
+  one = run_lib.read(f'{run}:whole')
+  predictor = loading.load(str(run), 'whole')
+  films, _ = selection.split_films(
+    one.config, str(run), predictor.builder_config
+  )
+  films = selection.select_split(films, 'test')
+  folder = sources.prepared_folder(str(run), predictor.builder_config)
+  record = sources.film_source(folder, films)[0]
   outputs, _ = predictor.outputs([record])
   row = one.rows['id'] == films['id'][0]
   expected = one.rows['prediction'][row]
@@ -130,7 +134,7 @@ def test_sex_is_dropped_at_its_rate_and_nothing_else_changes():
   dropped = 0
   for seed in range(300):
     with_sex, without = (
-      examples.make_example(
+      preprocess.make_example(
         record,
         config(sex_dropout=share, **ranges),
         np.random.default_rng(seed),
@@ -143,5 +147,5 @@ def test_sex_is_dropped_at_its_rate_and_nothing_else_changes():
   assert 60 < dropped < 120
   always = config(sex_dropout=1.0, **ranges)
   rng = np.random.default_rng(0)
-  assert examples.make_example(record, always, rng)['male'] == 0.5
-  assert examples.make_example(record, always)['male'] == 1  # no training
+  assert preprocess.make_example(record, always, rng)['male'] == 0.5
+  assert preprocess.make_example(record, always)['male'] == 1  # no training

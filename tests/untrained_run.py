@@ -7,13 +7,16 @@ import shutil
 import jax
 import pytest
 
-from boneage_jax import checkpoints
-from boneage_jax import data
-from boneage_jax import evaluate
-from boneage_jax import main as main_lib
 from boneage_jax import models
 from boneage_jax import phantom
-from boneage_jax import train_step
+from boneage_jax.core import distributed
+from boneage_jax.data import selection
+from boneage_jax.runs import checkpoints
+from boneage_jax.training import forward
+from boneage_jax.training import step as train_step
+from boneage_jax.training.tasks import age as age_task
+from boneage_jax.workflow import jobs
+from boneage_jax.workflow import run as workflow_run
 from configs import cascade
 
 BACKBONE = {
@@ -57,15 +60,15 @@ def untrained(config, stage, workdir):
     params['age_head'] = jax.tree.map(lambda x: 3 * x, params['age_head'])
   variables = jax.device_put(
     {'params': params, 'batch_stats': stats},
-    train_step.replicated(train_step.make_mesh()),
+    distributed.replicated(distributed.make_mesh()),
   )
   store = checkpoints.Checkpoints(os.path.join(workdir, stage, 'checkpoints'))
   store.save_best(1, variables, 1.0)
   store.wait()
   store.close()
-  films = data.stage_films(config, stage, workdir)
-  evaluate.write_predictions(
-    config, stage, workdir, films, evaluate.make_predict(graph), variables
+  films = selection.stage_films(config, stage, workdir)
+  age_task.write_predictions(
+    config, stage, workdir, films, forward.make_predict(graph), variables
   )
 
 
@@ -78,6 +81,6 @@ def create(folder: pathlib.Path, change=lambda config: None) -> pathlib.Path:
   config = tiny(str(manual))
   change(config)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(main_lib.JOBS, 'train', untrained)
-    main_lib.run(config, str(folder / 'run'))
+    patch.setitem(jobs.JOBS, 'train', untrained)
+    workflow_run.run(config, str(folder / 'run'))
   return folder

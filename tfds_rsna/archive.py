@@ -9,7 +9,7 @@ import threading
 from typing import Any
 import zipfile
 
-from boneage_jax import annotations
+from boneage_jax.imaging import annotations
 from tfds_rsna import labels
 from tfds_rsna import layout
 

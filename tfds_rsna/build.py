@@ -17,7 +17,7 @@ from absl import flags
 from absl import logging
 import tensorflow_datasets as tfds
 
-from boneage_jax import files
+from boneage_jax.core import storage
 from tfds_rsna import archive as archives
 from tfds_rsna import layout
 from tfds_rsna import tfds_rsna_dataset_builder as builders
@@ -62,12 +62,12 @@ def build(
     manual_dir=manual_dir, beam_options=_pipeline_options(beam_options)
   )
   archive = archives.read(manual_dir)
-  data_dir = files.absolute(data_dir)
+  data_dir = storage.absolute(data_dir)
   folder = os.path.join(data_dir, 'tfds_rsna', config, VERSION)
-  here = files.here(data_dir)  # array_record is not written to buckets
+  here = storage.here(data_dir)  # array_record is not written to buckets
   parent = os.path.join(here, 'tfds_rsna', config)
   with _lock(parent):
-    if files.exists(os.path.join(folder, 'build.json')):
+    if storage.exists(os.path.join(folder, 'build.json')):
       _check_same(folder, archive, allow_bad_films)
       return folder
     for name in os.listdir(parent):  # what a killed build left behind
@@ -90,7 +90,7 @@ def build(
 def _move(source: str, folder: str) -> None:
   """Moves a data set to a bucket; build.json, which marks it whole, last."""
   for name in sorted(os.listdir(source), key='build.json'.__eq__):
-    files.put(os.path.join(source, name), os.path.join(folder, name))
+    storage.put(os.path.join(source, name), os.path.join(folder, name))
   shutil.rmtree(source)
 
 
@@ -121,7 +121,7 @@ def _check_same(
   folder: str, archive: archives.Archive, allow_bad_films: int
 ) -> None:
   """Refuses a prepared folder of another archive, or with more bad films."""
-  with files.reading(os.path.join(folder, 'build.json')) as f:
+  with storage.reading(os.path.join(folder, 'build.json')) as f:
     info = json.load(f)
   if _hashes(info['label_files']) != _hashes(archive.label_files):
     what = 'the label files differ'
@@ -158,7 +158,7 @@ def main(argv: list[str]) -> None:
     )
   except ValueError as e:
     raise SystemExit(str(e)) from None
-  with files.reading(os.path.join(folder, 'build.json')) as file:
+  with storage.reading(os.path.join(folder, 'build.json')) as file:
     info = json.load(file)
   for note in info['notes']:
     print(note)

@@ -20,10 +20,11 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 import tqdm
 
-from boneage_jax import files
-from boneage_jax import polarity
+from boneage_jax.core import storage
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import polarity
 from tfds_rsna import archive as archives
-from tfds_rsna import films as film_files
+from tfds_rsna import films as films_lib
 
 FILMS = 128  # of a shard: 130 MB as published, and what a Beam worker takes
 
@@ -55,8 +56,8 @@ def example(
   """
   try:
     data = film.read()
-    pixels, is_plain = film_files.decode(data)
-    image = film_files.pack(data, pixels, is_plain, long_side)
+    pixels, is_plain = codec.read(data)
+    image = films_lib.pack(data, pixels, is_plain, long_side)
     inverted = polarity.looks_inverted(pixels)
   except ValueError as e:
     return e
@@ -176,7 +177,7 @@ def write_with_beam(
       | beam.Reshuffle()  # or a runner might give all of them to one worker
       | beam.Map(_write_alone)
       | beam.combiners.ToList()
-      | beam.Map(functools.partial(files.write_json, report))
+      | beam.Map(functools.partial(storage.write_json, report))
     )
   with open(report, encoding='utf-8') as f:
     written = dict(json.load(f))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder
 
-from boneage_jax import files
+from boneage_jax.core import storage
 from tfds_rsna import archive as archives
 from tfds_rsna import layout
 from tfds_rsna import shards
@@ -114,7 +114,7 @@ class Builder(dataset_builder.FileReaderBuilder):
     path = os.path.join(self.data_dir, 'build.json')
     inverted = sorted(i for r in written.values() for i in r['inverted'])
     about = summary(archive, bad, inverted, counts)
-    files.write_json(path, about, indent=2)
+    storage.write_json(path, about, indent=2)
 
   def _plan(self, archive: archives.Archive, split: str) -> list[shards.Shard]:
     """Says which films of a split go into which file."""

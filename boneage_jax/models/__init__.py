@@ -6,12 +6,12 @@ from flax import nnx
 
 from boneage_jax.models import age_net
 from boneage_jax.models import layers
-from boneage_jax.models import region_channels
+from boneage_jax.models import stacked_regions
 from boneage_jax.models import two_stream
 
 NETS = {
   'age_net': age_net.AgeNet,
-  'region_channels': region_channels.RegionChannels,
+  'region_channels': stacked_regions.RegionChannels,
   'two_stream': two_stream.TwoStream,
 }
 

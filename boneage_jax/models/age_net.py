@@ -4,10 +4,10 @@ from flax import nnx
 import jax.numpy as jnp
 
 from boneage_jax.models import backbones
-from boneage_jax.models import cam_head
 from boneage_jax.models import cbam
-from boneage_jax.models import heads
 from boneage_jax.models import layers
+from boneage_jax.models.heads import age as age_head
+from boneage_jax.models.heads import cam as cam_head
 
 
 class AgeNet(nnx.Module):
@@ -21,8 +21,8 @@ class AgeNet(nnx.Module):
     size: side of the net input in pixels.
     backbone: `name` and arguments of a backbone.
     attention: 'none', or 'cbam' after the backbone's map.
-    pool: 'gap', 'gmp' or 'conv_pool' and heads.AgeHead, or 'cam' or 'cam_mean',
-      cam_head.CamHead with the attention's weights or without.
+    pool: 'gap', 'gmp' or 'conv_pool' and age.AgeHead, or 'cam' or 'cam_mean',
+      cam.CamHead with the attention's weights or without.
     output, readout, sex_features, dropout: of the head.
     classes: with output 'classes' ('cam' and 'cam_mean' only), how many.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
@@ -70,9 +70,9 @@ class AgeNet(nnx.Module):
         channels, weighted=pool == 'cam', classes=classes, **arguments
       )
       return
-    hw = heads.map_hw(self.backbone, size)
-    self.pool = heads.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
-    self.age_head = heads.AgeHead(self.pool.out_features, **arguments)
+    hw = age_head.map_hw(self.backbone, size)
+    self.pool = age_head.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
+    self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
 
   def features(self, image, rngs=None):
     """Map [B,h,w,C] of grey films, uint8 [B,H,W,1]."""
@@ -94,7 +94,7 @@ class AgeNet(nnx.Module):
       outputs = self.age_head(features, male, rngs=rngs)
     else:
       outputs = self.age_head(self.pool(features), male, rngs=rngs)
-      if not isinstance(self.pool, heads.GlobalPool):
+      if not isinstance(self.pool, age_head.GlobalPool):
         return outputs
       outputs['maps'] = self.age_head.maps(features)
       outputs['attention'] = cam_head.attention(outputs)

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from boneage_jax.models import backbones
-from boneage_jax.models import heads
 from boneage_jax.models import layers
+from boneage_jax.models.heads import age as age_head
 
 EXCHANGES = ('none', 'whole', 'channel', 'mid')
 
@@ -79,7 +79,7 @@ class TwoStream(nnx.Module):
     self.metacarpal = backbones.create(metacarpal, dtype=dtype, rngs=rngs)
     nets = (self.carpal, self.metacarpal)
     channels = [net.channels for net in nets]
-    hw = [heads.map_hw(net, size) for net in nets]
+    hw = [age_head.map_hw(net, size) for net in nets]
     if exchange in ('whole', 'channel') and (
       channels[0] != channels[1] or hw[0] != hw[1]
     ):
@@ -96,17 +96,17 @@ class TwoStream(nnx.Module):
       at = [n.channels_at(name) for n, name in zip(nets, self.mid, strict=True)]
       self.projections = nnx.List(
         [
-          heads.linear(at[1], at[0], dtype=dtype, rngs=rngs),
-          heads.linear(at[0], at[1], dtype=dtype, rngs=rngs),
+          age_head.linear(at[1], at[0], dtype=dtype, rngs=rngs),
+          age_head.linear(at[0], at[1], dtype=dtype, rngs=rngs),
         ]
       )
     self.pools = nnx.List(
       [
-        heads.pool(pool, c, n, dtype=dtype, rngs=rngs)
+        age_head.pool(pool, c, n, dtype=dtype, rngs=rngs)
         for c, n in zip(channels, hw, strict=True)
       ]
     )
-    self.age_head = heads.AgeHead(
+    self.age_head = age_head.AgeHead(
       sum(p.out_features for p in self.pools),
       output=output,
       readout=readout,

@@ -12,8 +12,8 @@ import zipfile
 import cv2
 import numpy as np
 
-from boneage_jax import annotations
-from boneage_jax import png
+from boneage_jax.imaging import annotations
+from boneage_jax.imaging import png
 from boneage_jax.phantom import render
 
 NAME = 'boneage-training-dataset'

@@ -1,0 +1,1 @@
+"""What every room uses: storage, configs, stages, processes, statistics."""

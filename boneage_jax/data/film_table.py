@@ -1,0 +1,59 @@
+"""Tables of films: columns of equal length, and films.csv."""
+
+import csv
+import os
+
+import numpy as np
+
+from boneage_jax.core import storage
+from boneage_jax.data import splits
+
+Films = dict[str, np.ndarray]  # columns of equal length
+COLUMNS = {
+  'id': np.int64,
+  'split': str,
+  'male': np.float32,
+  'age': np.float32,
+  'position': np.int64,
+  'study': np.int64,  # films of one hand share it
+  'finding': str,  # '' where nobody said
+}
+SPLITS = splits.SPLITS
+
+
+# Tables of films.
+
+
+def read_films(path: str) -> Films:
+  """Read a films.csv."""
+  with storage.reading(path) as file:
+    rows = list(csv.DictReader(file))
+  # Tables from before there were studies: every film is one.
+  rows = [{'study': row['id'], 'finding': ''} | row for row in rows]
+  return {
+    name: np.array([row[name] for row in rows], kind)
+    for name, kind in COLUMNS.items()
+  }
+
+
+def write_films(path: str, films: Films) -> None:
+  """Write a films.csv in one step; studies and findings need not be there."""
+  films = {
+    'study': films['id'],
+    'finding': np.full(len(films['id']), ''),
+  } | films
+  with storage.replacing(path) as file:
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    columns = [np.asarray(films[name], COLUMNS[name]) for name in COLUMNS]
+    writer.writerows(zip(*columns, strict=True))
+
+
+def select(films: Films, keep: np.ndarray) -> Films:
+  """Return the rows of a mask or an index array."""
+  return {name: column[keep] for name, column in films.items()}
+
+
+def load_crop_films(stage_folder: str) -> Films:
+  """List the films whose crops a stage wrote."""
+  return read_films(os.path.join(stage_folder, 'films.csv'))

@@ -1,0 +1,63 @@
+"""Groups of films: sex, stage of puberty, age band."""
+
+import numpy as np
+
+BAND = 24  # months an age band is wide
+OLDEST = 240  # months; the last band takes whatever is older
+
+# Stages after Gilsanz and Ratib with the bounds of Iglovikov et al. 2017: first
+# month of the stage for girls and for boys, inclusive.
+STAGES = (
+  ('infancy', 0, 0),
+  ('toddler', 10, 14),
+  ('pre-puberty', 24, 36),
+  ('early and mid puberty', 84, 108),
+  ('late puberty', 156, 168),
+  ('post-puberty', 180, 192),
+)
+
+
+def sex(male: np.ndarray) -> np.ndarray:
+  """Name the sexes: 1 male, 0 female, anything else unknown."""
+  male = np.asarray(male, np.float64)
+  return np.select([male == 1, male == 0], ['male', 'female'], 'unknown')
+
+
+def stage(age: np.ndarray, male: np.ndarray) -> np.ndarray:
+  """Name the developmental stage of each film.
+
+  Args:
+    age: months, [N].
+    male: 1 male, 0 female, else unknown, [N].
+
+  Returns:
+    Names of STAGES, [N], lower bounds inclusive; '' where the sex is unknown,
+    as the bounds depend on it.
+  """
+  age, sexes = np.asarray(age, np.float64), sex(male)
+  names, girls, boys = map(np.array, zip(*STAGES, strict=True))
+  out = np.full(age.shape, '', dtype=names.dtype)
+  for name, bounds in (('female', girls), ('male', boys)):
+    index = np.searchsorted(bounds, age, side='right') - 1
+    out = np.where(sexes == name, names[np.maximum(index, 0)], out)
+  return out
+
+
+def age_band(age: np.ndarray) -> np.ndarray:
+  """Name the 24-month band of each age, as '48-72', lower bound inclusive."""
+  last = OLDEST // BAND - 1
+  low = np.clip(np.asarray(age, np.float64) // BAND, 0, last).astype(int) * BAND
+  return np.array([f'{start}-{start + BAND}' for start in low], dtype='<U16')
+
+
+MALE = {'M': 1.0, 'F': 0.0, 'unknown': 0.5}
+
+
+def sex_medians(age: np.ndarray, male: np.ndarray) -> dict[str, float]:
+  """Return the median age by sex; 'unknown' is the median of all films."""
+  age, sexes = np.asarray(age, np.float64), sex(male)
+  out = {'unknown': float(np.median(age))}
+  for name in ('female', 'male'):
+    if np.any(sexes == name):
+      out[name] = float(np.median(age[sexes == name]))
+  return out

@@ -1,0 +1,67 @@
+"""The `prepare` job: build the data set that the other stages read."""
+
+import os
+from typing import Any
+
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+
+
+def prepare(config: Any, stage: str, workdir: str) -> None:
+  """Build the data set that the other stages read, where it is not yet there.
+
+  Without `config.manual_dir`, an archive of `config.phantom.films` phantoms is
+  written to `workdir/phantoms` first. Writes `workdir/<stage>/done.json`, the
+  folder of the prepared data by builder config.
+
+  Raises:
+    ValueError: neither an archive nor phantoms are asked for.
+  """
+  from boneage_jax import phantom
+  from tfds_rsna import build
+
+  manual_dir = os.path.expanduser(config.manual_dir)
+  if not manual_dir:
+    if not config.phantom.films:
+      raise ValueError(
+        'There is no data to train on: give the folder of the RSNA archive '
+        'with --config.manual_dir=DIR, or try phantoms first with '
+        '--config=configs/cascade.py:phantom.'
+      )
+    manual_dir = os.path.join(storage.here(workdir), 'phantoms')
+    if not os.path.exists(manual_dir):
+      phantom.write_archive(
+        manual_dir, **config.phantom.to_dict(), progress=True
+      )
+  data_dir = config.data_dir or os.path.join(workdir, 'data')
+  folders = {}
+  for name in stages.builder_configs(config):
+    folders[name] = build.build(
+      manual_dir,
+      data_dir,
+      config=name,
+      allow_bad_films=config.data.allow_bad_films,
+    )
+    folder = storage.local(folders[name])
+    info = sources.build_info(folder)
+    _, description = selection.assign(config, sources.load_films(folder))
+    cut = '; frames are cut off' if config.data.cut_frames else ''
+    print(f'{info["name"]} ({name}); {description}{cut}.', flush=True)
+    if info.get('looks_inverted'):
+      print(inverted(info), flush=True)
+  folder = os.path.join(workdir, stage)
+  storage.make_folder(folder)
+  storage.write_json(os.path.join(folder, 'done.json'), {'folders': folders})
+
+
+def inverted(info: dict[str, Any]) -> str:
+  """Say which films of a prepared data set look inverted, and what to do."""
+  ids = info['looks_inverted']
+  return (
+    f'{len(ids)} of {info["films"]} films look inverted (dark bones): '
+    f'{", ".join(map(str, ids[:5]))}{", ..." if len(ids) > 5 else ""}. Look at '
+    'them and invert those that are; where all are, set '
+    '--config.STAGE.input.polarity=invert for every stage that sees them.'
+  )

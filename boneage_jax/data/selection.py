@@ -1,0 +1,200 @@
+"""Which films a stage reads."""
+
+import csv
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import storage
+from boneage_jax.data import film_table
+from boneage_jax.data import sources
+from boneage_jax.data import splits
+from boneage_jax.imaging import boxes
+
+
+def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
+  """Split of every film as `config.data` says, and that split in words."""
+  names, description = splits.assign(
+    films,
+    config.data.split,
+    config.data.validation_fraction,
+    config.data.test_fraction,
+  )
+  count, fold = config.data.folds, config.data.fold
+  if fold >= 0 and not count:
+    raise ValueError(
+      f'data.fold={fold} needs the number of folds: --config.data.folds=5'
+    )
+  if count:
+    names = splits.fold(films, names, count, fold)
+    which = f'fold {fold} of {count} (from 0) validates'
+    if fold < 0:
+      which = f'each of {count} folds validates in turn'
+    description += f'; of the films not for test, {which}'
+  return names, description
+
+
+def split_films(
+  config: Any, workdir: str, builder_config: str
+) -> tuple[dict[str, np.ndarray], str]:
+  """Film table with this run's split, and that split in words.
+
+  Of a run that tells classes apart, also `label`: index of the finding among
+  `config.data.classes`, -1 of others.
+  """
+  folder = sources.prepared_folder(workdir, builder_config)
+  films = sources.load_films(folder)
+  split, description = assign(config, films)
+  films = {**films, 'split': split}
+  if config.data.classes:
+    names = list(config.data.classes)
+    films['label'] = np.array(
+      [names.index(f) if f in names else -1 for f in films['finding'].tolist()],
+      np.int32,
+    )
+  return films, description
+
+
+def training_films(
+  config: Any, films: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Rows that train; of few labelled films per class, these alone.
+
+  Raises:
+    ValueError: films of a class are asked for, but there are no classes, or a
+      class has no film.
+  """
+  films = select_split(films, 'train')
+  count, names = config.data.labelled_per_class, config.data.classes
+  if 'label' in films:
+    missing = [n for i, n in enumerate(names) if i not in films['label']]
+    if missing:
+      raise ValueError(
+        f'No training film is labelled {" or ".join(missing)}: see '
+        'fracture_labels.csv of the archive, and --config.data.classes.'
+      )
+  if not count:
+    return films
+  if 'label' not in films:
+    raise ValueError(
+      'data.labelled_per_class counts the films of a class: name these with '
+      '--config.data.classes.'
+    )
+  return film_table.select(
+    films, splits.few_per_class(films, count, config.seed)
+  )
+
+
+def select_split(
+  films: dict[str, np.ndarray], split: str
+) -> dict[str, np.ndarray]:
+  """Rows of one split."""
+  return film_table.select(films, films['split'] == split)
+
+
+def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
+  """Film table of a stage: whole films, or the crops another stage wrote."""
+  section = config[stage].input
+  if section.crops:
+    folder = os.path.join(workdir, section.crops)
+    margin = _crops(config, stage, workdir)['crop_margin']
+    if section.crop_margin != margin:
+      raise ValueError(
+        f'The crops in {folder} have a margin of {margin}, but '
+        f'{stage}.input.crop_margin is {section.crop_margin}; set both alike.'
+      )
+    return film_table.load_crop_films(folder)
+  films, _ = split_films(config, workdir, section.builder_config)
+  if section.quarter_turns:  # of films that judge; drawn anew in training
+    films['label'] = (films['id'] % 4).astype(np.int32)
+  return films
+
+
+def stage_source(
+  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
+) -> Any:
+  """Random access to the records of `films` (rows of `stage_films`)."""
+  section = config[stage].input
+  if section.crops:
+    take = []
+    if section.regions:
+      stored = _crops(config, stage, workdir)['crops']
+      missing = [name for name in section.regions if name not in stored]
+      if missing:
+        raise ValueError(
+          f'{stage}.input.regions asks for {", ".join(missing)}, but '
+          f'{section.crops} cut {", ".join(stored)}; name it in '
+          f'--config.{section.crops}.crops.'
+        )
+      take = [stored.index(name) for name in section.regions]
+    folder = os.path.join(workdir, section.crops)
+    return sources.crop_source(folder, films, take)
+  holes = None
+  if section.erase:
+    options = config[section.erase]
+    other = options.input.builder_config
+    if config.data.cut_frames and other != section.builder_config:
+      raise ValueError(
+        f'{stage} reads {section.builder_config!r} films and paints over what '
+        f'{section.erase} found in {other!r} ones: they may lose different '
+        'frames. Give both one input.builder_config, or set '
+        '--config.data.cut_frames=False.'
+      )
+    holes = {
+      film: boxes.holes(found, options.erase, options.fill, film)
+      for film, found in found_regions(workdir, section.erase).items()
+    }
+  turned = quarters_turned(workdir, section.upright)
+  name = section.builder_config
+  return sources.whole_films(config, workdir, name, films, turned, holes)
+
+
+def quarters_turned(workdir: str, stage: str) -> dict[int, int]:
+  """Quarters, counter-clockwise, by id of the films that lie turned.
+
+  Args:
+    workdir: of the run.
+    stage: that tells; '' leaves all films as they lie.
+
+  Raises:
+    ValueError: it has not run.
+  """
+  if not stage:
+    return {}
+  path = os.path.join(workdir, stage, 'turned.csv')
+  if not storage.exists(path):
+    raise ValueError(
+      f'{path} is missing: run the stage {stage!r} first, or read films as '
+      "they lie: --config.STAGE.input.upright='' for all stages that see them."
+    )
+  with storage.reading(path) as file:
+    rows = list(csv.DictReader(file))
+  return {int(row['id']): int(row['turned']) // 90 for row in rows}
+
+
+def found_regions(
+  workdir: str, stage: str
+) -> dict[int, dict[str, boxes.Region]]:
+  """Regions by film id that a locate stage wrote, with those before it.
+
+  Raises:
+    ValueError: the stage has not run.
+  """
+  path = os.path.join(workdir, stage, 'regions.csv')
+  if not storage.exists(path):
+    raise ValueError(f'{path} is missing: run the stage {stage!r} first.')
+  return boxes.read_regions(path)
+
+
+def _crops(config: Any, stage: str, workdir: str) -> dict[str, Any]:
+  """done.json of the stage that cut the crops which `stage` reads."""
+  source = config[stage].input.crops
+  folder = os.path.join(workdir, source)
+  path = os.path.join(folder, 'done.json')
+  if not storage.exists(path):
+    raise ValueError(
+      f'{stage} reads crops, but there are none in {folder}: run the '
+      f'{source!r} stage first.'
+    )
+  return storage.read_json(path)

@@ -1,0 +1,192 @@
+"""Random access to the records of films: whole ones and stored crops."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+import os
+import types
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from boneage_jax.core import storage
+from boneage_jax.data import film_table
+from boneage_jax.data import preprocess
+
+
+def build_info(folder: str) -> dict[str, Any]:
+  """build.json of a prepared data set."""
+  return storage.read_json(os.path.join(folder, 'build.json'))
+
+
+def prepared_folder(workdir: str, builder_config: str) -> str:
+  """Folder of the prepared data set, on this host.
+
+  Raises:
+    ValueError: the `prepare` stage has not run, or its data are gone.
+  """
+  path = os.path.join(workdir, 'prepare', 'done.json')
+  if not storage.exists(path):
+    raise ValueError(
+      f"{path} is missing: run the 'prepare' stage first, e.g. "
+      '--config.stages="(\'prepare\',)".'
+    )
+  folders = storage.read_json(path)['folders']
+  if builder_config not in folders:
+    raise ValueError(
+      f'The data were prepared as {sorted(folders)}, not as '
+      f"{builder_config!r}; run the 'prepare' stage again."
+    )
+  folder = folders[builder_config]
+  if not storage.exists(os.path.join(folder, 'build.json')):
+    raise ValueError(
+      f'The prepared data set {folder} is gone; remove {path} and run the '
+      "'prepare' stage again."
+    )
+  return storage.local(folder)
+
+
+def whole_films(
+  config: Any,
+  workdir: str,
+  builder_config: str,
+  films: dict[str, np.ndarray],
+  turned: Mapping[int, int],
+  holes: Mapping[int, Any] | None = None,
+) -> Any:
+  """Random access to whole films as this run reads them.
+
+  Args:
+    config: of the run; says whether frames are cut off.
+    workdir: of the run.
+    builder_config: of the films.
+    films: rows of `split_films`.
+    turned: of `quarters_turned`.
+    holes: see `sources.film_source`.
+  """
+  folder = prepared_folder(workdir, builder_config)
+  cut = config.data.cut_frames
+  return film_source(folder, films, holes, turned, cut)
+
+
+def load_films(folder: str) -> film_table.Films:
+  """List the films of a prepared data set.
+
+  The first call reads every record; the list is kept in films.csv there.
+
+  Returns:
+    id, age (months), male, split (the archive's), position (of the record,
+    over the archive's splits in the builder's order), study and finding.
+  """
+  path = os.path.join(folder, 'films.csv')
+  if not storage.exists(path):
+    builder = tfds.builder_from_directory(folder)
+    rows = []
+    for r in _open(builder):
+      marks = json.loads(r['annotations'].decode() or '{}')
+      study, finding = marks.get('study', r['id']), marks.get('finding', '')
+      rows.append((r['id'], r['male'], r['age'], study, finding))
+    columns = (np.array(column) for column in zip(*rows, strict=True))
+    ids, male, age, study, finding = columns
+    sizes = [split.num_examples for split in builder.info.splits.values()]
+    films = {
+      'id': ids,
+      'split': np.repeat(list(builder.info.splits), sizes),
+      'male': male,
+      'age': age,
+      'position': np.arange(len(ids)),
+      'study': study,
+      'finding': finding,
+    }
+    film_table.write_films(path, films)
+  return film_table.read_films(path)
+
+
+# Sources: item i is the undecoded record of film i.
+
+
+class Source:
+  """Random access to the records of a table of films."""
+
+  def __init__(
+    self, films: film_table.Films, read: Callable[[int], dict[str, Any]]
+  ):
+    self._films = films
+    self._read = read
+
+  def __len__(self) -> int:
+    return len(self._films['id'])
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    names = ('id', 'age', 'male', 'label')
+    film = {n: self._films[n][index] for n in names if n in self._films}
+    return film | self._read(index)
+
+
+def _open(builder: tfds.core.DatasetBuilder) -> Any:
+  """Open the records of all splits, one split after the other."""
+  decoders = {'image': tfds.decode.SkipDecoding()}
+  return builder.as_data_source(
+    '+'.join(builder.info.splits), decoders=decoders
+  )
+
+
+def film_source(
+  folder: str,
+  films: film_table.Films,
+  holes: Mapping[int, Any] | None = None,
+  turned: Mapping[int, int] = types.MappingProxyType({}),
+  cut_frames: bool = False,
+) -> Source:
+  """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
+
+  With `holes`, film id -> what `boxes.holes` gives, also these. Films in
+  `turned`, film id -> quarters, are turned back, see `preprocess.turn_back`,
+  and with `cut_frames` all have lost their frames before, see `borders`.
+  """
+  records = _open(tfds.builder_from_directory(folder))
+  positions = films['position'].tolist()
+
+  def read(index: int) -> dict[str, Any]:
+    record = records[positions[index]]
+    film = int(films['id'][index])
+    made = {
+      'id': film,
+      'image': record['image'],
+      'annotations': record['annotations'].decode(),
+    }
+    if cut_frames:
+      made = preprocess.without_frame(made)
+    made = preprocess.turn_back(made, turned.get(film, 0))
+    return made | ({'holes': holes[film]} if holes else {})
+
+  return Source(films, read)
+
+
+def crop_source(
+  stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
+) -> Source:
+  """Open the stored crops of films: `regions` (bytes), id, age, male.
+
+  With `take`, positions of the crops to use of each film's, also these.
+  """
+  stored = film_table.read_films(os.path.join(stage_folder, 'films.csv'))[
+    'id'
+  ].tolist()
+  where = {film: position for position, film in enumerate(stored)}
+  missing = [film for film in films['id'].tolist() if film not in where]
+  path = os.path.join(stage_folder, 'crops.array_record')
+  records = grain.sources.ArrayRecordDataSource([storage.local(path)])
+  if missing or len(records) != len(stored):
+    raise ValueError(
+      f'expected crops of {len(films["id"])} films in {path}, got '
+      f'{len(records)} records for {len(stored)} films, {len(missing)} '
+      f'missing, such as {missing[:5]}; remove done.json beside it and run '
+      'again'
+    )
+  positions = [where[film] for film in films['id'].tolist()]
+  chosen = {'take': list(take)} if take else {}
+  return Source(films, lambda i: chosen | {'regions': records[positions[i]]})

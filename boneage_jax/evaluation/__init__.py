@@ -1,0 +1,1 @@
+"""Numbers about finished runs, one file per command."""

@@ -1,0 +1,340 @@
+"""Calibrate a run: temperature, intervals, and whether they hold.
+
+  python -m boneage_jax.evaluate calibrate RUN[:stage] [--score=normalised]
+
+Fits on the validation films and judges on the test films. Checkpoints, and the
+weights of an ensemble, were chosen on validation, so errors there are a little
+too small; of folds they are too large, as one net predicted a validation film
+and the mean of all a test film. --calibrate_on=half_of_test fits on one half of
+the test films (by a hash of the id), judges both calibrations on the other
+half, and leaves the rest out. Films count as independent: of an archive with
+several films of a hand intervals are too narrow.
+"""
+
+import argparse
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
+import hashlib
+import itertools
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import statistics
+from boneage_jax.core import storage
+from boneage_jax.data import film_table
+from boneage_jax.data import groups as groups_lib
+from boneage_jax.evaluation import plot_style
+from boneage_jax.evaluation import text_table
+from boneage_jax.inference import intervals
+from boneage_jax.inference import intervals as intervals_lib
+from boneage_jax.runs import lineage
+from boneage_jax.runs import run as run_lib
+
+SOURCES = ('validation', 'half_of_test')
+NOMINAL = tuple(range(5, 100, 5))  # per cent, of the reliability plot
+TITLES = {
+  'net': 'the net as it is',
+  'tempered': 'tempered',
+  'absolute': 'conformal, absolute',
+  'normalised': 'conformal, normalised',
+  'quantile': 'conformal, quantile',
+  'from_validation': 'the same, fitted on validation',
+}
+
+
+def half(ids: np.ndarray) -> np.ndarray:
+  """Return 0 or 1 per film, by another hash of the id than that of splits."""
+  texts = [f'calibration {film}' for film in ids.tolist()]
+  digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+  return np.array([digest[0] % 2 for digest in digests])
+
+
+def calibrate(
+  run: run_lib.Run,
+  score: str = 'absolute',
+  calibrate_on: str = 'validation',
+  groups: str = 'sex_age',
+  least: int = intervals.BAND_FILMS,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Calibrate on some films of a run and judge on others.
+
+  Args:
+    run: of `run.read`.
+    score, groups, least: as for `intervals.fit`.
+    calibrate_on: 'validation', or 'half_of_test'.
+
+  Returns:
+    The content of calibration.json: that of `intervals.fit`; temperature and
+    nll before and after it (None without bins); run, data, calibrated_on,
+    films; coverage by group; ways, the coverage of every way (see TITLES);
+    reliability, the shares that ways cover at `nominal`. And the films: the
+    columns of the run, role and interval [N, levels, 2].
+
+  Raises:
+    ValueError: no test films, or too few to calibrate on.
+  """
+  films = dict(run.rows)
+  probability = run_lib.distributions(run, films['id'])
+  if probability is not None:
+    films['probability'] = probability
+  films['role'] = _roles(films, calibrate_on)
+  fitted, judged = (
+    film_table.select(films, films['role'] == role)
+    for role in ('fitted', 'judged')
+  )
+  if not len(fitted['id']) or not len(judged['id']):
+    raise ValueError(
+      f'Expected {calibrate_on} films to calibrate on and test films to judge '
+      f'on, got {len(fitted["id"])} and {len(judged["id"])} in {run.name}.'
+    )
+  options = {'groups': groups, 'least': least}
+  temperature = nll = None
+  ready = films, fitted
+  if probability is not None:
+    temperature = intervals.fit_temperature(
+      fitted['probability'], fitted['age']
+    )
+    ready = (
+      intervals.tempered(films, temperature),
+      intervals.tempered(fitted, temperature),
+    )
+    nll = [
+      intervals.nll(judged['probability'], judged['age'], t)
+      for t in (1.0, temperature)
+    ]
+  made = intervals.fit(ready[1], score, **options)
+
+  ways = _ways(fitted, judged, intervals.LEVELS, options)
+  validation = films['split'] == 'validation'
+  enough = intervals.least_films(max(intervals.LEVELS))
+  if calibrate_on == 'half_of_test' and validation.sum() >= enough:
+    others = film_table.select(films, validation), judged
+    ways['from_validation'] = _ways(*others, intervals.LEVELS, options)[score]
+  covered = {k: coverage(judged['age'], v) for k, v in ways.items()}
+  curves = {
+    k: coverage(judged['age'], v)['covered']
+    for k, v in _ways(fitted, judged, NOMINAL, options).items()
+  }
+  result = {
+    'run': run.name,
+    'data': run.data,
+    'calibrated_on': calibrate_on,
+    'films': len(fitted['id']),
+    'temperature': temperature,
+    'nll': nll,
+    **made,
+    'coverage': grouped_coverage(judged, ways[score]),
+    'ways': covered,
+    'reliability': {'nominal': list(NOMINAL), **curves},
+  }
+  return result, films | {'interval': intervals.intervals(made, ready[0])}
+
+
+def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
+  """Plot covered against nominal shares of the ways that `result` compares."""
+
+  def draw(figure: Any, palette: plot_style.Palette) -> None:
+    axes = figure.subplots()
+    curves = dict(result['reliability'])
+    nominal = curves.pop('nominal')
+    axes.plot([0, 100], [0, 100], color=palette['faint'], lw=1)
+    looks = (
+      ('net', palette['female'], '--'),
+      ('tempered', palette['male'], '-.'),
+      (result['score'], palette['accent'], '-'),
+    )
+    for name, colour, dash in looks:
+      if name in curves:
+        share = 100 * np.array(curves[name])
+        axes.plot(nominal, share, dash, color=colour, label=TITLES[name])
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    axes.set(xlabel='nominal (%)', ylabel='test films covered (%)')
+    axes.set_title(f'Intervals, n = {result["coverage"]["n"]}')
+    axes.legend(loc='upper left')
+
+  return draw
+
+
+def table(result: Mapping[str, Any]) -> str:
+  """Lay out what `calibrate` returned."""
+  levels = [f'{level} %' for level in result['levels']]
+  head = ['films']
+  for level in levels:
+    head += [f'in {level}', '95 % interval', 'months']
+  rows = [_cells(TITLES[k], row) for k, row in result['ways'].items()]
+  parts = [f'{result["run"]}: {lineage.describe(result["data"])}']
+  line = (
+    f'Calibrated on {result["films"]} films ({result["calibrated_on"]}), '
+    f'judged on {result["coverage"]["n"]} other films of test.'
+  )
+  if result['nll']:
+    line += (
+      f' Temperature {result["temperature"]:.3f}; -log p of the true month '
+      f'{result["nll"][0]:.3f} before, {result["nll"][1]:.3f} after.'
+    )
+  parts += [line, text_table.layout(['all films, by way', *head], rows)]
+  rows = []
+  for key in ('by_sex', 'by_predicted_age', 'by_age'):
+    rows.append([key.replace('_', ' ')])
+    for name, row in result['coverage'][key].items():
+      rows.append(_cells(f'  {text_table.group(name)}', row))
+  parts.append(text_table.layout([TITLES[result['score']], *head], rows))
+  groups = [
+    f'{text_table.group(name)} {_groups(group)}'
+    for name, group in result['groups'].items()
+    if name != 'any'
+  ]
+  parts.append(
+    'Groups by predicted age (calibration films): '
+    f'{"; ".join(groups) or "none"}.'
+  )
+  return '\n\n'.join(parts)
+
+
+def write(
+  folder: str, result: Mapping[str, Any], films: Mapping[str, np.ndarray]
+) -> None:
+  """Write calibration.json, intervals.csv and reliability.png to a folder."""
+  storage.make_folder(folder)
+  storage.write_json(os.path.join(folder, 'calibration.json'), result, indent=1)
+  with storage.replacing(os.path.join(folder, 'intervals.csv')) as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(
+      [*run_lib.COLUMNS, *intervals.ends(result['levels']), 'role']
+    )
+    columns = [films[name].tolist() for name in run_lib.COLUMNS]
+    for *film, role, interval in zip(
+      *columns, films['role'], films['interval'], strict=True
+    ):
+      months = [f'{end:.2f}' for end in interval.reshape(-1)]
+      writer.writerow([*film, *months, role])
+  with storage.replacing(os.path.join(folder, 'reliability.png'), 'wb') as file:
+    file.write(plot_style.png(reliability(result)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run the command."""
+  parser = argparse.ArgumentParser(
+    prog='evaluate calibrate', description='Temperature and intervals of a run.'
+  )
+  parser.add_argument('run', metavar='RUN[:stage]')
+  parser.add_argument('--score', choices=intervals.SCORES, default='absolute')
+  parser.add_argument('--calibrate_on', choices=SOURCES, default=SOURCES[0])
+  parser.add_argument('--groups', choices=intervals.GROUPS, default='sex_age')
+  parser.add_argument(
+    '--least', type=int, default=intervals.BAND_FILMS, help='films of a band'
+  )
+  parser.add_argument('--out', help="folder, instead of the stage's own")
+  args = parser.parse_args(argv)
+  try:
+    run = run_lib.read(args.run)
+    result, films = calibrate(
+      run, args.score, args.calibrate_on, args.groups, args.least
+    )
+    write(args.out or run.folder, result, films)
+  except (ValueError, OSError) as error:
+    sys.exit(f'Error: {error}')
+  print(table(result))
+
+
+def _roles(films: Mapping[str, np.ndarray], calibrate_on: str) -> np.ndarray:
+  """Name the films that calibration is fitted and judged on."""
+  test, validation = (
+    films['split'] == split for split in ('test', 'validation')
+  )
+  if calibrate_on == 'validation':
+    return np.select([validation, test], ['fitted', 'judged'], '')
+  halves = half(films['id'])
+  return np.select(
+    [test & (halves == 0), test & (halves == 1)], ['fitted', 'judged'], ''
+  )
+
+
+def _ways(
+  fitted: Mapping[str, np.ndarray],
+  judged: Mapping[str, np.ndarray],
+  levels: Sequence[int],
+  options: Mapping[str, Any],
+) -> dict[str, np.ndarray]:
+  """Return intervals [N, levels, 2] of the judged films by every way."""
+  out, scores = {}, intervals.SCORES[:1]
+  if 'probability' in fitted:
+    scores = intervals.SCORES
+    temperature = intervals.fit_temperature(
+      fitted['probability'], fitted['age']
+    )
+    out['net'] = intervals.central(judged['probability'], levels)
+    fitted, judged = (
+      intervals.tempered(fitted, temperature),
+      intervals.tempered(judged, temperature),
+    )
+    out['tempered'] = intervals.central(judged['probability'], levels)
+  for score in scores:
+    made = intervals.fit(fitted, score, levels=levels, **options)
+    out[score] = intervals.intervals(made, judged)
+  return out
+
+
+def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
+  cells = [name, str(row['n'])]
+  for share, (low, high), width in zip(
+    row['covered'], row['ci95'], row['width'], strict=True
+  ):
+    ends = f'{100 * low:.0f} to {100 * high:.0f}'
+    cells += [f'{100 * share:.1f} %', ends, f'{width:.1f}']
+  return cells
+
+
+def _groups(group: Mapping[str, Any]) -> str:
+  """Lay out the groups of one sex: <72 (31), 72-120 (24), 120+ (25)."""
+  cuts = group['cuts']
+  if not cuts:
+    return f'all ages ({group["n"][0]})'
+  names = [f'{a}-{b}' for a, b in itertools.pairwise(cuts)]
+  names = [f'<{cuts[0]}', *names, f'{cuts[-1]}+']
+  return ', '.join(
+    f'{name} ({n})' for name, n in zip(names, group['n'], strict=True)
+  )
+
+
+def coverage(age: np.ndarray, intervals: np.ndarray) -> dict[str, Any]:
+  """Return n and, per level, covered, its ci95 and the mean width in months.
+
+  Args:
+    age: [N].
+    intervals: [N, levels, 2].
+  """
+  inside = (intervals[..., 0] <= age[:, None]) & (
+    age[:, None] <= intervals[..., 1]
+  )
+  return {
+    'n': len(age),
+    'covered': inside.mean(axis=0).tolist(),
+    'ci95': [
+      statistics.wilson(int(hits), len(age)) for hits in inside.sum(axis=0)
+    ],
+    'width': np.diff(intervals)[..., 0].mean(axis=0).tolist(),
+  }
+
+
+def grouped_coverage(
+  films: intervals_lib.Films, intervals: np.ndarray
+) -> dict[str, Any]:
+  """Return `coverage` of all films, by_sex, by_predicted_age and by_age."""
+  groups = {
+    'by_sex': groups_lib.sex(films['male']),
+    'by_predicted_age': groups_lib.age_band(films['prediction']),
+    'by_age': groups_lib.age_band(films['age']),
+  }
+  out = coverage(films['age'], intervals)
+  for key, labels in groups.items():
+    names = sorted(set(labels), key=lambda name: (len(name), name))
+    out[key] = {
+      name: coverage(films['age'][labels == name], intervals[labels == name])
+      for name in names
+    }
+  return out

@@ -1,0 +1,141 @@
+"""Findings of films: accuracy of films and of hands, and the `classes` job."""
+
+import csv
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import stages
+from boneage_jax.core import statistics
+from boneage_jax.core import storage
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.training.tasks import classification
+
+
+def read_predictions(path: str) -> dict[str, Any]:
+  """Read what `write_predictions` wrote.
+
+  Returns:
+    `classes`, names; id, split, study [N]; label int [N], -1 unknown;
+    probability [N, C].
+  """
+  if not storage.exists(path):
+    raise ValueError(f'{path} is missing: run the stage that writes it first.')
+  with storage.reading(path) as file:
+    reader = csv.DictReader(file)
+    names = [n[2:] for n in reader.fieldnames or () if n.startswith('p_')]
+    rows = list(reader)
+  if not rows or not names:
+    raise ValueError(f'Expected predictions of classes in {path}, got none.')
+  index = {name: i for i, name in enumerate(names)}
+  return {
+    'classes': names,
+    'id': np.array([int(row['id']) for row in rows]),
+    'split': np.array([row['split'] for row in rows]),
+    'study': np.array([int(row['study']) for row in rows]),
+    'label': np.array([index.get(row['label'], -1) for row in rows]),
+    'probability': np.array(
+      [[float(row[f'p_{name}']) for name in names] for row in rows]
+    ),
+  }
+
+
+def figures(
+  label: np.ndarray,
+  probability: np.ndarray,
+  study: np.ndarray,
+  bootstrap: int = 1000,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Return accuracy of films and of studies, with 95 % intervals.
+
+  Of films, studies are resampled: those of a hand are no independent evidence.
+
+  Args:
+    label: [N], below 0 is left out.
+    probability: [N, C].
+    study: [N]; the films of a study share a label.
+    bootstrap, seed: as of metrics.summary.
+  """
+  known = label >= 0
+  label, probability, study = label[known], probability[known], study[known]
+  names, of = np.unique(study, return_inverse=True)
+  views = np.bincount(of)
+  right = probability.argmax(-1) == label
+  votes = np.zeros((len(names), probability.shape[1]))
+  np.add.at(votes, of, probability)  # the mean has the same maximum
+  truth = np.zeros(len(names), int)
+  truth[of] = label
+  agreed = votes.argmax(-1) == truth
+  # Columns: right films, films; studies are drawn, with all of their films.
+  values = np.stack([np.bincount(of, right), views], -1)
+  samples = statistics.bootstrap_means(values, bootstrap, seed)
+  interval = lambda x: np.percentile(x, (2.5, 97.5)).tolist()
+  counts = np.bincount(label, minlength=probability.shape[1])
+  return {
+    'films': len(label),
+    'accuracy': float(right.mean()),
+    'accuracy_ci95': interval(samples[:, 0] / samples[:, 1]),
+    'studies': len(names),
+    'study_accuracy': float(agreed.mean()),
+    'study_accuracy_ci95': statistics.wilson(int(agreed.sum()), len(names)),
+    'most_frequent': float(counts.max() / len(label)),
+    'recall': [
+      float(right[label == k].mean()) if n else None
+      for k, n in enumerate(counts)
+    ],
+    'counts': counts.tolist(),
+  }
+
+
+def report(config: Any, stage: str, workdir: str) -> None:
+  """Print the accuracy of a stage and write report/report.json."""
+  rows = read_predictions(
+    os.path.join(workdir, config[stage].stage, 'predictions.csv')
+  )
+  builder_config = stages.builder_configs(config)[0]
+  info = sources.build_info(sources.prepared_folder(workdir, builder_config))
+  _, split = selection.split_films(config, workdir, builder_config)
+  result: dict[str, Any] = {
+    'stage': config[stage].stage,
+    'data': {'name': info['name'], 'split': split},
+    'classes': rows['classes'],
+    'splits': {},
+  }
+  for name in classification.SPLITS:
+    of = rows['split'] == name
+    if (rows['label'][of] >= 0).any():
+      columns = (rows[key][of] for key in ('label', 'probability', 'study'))
+      result['splits'][name] = figures(*columns)
+  folder = os.path.join(workdir, 'report')
+  storage.make_folder(folder)
+  storage.write_json(os.path.join(folder, 'report.json'), result, indent=1)
+  print(table(result), flush=True)
+
+
+def table(result: dict[str, Any]) -> str:
+  """Lay out the figures of a report as text."""
+  lines = [
+    f'{result["stage"]}: {result["data"]["name"]}; {result["data"]["split"]}',
+    f'{"":24} {"films":>7} {"right":>7} {"95 % interval":>18} '
+    f'{"hands":>7} {"right":>7} {"95 % interval":>18}',
+  ]
+  for name, row in result['splits'].items():
+    cells = []
+    for count, key in (('films', 'accuracy'), ('studies', 'study_accuracy')):
+      low, high = (f'{100 * v:.1f}' for v in row[f'{key}_ci95'])
+      between = f'{low} to {high} %'
+      cells.append(f'{row[count]:7} {100 * row[key]:5.1f} % {between:>18}')
+    lines.append(f'{name:24} {" ".join(cells)}')
+    for label, recall in enumerate(row['recall']):
+      if recall is not None:
+        lines.append(
+          f'  {result["classes"][label]:22} {row["counts"][label]:7} '
+          f'{100 * recall:5.1f} %'
+        )
+    lines.append(
+      f'  always the most frequent {100 * row["most_frequent"]:11.1f} %'
+    )
+  return '\n'.join(lines)

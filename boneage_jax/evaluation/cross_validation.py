@@ -1,0 +1,181 @@
+"""Cross-validation: what the folds of a run found and predicted, joined.
+
+Every film that is no test film is predicted once, by the fold that was not
+trained on it; test films by all folds, averaged. With `keep='last'` a fold's
+validation films have no part in its net. What nets without bins scale ages by
+(`models/heads.py`) are figures of the whole RSNA training set.
+"""
+
+import copy
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import stages
+from boneage_jax.core import statistics
+from boneage_jax.data import groups
+from boneage_jax.data import selection
+from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import text_table
+from boneage_jax.runs import lineage
+from boneage_jax.runs import located as located_lib
+from boneage_jax.runs import run as run_lib
+
+
+def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
+  """Join the predictions of a stage and write them to its folder.
+
+  Writes predictions.csv, distributions.npz where the net has bins, and
+  ensemble.json: a folder that every command on finished runs reads.
+
+  Args:
+    config: of all folds.
+    stage: that every fold has trained.
+    workdir: of all folds.
+
+  Returns:
+    The content of ensemble.json: data, films (split -> n), splits (split ->
+    figures of the joined predictions) and members: run, folder, and under each
+    split the figures of the fold.
+
+  Raises:
+    ValueError: a fold has no predictions, or other films than its own.
+  """
+  members = [
+    run_lib.read(stages.fold_folder(workdir, fold), stage)
+    for fold in range(config.data.folds)
+  ]
+  test = run_lib.common(members)  # the only films that several folds predicted
+  if set(test['split'].flat) - {'test'}:
+    raise ValueError(
+      f'Expected the folds of {workdir} to share test films alone, got films '
+      'that several validated: they are folds of different data.'
+    )
+  stored = [run_lib.distributions(member, test['id']) for member in members]
+  parts = [
+    {
+      **{name: test[name] for name in ('id', 'male', 'age')},
+      'split': test['split'][0],
+      'prediction': test['prediction'].mean(axis=0),
+    }
+  ]
+  if stored[0] is not None:
+    parts[0]['probability'] = np.mean(stored, axis=0)
+  for member in members:
+    of = member.rows['split'] == 'validation'
+    parts.append({name: column[of] for name, column in member.rows.items()})
+    if stored[0] is not None:
+      own = run_lib.distributions(member, parts[-1]['id'])
+      parts[-1]['probability'] = own
+  rows = {
+    name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+  }
+  order = np.lexsort((rows['id'], rows['split'] == 'test'))
+  rows = {name: column[order] for name, column in rows.items()}
+  builder_config = stages.builder_configs(config)[0]
+  films, description = selection.split_films(config, workdir, builder_config)
+  for split in run_lib.SPLITS:
+    given = np.sort(rows['id'][rows['split'] == split])
+    expected = np.sort(films['id'][films['split'] == split])
+    if not np.array_equal(given, expected):
+      wrong = np.setxor1d(given, expected).tolist()
+      raise ValueError(
+        f'Expected the folds of {workdir} to predict each of {len(expected)} '
+        f'{split} films once, got {len(given)} predictions; films lost, moved '
+        f'or twice: {len(wrong) or "some"}, such as {wrong[:5]}. The data were '
+        f'prepared anew since: remove fold_<k>/{stage} and run again.'
+      )
+  result = {
+    'data': members[0].data | {'split': description},
+    'films': {
+      name: int(np.sum(rows['split'] == name)) for name in run_lib.SPLITS
+    },
+    'splits': _figures(rows),
+    'members': [
+      {'run': member.name, 'folder': member.folder, **_figures(member.rows)}
+      for member in members
+    ],
+  }
+  ensemble.write(os.path.join(workdir, stage), result, rows)
+  return result
+
+
+def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
+  """Return the split of every film in every fold, [folds, N]."""
+  names = []
+  for fold in range(config.data.folds):
+    one = copy.deepcopy(config)
+    one.data.fold = fold
+    names.append(selection.assign(one, films)[0])
+  return np.stack(names)
+
+
+def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
+  """Return the median age of the sex by film id, months.
+
+  Of the films that the fold trained on which validates the film; for a test
+  film the mean of all folds.
+  """
+  sexes, predictions = groups.sex(films['male']), []
+  names = splits(config, films)
+  for split in names:
+    of = split == 'train'
+    medians = groups.sex_medians(films['age'][of], films['male'][of])
+    predictions.append([medians.get(sex, medians['unknown']) for sex in sexes])
+  counts = np.where(names == 'train', 0, 1)
+  ages = np.sum(counts * predictions, axis=0) / counts.sum(axis=0)
+  return dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
+
+
+def located(
+  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
+) -> tuple[dict, dict[str, Any], dict[str, Any]]:
+  """Join what a locate stage of every fold left, see `located.located`.
+
+  A film's regions and maps are of the fold that validates it, a test film's of
+  the first. Coverage is each fold's own.
+  """
+  home = np.argmax(splits(config, films) == 'validation', axis=0)
+  regions, coverage, heat = {}, {}, {}
+  for fold in range(config.data.folds):
+    own = set(films['id'][home == fold].tolist())
+    found, covered, maps = located_lib.located(
+      stages.fold_folder(workdir, fold), stage
+    )
+    regions |= {film: found[film] for film in found if film in own}
+    coverage |= {
+      f'{split}, fold {fold}': covered[split]
+      for split in run_lib.SPLITS
+      if covered.get(split)
+    }
+    shown = {f: m for f, m in maps.get('maps', {}).items() if f in own}
+    heat = maps | {'maps': heat.get('maps', {}) | shown}
+  return regions, coverage, heat
+
+
+def table(stage: str, result: dict[str, Any]) -> str:
+  """Lay out what `join` returned."""
+  head = (stage, 'validation films', 'MAE', 'test films', 'MAE')
+  rows = [
+    [
+      name,
+      *(f(figures[split]) for split in run_lib.SPLITS[::-1] for f in _CELLS),
+    ]
+    for name, figures in (
+      *((str(k), member) for k, member in enumerate(result['members'])),
+      ('joined', result['splits']),
+    )
+  ]
+  return f'{lineage.describe(result["data"])}\n{text_table.layout(head, rows)}'
+
+
+_CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')
+
+
+def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+  error = rows['prediction'] - rows['age']
+  return {
+    name: statistics.figures(error[rows['split'] == name])
+    for name in run_lib.SPLITS
+  }

@@ -1,0 +1,180 @@
+"""Painting over what a heat map calls hot, and what the net then says.
+
+The pixels of the net's input are painted over, the hottest of the map first
+(deletion), or brought back into an input that is painted over (insertion;
+Petsiuk et al. 2018).
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+from typing import Any
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from boneage_jax.core import stages
+from boneage_jax.data import film_table
+from boneage_jax.data import preprocess
+from boneage_jax.data import selection
+from boneage_jax.data import splits
+from boneage_jax.regions import gradcam
+from boneage_jax.runs import run as run_lib
+from boneage_jax.training import restore
+
+BATCH, STEPS = 16, 20
+MAPS = (*gradcam.METHODS, 'centre', 'random')
+CURVES = ('deletion', 'insertion')
+SPREAD = 0.25  # of the centre prior, in sides
+
+
+def ranks(heat: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+  """Return the share of pixels that are hotter, float32 [size, size].
+
+  Args:
+    heat: [h, w] over the net's input.
+    size: side of the input.
+    rng: decides between equal pixels, such as those of no heat.
+  """
+  heat = cv2.resize(np.asarray(heat, np.float32), (size, size))
+  order = np.lexsort((rng.random(heat.size), -heat.ravel()))
+  out = np.empty(heat.size, np.float32)
+  out[order] = np.arange(heat.size) / heat.size
+  return out.reshape(size, size)
+
+
+def fill(image: np.ndarray, kind: str) -> np.ndarray:
+  """Return what stands for nothing: the blurred image, or its median."""
+  if kind == 'blur':
+    return cv2.GaussianBlur(image, (0, 0), 0.1 * len(image))
+  return np.full_like(image, np.median(image))
+
+
+def make_maps(
+  graph: Any, target: str, mirror: bool
+) -> Callable[..., dict[str, jax.Array]]:
+  """Compile `maps(variables, image, male)`: method -> heat [B, n, n]."""
+
+  @jax.jit
+  def maps(variables, image, male):
+    net = restore.merge(graph, variables)
+    return {
+      method: gradcam.input_maps(net, image, male, target, method, mirror)
+      for method in gradcam.METHODS
+    }
+
+  return maps
+
+
+def make_ages(graph: Any, steps: int = STEPS) -> Callable[..., jax.Array]:
+  """Compile `ages(variables, image, fill, ranks, male)` of a net.
+
+  Gives months [steps + 1, B]: at step k the pixels whose rank is below
+  k / steps are those of `fill`.
+  """
+
+  @jax.jit
+  def ages(variables, image, fill, ranks, male):
+    net = restore.merge(graph, variables)
+
+    def at(step):
+      painted = ranks[..., None] < step / steps
+      features = net.features(jnp.where(painted, fill, image))
+      return net.head(features, male)['age']
+
+    return jax.lax.map(at, jnp.arange(steps + 1))
+
+  return ages
+
+
+class Judge:
+  """The net of a run with its maps.
+
+  Raises:
+    ValueError: an ensemble, or a net that has no maps.
+  """
+
+  def __init__(self, run: run_lib.Run, batch_size: int = BATCH):
+    self.workdir, stage = os.path.split(run.folder)
+    if run.config is None or run.config[stage].job != 'train':
+      raise ValueError(
+        f'Expected a run of one net, got the ensemble {run.name}; name a '
+        'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
+      )
+    if run.config[stage].input.crops:
+      stage = run.config[run.config[stage].input.crops].localizer
+      run = run_lib.read(self.workdir, stage)
+    self.run, self.stage, self.batch_size = run, stage, batch_size
+    section = run.config[stage]
+    if section.net.name != 'age_net' or section.net.output == 'classes':
+      raise ValueError(f'Expected an age net of whole films at {run.name}.')
+    self.input = section.input
+    self.target, self.mirror = 'age', False
+    if section.net.output == 'bins' and section.net.readout == 'argmax':
+      self.target = 'window'  # the age has no gradient
+    for other in stages.sections(run.config).values():
+      if other.job == 'locate' and other.localizer == stage:
+        self.target, self.mirror = other.target, other.mirror
+    graph, variables = restore.load_net(run.config, stage, self.workdir)
+    self._variables = jax.device_put(variables, jax.local_devices()[0])
+    self._maps = make_maps(graph, self.target, self.mirror)
+    self._ages = make_ages(graph)
+
+  def source(
+    self, names: Sequence[str], count: int | None = None
+  ) -> tuple[film_table.Films, Any]:
+    """Open films of some splits, of `count` of them by a hash of the id.
+
+    Returns:
+      Their table, and their records.
+
+    Raises:
+      ValueError: there are none.
+    """
+    films, _ = selection.split_films(
+      self.run.config, self.workdir, self.input.builder_config
+    )
+    films = film_table.select(films, np.isin(films['split'], names))
+    if not len(films['id']):
+      raise ValueError(f'Expected films of {names} in {self.run.name}.')
+    films = film_table.select(films, splits.some(films['id'], count))
+    config = self.run.config
+    return films, selection.stage_source(
+      config, self.stage, self.workdir, films
+    )
+
+  def look(
+    self, records: Sequence[Mapping[str, Any]]
+  ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return image and male of at most a batch, padded, and its maps.
+
+    Maps are those of MAPS: name -> [B, n, n].
+    """
+    rows = [preprocess.make_example(record, self.input) for record in records]
+    rows += rows[-1:] * (self.batch_size - len(rows))
+    batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'male')}
+    maps = jax.device_get(self._maps(self._variables, **batch))
+    shape = maps[gradcam.METHODS[0]].shape
+    along = (np.arange(shape[1]) + 0.5) / shape[1] - 0.5
+    along = np.exp(-0.5 * (along / SPREAD) ** 2)
+    maps['centre'] = np.broadcast_to(np.outer(along, along), shape)
+    maps['random'] = np.stack(
+      [np.random.default_rng(int(r['id'])).random(shape[1:]) for r in rows]
+    )
+    return batch, maps
+
+  def curves(
+    self, batch: Mapping[str, np.ndarray], heat: np.ndarray, kind: str
+  ) -> np.ndarray:
+    """Return |change of age| of CURVES, months [2, B, STEPS + 1]."""
+    image, rng = batch['image'], np.random.default_rng(0)
+    rank = np.stack([ranks(h, self.input.size, rng) for h in heat])
+    painted = np.stack([fill(i[..., 0], kind) for i in image])[..., None]
+    ages = [
+      np.asarray(self._ages(self._variables, *pair, rank, batch['male'])).T
+      for pair in ((image, painted), (painted, image))
+    ]
+    return np.abs(np.stack(ages) - ages[0][None, :, :1])

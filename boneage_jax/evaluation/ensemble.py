@@ -1,0 +1,299 @@
+"""Combine the predictions of several runs.
+
+  python -m boneage_jax.evaluate ensemble RUN[:stage] RUN[:stage] ... --out=DIR
+
+Weights are fitted on validation films alone: where folds of a run predict each
+film once, on these. Test films are weighted by them, and every fifth of the
+validation films by weights that were fitted on the other four fifths: no film
+has a part in its own. DIR holds predictions.csv and, if all members have bins,
+distributions.npz, like the folder of a stage.
+"""
+
+import argparse
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import statistics
+from boneage_jax.core import storage
+from boneage_jax.data import splits
+from boneage_jax.evaluation import metrics
+from boneage_jax.evaluation import text_table
+from boneage_jax.runs import lineage
+from boneage_jax.runs import predictions
+from boneage_jax.runs import run as run_lib
+
+WEIGHTS = ('mean', 'mae', 'mse')
+FIT, JUDGE = 'validation', 'test'
+SMOOTH = 0.05  # months; |e| is minimised as sqrt(e^2 + SMOOTH^2)
+STEPS = 5000
+PARTS = 5  # of the films that weights are fitted on
+
+
+def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
+  """Return weights that minimise the loss of the combined error.
+
+  As weights sum to 1, the error of the combination is that of the members
+  combined. Accelerated projected gradient (Beck and Teboulle 2009), restarted
+  where the loss rises (O'Donoghue and Candes 2015).
+
+  Args:
+    error: of each member, months, [M, N].
+    loss: 'mae' or 'mse'.
+
+  Returns:
+    [M], none negative, of sum 1.
+  """
+  if loss not in ('mae', 'mse'):
+    raise ValueError(f"Expected the loss 'mae' or 'mse', got {loss!r}.")
+
+  def value_and_gradient(weights):
+    combined = weights @ error
+    if loss == 'mse':
+      return np.mean(combined**2) / 2, error @ combined / len(combined)
+    root = np.sqrt(combined**2 + SMOOTH**2)
+    return np.mean(root), error @ (combined / root) / len(combined)
+
+  curvature = np.linalg.eigvalsh(error @ error.T / error.shape[1])[-1]
+  step = (1 if loss == 'mse' else SMOOTH) / max(curvature, 1e-12)
+  weights = ahead = np.full(len(error), 1 / len(error))
+  best, momentum = value_and_gradient(weights)[0], 1.0
+  for _ in range(STEPS):
+    new = _to_simplex(ahead - step * value_and_gradient(ahead)[1])
+    value = value_and_gradient(new)[0]
+    if value > best:
+      ahead, momentum = weights, 1.0
+      continue
+    faster = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+    ahead = new + (momentum - 1) / faster * (new - weights)
+    weights, best, momentum = new, value, faster
+  return weights
+
+
+def film_weights(
+  error: np.ndarray, ids: np.ndarray, split: np.ndarray, way: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Fit weights on FIT, and weights of each film that it has no part in.
+
+  Args:
+    error: of each member, months, [M, N].
+    ids: of the films, [N].
+    split: of the films, [N].
+    way: of WEIGHTS.
+
+  Returns:
+    Weights fitted on all FIT films, [M]; weights by film, [M, N]: for a FIT
+    film fitted on those of the other PARTS, for others on all.
+  """
+  members = len(error)
+  if way == 'mean':
+    return np.full(members, 1 / members), np.full(error.shape, 1 / members)
+  known = split == FIT
+  weights = fit_weights(error[:, known], way)
+  by_film = np.repeat(weights[:, None], len(ids), axis=1)
+  for part in range(PARTS):
+    names = splits.fold({'id': ids}, split, PARTS, part)
+    judged, fitted = known & (names == 'validation'), known & (names == 'train')
+    if judged.any() and fitted.any():
+      by_film[:, judged] = fit_weights(error[:, fitted], way)[:, None]
+  return weights, by_film
+
+
+def combine(
+  members: Sequence[run_lib.Run], weights: str = 'mean'
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Combine the films that all members predicted.
+
+  Args:
+    members: two or more.
+    weights: 'mean', or fitted on FIT to minimise 'mae' or 'mse'.
+
+  Returns:
+    The content of ensemble.json: weights (the way); data; films (split -> n);
+    members: run, folder, films left out, its weight by each way; best, the
+    index of the member with the least MAE on FIT; splits: split -> {'members':
+    [figures], 'ways': way -> figures, 'gain': way -> paired difference with the
+    best member, 'correlation': of the members' errors [M, M], None where they
+    do not vary}. And the films, weighted by `film_weights`: id, split, male,
+    age, prediction and, if all members have bins, probability.
+
+  Raises:
+    ValueError: fewer than two members; members whose labels or splits differ,
+      or that have no FIT or no JUDGE film in common.
+  """
+  if len(members) < 2:
+    raise ValueError(f'Expected two or more members, got {len(members)}.')
+  films = run_lib.common(members)
+  moved = np.any(films['split'] != films['split'][0], axis=0)
+  if moved.any():
+    raise ValueError(
+      f'Expected members with one split, got other splits for {moved.sum()} of '
+      f'{len(moved)} films, such as {films["id"][moved][:5].tolist()}: a '
+      'member would be judged on films that another was fitted on.'
+    )
+  split, age = films['split'][0], films['age']
+  for name in (FIT, JUDGE):
+    if name not in split:
+      raise ValueError(f'Expected {name} films that all members predicted.')
+  error = films['prediction'] - age
+  ways, by_film = {}, {}
+  for way in WEIGHTS:
+    ways[way], by_film[way] = film_weights(error, films['id'], split, way)
+  combined = {
+    way: np.sum(w * films['prediction'], axis=0) for way, w in by_film.items()
+  }
+  best = int(np.argmin(np.abs(error[:, split == FIT]).mean(axis=1)))
+  judged = {}
+  for name in run_lib.SPLITS:
+    of = split == name
+    own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
+    judged[name] = {
+      'members': [
+        statistics.figures(prediction - age[of]) for prediction in own
+      ],
+      'ways': {
+        way: statistics.figures(p[of] - age[of]) for way, p in combined.items()
+      },
+      'gain': {
+        way: metrics.paired_difference(age[of], p[of], own[best])
+        for way, p in combined.items()
+      },
+      'correlation': np.corrcoef(error[:, of]).tolist() if varies else None,
+    }
+  result = {
+    'weights': weights,
+    'data': _data(members),
+    'films': {name: int(np.sum(split == name)) for name in run_lib.SPLITS},
+    'members': [
+      {
+        'run': member.name,
+        'folder': member.folder,
+        'left_out': len(member.rows['id']) - len(age),
+        **{way: float(w[k]) for way, w in ways.items()},
+      }
+      for k, member in enumerate(members)
+    ],
+    'best': best,
+    'splits': judged,
+  }
+  rows = {name: films[name] for name in ('id', 'male', 'age')}
+  rows |= {'split': split, 'prediction': combined[weights]}
+  stored = [run_lib.distributions(member, films['id']) for member in members]
+  if all(probability is not None for probability in stored):
+    rows['probability'] = np.einsum(
+      'mn,mnb->nb', by_film[weights], np.stack(stored)
+    )
+  return result, rows
+
+
+def table(result: Mapping[str, Any]) -> str:
+  """Lay out what `combine` returned."""
+  names = [member['run'] for member in result['members']]
+  best = names[result['best']]
+  parts = [
+    f'{len(names)} members; {lineage.describe(result["data"])}',
+    f'Weights fitted on {FIT}, where {best} is the best member; each fifth of '
+    'it has weights from the others.',
+    text_table.layout(
+      ('weights', *WEIGHTS, 'films left out'),
+      [
+        [m['run'], *(f'{m[way]:.3f}' for way in WEIGHTS), str(m['left_out'])]
+        for m in result['members']
+      ],
+    ),
+  ]
+  head = ('films', 'MAE', '95 % interval', 'RMSE', 'bias', '<= 12 mo')
+  for split, row in result['splits'].items():
+    rows = [
+      _cells(name, r) for name, r in zip(names, row['members'], strict=True)
+    ]
+    for way, r in row['ways'].items():
+      gain = row['gain'][way]
+      cells = [f'{gain["difference"]:+.2f}']
+      cells.append(text_table.interval(gain, 'difference', '+'))
+      mark = ' (written)' if way == result['weights'] else ''
+      rows.append([*_cells(f'weights: {way}{mark}', r), *cells])
+    parts.append(
+      text_table.layout((split, *head, 'less best', '95 % interval'), rows)
+    )
+    if row['correlation']:
+      rows = [
+        [name, *(f'{r:.2f}' for r in line)]
+        for name, line in zip(names, row['correlation'], strict=True)
+      ]
+      title = (
+        f'correlation of errors, {split}',
+        *map(str, range(1, len(names) + 1)),
+      )
+      parts.append(text_table.layout(title, rows))
+  return '\n\n'.join(parts)
+
+
+def write(
+  folder: str, result: Mapping[str, Any], rows: Mapping[str, np.ndarray]
+) -> None:
+  """Write ensemble.json, predictions.csv and, with bins, distributions.npz."""
+  storage.make_folder(folder)
+  storage.write_json(os.path.join(folder, 'ensemble.json'), result, indent=1)
+  predictions.write_predictions(folder, rows)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run the command."""
+  parser = argparse.ArgumentParser(
+    prog='evaluate ensemble',
+    description='Combine the predictions of several runs.',
+  )
+  parser.add_argument('runs', nargs='+', metavar='RUN[:stage]')
+  parser.add_argument('--out', required=True, help='folder to write')
+  parser.add_argument('--weights', choices=WEIGHTS, default='mean')
+  args = parser.parse_args(argv)
+  try:
+    members = [run_lib.read(name) for name in args.runs]
+    result, rows = combine(members, args.weights)
+    write(args.out, result, rows)
+  except (ValueError, OSError) as error:
+    sys.exit(f'Error: {error}')
+  print(table(result))
+  if 'probability' not in rows:
+    print('\nNo distributions.npz: a member has no bins.')
+
+
+def _data(members: Sequence[run_lib.Run]) -> dict[str, Any]:
+  """Return the data set of the members; all names where they differ."""
+  if all(member.data == members[0].data for member in members):
+    return members[0].data
+  names = dict.fromkeys(lineage.describe(member.data) for member in members)
+  return {'name': ' + '.join(names)}
+
+
+def _to_simplex(point: np.ndarray) -> np.ndarray:
+  """Return the nearest weights, none negative, of sum 1 (Held et al. 1974)."""
+  falling = np.sort(point)[::-1]
+  excess = (np.cumsum(falling) - 1) / np.arange(1, len(point) + 1)
+  return np.maximum(point - excess[np.flatnonzero(falling > excess)[-1]], 0)
+
+
+def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
+  return [
+    name,
+    str(row['n']),
+    f'{row["mae"]:.2f}',
+    text_table.interval(row, 'mae'),
+    f'{row["rmse"]:.2f}',
+    f'{row["bias"]:+.2f}',
+    f'{100 * row["within_12"]:.1f} %',
+  ]
+
+
+def combine_stage(config: Any, stage: str, workdir: str) -> None:
+  """Average the predictions of several stages, with fitted weights."""
+  section = config[stage]
+  members = [run_lib.read(workdir, member) for member in section.members]
+  result, rows = combine(members, section.weights)
+  write(os.path.join(workdir, stage), result, rows)
+  print(table(result))

@@ -1,0 +1,1 @@
+"""One radiograph as an array: NumPy and OpenCV, no JAX."""

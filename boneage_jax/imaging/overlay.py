@@ -1,0 +1,80 @@
+"""Films of a report: heat map and regions drawn in, predicted distribution."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import intensity
+
+# Of regions in the order of regions.csv, RGB; safe for colour-blind readers.
+COLOURS = ((86, 204, 242), (255, 214, 64), (255, 122, 198))
+
+
+def overlay(
+  film: np.ndarray,
+  heat: np.ndarray | None = None,
+  regions: Mapping[str, Any] | None = None,
+  height: int = 440,
+) -> np.ndarray:
+  """Draw heat and region boxes on a film.
+
+  Args:
+    film: uint8 [H, W].
+    heat: [H, W] at film size, any scale; values below 0 count as 0.
+    regions: region -> (box, score, found); a region not found is not drawn.
+    height: of the picture in pixels.
+
+  Returns:
+    uint8 RGB [height, W * height / H, 3].
+  """
+  size = (max(1, round(film.shape[1] * height / film.shape[0])), height)
+  grey = cv2.resize(film, size, interpolation=cv2.INTER_AREA)
+  grey = cv2.LUT(grey, intensity.tone_lut(grey, percentiles=(1, 99.5)))
+  picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+  if heat is not None and np.max(heat) > 0:
+    heat = np.maximum(np.asarray(heat, np.float32), 0) / np.max(heat)
+    heat = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
+    colour = cv2.applyColorMap(
+      np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO
+    )[..., ::-1]
+    alpha = 0.75 * heat[..., None] ** 0.7
+    picture = np.rint(picture * (1 - alpha) + colour * alpha).astype(np.uint8)
+  picture = np.ascontiguousarray(picture)
+  for k, (box, _, found) in enumerate((regions or {}).values()):
+    if found:
+      corners = np.array(box).reshape(2, 2) * size
+      low, high = np.rint(corners).astype(int)
+      low, high = np.maximum(low, 1), np.minimum(high, np.array(size) - 2)
+      # A dark rim keeps the line visible on bone.
+      for colour, line in (((10, 10, 10), 4), (COLOURS[k % 3], 2)):
+        cv2.rectangle(
+          picture, low.tolist(), high.tolist(), colour, line, cv2.LINE_AA
+        )
+  return picture
+
+
+def film_heat(
+  maps: np.ndarray, film_hw: tuple[int, int], resize: str = 'squash'
+) -> np.ndarray:
+  """Merge maps [R, h, w] of the net's input into one [H, W] over the film.
+
+  Each map counts relative to its own peak; a film pixel takes the largest.
+  """
+  maps = np.maximum(np.asarray(maps, np.float32), 0)
+  maps = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
+  input_hw = maps.shape[1:]
+  matrix = geometry.fit_matrix(film_hw, input_hw, resize)
+  return geometry.unwarp(maps.max(axis=0), matrix, input_hw, film_hw)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+  """Encode uint8 RGB as JPEG."""
+  done, data = cv2.imencode(
+    '.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82]
+  )
+  if not done:
+    raise ValueError(f'Expected an RGB picture, got shape {picture.shape}.')
+  return data.tobytes()

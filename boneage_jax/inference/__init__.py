@@ -1,0 +1,1 @@
+"""A new radiograph to an age, an interval and flags."""

@@ -1,0 +1,194 @@
+"""ResNet v1 (He et al. 2015) of 18, 34 or 50 layers.
+
+Two published forms of the 50-layer net differ in where a bottleneck strides:
+'1x1' is Keras' (convolution biases, eps 1.001e-5, momentum 0.99, caffe input),
+'3x3' is torchvision's (no biases, eps 1e-5, momentum 0.9, torch input). They
+are different functions of the same kernels.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from boneage_jax.models import layers
+from boneage_jax.models import ops
+from boneage_jax.models.backbones import base
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+
+
+class Basic(nnx.Module):
+  """Two 3x3 convolutions and a shortcut."""
+
+  expansion = 1
+
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    stride: int,
+    stride_in: str,
+    options: dict[str, Any],
+  ):
+    del stride_in  # Only a bottleneck has the choice.
+    self.channels = width
+    self.project = stride != 1 or in_channels != width
+    if self.project:
+      self.shortcut = layers.ConvBN(
+        in_channels, width, 1, stride=stride, relu=False, **options
+      )
+    self.conv1 = layers.ConvBN(
+      in_channels, width, 3, stride=stride, padding=1, **options
+    )
+    self.conv2 = layers.ConvBN(
+      width, width, 3, padding=1, relu=False, **options
+    )
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shortcut = self.shortcut(x) if self.project else x
+    return nnx.relu(self.conv2(self.conv1(x)) + shortcut)
+
+
+class Bottleneck(nnx.Module):
+  """1x1 down, 3x3, 1x1 up and a shortcut."""
+
+  expansion = 4
+
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    stride: int,
+    stride_in: str,
+    options: dict[str, Any],
+  ):
+    self.channels = width * self.expansion
+    first, second = (stride, 1) if stride_in == '1x1' else (1, stride)
+    self.project = stride != 1 or in_channels != self.channels
+    if self.project:
+      self.shortcut = layers.ConvBN(
+        in_channels, self.channels, 1, stride=stride, relu=False, **options
+      )
+    self.conv1 = layers.ConvBN(in_channels, width, 1, stride=first, **options)
+    self.conv2 = layers.ConvBN(
+      width, width, 3, stride=second, padding=1, **options
+    )
+    self.conv3 = layers.ConvBN(width, self.channels, 1, relu=False, **options)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shortcut = self.shortcut(x) if self.project else x
+    return nnx.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut)
+
+
+class Stem(nnx.Module):
+  """7x7 convolution and max pool, both with stride 2."""
+
+  def __init__(self, in_channels: int, width: int, options: dict[str, Any]):
+    self.channels = width
+    self.conv = layers.ConvBN(
+      in_channels, width, 7, stride=2, padding=3, **options
+    )
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = self.conv(x)  # B 150 150 64 (input 300)
+    return ops.max_pool(x, 3, 2, 1)  # B 75 75 64
+
+
+class Stage(nnx.Module):
+  """Residual blocks of one width, `block1` first."""
+
+  def __init__(
+    self,
+    block: type[Basic] | type[Bottleneck],
+    *,
+    count: int,
+    in_channels: int,
+    width: int,
+    stride: int,
+    stride_in: str,
+    remat: bool,
+    options: dict[str, Any],
+  ):
+    self.count, self.remat = count, remat
+    for i in range(1, count + 1):
+      module = block(
+        in_channels, width, stride if i == 1 else 1, stride_in, options
+      )
+      setattr(self, f'block{i}', module)
+      in_channels = module.channels
+    self.channels = in_channels
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    for i in range(1, self.count + 1):
+      x = base.call(getattr(self, f'block{i}'), x, self.remat)
+    return x
+
+
+class ResNet(base.Backbone):
+  """Stages 'stem', 'stage1' ... 'stage4'.
+
+  `conv_bias=None` takes what the published weights of the form have: biases
+  for the 50-layer net with stride_in '1x1', none otherwise.
+  """
+
+  windows: Mapping[str, tuple] = {
+    'stem': ((7, 2, 3), (3, 2, 1)),
+    # A 3x3 convolution with stride 2 and padding 1 looks at the same centres.
+    **{f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)},
+  }
+
+  def __init__(
+    self,
+    *,
+    depth: int = 50,
+    in_channels: int = 3,
+    width: float = 1.0,
+    tap: str | None = None,
+    stride_in: str = '1x1',
+    conv_bias: bool | None = None,
+    cbam: str = 'none',
+    dtype: Any = jnp.float32,
+    remat: bool = False,
+    rngs: nnx.Rngs,
+  ):
+    if depth not in BLOCKS:
+      raise ValueError(f'depth is one of {tuple(BLOCKS)}, not {depth}.')
+    if stride_in not in ('1x1', '3x3'):
+      raise ValueError(f"stride_in is '1x1' or '3x3', not {stride_in!r}.")
+    keras = stride_in == '1x1'
+    super().__init__(
+      names=('stem', 'stage1', 'stage2', 'stage3', 'stage4'),
+      in_channels=in_channels,
+      tap=tap,
+      input_range='caffe' if keras else 'torch',
+      remat=False,  # Within the stages, per residual block.
+    )
+    options = {
+      'use_bias': keras and depth == 50 if conv_bias is None else conv_bias,
+      'eps': 1.001e-5 if keras else 1e-5,
+      'momentum': 0.99 if keras else 0.9,
+      'dtype': dtype,
+      'rngs': rngs,
+    }
+    block = Bottleneck if depth == 50 else Basic
+    c = layers.scale_channels(64, width)
+    self.stem = Stem(in_channels, c, options)
+    channels = c
+    # Input 300: B 75 75 256, B 38 38 512, B 19 19 1024, B 10 10 2048.
+    for i, name in enumerate(self.stages[1:]):
+      stage = Stage(
+        block,
+        count=BLOCKS[depth][i],
+        in_channels=channels,
+        width=layers.scale_channels(64 * 2**i, width),
+        stride=1 if i == 0 else 2,
+        stride_in=stride_in,
+        remat=remat,
+        options=options,
+      )
+      setattr(self, name, stage)
+      channels = stage.channels
+    self.add_gates(cbam, self.stages[1:], dtype, rngs)

@@ -1,0 +1,108 @@
+"""Class activation maps that the net pools by itself: the head of Liao 2022."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from boneage_jax.models.heads import age as age_head
+
+POOLS = ('cam', 'cam_mean')  # weighted by attention, or the plain mean
+WINDOW = 5  # months either side of an age (Chen 2020)
+
+
+def spatial_softmax(maps: jax.Array) -> jax.Array:
+  """Softmax over the places of maps [B,h,w] or [B,h,w,K], float32."""
+  return jax.nn.softmax(maps.astype(jnp.float32), axis=(1, 2))
+
+
+def window_map(maps: jax.Array, age: jax.Array) -> jax.Array:
+  """Return the mean map [B,h,w] of the bins within WINDOW of `age` [B]."""
+  last = maps.shape[-1] - 1
+  centre = jnp.clip(jnp.round(jax.lax.stop_gradient(age)), 0, last)
+  near = jnp.abs(jnp.arange(last + 1) - centre[:, None]) <= WINDOW
+  near = near.astype(jnp.float32)
+  near /= jnp.sum(near, -1, keepdims=True)
+  return jnp.einsum('bhwk,bk->bhw', maps, near)
+
+
+def attention(outputs: dict[str, jax.Array]) -> jax.Array:
+  """Say where a net looked for its answer.
+
+  Args:
+    outputs: `maps` [B,h,w,K] and what was read from them: `age` of one map or
+      of bins, else the `logits` of classes.
+
+  Returns:
+    [B,h,w], sum 1: the softmax of the map of the answer; of bins, the mean map
+    within WINDOW months of it.
+  """
+  maps = outputs['maps']
+  if maps.shape[-1] == 1:
+    return spatial_softmax(maps[..., 0])
+  if 'age' in outputs:
+    return spatial_softmax(window_map(maps, outputs['age']))
+  best = jnp.argmax(outputs['logits'], -1)[:, None, None, None]
+  return spatial_softmax(jnp.take_along_axis(maps, best, -1)[..., 0])
+
+
+class CamHead(nnx.Module):
+  """Map and sex to an age or a class, through one map per output.
+
+  M_c = sum_k W_ck F_k + b_c. Weighted, an output is sum_ij A_c M_c with
+  A_c = softmax_ij M_c; else it is the mean of M_c, which is global average
+  pooling and a linear layer (Liao 2022, and the authors' code). Sex, coded as
+  in age.AgeHead, adds a linear term; the paper has none.
+
+  output: 'bins' or 'scalar' as in age.AgeHead, or 'classes', `logits` [B,C].
+  """
+
+  def __init__(
+    self,
+    channels: int,
+    *,
+    weighted: bool = True,
+    output: str = 'bins',
+    readout: str = 'expectation',
+    classes: int = 0,
+    sex_features: int = 0,
+    dropout: float = 0.0,
+    rngs: nnx.Rngs,
+  ):
+    count = {'bins': age_head.BINS, 'scalar': 1, 'classes': classes}.get(output)
+    if count is None:
+      raise ValueError(
+        f"net.output={output!r} is unknown; choose 'bins', 'scalar' or "
+        "'classes'."
+      )
+    if count < 1:
+      raise ValueError(
+        f"net.output='classes' needs net.classes, the number, got {classes}."
+      )
+    self.weighted, self.output, self.readout = weighted, output, readout
+    self.dropout = nnx.Dropout(dropout)
+    self.fc = age_head.linear(channels, count, rngs=rngs)
+    if output == 'scalar':
+      self.fc.bias[...] = jnp.full((1,), age_head.MEAN_AGE)
+    self.has_sex = sex_features > 0
+    if self.has_sex:
+      self.sex = age_head.linear(1, sex_features, rngs=rngs)
+      self.sex_fc = age_head.linear(
+        sex_features, count, use_bias=False, rngs=rngs
+      )
+
+  def __call__(self, features, male, rngs=None):
+    maps = self.fc(self.dropout(features.astype(jnp.float32), rngs=rngs))
+    if self.weighted:
+      out = jnp.sum(spatial_softmax(maps) * maps, (1, 2))
+    else:
+      out = jnp.mean(maps, (1, 2))
+    if self.has_sex:
+      out += self.sex_fc(self.sex(2 * male.astype(jnp.float32)[:, None] - 1))
+    outputs = {'maps': maps}
+    if self.output == 'scalar':
+      outputs['age'] = out[:, 0]
+    else:
+      outputs['logits'] = out
+    if self.output == 'bins':
+      outputs['age'] = age_head.read_age(out, self.readout)
+    return outputs | {'attention': attention(outputs)}

@@ -1,0 +1,288 @@
+"""ImageNet weights from Keras' .h5 or PyTorch's .safetensors, merged by name.
+
+Tables in `models.keras_names` and `models.torch_names` give the names of the
+files the paths of our modules. A file that does not fit is refused with the
+names that are missing, unexpected or of another shape.
+"""
+
+from collections.abc import Mapping
+import os
+import re
+from typing import Any
+from typing import NamedTuple
+
+from absl import logging
+from flax import traverse_util
+import jax.numpy as jnp
+import numpy as np
+
+from boneage_jax.models.weights import keras as keras_names
+from boneage_jax.models.weights import torch as torch_names
+
+Path = tuple[str, ...]
+
+# The argument of a backbone that names its size, and its default.
+SIZES = {
+  'convnext': ('variant', 'tiny'),
+  'efficientnet': ('variant', 'b0'),
+  'resnet': ('depth', 50),
+}
+
+
+class Report(NamedTuple):
+  """What a load did; names are `layer/weight` of the file, or our paths.
+
+  Attributes:
+    loaded: names that were read into the net.
+    missing: names the file lacks, allowed; the net keeps its fresh values.
+    unexpected: names no architecture of this kind has, allowed.
+    unused: names of layers that the net does not build (behind its tap).
+    fresh: paths of the net that the published architecture does not have.
+  """
+
+  loaded: tuple[str, ...]
+  missing: tuple[str, ...]
+  unexpected: tuple[str, ...]
+  unused: tuple[str, ...]
+  fresh: tuple[str, ...]
+
+
+def table_name(backbone: Mapping[str, Any]) -> str:
+  """Return the weight table of a backbone's section, such as 'resnet_50'."""
+  name = backbone['name']
+  if name not in SIZES:
+    return name
+  argument, default = SIZES[name]
+  return f'{name}_{backbone.get(argument, default)}'
+
+
+def _names(path: str) -> Any:
+  """Return the module of names that a file's suffix asks for."""
+  return torch_names if path.endswith('.safetensors') else keras_names
+
+
+def _read_h5(path: str, hint: str) -> dict[str, np.ndarray]:
+  import h5py
+
+  if not h5py.is_hdf5(path):
+    raise ValueError(f'{path!r} is not an HDF5 file; {hint}.')
+  weights = {}
+
+  def visit(name, item):
+    if isinstance(item, h5py.Dataset):
+      weights[name] = item[()]
+
+  with h5py.File(path, 'r') as file:
+    # A whole model saved as .h5 keeps its weights one level down.
+    file.get('model_weights', file).visititems(visit)
+  if not weights or any(name.startswith('layers/') for name in weights):
+    raise ValueError(
+      f'{path!r} holds no weights by layer name (a .weights.h5 of Keras 3 does '
+      f"not; save the model as '.h5'); {hint}."
+    )
+  return dict(keras_names.clean(*item) for item in weights.items())
+
+
+def _read_safetensors(path: str, hint: str) -> dict[str, np.ndarray]:
+  import safetensors.numpy
+
+  try:
+    weights = safetensors.numpy.load_file(path)
+  except safetensors.SafetensorError as error:
+    raise ValueError(
+      f'{path!r} is not a safetensors file ({error}); {hint}.'
+    ) from error
+  return dict(
+    torch_names.clean(*item)
+    for item in weights.items()
+    if not item[0].endswith('.num_batches_tracked')
+  )
+
+
+def read(path: str, architecture: str) -> dict[str, np.ndarray]:
+  """Return every weight of a file as `layer/weight` -> array in our layout."""
+  names = _names(path)
+  hint = f'it must be {names.SOURCE} file of {architecture}, such as '
+  hint += names.FILES[architecture]
+  if not os.path.isfile(path):
+    raise ValueError(f'There is no weight file {path!r}; {hint}.')
+  if names is torch_names:
+    return _read_safetensors(path, hint)
+  return _read_h5(path, hint)
+
+
+def _some(names: list[str]) -> str:
+  rest = f' and {len(names) - 8} more' if len(names) > 8 else ''
+  return ', '.join(names[:8]) + rest
+
+
+def _refused(names: list[str], allowed: str | None) -> list[str]:
+  """Return the names whose layer the regular expression does not allow."""
+  pattern = re.compile(allowed or r'(?!)')
+  return [n for n in names if not pattern.fullmatch(n.split('/')[0])]
+
+
+def _wanted(
+  table: Mapping[str, Path | None], names: Any, trees: Mapping[str, Any]
+) -> dict[str, tuple[str, Path]]:
+  """Return name -> (tree, path) of every weight that the net has room for."""
+  wanted = {}
+  for layer, module in table.items():
+    for weight, tree, leaf in names.weights(module) if module else ():
+      if (*module, *leaf) in trees[tree]:
+        wanted[f'{layer}/{weight}'] = (tree, (*module, *leaf))
+  return wanted
+
+
+def load(
+  path: str,
+  params: dict,
+  stats: dict,
+  architecture: str,
+  *,
+  allow_missing: str | None = None,
+  allow_unexpected: str | None = None,
+) -> tuple[dict, dict, Report]:
+  """Replace a backbone's fresh values by those of a released file.
+
+  Args:
+    path: a no-top .h5 of Keras, or a .safetensors of timm or torchvision;
+      float16 is widened.
+    params, stats: plain dicts of the backbone's nnx.Param and nnx.BatchStat.
+    architecture: as `table_name` returns it.
+    allow_missing: layers that the file may lack, a regular expression for the
+      whole name of the layer in the file; they keep their fresh values.
+    allow_unexpected: the same for layers of the file that are not known.
+
+  Returns:
+    New params and stats, and a Report.
+
+  Raises:
+    ValueError: no such file, or one that does not fit: names every kind of
+      misfit at once.
+  """
+  names = _names(path)
+  if architecture not in names.FILES:
+    raise ValueError(
+      f'There is no weight table for {architecture!r} in {names.SOURCE} '
+      f'files, only for {", ".join(names.FILES)}.'
+    )
+  weights = read(path, architecture)
+  layers = {name.split('/')[0] for name in weights}
+  table = names.table(architecture, layers)
+  trees = {
+    'params': traverse_util.flatten_dict(params),
+    'stats': traverse_util.flatten_dict(stats),
+  }
+  wanted = _wanted(table, names, trees)
+  built = {path[:i] for path in trees['params'] for i in range(len(path))}
+  missing = [name for name in wanted if name not in weights]
+  unused, unexpected = [], []
+  for name in weights:
+    layer = name.split('/')[0]
+    if layer in table and table[layer] not in built:
+      unused.append(name)
+    elif name not in wanted:
+      unexpected.append(name)
+
+  problems = []
+  if refused := _refused(missing, allow_missing):
+    problems.append(f'missing: {_some(refused)} (see allow_missing)')
+  if refused := _refused(unexpected, allow_unexpected):
+    problems.append(f'unexpected: {_some(refused)} (see allow_unexpected)')
+  shapes = []
+  loaded = [name for name in wanted if name in weights]
+  for name in loaded:
+    tree, leaf = wanted[name]
+    value = weights[name]
+    here = trees[tree][leaf]
+    if value.shape != here.shape:
+      shapes.append(
+        f'{name} {value.shape} for {"/".join(leaf)} {tuple(here.shape)}'
+      )
+      continue
+    trees[tree][leaf] = jnp.asarray(value, here.dtype)
+  if shapes:
+    problems.append(
+      f'shapes (file for net): {_some(shapes)} (weights fit width=1 and 3 '
+      'input channels only)'
+    )
+  if problems:
+    raise ValueError(
+      f'{path!r} does not fit {architecture}, as {names.FILES[architecture]} '
+      'does: ' + '; '.join(problems) + '.'
+    )
+
+  covered = set(wanted.values())
+  fresh = [
+    '/'.join(map(str, leaf))
+    for tree, leaves in trees.items()
+    for leaf in leaves
+    if (tree, leaf) not in covered
+  ]
+  report = Report(*map(tuple, (loaded, missing, unexpected, unused, fresh)))
+  return (
+    traverse_util.unflatten_dict(trees['params']),
+    traverse_util.unflatten_dict(trees['stats']),
+    report,
+  )
+
+
+def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
+  """Refuse a file whose weights are those of another form of the net."""
+  names, name = _names(path), backbone['name']
+  if name not in names.REQUIRES:
+    return
+  argument, value = names.REQUIRES[name]
+  given = backbone.get(argument, keras_names.REQUIRES[name][1])
+  if given != value:
+    raise ValueError(
+      f'{section}: {path!r} is {names.SOURCE}, whose {name} has '
+      f'{argument}={value!r}, not {given!r}.'
+    )
+
+
+def load_into_net(
+  weights: Mapping[str, Any], net: Mapping[str, Any], params: dict, stats: dict
+) -> tuple[dict, dict]:
+  """Load the backbones of a net.
+
+  Args:
+    weights: a backbone's section of the net -> `path` and, as in `load`,
+      `allow_missing` and `allow_unexpected`.
+    net: the net's config; `net[section]` has `name` and arguments.
+    params, stats: plain dicts of the whole net.
+
+  Returns:
+    New params and stats.
+
+  Raises:
+    ValueError: as in `load`, or a section that the net does not have.
+  """
+  params, stats = dict(params), dict(stats)
+  for section, options in weights.items():
+    if section not in params or section not in net:
+      raise ValueError(
+        f'pretrained.{section} names no backbone of the net; it has '
+        f'{", ".join(sorted(set(params) & set(net)))}.'
+      )
+    _check_form(section, net[section], options['path'])
+    params[section], statistics, report = load(
+      options['path'],
+      params[section],
+      stats.get(section, {}),  # ConvNeXt has none.
+      table_name(net[section]),
+      allow_missing=options.get('allow_missing'),
+      allow_unexpected=options.get('allow_unexpected'),
+    )
+    if statistics:
+      stats[section] = statistics
+    logging.info(
+      '%s: %d weights from %s; fresh: %s; not used: %d.',
+      section,
+      len(report.loaded),
+      options['path'],
+      _some([*report.missing, *report.fresh]) or 'none',
+      len(report.unused),
+    )
+  return params, stats

@@ -1,0 +1,1 @@
+"""Where to look: heat maps, boxes and crops of films."""

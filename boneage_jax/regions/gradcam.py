@@ -1,0 +1,199 @@
+"""Class activation maps: where in the film an age net looks.
+
+Grad-CAM needs only the two halves of an age net, `features(image)` and
+`head(features, male)`: no hooks and no layer names. The net must be in eval
+mode, so that batch statistics and dropout are frozen.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+import numpy as np
+
+from boneage_jax.training import restore
+
+TARGETS = ('window', 'probability', 'age')
+METHODS = ('grad_cam', 'hires_cam')
+
+
+def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Return the class activation map of a linear head, without relu.
+
+  With global average pooling the mean of the map plus the bias is the logit.
+
+  Args:
+    features: [B, h, w, C].
+    kernel: [C] or [C, K], the weights of the linear layer.
+
+  Returns:
+    [B, h, w] or [B, h, w, K] float32 (Zhou 2016).
+  """
+  if kernel.shape[0] != features.shape[-1]:
+    raise ValueError(
+      f'The kernel has {kernel.shape[0]} rows for {features.shape[-1]}'
+      ' channels: CAM holds only where the linear layer sees the pooled map'
+      ' alone; use grad_cam instead.'
+    )
+  return jnp.tensordot(
+    features.astype(jnp.float32), kernel.astype(jnp.float32), 1
+  )
+
+
+def grad_cam(
+  net: Any,
+  image: jax.Array,
+  male: jax.Array,
+  target: str = 'window',
+  half_window: int = 5,
+  method: str = 'grad_cam',
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Return relu(sum_k w_k F_k), w_k the spatial mean of d target / d F_k.
+
+  The target is summed over the batch, so one backward pass through the head
+  gives every film's own map (films do not mix in eval mode).
+
+  Args:
+    net: an age net in eval mode.
+    image: [B, H, W, C], as `net.features` takes it.
+    male: [B] float32; 1 male, 0 female, 0.5 unknown.
+    target: 'window', the mean logit of the bins within `half_window` months of
+      the estimate, cut at the ends of the scale (Chen 2020); 'probability',
+      the log of their summed softmax, for nets whose logits are a softmax's and
+      so mean nothing but relative to each other; or 'age', the predicted age,
+      for nets without bins too.
+    half_window: months either side.
+    method: 'grad_cam' (Selvaraju 2017), or 'hires_cam', which leaves the
+      gradient where it is instead of its mean (Draelos and Carin 2020). Both
+      agree behind global average pooling and a linear head; behind maximum
+      pooling only the second shows what the net read.
+
+  Returns:
+    Maps [B, h, w] float32, >= 0, and the outputs of the head.
+  """
+  if target not in TARGETS:
+    raise ValueError(f'The target is one of {TARGETS}, got {target!r}.')
+  if method not in METHODS:
+    raise ValueError(f'The method is one of {METHODS}, got {method!r}.')
+  # Float32 keeps the gradient exact where the backbone is bfloat16.
+  features = net.features(image).astype(jnp.float32)
+
+  def score(features):
+    outputs = net.head(features, male)
+    if target == 'age':
+      value = outputs['age']
+    else:
+      value = window_score(outputs, half_window, target == 'probability')
+    return jnp.sum(value.astype(jnp.float32)), outputs
+
+  gradient, outputs = jax.grad(score, has_aux=True)(features)
+  weights = gradient
+  if method == 'grad_cam':
+    weights = jnp.mean(gradient, (1, 2), keepdims=True)
+  maps = jax.nn.relu(jnp.sum(weights * features, -1))
+  return maps, outputs
+
+
+def window_score(
+  outputs: dict[str, jax.Array],
+  half_window: int = 5,
+  probability: bool = False,
+) -> jax.Array:
+  """Return the mean logit of the bins within `half_window` of the estimate.
+
+  Args:
+    outputs: `logits` [B, K] and `age` [B] months.
+    half_window: months either side of the estimate's bin.
+    probability: the log of the bins' summed softmax instead.
+
+  Returns:
+    [B] float32; no gradient flows through the choice of the window.
+  """
+  if 'logits' not in outputs:
+    raise ValueError(
+      "The targets 'window' and 'probability' need `logits`, but the head"
+      f" gives {sorted(outputs)}: use target='age' or a head with bins."
+    )
+  logits = outputs['logits'].astype(jnp.float32)
+  last = logits.shape[-1] - 1
+  centre = jnp.clip(jnp.round(outputs['age'].astype(jnp.float32)), 0, last)
+  distance = jnp.abs(jnp.arange(last + 1) - centre[:, None])
+  window = jax.lax.stop_gradient(distance <= half_window)
+  if probability:
+    inside = jax.nn.logsumexp(logits, -1, where=window)
+    return inside - jax.nn.logsumexp(logits, -1)
+  return jnp.mean(logits, -1, where=window)
+
+
+def to_input(maps: jax.Array, cells: tuple[int, float], size: int) -> jax.Array:
+  """Redraw maps so that they cover the net's input evenly, bilinear.
+
+  Args:
+    maps: [B, h, w].
+    cells: pixels from cell to cell and the first cell's centre, as
+      `Backbone.cells` gives them.
+    size: side of the square input in pixels.
+
+  Returns:
+    [B, n, n] float32 with n about 2 size / step: two cells for one. Beyond the
+    outermost cells their values go on.
+  """
+  step, first = cells
+  n = max(1, round(2 * size / step))
+  centre = (jnp.arange(n) + 0.5) * (size / n)
+  place = jnp.stack(jnp.meshgrid(*[(centre - first) / step] * 2, indexing='ij'))
+  sample = lambda m: jax.scipy.ndimage.map_coordinates(
+    m, place, order=1, mode='nearest'
+  )
+  return jax.vmap(sample)(maps.astype(jnp.float32))
+
+
+def input_maps(
+  net: Any,
+  image: jax.Array,
+  male: jax.Array,
+  target: str,
+  method: str,
+  mirror: bool,
+) -> jax.Array:
+  """Return `grad_cam`'s maps as they lie over the net's input.
+
+  Args:
+    net: with `features`, `head` and `backbone.cells`.
+    image: [B, S, S, 1].
+    male: [B].
+    target, method: of `grad_cam`.
+    mirror: average with the map of the film mirrored left and right, each
+      film's two maps brought to the same sum. What the net reads only by
+      chance of the orientation fades.
+
+  Returns:
+    [B, n, n] float32, >= 0; see `to_input` for n.
+  """
+  size = image.shape[1]
+
+  def look(image):
+    maps = grad_cam(net, image, male, target, method=method)[0]
+    return to_input(maps, net.backbone.cells(size), size)
+
+  if not mirror:
+    return look(image)
+  both = jnp.stack([look(image), look(image[:, :, ::-1])[:, :, ::-1]])
+  total = jnp.sum(both, (2, 3), keepdims=True)
+  return jnp.mean(both / jnp.where(total > 0, total, 1), 0)
+
+
+def make_maps(
+  graph: Any, variables: dict[str, Any], options: Any
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+  """Compile `predict_maps(image, male)` for `localize.find_regions`."""
+
+  @jax.jit
+  def maps(variables, image, male):
+    net = restore.merge(graph, variables)
+    return input_maps(
+      net, image, male, options.target, options.method, options.mirror
+    )
+
+  return lambda image, male: jax.device_get(maps(variables, image, male))

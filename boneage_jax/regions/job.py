@@ -1,0 +1,214 @@
+"""The `locate` job: an age net's heat maps to boxes and crops of every film."""
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from concurrent import futures
+import os
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+
+from boneage_jax.core import distributed
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import crops as crops_lib
+from boneage_jax.data import film_table
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.imaging import boxes
+from boneage_jax.regions import coverage as coverage_lib
+from boneage_jax.regions import gradcam
+from boneage_jax.regions import localize
+from boneage_jax.training import restore
+
+AHEAD = 2  # batches decoded while one is worked on
+
+
+def locate_films(
+  predict_maps: localize.PredictMaps,
+  source: Any,
+  films: film_table.Films,
+  folder: str,
+  input_config: Any,
+  options: Any,
+  before: Mapping[int, Mapping[str, boxes.Region]] | None = None,
+  log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+  """Find and cut the regions of every film; done.json is written last.
+
+  A killed job starts over and ends with the same files. Each process works on
+  its share of the batches, then the lead puts the parts together.
+
+  Args:
+    predict_maps: see `find_regions`.
+    source: `sources.film_source` of `films`.
+    films: columns of `films.csv`.
+    folder: gets regions.csv, maps.npz, crops.array_record, films.csv,
+      coverage.json and done.json.
+    input_config: of the net's training: size, resize, percentiles, polarity.
+    options: regions (names), threshold and minimum_side (one each),
+      component, margin, smooth (see boxes.box_from_map), fill (see
+      boxes.holes), crop_size, crop_margin, batch_size; and optionally erase,
+      names of regions of `before` to paint over as well, and crops (see
+      `crop_names`; () cuts none), by default the regions.
+    before: film id -> regions that were found before; they are written too.
+    log: takes a line of text.
+
+  Returns:
+    The contents of done.json, in the lead process.
+  """
+  path = lambda name: os.path.join(folder, name)
+  numbers, size = range(len(source)), options.batch_size
+  batches = distributed.share([numbers[i : i + size] for i in numbers[::size]])
+  rows, maps, annotations = [], [], []
+
+  def clear() -> None:
+    storage.make_folder(folder)
+    for name in ('done.json', 'crops.array_record.*'):
+      for stale in storage.glob(path(name)):
+        storage.remove(stale)
+
+  def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
+    cut = lambda film: localize.cut_crops(film, input_config, options)
+
+    def load(index: int) -> localize.Film:
+      film = localize.load_film(source[index], input_config)
+      film.regions |= (before or {}).get(film.id, {})
+      return film
+
+    progress = tqdm.tqdm(
+      total=sum(map(len, batches)),
+      desc='locate',
+      unit='film',
+      disable=not distributed.is_lead() or None,
+    )
+    with progress:
+      for batch in _decoded(pool, load, batches):
+        localize.find_regions(
+          predict_maps, batch, input_config, options, pool.map
+        )
+        for film in batch:
+          rows.extend((film.id, *found) for found in film.regions.items())
+          maps.append(np.stack(film.maps).astype(np.float16))
+          hw = {'hw': film.image.shape}
+          annotations.append((film.id, film.annotations | hw))
+        yield from pool.map(cut, batch if localize.crop_names(options) else ())
+        progress.update(len(batch))
+
+  def write() -> dict[str, Any]:
+    film_table.write_films(path('films.csv'), films)
+    boxes.write_regions(path('regions.csv'), rows)
+    with storage.replacing(path('maps.npz'), 'wb') as file:
+      np.savez_compressed(
+        file,
+        id=films['id'],
+        maps=np.stack(maps),
+        geometry=input_config.resize,
+      )
+    found = boxes.read_regions(path('regions.csv'))
+    coverage = _coverage(found, dict(annotations), films)
+    storage.write_json(path('coverage.json'), coverage, indent=2)
+    done = boxes.summary(found, options.regions) | {
+      'crops': list(localize.crop_names(options)),
+      'crop_size': options.crop_size,
+      'crop_margin': options.crop_margin,
+      'crop_side': localize.crop_side(options),
+    }
+    for name, share in done['found'].items():
+      log(
+        f'{name}: found in {share:.1%} of {len(found)} films, '
+        f'{done["not_found"][name]} kept whole, median area '
+        f'{done["median_area"][name]:.1%} of the film'
+      )
+    storage.write_json(path('done.json'), done, indent=2)
+    return done
+
+  distributed.on_lead(clear)
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    if localize.crop_names(options):
+      crops_lib.write(path('crops.array_record'), crops(pool))
+    else:
+      collections.deque(crops(pool), 0)
+  rows, maps, annotations = map(distributed.gather, (rows, maps, annotations))
+  return distributed.on_lead(write)
+
+
+def _decoded(
+  pool: futures.Executor,
+  load: Callable[[int], localize.Film],
+  batches: Iterable[Iterable[int]],
+) -> Iterator[list[localize.Film]]:
+  """Yield batches of films, AHEAD of them decoded in advance."""
+  pending = collections.deque()
+  for indices in batches:
+    pending.append([pool.submit(load, index) for index in indices])
+    if len(pending) > AHEAD:
+      yield [future.result() for future in pending.popleft()]
+  while pending:
+    yield [future.result() for future in pending.popleft()]
+
+
+def _coverage(
+  found: Mapping[int, Mapping[str, boxes.Region]],
+  annotations: Mapping[int, Mapping[str, Any]],
+  films: film_table.Films,
+) -> dict[str, Any]:
+  coverage = {}
+  for split in ('all', *film_table.SPLITS):
+    ids = films['id']
+    if split != 'all':
+      ids = ids[films['split'] == split]
+    chosen = {film: found[film] for film in ids.tolist()}
+    coverage[split] = coverage_lib.region_coverage(chosen, annotations)
+  return coverage
+
+
+def locate(config: Any, stage: str, workdir: str) -> None:
+  """Find and cut the regions of every film with a trained age net."""
+  section = config[stage]
+  net = config[section.localizer].net
+  if (section.target, net.output, net.readout) == ('age', 'bins', 'argmax'):
+    raise ValueError(
+      f"{stage}.target='age' needs an age with a gradient, and "
+      f"{section.localizer}.net.readout='argmax' has none: every map would be "
+      "empty. Choose target='window', or readout='expectation'."
+    )
+  before = None
+  if section.get('after'):
+    before = selection.found_regions(workdir, section.after)
+  graph, variables = restore.load_net(config, section.localizer, workdir)
+  films, _ = selection.split_films(
+    config, workdir, section.input.builder_config
+  )
+  turned = selection.quarters_turned(
+    workdir, stages.upright_stage(config, stage)
+  )
+  # Each process works on its own films, with its own devices.
+  mesh = distributed.make_mesh(jax.local_devices())
+  variables = jax.device_put(
+    jax.tree.map(lambda x: x.addressable_data(0), variables),
+    distributed.replicated(mesh),
+  )
+  maps = gradcam.make_maps(graph, variables, section)
+
+  def predict_maps(image, male):
+    batch = {'image': image, 'male': male}
+    return maps(**input_pipeline.to_device(batch, mesh))
+
+  locate_films(
+    predict_maps,
+    sources.whole_films(
+      config, workdir, section.input.builder_config, films, turned
+    ),
+    films,
+    os.path.join(workdir, stage),
+    config[section.localizer].input,
+    section,
+    before,
+  )

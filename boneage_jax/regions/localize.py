@@ -1,0 +1,185 @@
+"""The `locate` job: an age net's heat maps -> boxes and crops of every film.
+
+The net looks at the whole film; its hottest component is the first region. That
+rectangle is painted over in the original film and the same net looks again: the
+hottest component is now the second region (Li 2023). Or every region has a
+stage and a net of its own (Chen 2020). Crops are cut from the original film, at
+its full resolution.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+
+from boneage_jax.data import preprocess
+from boneage_jax.imaging import boxes
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import intensity
+
+PredictMaps = Callable[[np.ndarray, np.ndarray], Any]
+
+
+@dataclasses.dataclass
+class Film:
+  """One film on its way through the job.
+
+  Attributes:
+    id: of the film.
+    male: 1 male, 0 female, 0.5 unknown.
+    image: uint8 [H, W], bones bright.
+    annotations: dict of annotations.load, {} without any.
+    regions: what was found so far.
+    maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
+    turned: degrees, counter-clockwise, by which it lay before it was turned.
+    frame: where it lay in its frame, before it was turned; see `boxes`.
+    doubts: why not to trust its age: 'polarity', as its bones are not as those
+      of the run's films, 'detail', as it is too blurred or small for the net.
+  """
+
+  id: int
+  male: float
+  image: np.ndarray
+  annotations: dict[str, Any]
+  regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
+  maps: list[np.ndarray] = dataclasses.field(default_factory=list)
+  turned: int = 0
+  frame: tuple[float, float, float, float] = boxes.WHOLE_FILM
+  doubts: list[str] = dataclasses.field(default_factory=list)
+
+
+def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
+  """Decode a record of `sources.film_source`."""
+  image = preprocess.decode(record)
+  if input_config.polarity == 'invert':
+    image = 255 - image
+  text = record.get('annotations') or '{}'
+  text = text.decode() if isinstance(text, bytes) else str(text)
+  return Film(
+    id=int(record['id']),
+    male=float(record['male']),
+    image=image,
+    annotations=json.loads(text),
+    turned=record.get('turned', 0),
+    frame=record.get('frame', boxes.WHOLE_FILM),
+  )
+
+
+def find_regions(
+  predict_maps: PredictMaps,
+  films: Sequence[Film],
+  input_config: Any,
+  options: Any,
+  apply: Callable[..., Any] = map,
+) -> None:
+  """Fill `regions` and `maps` of at most `options.batch_size` films.
+
+  Args:
+    predict_maps: images uint8 [B, S, S, 1] and male float32 [B] -> heat maps
+      [B, h, w]; always called with B = options.batch_size, padded.
+    films: fresh from `load_film`.
+    input_config: of the net's training: size, resize, percentiles.
+    options: of the job; see `locate`. Regions that films have stay theirs.
+    apply: `map`, or that of a thread pool.
+  """
+  for field in ('threshold', 'minimum_side'):
+    if len(options[field]) != len(options.regions):
+      raise ValueError(
+        f'expected one {field} for each of {tuple(options.regions)}, got '
+        f'{tuple(options[field])}'
+      )
+  size = (input_config.size, input_config.size)
+  male = np.full(options.batch_size, 0.5, np.float32)
+  male[: len(films)] = [film.male for film in films]
+  sides = options.minimum_side
+  steps = zip(options.regions, options.threshold, sides, strict=True)
+  for name, threshold, side in steps:
+    images = np.zeros((options.batch_size, *size, 1), np.uint8)
+    views = apply(lambda film: _view(film, input_config, options), films)
+    for row, view in zip(images, views, strict=False):
+      row[..., 0] = view
+    maps = np.asarray(predict_maps(images, male), np.float32)
+
+    def add(film, heat, name=name, threshold=threshold, side=side):
+      matrix = _matrix(film, input_config)
+      film.regions[name] = boxes.box_from_map(
+        geometry.unwarp(heat, matrix, size, film.image.shape),
+        threshold,
+        options.component,
+        margin=options.margin,
+        minimum_side=side,
+        smooth=options.smooth,
+      )
+      peak = heat.max()  # kept as float16, where gradients would underflow
+      film.maps.append(heat / peak if peak > 0 else heat)
+
+    list(apply(add, films, maps[: len(films)]))
+
+
+def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
+  """Cut each picture from the unpainted film, squashed to a square.
+
+  Args:
+    film: with its regions.
+    input_config: its polarity is undone, so crops are as grey as the archive.
+    options: crop_size, the side a net will see, and crop_margin, the share of
+      the side kept beyond the box all round for augmentation; see `crop_names`.
+
+  Returns:
+    uint8 [R, S, S], S of `crop_side`; the outside of the film is black to the
+    net.
+  """
+  side = crop_side(options)
+  crops = []
+  for name in crop_names(options):
+    image, box = film.image, boxes.WHOLE_FILM
+    if name == 'erased':
+      image = _erased(film, options.erase, options.fill)
+    elif name != 'film':
+      box = film.regions[name].box
+    box = boxes.expand(box, options.crop_margin)
+    matrix = geometry.fit_matrix(image.shape, (side, side), 'squash', box=box)
+    crops.append(geometry.warp(image, matrix, (side, side)))
+  crops = np.stack(crops)
+  return 255 - crops if input_config.polarity == 'invert' else crops
+
+
+def crop_names(options: Any) -> tuple[str, ...]:
+  """Name the pictures: regions, 'film', or 'erased', it without `erase`."""
+  return tuple(options.get('crops', options.regions))
+
+
+def crop_side(options: Any) -> int:
+  """Return the side of stored crops, in pixels finer than those of the net."""
+  side = options.crop_size * (1 + 2 * options.crop_margin)
+  return round(side / geometry.SAMPLED)
+
+
+def _matrix(film: Film, input_config: Any) -> np.ndarray:
+  size = (input_config.size, input_config.size)
+  return geometry.fit_matrix(film.image.shape, size, input_config.resize)
+
+
+def _erased(film: Film, names: Iterable[str], fill: str) -> np.ndarray:
+  """Return the film with those of its regions painted over."""
+  image = film.image
+  for box, grey in boxes.holes(film.regions, names, fill, film.id):
+    image = intensity.erase(image, box, grey)
+  return image
+
+
+def _view(film: Film, input_config: Any, options: Any) -> np.ndarray:
+  """Return the net's input, with the regions found so far painted over."""
+  names = (*options.regions, *options.get('erase', ()))
+  image = _erased(film, names, options.fill)
+  size = (input_config.size, input_config.size)
+  # The tone is the whole film's: painting must not move the percentiles.
+  lut = intensity.tone_lut(film.image, percentiles=input_config.percentiles)
+  view = geometry.warp(image, _matrix(film, input_config), size)
+  return cv2.LUT(view, lut)

@@ -1,0 +1,118 @@
+"""Which films a run was trained on, and how runs compare."""
+
+from collections.abc import Mapping
+import os
+from typing import Any
+
+from boneage_jax.core import config as config_lib
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+
+
+def data_set(folder: str | None, split: str) -> dict[str, Any]:
+  """Name the data set from its build.json; `subset` where films are missing.
+
+  `label_files` has the name and the hash of the labels of every split.
+  """
+  build = {}
+  if folder:
+    build = storage.read_json(os.path.join(folder, 'build.json'), {})
+  keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
+  out = {key: build[key] for key in keys if key in build}
+  if 'label_file' in out:  # the name alone: the folder differs by machine
+    out['label_file'] = os.path.basename(str(out['label_file']))
+  if 'label_files' in build:  # those of the test films are most in dispute
+    out['label_files'] = {
+      split: {**labels, 'file': os.path.basename(labels['file'])}
+      for split, labels in build['label_files'].items()
+    }
+  if 'films' in out and 'of' in out:
+    out['subset'] = out['films'] < out['of']
+  if build.get('bad'):
+    out['unreadable'] = [int(film) for film, *_ in build['bad']]
+  if split:
+    out['split'] = split
+  return out
+
+
+def origin(
+  config: Any, stage: str, workdir: str
+) -> tuple[Any, str, str] | None:
+  """Config, stage and folder of the net that a stage's net starts from.
+
+  Raises:
+    ValueError: there is no such net.
+  """
+  options = config[stage].get('start') if stage in config else None
+  if not options or not options.run:
+    return None
+  folder, _, name = options.run.rpartition(':')
+  if folder:
+    folder = storage.absolute(folder)
+    path = os.path.join(folder, 'config.json')
+    before = config_lib.read(path) if storage.exists(path) else {}
+  else:
+    folder, before = workdir, config
+  itself = (folder, name) == (workdir, stage)
+  if itself or name not in before or before[name].get('job') != 'train':
+    raise ValueError(
+      f'{stage}.start.run={options.run!r} names no net to start from; expected '
+      'RUN:STAGE, a stage that trains in the folder of a run, or :STAGE of '
+      'this run.'
+    )
+  return before, name, folder
+
+
+def training_films(
+  config: Any, stage: str, workdir: str
+) -> frozenset[int] | None:
+  """Ids that a stage's net was trained on, with those of its origins.
+
+  None where the prepared data, or the run that it started from, are gone.
+  """
+  if stage in config and config[stage].job == 'ensemble':
+    of = [training_films(config, s, workdir) for s in config[stage].members]
+    return None if None in of else frozenset().union(*of)
+  _, films = prepared(config, workdir)
+  try:
+    before = origin(config, stage, workdir)
+  except ValueError:
+    return None
+  if before and films is not None and not config[stage].start.other_films:
+    earlier = training_films(*before)
+    return None if earlier is None else films | earlier
+  return films
+
+
+def describe(data: Mapping[str, Any]) -> str:
+  """Name the data set, its label files by hash, and the split, in one line."""
+  if not data:
+    return 'data set not known (prepared data gone, no report)'
+  parts = [data['name']] if 'name' in data else []
+  if data.get('subset') and 'subset' not in data.get('name', ''):
+    parts.append(f'subset: {data["films"]} of {data["of"]} films')
+  for split, labels in data.get('label_files', {}).items():
+    parts.append(f'labels ({split}) sha256 {labels["sha256"][:12]}')
+  if 'label_files' not in data and 'label_file_sha256' in data:
+    parts.append(f'labels sha256 {data["label_file_sha256"][:12]}')
+  return '; '.join([*parts, *([data['split']] if 'split' in data else [])])
+
+
+def prepared(
+  config: Any, workdir: str
+) -> tuple[dict[str, Any], frozenset[int] | None]:
+  """Return the data set's description and the ids of the training films."""
+  builder_config = stages.builder_configs(config)[0]
+  try:
+    folder = sources.prepared_folder(workdir, builder_config)
+  except ValueError:  # a run copied without its data: its report names them
+    report = storage.read_json(
+      os.path.join(workdir, 'report', 'report.json'), {}
+    )
+    return report.get('data', {}), None
+  films, description = selection.split_films(config, workdir, builder_config)
+  known = data_set(folder, description)
+  train = selection.select_split(films, 'train')['id']
+  return known, frozenset(train.tolist())

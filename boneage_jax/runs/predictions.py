@@ -1,0 +1,72 @@
+"""Predictions that a stage leaves: predictions.csv and distributions.npz."""
+
+from collections.abc import Mapping
+import csv
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import storage
+
+SPLITS = ('test', 'validation', 'train')  # the first present is the headline
+COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
+
+
+def predictions(path: str) -> dict[str, np.ndarray]:
+  """Read predictions.csv into columns id, split, male, age, prediction.
+
+  Raises:
+    ValueError: the file is missing, empty or names a film twice.
+  """
+  if not storage.exists(path):
+    raise ValueError(f'{path} is missing: run the stage that writes it first.')
+  with storage.reading(path) as file:
+    rows = list(csv.DictReader(file))
+  if not rows:
+    raise ValueError(f'Expected predictions in {path}, got none.')
+  out = {name: np.array([r[name] for r in rows]) for name in ('id', 'split')}
+  out['id'] = out['id'].astype(np.int64)
+  for name in ('male', 'age', 'prediction'):
+    if name in rows[0]:
+      out[name] = np.array([float(r[name]) for r in rows])
+  ids, counts = np.unique(out['id'], return_counts=True)
+  if np.any(counts > 1):
+    twice = ids[counts > 1]
+    film = int(twice[0])
+    where = ', '.join(out['split'][out['id'] == film])
+    raise ValueError(
+      f'Expected each film once in {path}; {len(twice)} films come more than '
+      f'once, as film {film} (in {where}). A film in two splits makes the '
+      'figures worthless: split by film id.'
+    )
+  return out
+
+
+def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
+  """Write predictions.csv and, with bins, distributions.npz (float16).
+
+  Args:
+    folder: of a stage.
+    rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins].
+  """
+  columns = {**rows, 'prediction': np.round(rows['prediction'], 4)}
+  with storage.replacing(os.path.join(folder, 'predictions.csv')) as file:
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    writer.writerows(
+      zip(*(columns[name].tolist() for name in COLUMNS), strict=True)
+    )
+  if 'probability' in rows:
+    path = os.path.join(folder, 'distributions.npz')
+    probability = rows['probability'].astype(np.float16)
+    with storage.replacing(path, 'wb') as file:
+      np.savez(file, id=rows['id'], probability=probability)
+
+
+def read_npz(path: str, key: str) -> dict[int, Any]:
+  """Return {film id: row of `key`}; empty where the file is missing."""
+  if not storage.exists(path):
+    return {}
+  with np.load(storage.reading(path, 'rb')) as file:
+    return dict(zip(file['id'].tolist(), file[key], strict=True))

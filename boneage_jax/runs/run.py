@@ -1,0 +1,234 @@
+"""Nets of a run, ready for one film after the other."""
+
+from collections.abc import Collection
+from collections.abc import Sequence
+import os
+from typing import Any
+from typing import NamedTuple
+
+import ml_collections
+import numpy as np
+
+from boneage_jax.core import config as config_lib
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import selection
+from boneage_jax.runs import lineage
+from boneage_jax.runs import predictions
+
+
+def read_config(workdir: str) -> ml_collections.ConfigDict:
+  """Read the config of the run in `workdir`."""
+  path = os.path.join(workdir, 'config.json')
+  if not storage.exists(path):
+    raise ValueError(f'No run in {workdir}: there is no config.json.')
+  return config_lib.read(path)
+
+
+COLUMNS = predictions.COLUMNS
+SPLITS = ('test', 'validation')  # never mixed; the order of every table
+
+
+class Run(NamedTuple):
+  """What a run predicted, and on what.
+
+  Attributes:
+    name: as a table calls it.
+    folder: of predictions.csv and, for nets with bins, distributions.npz.
+    rows: columns id, split, male, age, prediction; months.
+    data: of `lineage.data_set`, with label_files; empty where not known.
+    config: of the run; None for a folder of predictions alone.
+    train: ids of the training films; None where the prepared data are gone.
+  """
+
+  name: str
+  folder: str
+  rows: dict[str, np.ndarray]
+  data: dict[str, Any]
+  config: Any = None
+  train: frozenset[int] | None = None
+
+
+def read(name: str, stage: str = '') -> Run:
+  """Read a run.
+
+  Args:
+    name: `RUN`, `RUN:stage`, the folder of a stage or of an ensemble.
+    stage: overrides that of `name`.
+
+  Raises:
+    ValueError: no such run, no predictions of that stage, a film twice or in
+      two splits.
+  """
+  workdir, _, named = name.rpartition(':')
+  if storage.exists(storage.absolute(name)) or not workdir:
+    workdir, named = name, ''
+  workdir, stage = storage.absolute(workdir), stage or named
+  path = os.path.join(workdir, 'config.json')
+  if not storage.exists(path) and not stage:
+    parent, last = os.path.split(workdir)
+    path = os.path.join(parent, 'config.json')
+    combined = storage.exists(os.path.join(workdir, 'ensemble.json'))
+    if combined and last not in storage.read_json(path, {}):
+      return _read_ensemble(workdir, last)
+    workdir, stage = parent, last
+  if not storage.exists(path):
+    raise ValueError(
+      'Expected the folder of a run, with a config.json, or of an ensemble; '
+      f'got {name!r}.'
+    )
+  config = config_lib.read(path)
+  stage = stage or config.report.stage
+  folder = os.path.join(workdir, stage)
+  if not storage.exists(os.path.join(folder, 'predictions.csv')):
+    has = [
+      s
+      for s in stages.sections(config)
+      if config[s].job in ('train', 'ensemble')
+      and storage.exists(os.path.join(workdir, s, 'predictions.csv'))
+    ]
+    raise ValueError(
+      f'{workdir} has no predictions of {stage!r}, only of '
+      f'{", ".join(has) or "no stage"}; name one as {workdir}:STAGE.'
+    )
+  label = f'{os.path.basename(workdir)}:{stage}'
+  combined = stage in config and config[stage].job == 'ensemble'
+  of_folds = not combined or (config.data.folds and config.data.fold < 0)
+  if of_folds and storage.exists(os.path.join(folder, 'ensemble.json')):
+    return _read_ensemble(folder, label)
+  known, _ = lineage.prepared(config, workdir)
+  train = lineage.training_films(config, stage, workdir)
+  rows = _rows(folder)
+  held_out = rows['id'][rows['split'] != 'train'].tolist()
+  shared = sorted((train or frozenset()) & set(held_out))
+  if shared:
+    raise ValueError(
+      f'Expected every film in one split, but {len(shared)} films that {name} '
+      f'was tested on are training films of its data, such as {shared[:5]}: '
+      'the data were prepared anew since; run it again.'
+    )
+  return Run(label, folder, rows, known, config, train)
+
+
+def _read_ensemble(folder: str, label: str) -> Run:
+  known = storage.read_json(os.path.join(folder, 'ensemble.json'))
+  films = []
+  try:
+    for member in known['members']:
+      place = member['folder']
+      if not storage.exists(
+        place
+      ):  # folds may have been moved with this folder
+        parts = place.split('/')[-2:]
+        place = os.path.join(os.path.dirname(folder), *parts)
+      films.append(read(place).train)
+    train = None if None in films else frozenset().union(*films)
+  except (ValueError, OSError, ImportError):  # a member is out of reach
+    train = None
+  return Run(label, folder, _rows(folder), known['data'], None, train)
+
+
+def _rows(folder: str) -> dict[str, np.ndarray]:
+  path = os.path.join(folder, 'predictions.csv')
+  rows = predictions.predictions(path)
+  missing = [name for name in COLUMNS if name not in rows]
+  if missing:
+    raise ValueError(
+      f'Expected columns {", ".join(COLUMNS)} in {path}, got no '
+      f'{", ".join(missing)}: name the folder of a stage, not of a report.'
+    )
+  for name in ('age', 'prediction'):
+    bad = rows['id'][~np.isfinite(rows[name])].tolist()
+    if bad:
+      raise ValueError(
+        f'{len(bad)} of {len(rows[name])} values of {name} in {path} are not '
+        f'finite, as that of film {bad[0]}: a label is missing, or a net that '
+        'answers NaN has diverged.'
+      )
+  return {name: rows[name] for name in COLUMNS}
+
+
+def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
+  """Return those of `ids` that the run was trained on; None if not known.
+
+  Where the prepared data are gone but films were split by a hash of their id,
+  and no net started from another, these are the films that the hash gives to
+  training: the archive may have lacked some of them.
+  """
+  if run.train is not None:
+    return run.train & set(ids)
+  if run.config is None or run.config.data.split not in ('auto', 'hash'):
+    return None
+  starts = (s.get('start') for s in stages.sections(run.config).values())
+  if any(start and start.run for start in starts):
+    return None
+  own, _ = selection.assign(run.config, run.rows)
+  if np.any(own != run.rows['split']):
+    return None  # not split by hash after all
+  films = np.array(sorted(ids), np.int64)
+  names, _ = selection.assign(
+    run.config, {'id': films, 'split': np.full(len(films), 'train')}
+  )
+  return set(films[names == 'train'].tolist())
+
+
+def common(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+  """Return the films that every run predicted, in the order of the first.
+
+  Returns:
+    id, male, age [N]; split, prediction [M, N], a row per run.
+
+  Raises:
+    ValueError: no common film, or a film with two ages or two sexes.
+  """
+  ids = runs[0].rows['id']
+  for run in runs[1:]:
+    ids = ids[np.isin(ids, run.rows['id'])]
+  if not len(ids):
+    names = ', '.join(run.name for run in runs)
+    raise ValueError(f'Expected films in common, got none among {names}.')
+  parts = [rows_at(run, ids) for run in runs]
+  first = {**parts[0], 'male': parts[0]['male'].copy()}
+  for run, part in zip(runs[1:], parts[1:], strict=True):
+    # An unknown sex (0.5) is no contradiction; months are compared to 0.01.
+    other = np.abs(part['age'] - first['age']) > 0.01
+    other |= np.abs(part['male'] - first['male']) == 1
+    if other.any():
+      k = int(np.argmax(other))
+      raise ValueError(
+        f'Expected the same labels in {runs[0].name} and {run.name}, got '
+        f'other ages or sexes for {other.sum()} of {len(ids)} films, as film '
+        f'{ids[k]} ({first["age"][k]:g} and {part["age"][k]:g} months): '
+        'errors against two label files do not compare; predict again.'
+      )
+    unknown = first['male'] == 0.5
+    first['male'][unknown] = part['male'][unknown]
+  return {
+    'id': ids,
+    'male': first['male'],
+    'age': first['age'],
+    'split': np.stack([part['split'] for part in parts]),
+    'prediction': np.stack([part['prediction'] for part in parts]),
+  }
+
+
+def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
+  """Return probabilities [N, bins] of films; None for a net without bins."""
+  path = os.path.join(run.folder, 'distributions.npz')
+  stored = predictions.read_npz(path, 'probability')
+  if not stored:
+    return None
+  missing = [i for i in ids.tolist() if i not in stored]
+  if missing:
+    raise ValueError(
+      f'Expected a distribution of every film of {run.name}, got none of '
+      f'{len(missing)} such as {missing[:5]}: {path} is of another run.'
+    )
+  rows = np.stack([stored[i] for i in ids.tolist()]).astype(np.float64)
+  return rows / rows.sum(axis=1, keepdims=True)  # float16 sums to 1 +- 2e-4
+
+
+def rows_at(run: Run, ids: np.ndarray) -> dict[str, np.ndarray]:
+  order = np.argsort(run.rows['id'])
+  index = order[np.searchsorted(run.rows['id'][order], ids)]
+  return {name: column[index] for name, column in run.rows.items()}

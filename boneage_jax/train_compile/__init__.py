@@ -1,0 +1,1 @@
+"""Compile the stages of a config for TPUs that need not be there."""

@@ -1,0 +1,182 @@
+"""Programs of a config's stages, lowered and compiled from shapes alone."""
+
+from collections.abc import Sequence
+import inspect
+import time
+from typing import Any
+
+import cv2
+from flax import nnx
+import jax
+import numpy as np
+
+from boneage_jax import models
+from boneage_jax.core import distributed
+from boneage_jax.data import preprocess
+from boneage_jax.models import ops
+from boneage_jax.regions import gradcam
+from boneage_jax.train_compile import cost
+from boneage_jax.training import optimizers
+from boneage_jax.training import step as train_step
+from boneage_jax.training.losses import age as age_losses
+
+STEPS = 1000  # of the schedule: they change its constants, not the program
+
+
+def _like(tree: Any, sharding: jax.sharding.Sharding, rows: int = 0) -> Any:
+  """Shapes of a tree's arrays, of `rows` examples each unless 0."""
+  lead = (rows,) if rows else ()
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      lead + np.shape(x), x.dtype, sharding=sharding
+    ),
+    tree,
+  )
+
+
+def _batch(
+  config: Any, stage: str, rows: int, mesh: Any, rng: Any = None
+) -> dict[str, Any]:
+  """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
+  section = config[stage].input
+  name, count = 'image', 1
+  if section.crops:
+    chosen = section.regions or config[section.crops].regions
+    name, count = 'regions', len(chosen)
+  noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
+  record = {
+    name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
+    **dict.fromkeys(('id', 'male', 'age'), 0),
+  }
+  if config[stage].net.get('output') == 'classes':
+    record['label'] = 0
+  sharding = jax.sharding.NamedSharding(
+    mesh, jax.sharding.PartitionSpec('data')
+  )
+  return _like(preprocess.make_example(record, section, rng), sharding, rows)
+
+
+def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
+  """Lower one update of a stage that trains, `films` to each device."""
+  section = config[stage]
+  mesh = distributed.make_mesh(devices)
+  parts = {}
+
+  def create():
+    parts['graph'], state, parts['rule'] = train_step.create_state(
+      section.net,
+      section.input.size,
+      config.seed,
+      lambda params: optimizers.create(section.optimizer, params, STEPS)[0],
+      section.ema,
+      mesh,
+    )
+    return state
+
+  state = jax.eval_shape(create)
+  arguments = section.loss.to_dict()
+  loss = age_losses.LOSSES[arguments.pop('name')]
+  accepted = inspect.signature(loss).parameters
+  arguments = {k: v for k, v in arguments.items() if k in accepted}
+  update = train_step.make_train_step(
+    parts['graph'],
+    lambda outputs, batch: loss(outputs, batch, **arguments),
+    parts['rule'],
+    ema=section.ema,
+    seed=config.seed,
+    freeze_statistics=section.freeze_statistics,
+    mesh=mesh,
+  )
+  return update.lower(
+    _like(state, distributed.replicated(mesh)),
+    _batch(config, stage, films * len(devices), mesh, np.random.default_rng(0)),
+  )
+
+
+def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
+  """Lower the heat maps of a stage that locates, `films` to each device."""
+  section = config[stage]
+  localizer = config[section.localizer]
+  mesh = distributed.make_mesh(devices)
+  make = lambda: models.create(localizer.net, size=localizer.input.size)
+  graph, params, stats = train_step.split(nnx.eval_shape(make))
+  variables = {'params': params, 'batch_stats': stats}
+  batch = _batch(config, section.localizer, films * len(devices), mesh)
+
+  @jax.jit
+  def maps(variables, image, male):
+    return gradcam.make_maps(graph, variables, section)(image, male)
+
+  return maps.lower(
+    _like(variables, distributed.replicated(mesh)),
+    batch['image'],
+    batch['male'],
+  )
+
+
+JOBS = {'train': lower_train, 'locate': lower_locate}
+
+
+def users(config: Any, stage: str, devices: Sequence[Any]) -> list[Any]:
+  """Devices that work together on a batch: to locate, those of one process."""
+  alone = config[stage].job == 'locate'
+  return [d for d in devices if not (alone and d.process_index)]
+
+
+def share(config: Any, stage: str, devices: Sequence[Any]) -> int:
+  """Films of the config's batch that each device takes.
+
+  Raises:
+    ValueError: the batch cannot be shared out evenly.
+  """
+  size, count = config[stage].batch_size, len(users(config, stage, devices))
+  if size % count:
+    raise ValueError(
+      f'{stage}.batch_size={size} does not divide by the {count} devices it is '
+      f'for; set --config.{stage}.batch_size to a multiple of {count}, or '
+      '--batch_per_device.'
+    )
+  return size // count
+
+
+def compile_stage(
+  config: Any,
+  stage: str,
+  devices: Sequence[Any],
+  films: int,
+  quick: bool = False,
+) -> cost.Cost:
+  """Compile a stage's program with a batch of `films` to each device.
+
+  Args:
+    quick: with the least effort, which leaves more in memory.
+
+  Raises:
+    NoRoom: the compiler finds no memory for them.
+  """
+  section = config[stage]
+  devices = users(config, stage, devices)
+  form = ops.FORM
+  try:
+    if devices[0].platform == 'tpu':
+      ops.FORM = 'native'  # not what suits the machine at hand
+    lowered = JOBS[section.job](config, stage, films, devices)
+  finally:
+    ops.FORM = form
+  options = {'exec_time_optimization_effort': -1.0} if quick else None
+  clocks = lambda: np.array([time.monotonic(), time.process_time()])
+  began = clocks()
+  try:
+    compiled = lowered.compile(options)
+  except RuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    why = ' '.join(str(error).split('\n\n', maxsplit=1)[0].split())
+    raise cost.NoRoom(
+      f'{stage}: no room for {films} films to a device. {why}'
+    ) from error
+  seconds = tuple((clocks() - began).tolist())
+  net = config[section.localizer if section.job == 'locate' else stage].net
+  return cost.read(
+    compiled, stage=stage, dtype=net.dtype, films=films, seconds=seconds
+  )

@@ -1,0 +1,42 @@
+"""The net in evaluation: the compiled forward pass and its views."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from boneage_jax.imaging import geometry
+from boneage_jax.models import ops
+from boneage_jax.training import restore
+
+
+def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
+  """Compile `predict(variables, batch) -> {'age', 'probability'}`.
+
+  Without bins or classes there is no probability, and of classes no age.
+  """
+
+  def predict(variables, batch):
+    outputs = restore.merge(graph, variables)(batch)
+    result = {'age': outputs['age']} if 'age' in outputs else {}
+    if 'logits' in outputs:
+      result['probability'] = jax.nn.softmax(outputs['logits'])
+    return result
+
+  return jax.jit(predict, compiler_options=ops.compiler_options())
+
+
+def views(section: Any) -> list[np.ndarray]:
+  """Return the matrices, over the net's input, that `eval_views` asks for."""
+  chosen, size = section.eval_views, (section.input.size, section.input.size)
+  if not chosen.rotate:
+    raise ValueError(
+      'expected eval_views.rotate to hold one angle or more, got none: '
+      '(0.0,) is the film as it is'
+    )
+  return [
+    geometry.view_matrix(size, degrees, mirror)
+    for mirror in ((False, True) if chosen.flip else (False,))
+    for degrees in chosen.rotate
+  ]

@@ -1,0 +1,59 @@
+"""Exact evaluation: every film once, whatever the batch or device count."""
+
+from jax.experimental import multihost_utils
+import numpy as np
+
+from boneage_jax.data import input_pipeline
+from boneage_jax.data import selection
+from boneage_jax.training import forward
+
+
+class Split:
+  """The films of one split, ready to be predicted again and again.
+
+  `masks` are kinds of masks.KINDS that their batches hold. With `final`,
+  outputs are averaged over the views of the stage.
+  """
+
+  def __init__(
+    self, config, stage, workdir, films, mesh, masks=(), final=False
+  ):
+    self.films = films
+    self._mesh = mesh
+    self._count = len(films['id'])
+    section = config[stage]
+    if not self._count:
+      raise ValueError(
+        f'{stage}: a split has no film at all; raise '
+        '--config.data.validation_fraction or --config.data.test_fraction, '
+        'or with folds lower --config.data.folds.'
+      )
+    source = selection.stage_source(config, stage, workdir, films)
+    self._views = [
+      input_pipeline.eval_batches(
+        source, section.input, section.eval_batch_size, masks=masks, view=view
+      )
+      for view in (forward.views(section) if final else (None,))
+    ]
+    self._threads = section.input.threads
+
+  def predict(self, predict, variables) -> dict[str, np.ndarray]:
+    """`age` [N] months and, with bins, `probability` [N,240], in film order.
+
+    Every process gets all of them.
+    """
+    each = []
+    for batches in self._views:
+      results: dict[str, list] = {}
+      for batch in input_pipeline.iterate(batches, 0, self._threads):
+        placed = input_pipeline.to_device(batch, self._mesh)
+        outputs = predict(variables, placed)
+        outputs = multihost_utils.process_allgather(outputs, tiled=True)
+        for name, value in outputs.items():
+          results.setdefault(name, []).append(value)
+      each.append({n: np.concatenate(v) for n, v in results.items()})
+    # Padding comes last.
+    return {
+      name: np.mean([one[name] for one in each], axis=0)[: self._count]
+      for name in each[0]
+    }

@@ -1,0 +1,113 @@
+"""Nets that a stage has trained: to use them, or to start another from one."""
+
+from collections.abc import Mapping
+import os
+from typing import Any
+
+from flax import nnx
+import jax
+import numpy as np
+
+from boneage_jax import models
+from boneage_jax.core import distributed
+from boneage_jax.core import storage
+from boneage_jax.runs import checkpoints
+from boneage_jax.runs import lineage
+from boneage_jax.training import step as train_step
+
+
+def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
+  """Graph and best variables of a trained stage, on all devices.
+
+  Raises:
+    ValueError: the stage has no checkpoint.
+  """
+  section = config[stage]
+  folder = os.path.join(workdir, stage, 'checkpoints')
+  if not storage.exists(folder):
+    raise ValueError(
+      f'No checkpoint in {folder}; run the stage {stage!r} that trains it '
+      'first.'
+    )
+  mesh = distributed.make_mesh()
+  make = lambda: models.create(section.net, size=section.input.size)
+  graph, params, stats = train_step.split(nnx.eval_shape(make))
+  variables = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=distributed.replicated(mesh)
+    ),
+    {'params': params, 'batch_stats': stats},
+  )
+  store = checkpoints.Checkpoints(folder)
+  variables = store.restore_best(variables)
+  store.close()
+  return graph, variables
+
+
+def merge(graph: Any, variables: Mapping[str, Any]) -> Any:
+  """Return the net of a graph and `variables`, in eval mode.
+
+  Args:
+    graph, variables: as of `load_net`: params and batch_stats, which the net
+      has copies of.
+  """
+  net = nnx.merge(
+    graph, variables['params'], variables['batch_stats'], copy=True
+  )
+  net.eval()
+  return net
+
+
+def start_from(
+  config: Any, stage: str, workdir: str, held_out: np.ndarray
+) -> tuple[dict, dict]:
+  """Best parameters and statistics of the net that `stage` starts from.
+
+  Args:
+    config, stage, workdir: `config[stage].start` names the run and its stage.
+    held_out: ids of the films that judge this stage's net.
+
+  Raises:
+    ValueError: no such run, another net, or one trained on films that are held
+      out here.
+  """
+  options = config[stage].start
+  before, other, folder = lineage.origin(config, stage, workdir)
+  seen = lineage.training_films(before, other, folder)
+  if options.other_films:
+    seen = frozenset()
+  if seen is None:
+    distributed.say(
+      f'{stage}: the data of {options.run} are gone, so that nobody knows '
+      'whether it was trained on films that are held out here.'
+    )
+  shared = sorted((seen or frozenset()) & set(held_out.tolist()))
+  if shared:
+    raise ValueError(
+      f'{stage}.start.run={options.run!r} was trained on {len(shared)} films '
+      f'that are held out here, such as {shared[:5]}: errors on them would '
+      'mean nothing. Split both runs alike, or, where these numbers stand for '
+      f'other films there, set --config.{stage}.start.other_films=True.'
+    )
+  _, variables = load_net(before, other, folder)
+  return variables['params'], variables['batch_stats']
+
+
+def replace(fresh: Any, other: Any, name: str) -> Any:
+  """Return the arrays `other`, which must have the shapes of `fresh`."""
+  shapes = lambda tree: {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+  ours, theirs = shapes(fresh), shapes(other)
+  differ = [
+    f'{leaf} {theirs.get(leaf, "missing")} for {ours.get(leaf, "nothing")}'
+    for leaf in sorted(ours.keys() | theirs.keys())
+    if ours.get(leaf) != theirs.get(leaf)
+  ]
+  if differ:
+    raise ValueError(
+      f'{name} is another net: {len(differ)} arrays differ (there for here), '
+      f'such as {"; ".join(differ[:4])}. Take the `net` section of that run.'
+    )
+  return other

@@ -1,0 +1,136 @@
+"""The train state and one update of it: what all nets share on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import nnx
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from boneage_jax import models
+from boneage_jax.core import distributed
+from boneage_jax.data import device_augment
+from boneage_jax.models import layers
+from boneage_jax.models import ops
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that changes: plain nested dicts of arrays (`ema` is {} when off)."""
+
+  step: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  ema: Any
+
+  @property
+  def variables(self) -> dict[str, Any]:
+    """What evaluation uses: averaged parameters with the live statistics."""
+    return {
+      'params': self.ema or self.params,
+      'batch_stats': self.batch_stats,
+    }
+
+
+def split(net: nnx.Module) -> tuple[Any, dict, dict]:
+  """Graph, parameters and BatchNorm statistics of a net, as plain dicts."""
+  graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
+  return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def create_state(
+  net_config: Any,
+  size: int,
+  seed: int,
+  optimizer: Callable[[Any], optax.GradientTransformation],
+  ema: float,
+  mesh: jax.sharding.Mesh,
+  load: Callable[[dict, dict], tuple[dict, dict]] | None = None,
+) -> tuple[Any, TrainState, optax.GradientTransformation]:
+  """Build a net's graph, its replicated train state and its update rule.
+
+  Args:
+    load: replaces fresh parameters and statistics by pretrained ones.
+  """
+  make = lambda: models.create(net_config, size=size, seed=seed)
+  graph = split(nnx.eval_shape(make))[0]
+  _, params, stats = split(make())
+  if load is not None:
+    params, stats = load(params, stats)
+  tx = optimizer(params)
+
+  def init(params, stats):
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats=stats,
+      opt_state=tx.init(params),
+      ema=jax.tree.map(jnp.copy, params) if ema else {},
+    )
+
+  state = jax.jit(init, out_shardings=distributed.replicated(mesh))(
+    params, stats
+  )
+  return graph, state, tx
+
+
+def make_train_step(
+  graph: Any,
+  loss_fn: Callable,
+  tx: optax.GradientTransformation,
+  *,
+  ema: float,
+  seed: int,
+  freeze_statistics: bool,
+  mesh: jax.sharding.Mesh,
+) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
+  """Compile one update; the state is donated and comes back updated."""
+  key = jax.random.key(seed)
+
+  def step(state, batch):
+    batch = device_augment.finish(batch)
+
+    def mean_loss(params):
+      rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
+      net = nnx.merge(graph, params, state.batch_stats, copy=True)
+      net.train()
+      if freeze_statistics:  # but not dropout
+        net.set_attributes(layers.BatchNorm, use_running_average=True)
+      outputs = net(batch, rngs=rngs)
+      per_example, scalars = loss_fn(outputs, batch)
+      count = jnp.maximum(jnp.sum(batch['valid']), 1)
+      mean = lambda x: jnp.sum(x * batch['valid']) / count
+      stats = nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
+      scalars = {k: mean(v) for k, v in scalars.items()}
+      if 'age' in outputs:  # and not a class
+        scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
+      return mean(per_example) + outputs.get('penalty', 0.0), (stats, scalars)
+
+    gradient = jax.value_and_grad(mean_loss, has_aux=True)
+    (loss, (stats, scalars)), grads = gradient(state.params)
+    scalars['gradient_norm'] = optax.tree.norm(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    # Early averages would remember the initialisation for 1/(1-ema) steps.
+    rate = jnp.maximum(1 - ema, 1 / (state.step + 1))
+    average = (
+      optax.incremental_update(params, state.ema, rate) if ema else state.ema
+    )
+    state = TrainState(
+      step=state.step + 1,
+      params=params,
+      batch_stats=stats,
+      opt_state=opt_state,
+      ema=average,
+    )
+    return state, {'loss': loss, **scalars}
+
+  return jax.jit(
+    step,
+    donate_argnums=0,
+    out_shardings=(distributed.replicated(mesh), distributed.replicated(mesh)),
+    compiler_options=ops.compiler_options(),
+  )

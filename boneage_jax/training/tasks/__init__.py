@@ -1,0 +1,1 @@
+"""What nets are trained for and judged by."""

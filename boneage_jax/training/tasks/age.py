@@ -1,0 +1,53 @@
+"""The task of bone age: its error in months and its predictions."""
+
+from collections.abc import Callable
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import distributed
+from boneage_jax.data import selection
+from boneage_jax.runs import predictions
+from boneage_jax.training import prediction
+
+METRIC, SHOWN = 'mae', 'MAE {:.2f} months'  # of `error`
+
+
+def error(
+  outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
+) -> float:
+  """Mean absolute error in months of `age` in the outputs."""
+  return float(np.mean(np.abs(outputs['age'] - films['age'])))
+
+
+def write_predictions(
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  predict: Callable,
+  variables: dict[str, Any],
+) -> None:
+  """Predict validation and test films; the lead writes the stage's files.
+
+  Ages and probabilities are averaged over the views of `eval_views`.
+  `predictions.csv` (id, split, male, age, prediction; months) and, for nets
+  with bins, `distributions.npz` (id [N], probability float16 [N,240]).
+  """
+  mesh, parts = distributed.make_mesh(), []
+  for name in ('validation', 'test'):
+    part = selection.select_split(films, name)
+    outputs = prediction.Split(
+      config, stage, workdir, part, mesh, final=True
+    ).predict(predict, variables)
+    part = {column: part[column] for column in ('id', 'split', 'male', 'age')}
+    part['prediction'] = outputs['age'].astype(np.float64)
+    if 'probability' in outputs:
+      part['probability'] = outputs['probability']
+    parts.append(part)
+  if distributed.is_lead():
+    predictions.write_predictions(
+      os.path.join(workdir, stage),
+      {name: np.concatenate([p[name] for p in parts]) for name in parts[0]},
+    )

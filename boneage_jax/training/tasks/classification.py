@@ -1,0 +1,92 @@
+"""The task of classes (findings): its error and its predictions."""
+
+import csv
+import os
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.core import distributed
+from boneage_jax.core import storage
+from boneage_jax.data import selection
+from boneage_jax.training import prediction
+
+SPLITS = ('test', 'validation')
+COLUMNS = ('id', 'split', 'study', 'label', 'predicted')
+
+
+def class_names(config: Any, stage: str) -> list[str]:
+  """Name what the net of a stage tells apart: findings, or quarter turns."""
+  if config[stage].input.quarter_turns:
+    return ['0', '90', '180', '270']
+  return list(config.data.classes)
+
+
+def check(config: Any, stage: str) -> None:
+  """Refuse a net of other classes than the run's, or views that mix them."""
+  section, names = config[stage], class_names(config, stage)
+  turns = section.input.quarter_turns
+  if section.net.classes != len(names):
+    field = f'{stage}.input.quarter_turns' if turns else 'data.classes'
+    raise ValueError(
+      f'{stage}.net.classes is {section.net.classes}, but {field} names '
+      f'{len(names)}: {", ".join(names) or "none"}.'
+    )
+  if turns and section.eval_views.flip:
+    raise ValueError(
+      f'{stage}.eval_views.flip mirrors films, and mirrored a quarter turn is '
+      f'three: set --config.{stage}.eval_views.flip=False.'
+    )
+
+
+METRIC, SHOWN = 'error', 'error {:.1%}'  # of `error`
+
+
+def error(
+  outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
+) -> float:
+  """Return the share of labelled films with another most probable class."""
+  known = films['label'] >= 0
+  if not known.any():
+    raise ValueError(
+      'No validation film has a label, so no checkpoint is the best; raise '
+      '--config.data.validation_fraction.'
+    )
+  wrong = outputs['probability'].argmax(-1) != films['label']
+  return float(np.mean(wrong[known]))
+
+
+def write_predictions(
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  predict: Any,
+  variables: dict[str, Any],
+) -> None:
+  """Predict validation and test films; the lead writes predictions.csv.
+
+  Its columns: id, split, study, label ('' unknown), predicted, and the
+  probability of each class under `p_<class>`.
+  """
+  mesh, names = distributed.make_mesh(), class_names(config, stage)
+  rows = []
+  for split in SPLITS:
+    part = selection.select_split(films, split)
+    films_of = prediction.Split(config, stage, workdir, part, mesh, final=True)
+    outputs = films_of.predict(predict, variables)
+    probability = outputs['probability']
+    for i, film in enumerate(part['id'].tolist()):
+      label = part['label'][i]
+      row = [film, split, part['study'][i], names[label] if label >= 0 else '']
+      row.append(names[probability[i].argmax()])
+      rows.append([*row, *(f'{p:.5f}' for p in probability[i])])
+
+  def write() -> None:
+    path = os.path.join(workdir, stage, 'predictions.csv')
+    with storage.replacing(path) as file:
+      writer = csv.writer(file)
+      writer.writerow([*COLUMNS, *(f'p_{name}' for name in names)])
+      writer.writerows(rows)
+
+  distributed.on_lead(write)

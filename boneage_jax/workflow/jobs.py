@@ -1,0 +1,44 @@
+"""The jobs of stages by name, run in order."""
+
+from collections.abc import Sequence
+import os
+from typing import Any
+
+from boneage_jax.core import distributed
+from boneage_jax.core import storage
+from boneage_jax.data import prepare
+from boneage_jax.evaluation import classification
+from boneage_jax.evaluation import ensemble
+from boneage_jax.regions import job as locate_job
+from boneage_jax.report import job as report_job
+from boneage_jax.training import loop
+
+JOBS = {
+  'prepare': prepare.prepare,
+  'train': loop.train_and_evaluate,
+  'locate': locate_job.locate,
+  'ensemble': ensemble.combine_stage,
+  'report': report_job.report,
+  'classes': classification.report,
+}
+# Jobs of seconds, done again by every run, and the fields that say of what.
+REDONE = ('ensemble', 'report', 'classes')
+READ = ('members', 'stage', 'compare', 'regions')
+ALONE = ('prepare', *REDONE)  # jobs of the lead, while the others wait
+
+
+def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:
+  """Run some stages in order, leaving out those already done."""
+  for stage in chosen:
+    done = os.path.join(workdir, stage, 'done.json')
+    # A network file system may show it to one process later than to another.
+    if distributed.anywhere(distributed.is_lead() and storage.exists(done)):
+      distributed.say(f'{stage}: already done.')
+      continue
+    job = JOBS[config[stage].job]
+    if config[stage].job in ALONE:
+      distributed.on_lead(
+        lambda job=job, stage=stage: job(config, stage, workdir)
+      )
+    else:
+      job(config, stage, workdir)
