@@ -6,7 +6,7 @@ The same records, in memory, go in turn through ours and a peer: decode, warp,
 tone, batch, by the settings of configs/cascade.py. The peers are PyTorch's
 DataLoader on the same OpenCV calls, and on Pillow with torchvision's
 transforms, with each number of workers; the best of them is compared. Ours runs
-a second time with the warp left to the device (input.device_warp). Ratios are
+a second time with the warp left to the device (input.device_augment). Ratios are
 ours / it, the median over the turns, above 1 where ours is faster. CPU is the
 time of all threads and workers together, as Linux counts it.
 
@@ -132,7 +132,7 @@ def compare(kind: str, data: list[bytes], args: argparse.Namespace) -> None:
   works = {'ours': ours(records, stage.input, args)}
   if kind.startswith('px'):
     left = copy.deepcopy(stage.input)
-    left.device_warp = int(kind.removeprefix('px'))
+    left.device_augment = int(kind.removeprefix('px'))
     works['ours, warp left to the device'] = ours(records, left, args)
   works |= peers(records, stage.input, args)
   for work in works.values():

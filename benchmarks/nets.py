@@ -36,20 +36,20 @@ LOSS = functools.partial(
 )
 
 
-def config(name: str, dtype: str, stride_in: str) -> ConfigDict:
-  """The net section of a config; `stride_in` is ResNet's published form."""
+def config(name: str, dtype: str, variant: str) -> ConfigDict:
+  """The net section of a config; `variant` is ResNet's published form."""
   if name in SMALL:
     net = cascade.get_config('phantom')[SMALL[name]].net
     net.dtype = dtype
     return net
   backbones = {k: ConfigDict(v) for k, v in BACKBONES.items()}
-  backbones['resnet50'].stride_in = stride_in
+  backbones['resnet50'].variant = variant
   common_fields = {
     'output': 'bins',
     'readout': 'expectation',
     'sex_features': 32,
     'dropout': 0.0,
-    'momentum': 0.0,
+    'bn_momentum': 0.0,
     'dtype': dtype,
   }
   if name == 'two_stream':

@@ -25,7 +25,7 @@ def measure(
 ) -> list[str]:
   """Return the row of a net and batch beside one peer."""
   batch = nets.examples(name, args.size, size)
-  net = nets.config(name, dtype, '3x3' if peer == 'torch' else '1x1')
+  net = nets.config(name, dtype, 'v1.5' if peer == 'torch' else 'v1')
   other = nets.peer(peer, name, batch, dtype)
   _, cells = pairs.compare(
     nets.predictor(net, batch),

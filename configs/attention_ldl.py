@@ -68,7 +68,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.assessor = common.train_stage(
     input=common.image_input(
       builder_config='',
-      crops='r2',
+      crops_from='r2',
       size=560,  # paper
     ),
     net=dict(
@@ -79,7 +79,7 @@ def get_config(variant: str = '') -> ConfigDict:
       readout='expectation',  # paper
       sex_features=32,  # paper
       dropout=0.0,
-      momentum=0.0,
+      bn_momentum=0.0,
       dtype='float32',
     ),
     pretrained=dict(backbone=common.weights()),
@@ -92,13 +92,13 @@ def get_config(variant: str = '') -> ConfigDict:
       learning_rate=3e-4,  # paper, as the rest of it
       schedule='steps',
       boundaries=(60 / 120, 90 / 120),
-      factors=(1 / 3, 1 / 10),
+      lr_factors=(1 / 3, 1 / 10),
     ),
     batch_size=16,  # paper
     epochs=120,  # paper, without augmentation
   )
   config.report = dict(
-    job='report', stage='assessor', regions='r2', compare=(), published=()
+    job='report', stage='assessor', regions_from='r2', baselines=(), published=()
   )
   common.choose(
     config,
@@ -121,14 +121,14 @@ def localizer(size: int, pool: str, erase: str = '') -> dict:
     input=common.image_input(builder_config='px768', size=size, erase=erase),
     net=dict(
       name='age_net',
-      backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),  # paper
+      backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),  # paper
       attention='none',
       pool=pool,
       output='bins',  # paper
       readout='argmax',  # paper
       sex_features=0,  # authors' code: sex does not reach the output
       dropout=0.0,
-      momentum=0.0,
+      bn_momentum=0.0,
       dtype='float32',
     ),
     pretrained=dict(backbone=common.weights()),
@@ -137,7 +137,7 @@ def localizer(size: int, pool: str, erase: str = '') -> dict:
       learning_rate=3e-4,  # paper, as the rest of it
       schedule='steps',
       boundaries=(50 / 70,),
-      factors=(1 / 3,),
+      lr_factors=(1 / 3,),
     ),
     batch_size=32,  # paper
     epochs=70,  # paper; the authors' code has 60 and 30
@@ -149,7 +149,7 @@ def region(name: str, threshold: float) -> dict:
   return dict(
     job='locate',
     localizer=f'{name}_localizer',
-    after='',  # the stage whose regions come first
+    previous='',  # the stage whose regions come first
     input=dict(builder_config='original'),  # paper: crops are cut from these
     target='window',  # paper: the logits within 5 months of the estimate
     # Behind either pooling and a linear layer this is the paper's CAM.
@@ -188,22 +188,22 @@ def find(config: ConfigDict, pictures: list[str]) -> None:
   chain = [stage for stage in needs if needs[stage] & set(pictures)]
   config.stages, before = ('prepare',), ''
   for stage in chain:
-    config[stage].after = before
+    config[stage].previous = before
     config[stage].crops = tuple(pictures) if stage == chain[-1] else ()
     if config[stage].localizer not in config.stages:
       config.stages = (*config.stages, config[stage].localizer)
     config.stages = (*config.stages, stage)
     before = stage
-  config.report.regions = before
+  config.report.regions_from = before
 
 
 def show(config: ConfigDict, assessor: ConfigDict, pictures: list[str]) -> None:
   """Give an assessor some of the pictures that the last stage cuts."""
   if pictures == ['film']:  # no crop of anything
     whole = config.hand_localizer.input.builder_config
-    assessor.input.update(dict(builder_config=whole, crops='', regions=()))
+    assessor.input.update(dict(builder_config=whole, crops_from='', regions=()))
     return
-  last = config.report.regions
+  last = config.report.regions_from
   assessor.input.update(dict(crops=last, regions=tuple(pictures)))
 
 
@@ -217,7 +217,7 @@ def table(config: ConfigDict) -> None:
   del config.assessor
   *others, last = stages.values()
   config.stages = (*config.stages, *others, last, 'report')
-  config.report.update(dict(stage=last, compare=tuple(others)))
+  config.report.update(dict(stage=last, baselines=tuple(others)))
   config.report.published = tuple(
     (stages[name], name, *figures) for name, figures in PUBLISHED.items()
   )
@@ -250,7 +250,7 @@ def short(config: ConfigDict) -> None:
   for name in ('hand_localizer', 'r1_localizer', 'r2_localizer', 'assessor'):
     stage = config[name]
     stage.update(dict(batch_size=16, eval_batch_size=16, ema=0.98))
-    stage.net.momentum = 0.9
+    stage.net.bn_momentum = 0.9
     stage.optimizer = ConfigDict(common.fast_optimizer())
     stage.input.percentiles = (1.0, 99.0)
     if stage.loss.name != 'mae':  # v1 keeps its own
@@ -277,7 +277,7 @@ def half(config: ConfigDict) -> None:
   for name in ('hand_localizer', 'r2_localizer', 'assessor'):
     stage = config[name]
     stage.net.backbone = ConfigDict(
-      dict(name='inception_v3', width=1.0, tap='mixed7')
+      dict(name='inception_v3', width=1.0, endpoint='mixed7')
     )
     stage.optimizer.update(
       dict(learning_rate=4e-4, freeze='backbone/(stem|mixed[012])/')
@@ -300,7 +300,7 @@ def small_nets(config: ConfigDict, size: int, crop: int) -> None:
   """Nets of a quarter of the width on small inputs, from random weights."""
   short(config)
   for name in ('hand_localizer', 'r1_localizer', 'r2_localizer'):
-    config[name].net.backbone.update(dict(width=0.25, tap='mixed2'))
+    config[name].net.backbone.update(dict(width=0.25, endpoint='mixed2'))
     config[name].input.update(dict(size=size, rotate=5.0, cutout=2))
   config.assessor.net.backbone.width = 0.25
   config.assessor.input.rotate = 5.0

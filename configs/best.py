@@ -58,17 +58,17 @@ def get_config(variant: str = '') -> ConfigDict:
   """The recipe for the archive at full size, or a variant."""
   config = cascade.get_config()
   config.update(dict(name='best', variant=variant))
-  config.data.cut_frames = True
+  config.data.crop_borders = True
   light = dict(
     **common.light_augmentation(),
     percentiles=(1.0, 99.0),
-    spoil=0.3,  # what films meet in clinics; evaluate stress shows the effect
+    corruption_prob=0.3,  # what films meet in clinics; evaluate stress shows the effect
   )
-  light['upright'] = 'upright'
+  light['orientation_from'] = 'upright'
   shared = dict(
     pretrained=dict(backbone=common.weights()),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
-    eval_views=dict(rotate=(-5.0, 0.0, 5.0), flip=True),
+    tta=dict(rotate=(-5.0, 0.0, 5.0), flip=True),
   )
   config.inception = common.train_stage(
     input=common.image_input(builder_config='px768', size=512, **light),
@@ -86,7 +86,7 @@ def get_config(variant: str = '') -> ConfigDict:
     **shared,
   )
   config.localizer.seed, config.assessor.seed = 2, 3  # second has 1
-  config.localizer.input.upright = 'upright'
+  config.localizer.input.orientation_from = 'upright'
   config.ensemble = dict(
     job='ensemble',
     members=('inception', 'second', 'assessor'),
@@ -99,8 +99,8 @@ def get_config(variant: str = '') -> ConfigDict:
   config.report = dict(
     job='report',
     stage='ensemble',
-    regions='regions',
-    compare=('inception', 'second', 'assessor'),
+    regions_from='regions',
+    baselines=('inception', 'second', 'assessor'),
   )
   return common.choose(
     config,
@@ -114,7 +114,7 @@ def full(config: ConfigDict) -> None:
   for name in ('inception', 'second', 'localizer', 'assessor'):
     config[name].net.dtype = 'bfloat16'
     config[name].batch_size = 64
-    config[name].keep = 'last'
+    config[name].checkpoint_selection = 'last'
 
 
 def phantom(config: ConfigDict) -> None:
@@ -125,11 +125,11 @@ def phantom(config: ConfigDict) -> None:
   for stage in (config.inception, config.second):
     stage.update(dict(batch_size=16, epochs=16, ema=0.98))
     stage.input.update(dict(builder_config='original', size=128))
-    stage.net.update(dict(momentum=0.9, pool='gmp'))
+    stage.net.update(dict(bn_momentum=0.9, pool='gmp'))
     stage.optimizer.learning_rate = 2e-3
-  config.inception.input.update(dict(rotate=25.0, spoil=0.5))
+  config.inception.input.update(dict(rotate=25.0, corruption_prob=0.5))
   config.inception.epochs = 60
-  config.inception.net.backbone.update(dict(width=0.5, tap='mixed2'))
+  config.inception.net.backbone.update(dict(width=0.5, endpoint='mixed2'))
   go_on(config, 'robust', 'inception', dict(seed=4, epochs=150), size=128)
   config.robust.optimizer.learning_rate = 2e-3
   disturb(config.robust)
@@ -137,7 +137,7 @@ def phantom(config: ConfigDict) -> None:
   config.stages = (*config.stages[:3], 'robust', *config.stages[3:])
   members = ('robust', 'second', 'assessor')
   config.ensemble.members = members
-  config.report.compare = (*members, 'inception')
+  config.report.baselines = (*members, 'inception')
   config.second.net.backbone = small_resnet(0.25)
 
 
@@ -149,7 +149,7 @@ def half(config: ConfigDict) -> None:
   config.inception.input.update(
     dict(builder_config='original', size=320, resize='letterbox', rotate=10.0)
   )
-  config.inception.input.spoil = 0.0  # few steps
+  config.inception.input.corruption_prob = 0.0  # few steps
   config.inception.net = config.localizer.net.copy_and_resolve_references()
   config.inception.optimizer.freeze = config.localizer.optimizer.freeze
   config.inception.update(dict(batch_size=16, eval_batch_size=16, epochs=8))
@@ -158,7 +158,7 @@ def half(config: ConfigDict) -> None:
   disturb(config.robust)
   config.robust.input.rotate = 30.0
   for stage in (config.localizer, config.assessor):
-    stage.eval_views.update(config.inception.eval_views)
+    stage.tta.update(config.inception.tta)
   del config.second
   config.stages = (
     *('prepare', 'upright', 'plain', 'inception', 'robust'),
@@ -166,20 +166,20 @@ def half(config: ConfigDict) -> None:
   )
   members = ('robust', 'localizer', 'assessor')
   config.ensemble.members = members
-  config.report.compare = (*members, 'inception', 'plain')
+  config.report.baselines = (*members, 'inception', 'plain')
 
 
 def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px: no regions, which have no more detail there."""
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  config.data.cut_frames = False  # its effect on them is not told apart from 0
+  config.data.crop_borders = False  # its effect on them is not told apart from 0
   config.upright.input.builder_config = 'original'
   config.inception.input.update(
     # Not 100, as the films: those in step would be sharper than turned ones.
-    dict(builder_config='original', resize='squash', size=124, spoil=0.0)
+    dict(builder_config='original', resize='squash', size=124, corruption_prob=0.0)
   )
-  config.inception.net.update(dict(momentum=0.95, pool='gap'))
-  config.inception.net.backbone.tap = 'mixed7'
+  config.inception.net.update(dict(bn_momentum=0.95, pool='gap'))
+  config.inception.net.backbone.endpoint = 'mixed7'
   config.inception.update(dict(seed=2, epochs=10))
   go_on(config, 'again', 'inception', dict(seed=3, epochs=5), size=124)
   go_on(config, 'larger', 'again', dict(seed=4, epochs=6), size=140)
@@ -192,7 +192,7 @@ def thumbnails(config: ConfigDict) -> None:
   nets = ('inception', 'again', 'larger', 'robust')
   config.stages = ('prepare', 'upright', 'plain', *nets, 'report')
   config.report.update(
-    dict(stage='robust', regions='', compare=(*nets[:-1], 'plain'))
+    dict(stage='robust', regions_from='', baselines=(*nets[:-1], 'plain'))
   )
 
 
@@ -202,15 +202,15 @@ def go_on(
   """Let the net of a stage go on, in a new film order and at a low rate."""
   config[name] = ConfigDict(config[before].to_dict())
   config[name].update(changes)
-  config[name].start.run = f':{before}'
+  config[name].init_from.run = f':{before}'
   config[name].input.size = size
   config[name].optimizer.learning_rate = 2e-4
 
 
 def disturb(stage: ConfigDict) -> None:
   """Show most films as clinics may send them; the last step's net is kept."""
-  stage.input.update(dict(rotate=25.0, spoil=0.8))
-  stage.keep = 'last'  # validation films are as they are
+  stage.input.update(dict(rotate=25.0, corruption_prob=0.8))
+  stage.checkpoint_selection = 'last'  # validation films are as they are
 
 
 def add_plain(config: ConfigDict, changes: dict) -> None:
@@ -218,13 +218,13 @@ def add_plain(config: ConfigDict, changes: dict) -> None:
   config.plain = ConfigDict(config.inception.to_dict())
   config.plain.seed = 1
   config.plain.input.update(
-    dict(builder_config='original', resize='squash', spoil=0.0, **changes)
+    dict(builder_config='original', resize='squash', corruption_prob=0.0, **changes)
   )
-  config.plain.net.update(dict(momentum=0.9, pool='gap'))
+  config.plain.net.update(dict(bn_momentum=0.9, pool='gap'))
   config.plain.net.backbone = small_resnet(0.5)
   config.plain.optimizer.learning_rate = 2e-3
 
 
 def small_resnet(width: float) -> ConfigDict:
   """ResNet18, for nets that start from random weights."""
-  return ConfigDict(dict(name='resnet', depth=18, width=width, stride_in='3x3'))
+  return ConfigDict(dict(name='resnet', depth=18, width=width, variant='v1.5'))

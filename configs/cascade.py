@@ -40,14 +40,14 @@ def get_config(variant: str = '') -> ConfigDict:
     ),
     net=dict(
       name='age_net',
-      backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),  # paper
+      backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),  # paper
       attention='cbam',  # paper: after the backbone
       pool='gap',
       output='bins',  # ours: soft labels of Chen 2020
       readout='argmax',
       sex_features=0,
       dropout=0.0,
-      momentum=0.0,
+      bn_momentum=0.0,
       dtype='float32',
     ),
     pretrained=dict(backbone=common.weights()),  # paper: ImageNet
@@ -78,7 +78,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.assessor = common.train_stage(
     input=common.image_input(
       builder_config='',
-      crops='regions',
+      crops_from='regions',
       size=300,  # paper
       crop_margin=0.15,
       **augmentation,
@@ -95,7 +95,7 @@ def get_config(variant: str = '') -> ConfigDict:
       readout='expectation',
       sex_features=32,  # authors' code (Chen)
       dropout=0.0,
-      momentum=0.0,
+      bn_momentum=0.0,
       dtype='float32',
     ),
     pretrained=dict(carpal=common.weights(), metacarpal=common.weights()),
@@ -104,10 +104,10 @@ def get_config(variant: str = '') -> ConfigDict:
     batch_size=32,  # authors' code (Chen)
     epochs=30,  # paper
   )
-  config.upright = common.upright_stage()  # for input.upright; no paper has it
+  config.upright = common.upright_stage()  # for input.orientation_from; no paper has it
   config.upright.input.builder_config = 'px768'
   config.report = dict(
-    job='report', stage='assessor', regions='regions', compare=()
+    job='report', stage='assessor', regions_from='regions', baselines=()
   )
   return common.choose(
     config,
@@ -136,7 +136,7 @@ def small_nets(config: ConfigDict) -> None:
   """Nets of a quarter of the width on small inputs, from random weights."""
   for stage in (config.localizer, config.assessor):
     stage.update(dict(batch_size=16, ema=0.98))
-    stage.net.momentum = 0.9
+    stage.net.bn_momentum = 0.9
     stage.loss = ConfigDict(
       dict(name='label_distribution', delta=10.0, kl_weight=1.0)
     )
@@ -152,7 +152,7 @@ def small_nets(config: ConfigDict) -> None:
     # Without CBAM: at this size its spatial gate narrows the map to one bone.
     dict(readout='expectation', sex_features=32, pool='gmp', attention='none')
   )
-  config.localizer.net.backbone.update(dict(width=0.25, tap='mixed2'))
+  config.localizer.net.backbone.update(dict(width=0.25, endpoint='mixed2'))
   config.regions.update(
     dict(
       target='age',
@@ -179,10 +179,10 @@ def half(config: ConfigDict) -> None:
   """
   config.data.update(dict(validation_fraction=0.10, test_fraction=0.15))
   frozen = '(backbone|carpal|metacarpal)/(stem|mixed[012])/'
-  inception = ConfigDict(dict(name='inception_v3', width=1.0, tap='mixed7'))
+  inception = ConfigDict(dict(name='inception_v3', width=1.0, endpoint='mixed7'))
   for stage in (config.localizer, config.assessor):
     stage.update(dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98))
-    stage.net.update(dict(momentum=0.9, sex_features=32))
+    stage.net.update(dict(bn_momentum=0.9, sex_features=32))
     stage.loss = ConfigDict(
       dict(name='label_distribution', delta=10.0, kl_weight=1.0)
     )
@@ -210,7 +210,7 @@ def half(config: ConfigDict) -> None:
   config.assessor.net.carpal = inception
   config.assessor.net.metacarpal = inception
   config.upright.input.builder_config = 'original'
-  config.report.compare = ('localizer',)
+  config.report.baselines = ('localizer',)
 
 
 def thumbnails(config: ConfigDict) -> None:
@@ -229,9 +229,9 @@ def thumbnails(config: ConfigDict) -> None:
       builder_config='original', size=100, **common.light_augmentation()
     ),
     net=common.age_net(
-      backbone=dict(name='inception_v3', width=0.4, tap='mixed7'),
+      backbone=dict(name='inception_v3', width=0.4, endpoint='mixed7'),
       pool='gmp',
-      momentum=0.95,
+      bn_momentum=0.95,
     ),
     loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
     optimizer=common.fast_optimizer(),
@@ -239,4 +239,4 @@ def thumbnails(config: ConfigDict) -> None:
     ema=0.99,
   )
   config.stages = (*config.stages[:-1], 'whole', 'report')
-  config.report.compare = ('whole',)
+  config.report.baselines = ('whole',)

@@ -33,7 +33,7 @@ def base(name: str, variant: str) -> ConfigDict:
         # or that one alone. 0 folds: one run, on the split above.
         folds=0,
         fold=-1,
-        cut_frames=False,  # of one grey, off all films before all else
+        crop_borders=False,  # of one grey, off all films before all else
         allow_bad_films=0,  # unreadable films to go on without
         classes=(),  # findings to tell apart, instead of ages; others ignored
         labelled_per_class=0,  # training films kept of each class; 0 is all
@@ -42,7 +42,7 @@ def base(name: str, variant: str) -> ConfigDict:
         films=0,
         seed=0,
         long_side=512,
-        reader_noise=0.0,  # months, standard deviation
+        label_noise_sd=0.0,  # months, standard deviation
         inverted=0.0,  # share of MONOCHROME1 films
         fractures=0.0,  # share of hands with a broken bone
         views=1,  # films of each hand
@@ -56,12 +56,12 @@ def image_input(**changes) -> dict:
   """How films become net inputs; augmentation is drawn once per film visit."""
   fields = dict(
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
-    crops='',  # or the stage whose crops are read instead of films
+    crops_from='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
-    erase='',  # or a locate stage whose `erase` is painted over in the films
-    upright='',  # or the stage whose net turns films upright before all else
+    erase_from='',  # or a locate stage whose `erase` is painted over in the films
+    orientation_from='',  # or the stage whose net turns films upright before all else
     # Films are shown turned by 0 to 3 quarters, and that is what the net tells.
-    quarter_turns=False,
+    rotate90=False,
     size=300,  # pixels, square; best not the side that the films have
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
@@ -75,12 +75,12 @@ def image_input(**changes) -> dict:
     brightness=0.0,  # factor, uniform 1 +-
     contrast=0.0,  # factor, uniform 1 +-
     gamma=0.0,  # exponent, exp(uniform +-)
-    spoil=0.0,  # share of film visits disturbed as `evaluate stress` does
+    corruption_prob=0.0,  # share of film visits disturbed as `evaluate stress` does
     sex_dropout=0.0,  # share of film visits with the sex unknown
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on
     # the host.
-    device_warp=0,
+    device_augment=0,
     threads=2,
   )
   return _with(fields, changes)
@@ -103,14 +103,14 @@ def age_net(**changes) -> dict:
   """One net on the whole film."""
   fields = dict(
     name='age_net',
-    backbone=dict(name='inception_v3', width=1.0, tap='mixed10'),
+    backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
     pool='gap',  # or 'gmp', 'cam', 'cam_mean'
     output='bins',  # or 'scalar', 'standardized', see age.AgeHead
     readout='expectation',  # of the bins, or 'argmax'
     sex_features=32,
     dropout=0.0,
-    momentum=0.0,  # of BatchNorm; 0 is the backbone's own
+    bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
   )
   return _with(fields, changes)
@@ -127,9 +127,9 @@ def train_stage(**changes) -> dict:
     net=dict(name='age_net'),
     pretrained=dict(),  # backbone's section of the net -> weights()
     # Or all weights from a net of the same kind, of an earlier run or stage.
-    start=dict(
+    init_from=dict(
       run='',  # RUN:STAGE, or :STAGE of this run
-      other_films=False,  # its film numbers stand for other films than ours
+      ids_are_unrelated=False,  # its film numbers stand for other films than ours
     ),
     loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
     guidance=guidance(),
@@ -138,13 +138,13 @@ def train_stage(**changes) -> dict:
     eval_batch_size=32,
     # Averaged in the final predictions: films turned by these degrees and, with
     # flip, mirrored too. Validation in between sees films as they are.
-    eval_views=dict(rotate=(0.0,), flip=False),
+    tta=dict(rotate=(0.0,), flip=False),
     epochs=30,
     steps=0,  # instead of epochs, when not 0
     eval_steps=0,  # between validations; 0 is once an epoch
     # The net that predicts: 'best' on validation, or 'last', which leaves the
     # validation films, as those out of fold, without a part in the net.
-    keep='best',
+    checkpoint_selection='best',
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
@@ -159,16 +159,16 @@ def upright_stage() -> dict:
     input=image_input(
       size=96,
       percentiles=(1.0, 99.0),
-      quarter_turns=True,
-      spoil=0.5,
+      rotate90=True,
+      corruption_prob=0.5,
       **light_augmentation() | {'rotate': 25.0},
     ),
     net=age_net(
-      backbone=dict(name='inception_v3', width=0.25, tap='mixed2'),
+      backbone=dict(name='inception_v3', width=0.25, endpoint='mixed2'),
       pool='cam_mean',
       output='classes',
       sex_features=0,
-      momentum=0.9,
+      bn_momentum=0.9,
     )
     | {'classes': 4},
     loss=dict(name='cross_entropy'),
@@ -208,12 +208,12 @@ def optimizer(**changes) -> dict:
     learning_rate=3e-4,
     schedule='constant',  # 'constant', 'cosine', 'inverse', 'steps'
     warmup=0.0,  # share of all steps
-    decay=0.0,  # of 'inverse': lr / (1 + decay * t)
+    lr_decay=0.0,  # of 'inverse': lr / (1 + decay * t)
     boundaries=(),  # of 'steps': shares of all steps
-    factors=(),  # of 'steps': multiply the rate at each boundary
-    momentum=0.9,  # Adam's b1
+    lr_factors=(),  # of 'steps': multiply the rate at each boundary
+    b1=0.9,  # of Adam; momentum of SGD
     weight_decay=0.0,  # on kernels
-    clip=0.0,  # global gradient norm; 0 is off
+    grad_clip_norm=0.0,  # global gradient norm; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
   )
   return _with(fields, changes)
@@ -227,7 +227,7 @@ def fast_optimizer(learning_rate: float = 2e-3) -> dict:
     schedule='cosine',
     warmup=0.1,
     weight_decay=0.05,
-    clip=5.0,
+    grad_clip_norm=5.0,
   )
 
 

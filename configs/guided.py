@@ -56,7 +56,7 @@ def get_config(variant: str = '') -> ConfigDict:
       classes=0,
       sex_features=32,  # ours: the paper knows no sex
       dropout=0.0,
-      momentum=0.0,
+      bn_momentum=0.0,
       dtype='float32',
     ),
     pretrained=dict(backbone=common.weights()),  # paper: ImageNet
@@ -70,16 +70,16 @@ def get_config(variant: str = '') -> ConfigDict:
     optimizer=common.optimizer(
       name='sgd',  # authors' code, as the rest of it
       learning_rate=1e-3,
-      momentum=0.9,
+      b1=0.9,
       weight_decay=1e-4,
       schedule='steps',
       boundaries=(30 / 95, 60 / 95, 90 / 95),
-      factors=(0.1, 0.1, 0.1),
+      lr_factors=(0.1, 0.1, 0.1),
     ),
     batch_size=32,  # authors' code
     epochs=95,  # authors' code
   )
-  config.report = dict(job='report', stage='net', regions='', compare=())
+  config.report = dict(job='report', stage='net', regions_from='', baselines=())
   return common.choose(
     config,
     dict(phantom=phantom, thumbnails=thumbnails, fracture=fracture),
@@ -89,7 +89,7 @@ def get_config(variant: str = '') -> ConfigDict:
 def small(config: ConfigDict, **backbone) -> None:
   """A small net from random weights, and little time; all ours."""
   config.net.update(dict(batch_size=16, ema=0.98))
-  config.net.net.momentum = 0.9
+  config.net.net.bn_momentum = 0.9
   config.net.net.backbone = ConfigDict(backbone)
   config.net.input.update(
     dict(builder_config='original', percentiles=(1.0, 99.0))
@@ -101,7 +101,7 @@ def phantom(config: ConfigDict) -> None:
   """Bone age of phantoms, guided by boxes of the joints."""
   config.phantom.films = 1600
   config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
-  small(config, name='inception_v3', width=0.25, tap='mixed2')
+  small(config, name='inception_v3', width=0.25, endpoint='mixed2')
   config.net.epochs = 16
   config.net.input.update(dict(size=128, rotate=5.0, zoom=0.0, shift=0.0))
   config.net.input.flip = False
@@ -112,12 +112,12 @@ def phantom(config: ConfigDict) -> None:
 def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px; few of them carry masks."""
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  small(config, name='inception_v3', width=0.4, tap='mixed7')
+  small(config, name='inception_v3', width=0.4, endpoint='mixed7')
   config.net.update(dict(batch_size=32, epochs=36, ema=0.99))
   config.net.input.update(dict(size=100, rotate=7.0, zoom=0.05, shift=0.03))
   config.net.input.percentiles = ()
   config.net.loss.update(dict(delta=5.0, kl_weight=1.0))
-  config.net.net.momentum = 0.95
+  config.net.net.bn_momentum = 0.95
 
 
 def fracture(config: ConfigDict) -> None:
@@ -130,7 +130,7 @@ def fracture(config: ConfigDict) -> None:
   config.data.labelled_per_class = 20  # authors' code: 5, 10, 15 or 20
   config.data.update(dict(validation_fraction=0.15, test_fraction=0.45))
   config.phantom.update(dict(films=800, long_side=512, fractures=0.75, views=2))
-  small(config, name='resnet', depth=18, width=0.5, tap='stage2')
+  small(config, name='resnet', depth=18, width=0.5, endpoint='stage2')
   config.net.input.update(dict(size=256, rotate=10.0, shift=0.05))
   config.net.net.update(
     dict(output='classes', classes=4, sex_features=0)  # paper: no sex
@@ -140,4 +140,4 @@ def fracture(config: ConfigDict) -> None:
     dict(weight=1.0, mask=('fracture_boxes',))  # paper: 0.1 to 1, box
   )
   config.net.update(dict(steps=600, eval_steps=200, epochs=0))
-  config.report = ConfigDict(dict(job='classes', stage='net', compare=()))
+  config.report = ConfigDict(dict(job='classes', stage='net', baselines=()))

@@ -244,10 +244,10 @@ def test_a_row_finds_no_more_than_it_needs(row, found, cut):
       if config[name].localizer not in expected:
         expected.append(config[name].localizer)
       expected.append(name)
-      assert config[name].after == before
+      assert config[name].previous == before
       before = name
     assert list(config.stages) == [*expected, 'assessor', 'report']
-    assert config.assessor.input.crops == config.report.regions == before
+    assert config.assessor.input.crops_from == config.report.regions_from == before
     assert config.assessor.input.regions == cut
     if before:
       assert config[before].crops == cut
@@ -299,6 +299,6 @@ def test_sizes_that_are_trained_on_real_films_load_and_freeze():
     assert section.pretrained.backbone.path == 'xception.h5'
   assert not config.r2_localizer.pretrained.backbone.path
   for section in (config.hand_localizer, config.r2_localizer, *rows):
-    assert section.net.backbone.tap == 'mixed7'
+    assert section.net.backbone.endpoint == 'mixed7'
     assert 'mixed[012]' in section.optimizer.freeze
   assert len(rows) == 9

@@ -37,7 +37,7 @@ def map_shape(net, *image):
   [
     (InceptionV3, {}, 21_768_352, 34_432),
     (Xception, {}, 20_806_952, 54_528),
-    (ResNet, {'stride_in': '3x3'}, 23_508_032, 53_120),
+    (ResNet, {'variant': 'v1.5'}, 23_508_032, 53_120),
     (ResNet, {}, 23_587_712 - 53_120, 53_120),
     (ResNet, {'depth': 18}, 11_176_512, 9_600),
     (ResNet, {'depth': 34}, 21_284_672, 17_024),
@@ -53,12 +53,12 @@ def test_parameter_counts(backbone, arguments, trainable, statistics):
   'backbone, arguments, sides, channels',
   [
     (InceptionV3, {}, {300: 8, 480: 13}, 2048),
-    (InceptionV3, {'tap': 'mixed7'}, {300: 17, 299: 17}, 768),
+    (InceptionV3, {'endpoint': 'mixed7'}, {300: 17, 299: 17}, 768),
     (Xception, {}, {300: 10, 560: 18}, 2048),
-    (Xception, {'tap': 'block12'}, {300: 19}, 728),
+    (Xception, {'endpoint': 'block12'}, {300: 19}, 728),
     (ResNet, {}, {300: 10, 560: 18}, 2048),
-    (ResNet, {'tap': 'stage3'}, {300: 19}, 1024),
-    (ResNet, {'depth': 18, 'stride_in': '3x3'}, {300: 10}, 512),
+    (ResNet, {'endpoint': 'stage3'}, {300: 19}, 1024),
+    (ResNet, {'depth': 18, 'variant': 'v1.5'}, {300: 10}, 512),
   ],
 )
 def test_map_shapes(backbone, arguments, sides, channels):
@@ -69,12 +69,12 @@ def test_map_shapes(backbone, arguments, sides, channels):
 
 
 def test_nothing_is_built_behind_the_tap():
-  net, params, _ = abstract(Xception, tap='block3')
+  net, params, _ = abstract(Xception, endpoint='block3')
   assert net.stages == ('block1', 'block2', 'block3') == tuple(params)
   with pytest.raises(ValueError, match="'block4' is not one of them"):
     net.channels_at('block4')
-  with pytest.raises(ValueError, match="no tap 'mixed11'"):
-    abstract(InceptionV3, tap='mixed11')
+  with pytest.raises(ValueError, match="no endpoint 'mixed11'"):
+    abstract(InceptionV3, endpoint='mixed11')
 
 
 def test_width_middle_blocks_and_grey_input():
@@ -92,8 +92,8 @@ def test_width_middle_blocks_and_grey_input():
   [(InceptionV3, 'mixed1'), (Xception, 'block3'), (ResNet, 'stage2')],
 )
 def test_halves_make_the_whole(backbone, middle):
-  tap = {'mixed1': 'mixed3', 'block3': 'block5', 'stage2': 'stage3'}[middle]
-  net = backbone(width=0.125, tap=tap, rngs=nnx.Rngs(0))
+  endpoint = {'mixed1': 'mixed3', 'block3': 'block5', 'stage2': 'stage3'}[middle]
+  net = backbone(width=0.125, endpoint=endpoint, rngs=nnx.Rngs(0))
   net.eval()
   cut = net.stages.index(middle) + 1
   graph, *state = nnx.split(net, nnx.Param, nnx.BatchStat)
@@ -113,7 +113,7 @@ def test_halves_make_the_whole(backbone, middle):
 
 @pytest.mark.parametrize('arguments', [{'depth': 18}, {'depth': 50}])
 def test_remat_changes_no_gradient_and_no_statistic(arguments):
-  arguments |= {'width': 0.125, 'tap': 'stage2'}
+  arguments |= {'width': 0.125, 'endpoint': 'stage2'}
   x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
   results = []
   for remat in (False, True):
@@ -158,8 +158,8 @@ def test_bfloat16_backbone_keeps_float32_parameters():
 def test_wrong_arguments_are_named():
   with pytest.raises(ValueError, match='depth is one of'):
     abstract(ResNet, depth=101)
-  with pytest.raises(ValueError, match='stride_in'):
-    abstract(ResNet, stride_in='2x2')
+  with pytest.raises(ValueError, match='variant'):
+    abstract(ResNet, variant='2x2')
   with pytest.raises(ValueError, match='middle_blocks is 0 to 8'):
     abstract(Xception, middle_blocks=9)
   with pytest.raises(ValueError, match="cbam is 'none' or 'blocks'"):
@@ -170,11 +170,11 @@ def test_torch_form_strides_in_the_3x3():
   """A Keras-form and a torch-form net of equal kernels are not equal."""
   out = []
   x = jax.random.normal(jax.random.key(0), (1, 40, 40, 3))
-  for stride_in in ('1x1', '3x3'):
+  for variant in ('v1', 'v1.5'):
     net = ResNet(
       width=0.125,
-      tap='stage2',
-      stride_in=stride_in,
+      endpoint='stage2',
+      variant=variant,
       conv_bias=False,
       rngs=nnx.Rngs(0),
     )
@@ -189,10 +189,10 @@ def test_torch_form_strides_in_the_3x3():
 @pytest.mark.parametrize(
   'make, size',
   [
-    (lambda r: inception_v3.InceptionV3(width=0.1, tap='mixed0', rngs=r), 130),
-    (lambda r: resnet.ResNet(depth=18, width=0.2, tap='stage2', rngs=r), 130),
-    (lambda r: xception.Xception(width=0.1, tap='block3', rngs=r), 120),
-    (lambda r: xception.Xception(width=0.1, tap='block3', rngs=r), 135),
+    (lambda r: inception_v3.InceptionV3(width=0.1, endpoint='mixed0', rngs=r), 130),
+    (lambda r: resnet.ResNet(depth=18, width=0.2, endpoint='stage2', rngs=r), 130),
+    (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 120),
+    (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 135),
   ],
 )
 def test_cells_look_where_their_receptive_fields_are(make, size):

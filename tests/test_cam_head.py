@@ -10,7 +10,7 @@ from boneage_jax.models import age_net
 from boneage_jax.models.heads import cam as cam_head
 from boneage_jax.regions import gradcam
 
-BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'tap': 'stage2'}
+BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage2'}
 MALE = jnp.array([0.0, 1.0, 0.5])
 
 

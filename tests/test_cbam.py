@@ -71,7 +71,7 @@ def test_parameter_count():
 
 def test_one_gate_behind_every_mixed_block():
   make = lambda: inception_v3.InceptionV3(
-    tap='mixed3', cbam='blocks', rngs=nnx.Rngs(0)
+    endpoint='mixed3', cbam='blocks', rngs=nnx.Rngs(0)
   )
   params = nnx.to_pure_dict(nnx.state(nnx.eval_shape(make), nnx.Param))
   gates = [name for name in params if name.endswith('_cbam')]

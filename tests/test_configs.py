@@ -102,7 +102,7 @@ def test_stages_fit_together(name, variant):
       stored = crops.get('crops', crops.regions)
       assert set(section.input.regions) <= set(stored)
       assert config.stages.index(source) > config.stages.index(crops.localizer)
-  for stage in (config.report.stage, *config.report.compare):
+  for stage in (config.report.stage, *config.report.baselines):
     assert stage in config.stages
 
 

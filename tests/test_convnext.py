@@ -32,7 +32,7 @@ def size(tree):
     ({}, 27_820_128),
     ({'variant': 'small'}, 49_454_688),
     ({'variant': 'base'}, 87_566_464),
-    ({'tap': 'stage4'}, 27_820_128 - 2 * 768),
+    ({'endpoint': 'stage4'}, 27_820_128 - 2 * 768),
   ],
 )
 def test_parameter_counts(arguments, parameters):
@@ -43,12 +43,12 @@ def test_parameter_counts(arguments, parameters):
 
 
 def test_map_shapes():
-  for tap, hwc, shape in [
+  for endpoint, hwc, shape in [
     (None, (224, 224, 3), (2, 7, 7, 768)),
     ('stage3', (300, 100, 3), (2, 18, 6, 384)),
     ('stem', (32, 32, 3), (2, 8, 8, 96)),
   ]:
-    net, params = abstract(tap=tap)
+    net, params = abstract(endpoint=endpoint)
     image = jax.ShapeDtypeStruct((2, *hwc), jnp.float32)
     assert nnx.eval_shape(lambda net, x: net(x), net, image).shape == shape
     assert tuple(net.stages) == tuple(sorted(params, key=net.stages.index))
@@ -127,7 +127,7 @@ def test_remat_drops_the_same_paths():
   gradients = []
   for remat in (False, True):
     net = ConvNeXt(
-      width=0.05, tap='stage1', layer_scale=1.0, remat=remat, rngs=nnx.Rngs(0)
+      width=0.05, endpoint='stage1', layer_scale=1.0, remat=remat, rngs=nnx.Rngs(0)
     )
     net.stage1.block3.drop.rate = 0.5
     graph, params = nnx.split(net, nnx.Param)
@@ -146,7 +146,7 @@ def test_remat_drops_the_same_paths():
 
 @pytest.mark.parametrize('size', [130, 133])
 def test_cells_look_where_their_receptive_fields_are(size):
-  net = ConvNeXt(width=0.05, tap='stage1', layer_scale=1.0, rngs=nnx.Rngs(0))
+  net = ConvNeXt(width=0.05, endpoint='stage1', layer_scale=1.0, rngs=nnx.Rngs(0))
   image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
   step, first = net.cells(size)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 16]))
@@ -163,7 +163,7 @@ def test_cells_look_where_their_receptive_fields_are(size):
 def test_nets_hand_over_what_drops_paths():
   films = jax.random.randint(jax.random.key(0), (32, 2, 32, 32, 1), 0, 255)
   films, male = films.astype(jnp.uint8), jnp.ones(32)
-  stream = {'name': 'convnext', 'width': 0.1, 'tap': 'stage1'}
+  stream = {'name': 'convnext', 'width': 0.1, 'endpoint': 'stage1'}
   stream |= {'layer_scale': 1.0, 'drop_path': 0.99}  # 0, 0.06, 0.12
   options = {'size': 32, 'pool': 'gap', 'rngs': nnx.Rngs(0)}
   single = age_net.AgeNet(backbone=stream, **options)
@@ -185,5 +185,5 @@ def test_nets_hand_over_what_drops_paths():
 def test_wrong_arguments_are_named():
   with pytest.raises(ValueError, match=r"one of tiny, .*, not 'nano'"):
     abstract(variant='nano')
-  with pytest.raises(ValueError, match="no tap 'stage5'"):
-    abstract(tap='stage5')
+  with pytest.raises(ValueError, match="no endpoint 'stage5'"):
+    abstract(endpoint='stage5')

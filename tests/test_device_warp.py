@@ -38,7 +38,7 @@ def both(one, seed, **changes):
   made = []
   for side in (0, changes.pop('side')):
     config = types.SimpleNamespace(
-      **common.image_input(**changes, device_warp=side)
+      **common.image_input(**changes, device_augment=side)
     )
     kinds = ('hand_box',) if 'annotations' in one else ()
     rng = np.random.default_rng(seed)
@@ -113,7 +113,7 @@ def test_the_mask_is_that_of_the_host_and_lies_on_the_film():
 
 
 def test_validation_stays_on_the_host():
-  config = types.SimpleNamespace(**common.image_input(size=32, device_warp=64))
+  config = types.SimpleNamespace(**common.image_input(size=32, device_augment=64))
   assert 'image' in preprocess.make_example(record(film(60, 50)), config)
 
 
@@ -130,7 +130,7 @@ def test_a_film_larger_than_the_square_is_shrunk():
 
 def test_frames_of_disturbed_films_fit():
   config = types.SimpleNamespace(
-    **common.image_input(size=32, device_warp=64, spoil=1.0)
+    **common.image_input(size=32, device_augment=64, corruption_prob=1.0)
   )
   one = record(film(64, 60))
   for seed in range(40):
@@ -144,7 +144,7 @@ def test_it_trains(prepared, tmp_path):
   losses = []
   for side in (0, 64):
     config = tiny_cascade.get_config()
-    config.localizer.input.update(device_warp=side, size=48, rotate=10.0)
+    config.localizer.input.update(device_augment=side, size=48, rotate=10.0)
     config.localizer.update(steps=3)
     workdir = tmp_path / str(side)
     (workdir / 'prepare').mkdir(parents=True)

@@ -41,7 +41,7 @@ def test_map_shapes():
   for arguments, hwc, shape in [
     ({}, (224, 224, 3), (2, 7, 7, 1280)),
     ({'form': 'torch'}, (225, 97, 3), (2, 8, 4, 1280)),
-    ({'variant': 'b4', 'tap': 'block5'}, (380, 380, 3), (2, 24, 24, 160)),
+    ({'variant': 'b4', 'endpoint': 'block5'}, (380, 380, 3), (2, 24, 24, 160)),
     ({'width': 0.25, 'in_channels': 1}, (100, 100, 1), (2, 4, 4, 320)),
   ]:
     net, params, _ = abstract(**arguments)
@@ -99,7 +99,7 @@ def test_forms_are_different_functions_of_the_same_kernels():
   out = []
   x = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
   for form in efficientnet.FORMS:
-    net = EfficientNet(width=0.25, tap='block2', form=form, rngs=nnx.Rngs(0))
+    net = EfficientNet(width=0.25, endpoint='block2', form=form, rngs=nnx.Rngs(0))
     net.eval()
     out.append(nnx.jit(lambda net, x: net(x))(net, x))
     assert net.block1.a.project.bn.eps == {'tf': 1e-3, 'torch': 1e-5}[form]
@@ -109,7 +109,7 @@ def test_forms_are_different_functions_of_the_same_kernels():
 
 def test_gate_and_shortcut():
   """A closed gate leaves the shortcut; an open one doubles a half-open."""
-  net = EfficientNet(width=0.25, tap='block2', rngs=nnx.Rngs(0))
+  net = EfficientNet(width=0.25, endpoint='block2', rngs=nnx.Rngs(0))
   net.eval()
   block = net.block2.b
   assert (block.residual, net.block2.a.residual) == (True, False)
@@ -127,7 +127,7 @@ def test_gate_and_shortcut():
 
 
 def test_paths_are_dropped_film_by_film_more_so_deeper():
-  net = EfficientNet(width=0.25, tap='block4', drop_path=0.8, rngs=nnx.Rngs(0))
+  net = EfficientNet(width=0.25, endpoint='block4', drop_path=0.8, rngs=nnx.Rngs(0))
   blocks = [
     getattr(getattr(net, name), block)
     for name in ('block1', 'block2', 'block3', 'block4')
@@ -153,7 +153,7 @@ def test_remat_drops_the_same_paths():
   x = jax.random.normal(jax.random.key(0), (8, 16, 16, 3))
   results = []
   for remat in (False, True):
-    net = EfficientNet(width=0.25, tap='block2', remat=remat, rngs=nnx.Rngs(0))
+    net = EfficientNet(width=0.25, endpoint='block2', remat=remat, rngs=nnx.Rngs(0))
     net.block2.b.drop.rate = 0.5
     graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
 
@@ -174,7 +174,7 @@ def test_remat_drops_the_same_paths():
 @pytest.mark.parametrize('form', efficientnet.FORMS)
 @pytest.mark.parametrize('size', [96, 101])
 def test_cells_look_where_their_receptive_fields_are(form, size):
-  net = EfficientNet(width=0.1, tap='block3', form=form, rngs=nnx.Rngs(0))
+  net = EfficientNet(width=0.1, endpoint='block3', form=form, rngs=nnx.Rngs(0))
   net.eval()
   for _, module in nnx.iter_modules(net):
     if isinstance(module, efficientnet.SqueezeExcite):  # sees the whole map
@@ -196,5 +196,5 @@ def test_wrong_arguments_are_named():
     abstract(variant='b8')
   with pytest.raises(ValueError, match="one of tf, torch, not 'keras'"):
     abstract(form='keras')
-  with pytest.raises(ValueError, match="no tap 'block8'"):
-    abstract(tap='block8')
+  with pytest.raises(ValueError, match="no endpoint 'block8'"):
+    abstract(endpoint='block8')

@@ -152,7 +152,7 @@ def test_labels_come_along():
 def test_a_share_of_visits_is_spoilt_and_masks_stay():
   record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
   make = lambda share, seed, kinds=(): preprocess.make_example(
-    record, config(size=60, spoil=share), np.random.default_rng(seed), kinds
+    record, config(size=60, corruption_prob=share), np.random.default_rng(seed), kinds
   )
   plain = make(0.0, 0, ('hand_box',))
   changed = 0
@@ -166,7 +166,7 @@ def test_a_share_of_visits_is_spoilt_and_masks_stay():
 
 def spoilt(record, size, seed):
   rng = np.random.default_rng(seed)
-  return preprocess.make_example(record, config(size=size, spoil=1.0), rng)
+  return preprocess.make_example(record, config(size=size, corruption_prob=1.0), rng)
 
 
 def test_spoilt_crops_do_not_run_into_each_other():

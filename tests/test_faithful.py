@@ -187,7 +187,7 @@ def test_films_without_ossification_boxes_do_not_count(judge):
 
 
 def test_films_come_as_the_net_saw_them(judge, monkeypatch):
-  """With the regions painted over that `input.erase` names."""
+  """With the regions painted over that `input.erase_from` names."""
   called = []
   monkeypatch.setattr(
     selection, 'stage_source', lambda *args: called.append(args)

@@ -163,7 +163,7 @@ def run(tmp_path_factory):
     rows.append((i, 20 + (i - 1) % 30 * 5, (i - 1) % 30 % 2 == 0))
   dummy_archive.write_table(manual / f'{name}.csv', rows)
   config = untrained_run.tiny(str(manual))
-  config.data.cut_frames = True
+  config.data.crop_borders = True
   for stage in ('localizer', 'assessor', 'whole'):
     config[stage].input.polarity = 'keep'
   with pytest.MonkeyPatch.context() as patch:
@@ -204,13 +204,13 @@ def test_regions_of_films_cut_otherwise_are_not_painted_over(run):
   """Films of two sizes may lose different frames."""
   folder, _ = run
   config = run_lib.read_config(str(folder))
-  config.whole.input.erase = 'regions'
+  config.whole.input.erase_from = 'regions'
   config.regions.erase = ('carpal',)
   assert config.whole.input.builder_config == 'px512'
   films = selection.stage_films(config, 'whole', str(folder))
   with pytest.raises(ValueError, match=r'whole reads .* lose different frames'):
     selection.stage_source(config, 'whole', str(folder), films)
-  config.data.cut_frames = False
+  config.data.crop_borders = False
   selection.stage_source(config, 'whole', str(folder), films)
 
 
@@ -225,7 +225,7 @@ def test_a_run_says_that_frames_are_cut_off(run, capsys):
   folder, _ = run
   config = run_lib.read_config(str(folder))
   for cut in (True, False):
-    config.data.cut_frames = cut
+    config.data.crop_borders = cut
     prepare.prepare(config, 'prepare', str(folder))
     said = capsys.readouterr().out
     assert ('by id; frames are cut off.\n' in said) == cut

@@ -26,7 +26,7 @@ def tiny(variant='', **changes):
   config = guided.get_config(variant)
   config.data.update(validation_fraction=0.2, test_fraction=0.2)
   config.net.net.backbone = ConfigDict(tiny_cascade.BACKBONE)
-  config.net.net.momentum = 0.9
+  config.net.net.bn_momentum = 0.9
   config.net.input.update(size=32, builder_config='original')
   config.net.update(
     batch_size=8, eval_batch_size=8, steps=24, eval_steps=12, log_steps=4
@@ -34,7 +34,7 @@ def tiny(variant='', **changes):
   config.net.optimizer.update(
     name='adamw', learning_rate=0.01, schedule='constant', warmup=0.0
   )
-  config.net.optimizer.update(boundaries=(), factors=())
+  config.net.optimizer.update(boundaries=(), lr_factors=())
   config.net.guidance.update(changes)
   return config
 
@@ -195,7 +195,7 @@ def test_unusable_classes(prepared, broken, tmp_path):
   with pytest.raises(ValueError, match=r'name these with --config\.data'):
     go(config, broken, tmp_path / 'c')
   config = tiny('phantom')
-  config.net.input.crops = 'regions'
+  config.net.input.crops_from = 'regions'
   source = sources.film_source(prepared, sources.load_films(prepared))
   with pytest.raises(ValueError, match='needs whole films'):
     attention_metrics.training_kinds(config.net, 'net', source)

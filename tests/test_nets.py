@@ -15,11 +15,11 @@ from boneage_jax.models import two_stream
 from boneage_jax.training import step as train_step
 
 SIZE = 32
-TINY = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'tap': 'stage2'}
+TINY = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage2'}
 
 
 def age_net(size=SIZE, seed=0, momentum=0.9, **changes):
-  fields = {'name': 'age_net', 'backbone': TINY, 'momentum': momentum}
+  fields = {'name': 'age_net', 'backbone': TINY, 'bn_momentum': momentum}
   return models.create(ConfigDict(fields | changes), size=size, seed=seed)
 
 
@@ -30,7 +30,7 @@ def streams(size=SIZE, seed=0, **changes):
     'metacarpal': TINY,
     'pool': 'gap',
     'output': 'scalar',
-    'momentum': 0.9,
+    'bn_momentum': 0.9,
   }
   return models.create(ConfigDict(fields | changes), size=size, seed=seed)
 
@@ -61,7 +61,7 @@ def test_a_grey_backbone_is_one_whose_channels_add_up(name):
     backbone = {
       'name': 'xception',
       'width': 0.25,
-      'tap': 'block1',
+      'endpoint': 'block1',
       'in_channels': channels,
     }
     if name == 'age_net':

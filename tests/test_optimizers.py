@@ -44,7 +44,7 @@ def test_constant():
 
 
 def test_inverse_halves_the_rate_after_5000_updates():
-  settings = config(learning_rate=0.002, schedule='inverse', decay=0.0002)
+  settings = config(learning_rate=0.002, schedule='inverse', lr_decay=0.0002)
   rate = optimizers.schedule(settings, 10)
   assert float(rate(0)) == pytest.approx(0.002)
   assert float(rate(5000)) == pytest.approx(0.001)
@@ -58,7 +58,7 @@ def test_cosine_ends_at_zero():
 
 @pytest.mark.parametrize('schedule', ['constant', 'cosine', 'inverse'])
 def test_warmup_rises_from_zero_to_the_rate(schedule):
-  found = rates(learning_rate=0.5, schedule=schedule, warmup=0.1, decay=0.01)
+  found = rates(learning_rate=0.5, schedule=schedule, warmup=0.1, lr_decay=0.01)
   np.testing.assert_allclose(found[:11], np.arange(11) / 20, atol=1e-6)
   assert (found[11:] <= 0.5).all()
   if schedule == 'cosine':
@@ -71,7 +71,7 @@ def test_steps_multiply_at_the_boundaries(warmup):
     learning_rate=0.3,
     schedule='steps',
     boundaries=(0.5, 0.8),
-    factors=(1 / 3, 0.1),
+    lr_factors=(1 / 3, 0.1),
     warmup=warmup,
   )
   for at, expected in ((20, 0.3), (49, 0.3), (51, 0.1), (79, 0.1), (81, 0.01)):
@@ -97,14 +97,14 @@ def test_weight_decay_is_on_kernels_only():
 
 def test_sgd_has_nesterov_momentum():
   tree = {'a': jnp.zeros(1)}
-  new = update(tree, 2, name='sgd', learning_rate=1.0, momentum=0.5)
+  new = update(tree, 2, name='sgd', learning_rate=1.0, b1=0.5)
   # Velocities 1, 1.5; steps 1 + 0.5 and 1 + 0.75.
   np.testing.assert_allclose(new['a'], -3.25)
 
 
 def test_clip_is_on_the_global_norm():
   tree = {'a': jnp.zeros(16), 'b': jnp.zeros(9)}
-  new = update(tree, name='sgd', learning_rate=1.0, momentum=0.0, clip=1.0)
+  new = update(tree, name='sgd', learning_rate=1.0, b1=0.0, grad_clip_norm=1.0)
   for leaf in jax.tree.leaves(new):
     np.testing.assert_allclose(leaf, -1 / 5, rtol=1e-5)
 
@@ -118,7 +118,7 @@ def test_frozen_parameters_do_not_move(name):
     name=name,
     freeze='^backbone/',
     weight_decay=0.1 if name != 'adam' else 0.0,
-    clip=1.0,
+    grad_clip_norm=1.0,
   )
   for a, b in zip(
     jax.tree.leaves(before['backbone']),
@@ -146,7 +146,7 @@ def test_the_rate_that_is_logged_is_the_schedule():
     ({'freeze': '.'}, 'matches every parameter'),
     ({'name': 'adam', 'weight_decay': 0.1}, "name='adam' has no weight decay"),
     (
-      {'schedule': 'steps', 'boundaries': (0.5,), 'factors': ()},
+      {'schedule': 'steps', 'boundaries': (0.5,), 'lr_factors': ()},
       'Expected one factor for each boundary',
     ),
   ],

@@ -91,7 +91,7 @@ def test_layout(archive):
 def test_an_archive_says_what_it_was_made_from(archive):
   made_from = json.loads((archive / 'phantom.json').read_text())
   assert made_from == {
-    'films': 6, 'seed': 3, 'long_side': 128, 'reader_noise': 0.0,
+    'films': 6, 'seed': 3, 'long_side': 128, 'label_noise_sd': 0.0,
     'inverted': 0.0, 'fractures': 0.0, 'views': 1,
   }  # fmt: skip
 
@@ -209,7 +209,7 @@ def test_bone_fills_the_carpus_with_age():
 def test_reader_noise_changes_labels_only():
   plain = [phantom.make_film(i, 6, SMALL) for i in range(8)]
   noisy = [
-    phantom.make_film(i, 6, SMALL | {'reader_noise': 12.0}) for i in range(8)
+    phantom.make_film(i, 6, SMALL | {'label_noise_sd': 12.0}) for i in range(8)
   ]
   assert [f['age'] for f in plain] == [f['true_age'] for f in plain]
   assert [f['true_age'] for f in noisy] == [f['true_age'] for f in plain]

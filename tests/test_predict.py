@@ -91,7 +91,7 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
 
 def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   config = json.loads((run / 'run/config.json').read_text())
-  config['report'].update(stage='whole', regions='')
+  config['report'].update(stage='whole', regions_from='')
   (tmp_path / 'config.json').write_text(json.dumps(config))
   (tmp_path / 'whole').symlink_to(run / 'run/whole')
   predictor = loading.load(str(tmp_path))

@@ -36,7 +36,7 @@ def zeros(make):
 
 
 def stem_net():
-  return inception_v3.InceptionV3(tap='stem', rngs=nnx.Rngs(0))
+  return inception_v3.InceptionV3(endpoint='stem', rngs=nnx.Rngs(0))
 
 
 def write_stem(path, first=1, drop=(), **extra):
@@ -106,7 +106,7 @@ def test_unexpected_layers_are_named_and_can_be_allowed(tmp_path):
 def test_shapes_that_do_not_fit_are_shown_with_both(tmp_path):
   path = write_stem(tmp_path / 'w.h5')
   narrow = lambda: inception_v3.InceptionV3(
-    tap='stem', width=0.5, rngs=nnx.Rngs(0)
+    endpoint='stem', width=0.5, rngs=nnx.Rngs(0)
   )
   with pytest.raises(ValueError, match=r'\(3, 3, 3, 32\) for .*\(3, 3, 3, 16'):
     load_weights.load(path, *zeros(narrow), 'inception_v3')
@@ -122,7 +122,7 @@ def test_wrong_files_are_named(tmp_path):
   with pytest.raises(ValueError, match=r'page.h5.* is not an HDF5 file'):
     load_weights.load(str(text), *trees, 'inception_v3')
   other = write_stem(tmp_path / 'w.h5')
-  net = lambda: resnet.ResNet(tap='stem', rngs=nnx.Rngs(0))
+  net = lambda: resnet.ResNet(endpoint='stem', rngs=nnx.Rngs(0))
   with pytest.raises(ValueError, match=r'resnet50_.*missing: conv1_conv'):
     load_weights.load(other, *zeros(net), 'resnet_50')
   with pytest.raises(ValueError, match='no weight table'):
@@ -139,8 +139,8 @@ def test_net_sections(tmp_path):
   assert loaded['age_head'] is params['age_head']
   with pytest.raises(ValueError, match=r'pretrained.carpal names no backbone'):
     load_weights.load_into_net({'carpal': {}}, net, params, stats)
-  torch = {'backbone': {'name': 'resnet', 'stride_in': '3x3'}}
-  with pytest.raises(ValueError, match="stride_in='1x1'"):
+  torch = {'backbone': {'name': 'resnet', 'variant': 'v1.5'}}
+  with pytest.raises(ValueError, match="variant='v1'"):
     load_weights.load_into_net(weights, torch, params, stats)
 
 
@@ -154,7 +154,7 @@ def _real_file():
 
 
 def test_real_file(real_file):
-  net = lambda tap: lambda: inception_v3.InceptionV3(tap=tap, rngs=nnx.Rngs(0))
+  net = lambda endpoint: lambda: inception_v3.InceptionV3(endpoint=endpoint, rngs=nnx.Rngs(0))
   params, stats, report = load_weights.load(
     real_file, *zeros(net('mixed7')), 'inception_v3'
   )

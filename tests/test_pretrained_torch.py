@@ -25,7 +25,7 @@ def zeros(make):
 
 
 def stem():
-  return resnet.ResNet(depth=18, stride_in='3x3', tap='stem', rngs=nnx.Rngs(0))
+  return resnet.ResNet(depth=18, variant='v1.5', endpoint='stem', rngs=nnx.Rngs(0))
 
 
 def write_stem(path, drop=(), **extra):
@@ -83,7 +83,7 @@ def test_misfits_are_named_and_can_be_allowed(tmp_path):
   assert report.missing == ('bn1/bias',)
   assert report.unexpected == ('se/weight',)
   narrow = lambda: resnet.ResNet(
-    depth=18, stride_in='3x3', tap='stem', width=0.5, rngs=nnx.Rngs(0)
+    depth=18, variant='v1.5', endpoint='stem', width=0.5, rngs=nnx.Rngs(0)
   )
   path = write_stem(tmp_path / 'whole.safetensors')
   with pytest.raises(ValueError, match=r'\(7, 7, 3, 64\) for .*\(7, 7, 3, 32'):
@@ -108,7 +108,7 @@ def test_wrong_files_are_named(tmp_path):
 @pytest.mark.parametrize(
   'path, backbone, message',
   [
-    ('a.safetensors', {'name': 'resnet'}, "stride_in='3x3', not '1x1'"),
+    ('a.safetensors', {'name': 'resnet'}, "variant='v1.5', not 'v1'"),
     ('a.h5', {'name': 'efficientnet', 'form': 'torch'}, "form='tf', not 't"),
   ],
 )
@@ -121,7 +121,7 @@ def test_files_of_another_form_are_refused(path, backbone, message):
 
 
 def test_net_without_statistics(tmp_path):
-  make = lambda: convnext.ConvNeXt(tap='stem', rngs=nnx.Rngs(0))
+  make = lambda: convnext.ConvNeXt(endpoint='stem', rngs=nnx.Rngs(0))
   weights = {
     'stem.0.weight': np.ones((96, 3, 4, 4), np.float32),
     'stem.0.bias': np.full(96, 2, np.float32),
@@ -162,7 +162,7 @@ def fill(model, torch):
   return model.eval()
 
 
-RESNET = {'name': 'resnet', 'stride_in': '3x3'}
+RESNET = {'name': 'resnet', 'variant': 'v1.5'}
 TORCH = {
   'resnet18': (resnet.ResNet, RESNET | {'depth': 18}),
   'resnet34': (resnet.ResNet, RESNET | {'depth': 34}),

@@ -9,7 +9,7 @@ import pytest
 from boneage_jax.models import stacked_regions
 from configs import attention_ldl
 
-TINY = {'name': 'inception_v3', 'width': 0.125, 'tap': 'stem'}
+TINY = {'name': 'inception_v3', 'width': 0.125, 'endpoint': 'stem'}
 SIDE = 48
 MALE = jnp.array([0.0, 1.0])
 
@@ -34,7 +34,7 @@ def crops(count):
 def test_the_papers_net_has_6400_features_and_32_of_sex():
   config = attention_ldl.get_config().assessor
   arguments = config.net.to_dict()
-  del arguments['name'], arguments['momentum']
+  del arguments['name'], arguments['bn_momentum']
   made = nnx.eval_shape(
     lambda: stacked_regions.RegionChannels(
       size=config.input.size, rngs=nnx.Rngs(0), **arguments

@@ -49,13 +49,13 @@ def test_a_run_of_an_earlier_version(run, capsys):
   read = run_lib.read(str(run)).config
   assert read.data.folds == 0 and read.data.test_fraction == 0.4
   assert read.phantom.views == 1
-  assert read.assessor.eval_views.rotate == (0.0,)
+  assert read.assessor.tta.rotate == (0.0,)
   assert read.assessor.ema == 0.5
   assert read.assessor.net.to_dict() == {'name': 'age_net'}
   assert (read.regions.method, read.regions.mirror) == ('hires_cam', False)
   line = capsys.readouterr().err
   assert line.startswith(f'{path} is of an earlier version; it gets the usual')
-  for name in ('data.folds', 'phantom', 'assessor.eval_views'):
+  for name in ('data.folds', 'phantom', 'assessor.tta'):
     assert name in line.rstrip('.\n').replace(',', '').split()
   for name in ('assessor.net', 'assessor.ema', 'regions.method'):
     assert name not in line
@@ -98,8 +98,8 @@ def test_films_of_a_net_that_it_started_from_are_not_forgotten(run, tmp_path):
   more = {**FILMS, 'id': FILMS['id'] + 5000}
   before = fake_run.write(tmp_path / 'before', more)
   config = json.loads((run / 'config.json').read_text())
-  start = {'run': f'{before}:assessor', 'other_films': False}
-  config['assessor']['start'] = start
+  start = {'run': f'{before}:assessor', 'ids_are_unrelated': False}
+  config['assessor']['init_from'] = start
   config['both'] = {'job': 'ensemble', 'members': ['assessor']}
   (run / 'config.json').write_text(json.dumps(config))
   shutil.copytree(run / 'assessor', run / 'both')

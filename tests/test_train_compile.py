@@ -30,7 +30,7 @@ def resnet18(size=64):
   config = tiny_cascade.get_config()
   config.localizer.input.size = size
   config.localizer.net.backbone = ConfigDict(
-    {'name': 'resnet', 'depth': 18, 'width': 1.0, 'tap': 'stage2'}
+    {'name': 'resnet', 'depth': 18, 'width': 1.0, 'endpoint': 'stage2'}
   )
   return config
 
@@ -96,7 +96,7 @@ def test_all_stages_of_a_config(capsys):
 def test_a_net_that_tells_classes_apart():
   config = guided.get_config('fracture')
   config.net.input.size = 32
-  config.net.net.backbone.update({'width': 0.0625, 'tap': 'stage1'})
+  config.net.net.backbone.update({'width': 0.0625, 'endpoint': 'stage1'})
   cost = programs.compile_stage(config, 'net', jax.devices()[:1], 2)
   assert cost.stage == 'net' and cost.flops > 0
 

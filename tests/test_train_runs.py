@@ -83,12 +83,12 @@ def test_the_last_net_is_kept_where_no_film_may_choose(run, monkeypatch):
   monkeypatch.setattr(
     loop.evaluate, 'error', lambda outputs, films: float(next(errors))
   )
-  done = json.loads((run(keep='last', epochs=3) / 'done.json').read_text())
+  done = json.loads((run(checkpoint_selection='last', epochs=3) / 'done.json').read_text())
   assert done['best_step'] == done['step']
   with pytest.raises(
-    ValueError, match=r"localizer.keep to be 'best' or 'last'"
+    ValueError, match=r"localizer.checkpoint_selection to be 'best' or 'last'"
   ):
-    run(keep='newest')
+    run(checkpoint_selection='newest')
 
 
 def test_the_seed_of_a_stage_changes_films_and_net(run):

@@ -21,14 +21,14 @@ def make(**changes):
   config.data.update(FRACTIONS)
   config.net = common.train_stage(
     input=common.image_input(size=32),
-    net=common.age_net(backbone=dict(tiny_cascade.BACKBONE), momentum=0.9),
+    net=common.age_net(backbone=dict(tiny_cascade.BACKBONE), bn_momentum=0.9),
     batch_size=8,
     eval_batch_size=8,
     steps=4,
     ema=0.5,
   )
   config.again = ConfigDict(config.net.to_dict())
-  config.again.start.update(changes)
+  config.again.init_from.update(changes)
   config.report = ConfigDict(dict(job='report', stage='again'))
   return config
 
@@ -94,7 +94,7 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
     ValueError, match=r'was trained on \d+ films that are held'
   ):
     loop.train_and_evaluate(config, 'again', workdir)
-  config.again.start.other_films = True
+  config.again.init_from.ids_are_unrelated = True
   config.again.steps = 1
   write(config, tmp_path, prepared)
   loop.train_and_evaluate(config, 'again', workdir)
@@ -103,12 +103,12 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   assert lineage.training_films(config, 'again', workdir) == own
   assert run_lib.read(f'{tmp_path}:again').train == own
   # Else whoever judges this net must know of the films it began with.
-  config.again.start.other_films = False
+  config.again.init_from.ids_are_unrelated = False
   seen = lineage.training_films(config, 'again', workdir)
   assert seen > own
   assert seen >= lineage.training_films(make(), 'net', str(first))
   assert set(map(int, predictions(tmp_path, 'again'))) & seen
-  config.again.start.run = f'{first}/gone:net'
+  config.again.init_from.run = f'{first}/gone:net'
   assert lineage.training_films(config, 'again', workdir) is None
 
 

@@ -70,7 +70,7 @@ def test_a_film_turned_back_is_the_film(quarters):
 
 
 def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
-  settings = config(size=40, quarter_turns=True)
+  settings = config(size=40, rotate90=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
   record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
   seen = preprocess.make_example(record, settings)
@@ -86,7 +86,7 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
     np.testing.assert_array_equal(seen['image'][..., 0], turned)
   assert counts.min() > 30
   mirrored = 0
-  settings = config(size=40, quarter_turns=True, flip=True)
+  settings = config(size=40, rotate90=True, flip=True)
   for seed in range(200):
     seen = preprocess.make_example(
       record, settings, np.random.default_rng(seed)
@@ -101,8 +101,8 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
 def test_mirrored_views_are_refused():
   settings = ConfigDict({'upright': common.upright_stage()})
   classification.check(settings, 'upright')
-  settings.upright.eval_views.flip = True
-  with pytest.raises(ValueError, match=r'upright\.eval_views\.flip=False'):
+  settings.upright.tta.flip = True
+  with pytest.raises(ValueError, match=r'upright\.tta\.flip=False'):
     classification.check(settings, 'upright')
 
 
@@ -137,15 +137,15 @@ def run(tmp_path_factory):
   settings.data.update(validation_fraction=0.2, test_fraction=0.2)
   settings.upright = ConfigDict(common.upright_stage())
   settings.upright.update(batch_size=16, steps=200, epochs=0, eval_steps=100)
-  settings.upright.input.update(size=32, spoil=0.0, polarity='invert')
+  settings.upright.input.update(size=32, corruption_prob=0.0, polarity='invert')
   settings.upright.net.backbone = {
     **untrained_run.BACKBONE,
     'width': 0.25,
-    'tap': 'stage1',
+    'endpoint': 'stage1',
   }
   settings.upright.optimizer.learning_rate = 1e-2
-  settings.localizer.input.upright = 'upright'
-  settings.report.compare = ('localizer',)
+  settings.localizer.input.orientation_from = 'upright'
+  settings.report.baselines = ('localizer',)
   del settings.whole
   settings.stages = (
     'prepare',
@@ -252,7 +252,7 @@ def test_without_the_stage_it_is_asked_for(run):
   settings = run_lib.read_config(str(run))
   assert stages.upright_stage(settings, 'assessor') == 'upright'
   assert stages.upright_stage(settings, 'regions') == 'upright'
-  settings.assessor.input.crops = ''
+  settings.assessor.input.crops_from = ''
   assert not stages.upright_stage(settings, 'assessor')
   settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
   assert stages.upright_stage(settings, 'both') == 'upright'

@@ -32,7 +32,7 @@ def config(**changes):
 
 def section(size=8, **changes):
   made = ConfigDict(common.train_stage(input=common.image_input(size=size)))
-  made.eval_views.update(changes)
+  made.tta.update(changes)
   return made
 
 
@@ -74,8 +74,8 @@ VIEWS = {'rotate': (0.0, 15.0), 'flip': True}
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
   def change(settings):
-    settings.assessor.eval_views.update(VIEWS)
-    settings.whole.eval_views.update(VIEWS)
+    settings.assessor.tta.update(VIEWS)
+    settings.whole.tta.update(VIEWS)
 
   folder = tmp_path_factory.mktemp('views')
   return untrained_run.create(folder, change) / 'run'

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from configs import cascade
 
-BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'tap': 'stage1'}
+BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage1'}
 
 
 def get_config() -> ConfigDict:

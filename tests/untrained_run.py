@@ -23,7 +23,7 @@ BACKBONE = {
   'name': 'resnet',
   'depth': 18,
   'width': 0.0625,
-  'stride_in': '3x3',  # inputs of order 1, or fresh nets saturate
+  'variant': 'v1.5',  # inputs of order 1, or fresh nets saturate
 }
 
 
@@ -37,7 +37,7 @@ def tiny(manual_dir):
     config[stage].input.size = 32
   net = config.localizer.net
   net.update({'attention': 'none', 'readout': 'expectation'})
-  net.backbone = {**BACKBONE, 'tap': 'stage2'}
+  net.backbone = {**BACKBONE, 'endpoint': 'stage2'}
   # Not the usual ways, so that leaving one out shows.
   config.localizer.input.update({'polarity': 'invert', 'resize': 'letterbox'})
   config.regions.update({'batch_size': 8, 'crop_size': 32})

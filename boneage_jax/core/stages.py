@@ -22,9 +22,9 @@ def upright_stage(config: Any, stage: str) -> str:
     return upright_stage(config, section.members[0])
   if section.job == 'locate':
     return upright_stage(config, section.localizer)
-  if section.input.crops:
-    return upright_stage(config, section.input.crops)
-  return section.input.upright
+  if section.input.crops_from:
+    return upright_stage(config, section.input.crops_from)
+  return section.input.orientation_from
 
 
 def fold_folder(workdir: str, fold: int) -> str:
@@ -34,5 +34,5 @@ def fold_folder(workdir: str, fold: int) -> str:
 
 def chain(config: Any, stage: str) -> list[str]:
   """The locate stages that lead to `stage`, each from the one before."""
-  before = config[stage].get('after', '')
+  before = config[stage].get('previous', '')
   return [*(chain(config, before) if before else ()), stage]

@@ -31,8 +31,8 @@ def make_example(
     record: `image` or `regions` (bytes; squares, one below the other), id,
       male and age; `label` and annotations (JSON) where there are any; `take`,
       positions of the regions to use; `holes`, (box, grey) to paint over.
-    config: size, resize, percentiles, polarity, crop_margin, device_warp,
-      quarter_turns (by `label`, or drawn with `rng`) and the ranges rotate,
+    config: size, resize, percentiles, polarity, crop_margin, device_augment,
+      rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
       zoom, shift, flip, cutout, brightness, contrast, gamma, spoil and
       sex_dropout.
     rng: the film's own generator; masks draw nothing from it.
@@ -43,7 +43,7 @@ def make_example(
     `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
     valid; `label` where the record has one; with `masks`, `region_mask` uint8
     [S, S], 1 inside, 0 outside, 255 where nobody said. With `rng` and
-    config.device_warp, instead of the pixels what device_augment.finish takes.
+    config.device_augment, instead of the pixels what device_augment.finish takes.
   """
   name = 'regions' if 'regions' in record else 'image'
   pixels = decode(record, name)
@@ -57,7 +57,7 @@ def make_example(
     side = pixels.shape[1]
     chosen = pixels.reshape(-1, side, side)[record['take']]
     pixels = chosen.reshape(-1, side)
-  if rng is not None and config.spoil and rng.random() < config.spoil:
+  if rng is not None and config.corruption_prob and rng.random() < config.corruption_prob:
     if name == 'regions':  # each by itself: they only lie in one picture
       side = pixels.shape[1]
       crops = pixels.reshape(-1, side, side)
@@ -66,7 +66,7 @@ def make_example(
       moved = not masks and 'holes' not in record
       pixels = corruptions.spoil(pixels, rng, moved=moved)
   label = record.get('label')
-  if config.quarter_turns:
+  if config.rotate90:
     if rng is not None:
       label = rng.integers(4)
       if config.flip and rng.random() < 0.5:
@@ -89,7 +89,7 @@ def make_example(
     if masks:
       film = json.loads(record.get('annotations') or '{}')
       mask = masks_lib.draw(film, masks, pixels.shape)
-    flip = config.flip and not config.quarter_turns
+    flip = config.flip and not config.rotate90
     seen, mask = _fit(pixels, config, rng, view, flip, mask=mask)
   if isinstance(seen, dict):
     seen['greys'] = lut
@@ -164,7 +164,7 @@ def _fit(
 ) -> tuple[Any, np.ndarray | None]:
   """Fit a film, and its mask (255 inside) with the very same warp.
 
-  A film that the device will warp comes back as a dict, see device_warp.
+  A film that the device will warp comes back as a dict, see device_augment.
   """
   size = (config.size, config.size)
   matrix = geometry.fit_matrix(image.shape, size, config.resize, box)
@@ -186,12 +186,12 @@ def _fit(
     mask = mask.astype(np.uint8)
     for hole in holes:  # what is hidden cannot be asked for
       mask = intensity.erase(mask, hole, masks_lib.UNKNOWN)
-  if config.device_warp and rng is not None:
+  if config.device_augment and rng is not None:
     visible = np.ones(size, np.uint8)
     for hole in holes:
       visible = intensity.erase(visible, hole)
     square, matrix = device_augment.pack(
-      image, matrix, config.size, config.device_warp
+      image, matrix, config.size, config.device_augment
     )
     return dict(squares=square, matrices=matrix, visible=visible), mask
   image = geometry.warp(image, matrix, size)

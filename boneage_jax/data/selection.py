@@ -96,8 +96,8 @@ def select_split(
 def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   """Film table of a stage: whole films, or the crops another stage wrote."""
   section = config[stage].input
-  if section.crops:
-    folder = os.path.join(workdir, section.crops)
+  if section.crops_from:
+    folder = os.path.join(workdir, section.crops_from)
     margin = _crops(config, stage, workdir)['crop_margin']
     if section.crop_margin != margin:
       raise ValueError(
@@ -106,7 +106,7 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
       )
     return film_table.load_crop_films(folder)
   films, _ = split_films(config, workdir, section.builder_config)
-  if section.quarter_turns:  # of films that judge; drawn anew in training
+  if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = (films['id'] % 4).astype(np.int32)
   return films
 
@@ -116,7 +116,7 @@ def stage_source(
 ) -> Any:
   """Random access to the records of `films` (rows of `stage_films`)."""
   section = config[stage].input
-  if section.crops:
+  if section.crops_from:
     take = []
     if section.regions:
       stored = _crops(config, stage, workdir)['crops']
@@ -124,28 +124,28 @@ def stage_source(
       if missing:
         raise ValueError(
           f'{stage}.input.regions asks for {", ".join(missing)}, but '
-          f'{section.crops} cut {", ".join(stored)}; name it in '
-          f'--config.{section.crops}.crops.'
+          f'{section.crops_from} cut {", ".join(stored)}; name it in '
+          f'--config.{section.crops_from}.crops.'
         )
       take = [stored.index(name) for name in section.regions]
-    folder = os.path.join(workdir, section.crops)
+    folder = os.path.join(workdir, section.crops_from)
     return sources.crop_source(folder, films, take)
   holes = None
-  if section.erase:
-    options = config[section.erase]
+  if section.erase_from:
+    options = config[section.erase_from]
     other = options.input.builder_config
-    if config.data.cut_frames and other != section.builder_config:
+    if config.data.crop_borders and other != section.builder_config:
       raise ValueError(
         f'{stage} reads {section.builder_config!r} films and paints over what '
-        f'{section.erase} found in {other!r} ones: they may lose different '
+        f'{section.erase_from} found in {other!r} ones: they may lose different '
         'frames. Give both one input.builder_config, or set '
-        '--config.data.cut_frames=False.'
+        '--config.data.crop_borders=False.'
       )
     holes = {
       film: boxes.holes(found, options.erase, options.fill, film)
-      for film, found in found_regions(workdir, section.erase).items()
+      for film, found in found_regions(workdir, section.erase_from).items()
     }
-  turned = quarters_turned(workdir, section.upright)
+  turned = quarters_turned(workdir, section.orientation_from)
   name = section.builder_config
   return sources.whole_films(config, workdir, name, films, turned, holes)
 
@@ -166,7 +166,7 @@ def quarters_turned(workdir: str, stage: str) -> dict[int, int]:
   if not storage.exists(path):
     raise ValueError(
       f'{path} is missing: run the stage {stage!r} first, or read films as '
-      "they lie: --config.STAGE.input.upright='' for all stages that see them."
+      "they lie: --config.STAGE.input.orientation_from='' for all stages that see them."
     )
   with storage.reading(path) as file:
     rows = list(csv.DictReader(file))
@@ -189,7 +189,7 @@ def found_regions(
 
 def _crops(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   """done.json of the stage that cut the crops which `stage` reads."""
-  source = config[stage].input.crops
+  source = config[stage].input.crops_from
   folder = os.path.join(workdir, source)
   path = os.path.join(folder, 'done.json')
   if not storage.exists(path):

@@ -68,7 +68,7 @@ def whole_films(
     holes: see `sources.film_source`.
   """
   folder = prepared_folder(workdir, builder_config)
-  cut = config.data.cut_frames
+  cut = config.data.crop_borders
   return film_source(folder, films, holes, turned, cut)
 
 
@@ -139,13 +139,13 @@ def film_source(
   films: film_table.Films,
   holes: Mapping[int, Any] | None = None,
   turned: Mapping[int, int] = types.MappingProxyType({}),
-  cut_frames: bool = False,
+  crop_borders: bool = False,
 ) -> Source:
   """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
   `turned`, film id -> quarters, are turned back, see `preprocess.turn_back`,
-  and with `cut_frames` all have lost their frames before, see `borders`.
+  and with `crop_borders` all have lost their frames before, see `borders`.
   """
   records = _open(tfds.builder_from_directory(folder))
   positions = films['position'].tolist()
@@ -158,7 +158,7 @@ def film_source(
       'image': record['image'],
       'annotations': record['annotations'].decode(),
     }
-    if cut_frames:
+    if crop_borders:
       made = preprocess.without_frame(made)
     made = preprocess.turn_back(made, turned.get(film, 0))
     return made | ({'holes': holes[film]} if holes else {})

@@ -1,7 +1,7 @@
 """Cross-validation: what the folds of a run found and predicted, joined.
 
 Every film that is no test film is predicted once, by the fold that was not
-trained on it; test films by all folds, averaged. With `keep='last'` a fold's
+trained on it; test films by all folds, averaged. With `checkpoint_selection='last'` a fold's
 validation films have no part in its net. What nets without bins scale ages by
 (`models/heads.py`) are figures of the whole RSNA training set.
 """

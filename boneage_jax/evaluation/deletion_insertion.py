@@ -104,8 +104,8 @@ class Judge:
         f'Expected a run of one net, got the ensemble {run.name}; name a '
         'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
       )
-    if run.config[stage].input.crops:
-      stage = run.config[run.config[stage].input.crops].localizer
+    if run.config[stage].input.crops_from:
+      stage = run.config[run.config[stage].input.crops_from].localizer
       run = run_lib.read(self.workdir, stage)
     self.run, self.stage, self.batch_size = run, stage, batch_size
     section = run.config[stage]

@@ -42,7 +42,7 @@ class Predictor:
       )
     self.batch_size = batch_size
     self._input = config[stage].input
-    if self._input.erase:
+    if self._input.erase_from:
       raise ValueError(
         f'{stage} reads films with regions painted over, so it has no age of a '
         f'film as it is; predict with {config.report.stage}.'
@@ -52,12 +52,12 @@ class Predictor:
     self.builder_config = self._input.builder_config
     self._finders = []  # of stages: maps, input of the net, options
     stages_before = (
-      stages.chain(config, self._input.crops) if self._input.crops else ()
+      stages.chain(config, self._input.crops_from) if self._input.crops_from else ()
     )
     for name in stages_before:
       options = copy.deepcopy(config[name])
       options.batch_size = batch_size
-      if name == self._input.crops and self._input.regions:
+      if name == self._input.crops_from and self._input.regions:
         options.crops = self._input.regions
       self.builder_config = options.input.builder_config
       self._looks = config[options.localizer].input
@@ -67,8 +67,8 @@ class Predictor:
       )
       self._finders.append((maps, self._looks, options))
     self.inverted = self._looks.polarity == 'invert'
-    self._cut_frames = config.data.cut_frames
-    before = self._looks.upright
+    self._cut_frames = config.data.crop_borders
+    before = self._looks.orientation_from
     self._upright = (
       orientation.Upright(config, before, workdir, batch_size)
       if before

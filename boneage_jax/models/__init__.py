@@ -20,7 +20,7 @@ def create(config: Any, *, size: int, seed: int = 0) -> nnx.Module:
   """Build the net that `config` (a stage's `net` section) describes.
 
   Args:
-    config: `name` (a key of NETS), `momentum` of every BatchNorm's moving
+    config: `name` (a key of NETS), `bn_momentum` of every BatchNorm's moving
       statistics (0 keeps each backbone's own, 0.99 in Keras; short runs want
       0.9), and that net's own arguments.
     size: side of the square net input in pixels.
@@ -35,7 +35,7 @@ def create(config: Any, *, size: int, seed: int = 0) -> nnx.Module:
     raise ValueError(
       f'net.name={name!r} is unknown; choose one of {sorted(NETS)}.'
     )
-  momentum = arguments.pop('momentum')
+  momentum = arguments.pop('bn_momentum')
   net = NETS[name](size=size, rngs=nnx.Rngs(seed), **arguments)
   for _, module in nnx.iter_modules(net) if momentum else ():
     if isinstance(module, layers.BatchNorm):

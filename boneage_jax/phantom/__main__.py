@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--long_side', type=int, default=2000, help='pixels')
   parser.add_argument(
-    '--reader_noise', type=float, default=0.0, help='sd of the labels, months'
+    '--label_noise_sd', type=float, default=0.0, help='sd of the labels, months'
   )
   parser.add_argument(
     '--inverted', type=float, default=0.0, help='share of MONOCHROME1 films'

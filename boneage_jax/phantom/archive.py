@@ -55,7 +55,7 @@ def write_archive(
   seed: int,
   *,
   long_side: int = 2000,
-  reader_noise: float = 0.0,
+  label_noise_sd: float = 0.0,
   inverted: float = 0.0,
   fractures: float = 0.0,
   views: int = 1,
@@ -69,7 +69,7 @@ def write_archive(
     films: number of films.
     seed: the same seed gives the same bytes, whatever `workers` is.
     long_side: pixels of the longer side of a film.
-    reader_noise: sd in months of the error added to the labels.
+    label_noise_sd: sd in months of the error added to the labels.
     inverted: share of films shown as MONOCHROME1.
     fractures: share of hands with a broken bone. With it, or with more than
       one view, fracture_labels.csv and fracture_masks.json are written too.
@@ -89,7 +89,7 @@ def write_archive(
   os.makedirs(os.path.join(work, 'annotations'))
   options = {
     'long_side': long_side,
-    'reader_noise': reader_noise,
+    'label_noise_sd': label_noise_sd,
     'inverted': inverted,
     'fractures': fractures,
     'views': views,

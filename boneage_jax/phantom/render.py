@@ -25,7 +25,7 @@ OPTIONS = {
   'long_side': 2000,
   'age': None,
   'male': None,
-  'reader_noise': 0.0,
+  'label_noise_sd': 0.0,
   'inverted': 0.0,
   'fractures': 0.0,
   'views': 1,
@@ -41,7 +41,7 @@ def make_film(
     index: position in the archive, from 0.
     seed: seed of the archive.
     options: any of `long_side` (pixels, 2000), `age` (months, drawn from the
-      RSNA distribution), `male` (drawn), `reader_noise` (sd in months of what
+      RSNA distribution), `male` (drawn), `label_noise_sd` (sd in months of what
       is added to the label, never to the picture), `inverted` (share of
       films shown bright where the beam passed), `fractures` (share of hands
       with one), `views` (films of each hand, one after the other: tilt, place
@@ -78,7 +78,7 @@ def make_film(
   film = _picture(hand, age, male, body, view, int(options['long_side']))
   if flip.random() < options['inverted']:
     film['image'] = 255 - film['image']
-  noise = reader.normal() * options['reader_noise']
+  noise = reader.normal() * options['label_noise_sd']
   film.update(
     id=index + 1,
     true_age=age,

@@ -180,8 +180,8 @@ def locate(config: Any, stage: str, workdir: str) -> None:
       "empty. Choose target='window', or readout='expectation'."
     )
   before = None
-  if section.get('after'):
-    before = selection.found_regions(workdir, section.after)
+  if section.get('previous'):
+    before = selection.found_regions(workdir, section.previous)
   graph, variables = restore.load_net(config, section.localizer, workdir)
   films, _ = selection.split_films(
     config, workdir, section.input.builder_config

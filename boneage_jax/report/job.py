@@ -33,12 +33,12 @@ def report(config: Any, stage: str, workdir: str) -> None:
   )
   if turned:
     description += f'; {len(turned)} films lay turned and are read upright'
-  if config.data.cut_frames:
+  if config.data.crop_borders:
     description += '; frames are cut off'
   source = sources.whole_films(config, workdir, builder_config, films, turned)
   position = {int(i): k for k, i in enumerate(films['id'])}
   references = {}
-  for name in section.compare:
+  for name in section.baselines:
     path = os.path.join(workdir, name, 'predictions.csv')
     rows = predictions.predictions(path)
     references[name] = dict(
@@ -46,9 +46,9 @@ def report(config: Any, stage: str, workdir: str) -> None:
     )
   if joined:
     references['sex_median'] = cross_validation.sex_medians(config, films)
-    located = cross_validation.located(config, section.regions, workdir, films)
+    located = cross_validation.located(config, section.regions_from, workdir, films)
   else:
-    located = located_lib.located(workdir, section.regions)
+    located = located_lib.located(workdir, section.regions_from)
   result = report_write.write(
     workdir,
     section.stage,

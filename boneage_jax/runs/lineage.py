@@ -45,7 +45,7 @@ def origin(
   Raises:
     ValueError: there is no such net.
   """
-  options = config[stage].get('start') if stage in config else None
+  options = config[stage].get('init_from') if stage in config else None
   if not options or not options.run:
     return None
   folder, _, name = options.run.rpartition(':')
@@ -58,7 +58,7 @@ def origin(
   itself = (folder, name) == (workdir, stage)
   if itself or name not in before or before[name].get('job') != 'train':
     raise ValueError(
-      f'{stage}.start.run={options.run!r} names no net to start from; expected '
+      f'{stage}.init_from.run={options.run!r} names no net to start from; expected '
       'RUN:STAGE, a stage that trains in the folder of a run, or :STAGE of '
       'this run.'
     )
@@ -80,7 +80,7 @@ def training_films(
     before = origin(config, stage, workdir)
   except ValueError:
     return None
-  if before and films is not None and not config[stage].start.other_films:
+  if before and films is not None and not config[stage].init_from.ids_are_unrelated:
     earlier = training_films(*before)
     return None if earlier is None else films | earlier
   return films

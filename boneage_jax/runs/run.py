@@ -159,8 +159,8 @@ def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
     return run.train & set(ids)
   if run.config is None or run.config.data.split not in ('auto', 'hash'):
     return None
-  starts = (s.get('start') for s in stages.sections(run.config).values())
-  if any(start and start.run for start in starts):
+  starts = (s.get('init_from') for s in stages.sections(run.config).values())
+  if any(start and init_from.run for start in starts):
     return None
   own, _ = selection.assign(run.config, run.rows)
   if np.any(own != run.rows['split']):

@@ -40,8 +40,8 @@ def _batch(
   """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
   section = config[stage].input
   name, count = 'image', 1
-  if section.crops:
-    chosen = section.regions or config[section.crops].regions
+  if section.crops_from:
+    chosen = section.regions or config[section.crops_from].regions
     name, count = 'regions', len(chosen)
   noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
   record = {

@@ -39,7 +39,7 @@ def training_kinds(section: Any, stage: str, source: Any) -> tuple[str, ...]:
       f'{stage}.guidance.weight is {weight}, but guidance.mask names no kind '
       f'of mask; give some of {masks.KINDS}.'
     )
-  if kinds and section.input.crops:
+  if kinds and section.input.crops_from:
     raise ValueError(
       f'{stage}.guidance needs whole films: masks do not come with crops.'
     )

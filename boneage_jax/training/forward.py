@@ -28,11 +28,11 @@ def make_predict(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
 
 
 def views(section: Any) -> list[np.ndarray]:
-  """Return the matrices, over the net's input, that `eval_views` asks for."""
-  chosen, size = section.eval_views, (section.input.size, section.input.size)
+  """Return the matrices, over the net's input, that `tta` asks for."""
+  chosen, size = section.tta, (section.input.size, section.input.size)
   if not chosen.rotate:
     raise ValueError(
-      'expected eval_views.rotate to hold one angle or more, got none: '
+      'expected tta.rotate to hold one angle or more, got none: '
       '(0.0,) is the film as it is'
     )
   return [

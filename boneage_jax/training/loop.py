@@ -67,7 +67,7 @@ def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
         f'{", ".join(str(i) for i in ids)}. Last good checkpoint: '
         f'{"none yet" if last_good is None else f"step {last_good}"}. Lower '
         f'--config.{stage}.optimizer.learning_rate, set '
-        f'--config.{stage}.optimizer.clip=1.0, or look at these films.'
+        f'--config.{stage}.optimizer.grad_clip_norm=1.0, or look at these films.'
       )
 
 
@@ -94,13 +94,13 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   films = selection.stage_films(config, stage, workdir)
   judge = age_task
   if section.net.get('output') == 'classes':
-    judge = orientation if section.input.quarter_turns else classification
+    judge = orientation if section.input.rotate90 else classification
     classification.check(config, stage)
-  if section.keep not in ('best', 'last'):
+  if section.checkpoint_selection not in ('best', 'last'):
     raise ValueError(
-      f"Expected {stage}.keep to be 'best' or 'last', got {section.keep!r}."
+      f"Expected {stage}.checkpoint_selection to be 'best' or 'last', got {section.checkpoint_selection!r}."
     )
-  keep_last = section.keep == 'last'
+  keep_last = section.checkpoint_selection == 'last'
   train_films = selection.training_films(config, films)
   batch_size, seed = section.batch_size, config.seed + section.seed
   source = selection.stage_source(config, stage, workdir, train_films)
@@ -139,9 +139,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   held_out = films['id'][films['split'] != 'train']
 
   def load(params, stats):
-    if section.start.run:
+    if section.init_from.run:
       before = restore.start_from(config, stage, workdir, held_out)
-      return restore.replace((params, stats), before, section.start.run)
+      return restore.replace((params, stats), before, section.init_from.run)
     return load_weights.load_into_net(weights, section.net, params, stats)
 
   graph, state, tx = train_step.create_state(

@@ -11,8 +11,8 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
   """Learning rate by update.
 
   config.schedule: 'constant'; 'cosine' to zero after `warmup` (a share of all
-  steps); 'inverse' lr / (1 + config.decay * t), the "decay" of Li 2023; or
-  'steps', which multiplies by each of `config.factors` at `config.boundaries`,
+  steps); 'inverse' lr / (1 + config.lr_decay * t), the "decay" of Li 2023; or
+  'steps', which multiplies by each of `config.lr_factors` at `config.boundaries`,
   shares of all steps.
   """
   lr, warmup = config.learning_rate, round(config.warmup * total_steps)
@@ -21,16 +21,16 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
   elif config.schedule == 'cosine':
     after = optax.cosine_decay_schedule(lr, max(total_steps - warmup, 1))
   elif config.schedule == 'inverse':
-    after = lambda t: lr / (1 + config.decay * t)
+    after = lambda t: lr / (1 + config.lr_decay * t)
   elif config.schedule == 'steps':
-    if len(config.boundaries) != len(config.factors):
+    if len(config.boundaries) != len(config.lr_factors):
       raise ValueError(
         'Expected one factor for each boundary, got optimizer.boundaries='
-        f'{config.boundaries} and optimizer.factors={config.factors}.'
+        f'{config.boundaries} and optimizer.lr_factors={config.lr_factors}.'
       )
     at = {
       round(b * total_steps) - warmup: f
-      for b, f in zip(config.boundaries, config.factors, strict=True)
+      for b, f in zip(config.boundaries, config.lr_factors, strict=True)
     }
     after = optax.piecewise_constant_schedule(lr, at)
   else:
@@ -57,7 +57,7 @@ def create(
   """Make the update rule for `params` (nested dicts of arrays).
 
   config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (decoupled, on
-  kernels only), `momentum`, `clip` (global norm, 0 for none), `freeze` (regex
+  kernels only), `b1`, `grad_clip_norm` (global norm, 0 for none), `freeze` (regex
   on parameter paths such as '^backbone/stem'; '' for none) and the schedule.
 
   Raises:
@@ -73,22 +73,22 @@ def create(
   if config.name in ('adam', 'adamw'):
     rule = optax.adamw(
       rate,
-      b1=config.momentum,
+      b1=config.b1,
       weight_decay=config.weight_decay,
       mask=decay,
     )
   elif config.name == 'sgd':
     rule = optax.chain(
       optax.add_decayed_weights(config.weight_decay, mask=decay),
-      optax.sgd(rate, momentum=config.momentum, nesterov=True),
+      optax.sgd(rate, momentum=config.b1, nesterov=True),
     )
   else:
     raise ValueError(
       f'optimizer.name={config.name!r} is unknown; choose '
       "'adam', 'adamw' or 'sgd'."
     )
-  if config.clip:
-    rule = optax.chain(optax.clip_by_global_norm(config.clip), rule)
+  if config.grad_clip_norm:
+    rule = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), rule)
   if config.freeze:
     labels = jax.tree.map(
       lambda path: 'frozen' if re.search(config.freeze, path) else 'trained',

@@ -74,7 +74,7 @@ def start_from(
   options = config[stage].start
   before, other, folder = lineage.origin(config, stage, workdir)
   seen = lineage.training_films(before, other, folder)
-  if options.other_films:
+  if options.ids_are_unrelated:
     seen = frozenset()
   if seen is None:
     distributed.say(
@@ -84,10 +84,10 @@ def start_from(
   shared = sorted((seen or frozenset()) & set(held_out.tolist()))
   if shared:
     raise ValueError(
-      f'{stage}.start.run={options.run!r} was trained on {len(shared)} films '
+      f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} films '
       f'that are held out here, such as {shared[:5]}: errors on them would '
       'mean nothing. Split both runs alike, or, where these numbers stand for '
-      f'other films there, set --config.{stage}.start.other_films=True.'
+      f'other films there, set --config.{stage}.init_from.ids_are_unrelated=True.'
     )
   _, variables = load_net(before, other, folder)
   return variables['params'], variables['batch_stats']

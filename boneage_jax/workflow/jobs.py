@@ -23,7 +23,7 @@ JOBS = {
 }
 # Jobs of seconds, done again by every run, and the fields that say of what.
 REDONE = ('ensemble', 'report', 'classes')
-READ = ('members', 'stage', 'compare', 'regions')
+READ = ('members', 'stage', 'baselines', 'regions_from')
 ALONE = ('prepare', *REDONE)  # jobs of the lead, while the others wait
 
 

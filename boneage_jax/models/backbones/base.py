@@ -1,4 +1,4 @@
-"""What every backbone is: named stages in order, up to a tap."""
+"""What every backbone is: named stages in order, up to a endpoint."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ class Backbone(nnx.Module):
   """Image to feature map through `stages`, each an attribute of that name.
 
   Attributes:
-    stages: names of the stages that were built, in order; the last is the tap.
-    channels: channels of the tap's map.
+    stages: names of the stages that were built, in order; the last is the endpoint.
+    channels: channels of the endpoint's map.
     input_range: argument of `layers.preprocess`.
     in_channels: channels of the input.
     windows: see `cells`.
@@ -40,19 +40,19 @@ class Backbone(nnx.Module):
     *,
     names: tuple[str, ...],
     in_channels: int,
-    tap: str | None,
+    endpoint: str | None,
     input_range: str,
     remat: bool,
   ):
     self.in_channels = in_channels
     self.input_range = input_range
     self.remat = remat
-    tap = tap or names[-1]
-    if tap not in names:
+    endpoint = endpoint or names[-1]
+    if endpoint not in names:
       raise ValueError(
-        f'{type(self).__name__} has no tap {tap!r}; it has {", ".join(names)}.'
+        f'{type(self).__name__} has no endpoint {endpoint!r}; it has {", ".join(names)}.'
       )
-    self.stages = names[: names.index(tap) + 1]
+    self.stages = names[: names.index(endpoint) + 1]
 
   def add_gates(
     self, cbam: str, names: Iterable[str], dtype: Any, rngs: nnx.Rngs

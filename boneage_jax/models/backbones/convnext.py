@@ -3,7 +3,7 @@
 Keras' weights and timm's are one function up to 'stage4'; the last stage,
 'norm', is the LayerNorm of the published head. Keras' no-top net applies it to
 every cell of the map, and so do we. With the top on, and in timm, it follows
-the average over the map instead: tap='stage4' gives the map that they average.
+the average over the map instead: endpoint='stage4' gives the map that they average.
 """
 
 from collections.abc import Mapping
@@ -170,7 +170,7 @@ class ConvNeXt(base.Backbone):
     variant: str = 'tiny',
     in_channels: int = 3,
     width: float = 1.0,
-    tap: str | None = None,
+    endpoint: str | None = None,
     layer_scale: float = 1e-6,
     drop_path: float = 0.0,
     cbam: str = 'none',
@@ -185,7 +185,7 @@ class ConvNeXt(base.Backbone):
     super().__init__(
       names=('stem', *self.random, 'norm'),
       in_channels=in_channels,
-      tap=tap,
+      endpoint=endpoint,
       input_range='torch',
       remat=False,  # Within the stages, per block.
     )

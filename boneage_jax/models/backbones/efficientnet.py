@@ -230,7 +230,7 @@ class EfficientNet(base.Backbone):
     variant: str = 'b0',
     in_channels: int = 3,
     width: float = 1.0,
-    tap: str | None = None,
+    endpoint: str | None = None,
     form: str = 'tf',
     drop_path: float = 0.0,
     cbam: str = 'none',
@@ -247,7 +247,7 @@ class EfficientNet(base.Backbone):
     super().__init__(
       names=('stem', *STAGES, 'top'),
       in_channels=in_channels,
-      tap=tap,
+      endpoint=endpoint,
       input_range='torch',
       remat=False,  # Within the stages, per block.
     )

@@ -249,7 +249,7 @@ class InceptionV3(base.Backbone):
     *,
     in_channels: int = 3,
     width: float = 1.0,
-    tap: str | None = None,
+    endpoint: str | None = None,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
     remat: bool = False,
@@ -258,7 +258,7 @@ class InceptionV3(base.Backbone):
     super().__init__(
       names=('stem', *MIXED),
       in_channels=in_channels,
-      tap=tap,
+      endpoint=endpoint,
       input_range='tf',
       remat=remat,
     )

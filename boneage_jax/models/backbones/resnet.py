@@ -1,9 +1,10 @@
 """ResNet v1 (He et al. 2015) of 18, 34 or 50 layers.
 
-Two published forms of the 50-layer net differ in where a bottleneck strides:
-'1x1' is Keras' (convolution biases, eps 1.001e-5, momentum 0.99, caffe input),
-'3x3' is torchvision's (no biases, eps 1e-5, momentum 0.9, torch input). They
-are different functions of the same kernels.
+Two published variants of the 50-layer net differ in where a bottleneck strides:
+'v1' in its first 1x1 convolution (Keras: convolution biases, eps 1.001e-5,
+momentum 0.99, caffe input), 'v1.5' in its 3x3 (torchvision: no biases, eps
+1e-5, momentum 0.9, torch input). They are different functions of the same
+kernels.
 """
 
 from collections.abc import Mapping
@@ -30,10 +31,10 @@ class Basic(nnx.Module):
     in_channels: int,
     width: int,
     stride: int,
-    stride_in: str,
+    variant: str,
     options: dict[str, Any],
   ):
-    del stride_in  # Only a bottleneck has the choice.
+    del variant  # Only a bottleneck has the choice.
     self.channels = width
     self.project = stride != 1 or in_channels != width
     if self.project:
@@ -62,11 +63,11 @@ class Bottleneck(nnx.Module):
     in_channels: int,
     width: int,
     stride: int,
-    stride_in: str,
+    variant: str,
     options: dict[str, Any],
   ):
     self.channels = width * self.expansion
-    first, second = (stride, 1) if stride_in == '1x1' else (1, stride)
+    first, second = (stride, 1) if variant == 'v1' else (1, stride)
     self.project = stride != 1 or in_channels != self.channels
     if self.project:
       self.shortcut = layers.ConvBN(
@@ -108,14 +109,14 @@ class Stage(nnx.Module):
     in_channels: int,
     width: int,
     stride: int,
-    stride_in: str,
+    variant: str,
     remat: bool,
     options: dict[str, Any],
   ):
     self.count, self.remat = count, remat
     for i in range(1, count + 1):
       module = block(
-        in_channels, width, stride if i == 1 else 1, stride_in, options
+        in_channels, width, stride if i == 1 else 1, variant, options
       )
       setattr(self, f'block{i}', module)
       in_channels = module.channels
@@ -131,7 +132,7 @@ class ResNet(base.Backbone):
   """Stages 'stem', 'stage1' ... 'stage4'.
 
   `conv_bias=None` takes what the published weights of the form have: biases
-  for the 50-layer net with stride_in '1x1', none otherwise.
+  for the 50-layer net with variant 'v1', none otherwise.
   """
 
   windows: Mapping[str, tuple] = {
@@ -146,8 +147,8 @@ class ResNet(base.Backbone):
     depth: int = 50,
     in_channels: int = 3,
     width: float = 1.0,
-    tap: str | None = None,
-    stride_in: str = '1x1',
+    endpoint: str | None = None,
+    variant: str = 'v1',
     conv_bias: bool | None = None,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
@@ -156,13 +157,13 @@ class ResNet(base.Backbone):
   ):
     if depth not in BLOCKS:
       raise ValueError(f'depth is one of {tuple(BLOCKS)}, not {depth}.')
-    if stride_in not in ('1x1', '3x3'):
-      raise ValueError(f"stride_in is '1x1' or '3x3', not {stride_in!r}.")
-    keras = stride_in == '1x1'
+    if variant not in ('v1', 'v1.5'):
+      raise ValueError(f"variant is 'v1' or 'v1.5', not {variant!r}.")
+    keras = variant == 'v1'
     super().__init__(
       names=('stem', 'stage1', 'stage2', 'stage3', 'stage4'),
       in_channels=in_channels,
-      tap=tap,
+      endpoint=endpoint,
       input_range='caffe' if keras else 'torch',
       remat=False,  # Within the stages, per residual block.
     )
@@ -185,7 +186,7 @@ class ResNet(base.Backbone):
         in_channels=channels,
         width=layers.scale_channels(64 * 2**i, width),
         stride=1 if i == 0 else 2,
-        stride_in=stride_in,
+        variant=variant,
         remat=remat,
         options=options,
       )

@@ -123,7 +123,7 @@ class Xception(base.Backbone):
     *,
     in_channels: int = 3,
     width: float = 1.0,
-    tap: str | None = None,
+    endpoint: str | None = None,
     middle_blocks: int = 8,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
@@ -150,7 +150,7 @@ class Xception(base.Backbone):
     super().__init__(
       names=('block1', *plan),
       in_channels=in_channels,
-      tap=tap,
+      endpoint=endpoint,
       input_range='tf',
       remat=remat,
     )

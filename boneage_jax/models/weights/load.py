@@ -36,7 +36,7 @@ class Report(NamedTuple):
     loaded: names that were read into the net.
     missing: names the file lacks, allowed; the net keeps its fresh values.
     unexpected: names no architecture of this kind has, allowed.
-    unused: names of layers that the net does not build (behind its tap).
+    unused: names of layers that the net does not build (behind its endpoint).
     fresh: paths of the net that the published architecture does not have.
   """
 

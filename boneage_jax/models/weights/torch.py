@@ -18,7 +18,7 @@ Path = tuple[str, ...]
 
 SOURCE = "timm's or torchvision's"  # whose files, in messages
 # What the files fit. timm has EfficientNets of both forms under equal names.
-REQUIRES = {'resnet': ('stride_in', '3x3')}
+REQUIRES = {'resnet': ('variant', 'v1.5')}
 NORM = (
   ('weight', 'params', ('scale',)),
   ('bias', 'params', ('bias',)),

@@ -31,7 +31,7 @@ def write_predictions(
 ) -> None:
   """Predict validation and test films; the lead writes the stage's files.
 
-  Ages and probabilities are averaged over the views of `eval_views`.
+  Ages and probabilities are averaged over the views of `tta`.
   `predictions.csv` (id, split, male, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """

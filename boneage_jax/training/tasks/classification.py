@@ -17,7 +17,7 @@ COLUMNS = ('id', 'split', 'study', 'label', 'predicted')
 
 def class_names(config: Any, stage: str) -> list[str]:
   """Name what the net of a stage tells apart: findings, or quarter turns."""
-  if config[stage].input.quarter_turns:
+  if config[stage].input.rotate90:
     return ['0', '90', '180', '270']
   return list(config.data.classes)
 
@@ -25,17 +25,17 @@ def class_names(config: Any, stage: str) -> list[str]:
 def check(config: Any, stage: str) -> None:
   """Refuse a net of other classes than the run's, or views that mix them."""
   section, names = config[stage], class_names(config, stage)
-  turns = section.input.quarter_turns
+  turns = section.input.rotate90
   if section.net.classes != len(names):
-    field = f'{stage}.input.quarter_turns' if turns else 'data.classes'
+    field = f'{stage}.input.rotate90' if turns else 'data.classes'
     raise ValueError(
       f'{stage}.net.classes is {section.net.classes}, but {field} names '
       f'{len(names)}: {", ".join(names) or "none"}.'
     )
-  if turns and section.eval_views.flip:
+  if turns and section.tta.flip:
     raise ValueError(
-      f'{stage}.eval_views.flip mirrors films, and mirrored a quarter turn is '
-      f'three: set --config.{stage}.eval_views.flip=False.'
+      f'{stage}.tta.flip mirrors films, and mirrored a quarter turn is '
+      f'three: set --config.{stage}.tta.flip=False.'
     )
 
 

@@ -1,8 +1,8 @@
 """Films that lie on a side or upside down: a net that tells, to turn them back.
 
-A stage with `input.quarter_turns` trains it: films are shown turned by 0 to 3
+A stage with `input.rotate90` trains it: films are shown turned by 0 to 3
 quarters. That presumes that nearly all films of the archive stand upright.
-Stages that name it in `input.upright` see films as it turns them, those of the
+Stages that name it in `input.orientation_from` see films as it turns them, those of the
 archive as well as new ones.
 """
 
