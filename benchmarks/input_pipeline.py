@@ -6,9 +6,9 @@ The same records, in memory, go in turn through ours and a peer: decode, warp,
 tone, batch, by the settings of configs/cascade.py. The peers are PyTorch's
 DataLoader on the same OpenCV calls, and on Pillow with torchvision's
 transforms, with each number of workers; the best of them is compared. Ours runs
-a second time with the warp left to the device (input.device_augment). Ratios are
-ours / it, the median over the turns, above 1 where ours is faster. CPU is the
-time of all threads and workers together, as Linux counts it.
+a second time with the warp left to the device (input.device_augment). Ratios
+are ours / it, the median over the turns, above 1 where ours is faster. CPU is
+the time of all threads and workers together, as Linux counts it.
 
 Films are phantoms of 2000 px, or those of an archive folder.
 """

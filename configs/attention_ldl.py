@@ -98,7 +98,11 @@ def get_config(variant: str = '') -> ConfigDict:
     epochs=120,  # paper, without augmentation
   )
   config.report = dict(
-    job='report', stage='assessor', regions_from='r2', baselines=(), published=()
+    job='report',
+    stage='assessor',
+    regions_from='r2',
+    baselines=(),
+    published=(),
   )
   common.choose(
     config,
@@ -118,10 +122,14 @@ def get_config(variant: str = '') -> ConfigDict:
 def localizer(size: int, pool: str, erase: str = '') -> dict:
   """Phase I: a linear net whose map says where the age is read."""
   return common.train_stage(
-    input=common.image_input(builder_config='px768', size=size, erase=erase),
+    input=common.image_input(
+      builder_config='px768', size=size, erase_from=erase
+    ),
     net=dict(
       name='age_net',
-      backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),  # paper
+      backbone=dict(
+        name='inception_v3', width=1.0, endpoint='mixed10'
+      ),  # paper
       attention='none',
       pool=pool,
       output='bins',  # paper
@@ -204,7 +212,7 @@ def show(config: ConfigDict, assessor: ConfigDict, pictures: list[str]) -> None:
     assessor.input.update(dict(builder_config=whole, crops_from='', regions=()))
     return
   last = config.report.regions_from
-  assessor.input.update(dict(crops=last, regions=tuple(pictures)))
+  assessor.input.update(dict(crops_from=last, regions=tuple(pictures)))
 
 
 def table(config: ConfigDict) -> None:

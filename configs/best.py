@@ -62,7 +62,8 @@ def get_config(variant: str = '') -> ConfigDict:
   light = dict(
     **common.light_augmentation(),
     percentiles=(1.0, 99.0),
-    corruption_prob=0.3,  # what films meet in clinics; evaluate stress shows the effect
+    # what films meet in clinics; evaluate stress shows the effect
+    corruption_prob=0.3,
   )
   light['orientation_from'] = 'upright'
   shared = dict(
@@ -172,11 +173,15 @@ def half(config: ConfigDict) -> None:
 def thumbnails(config: ConfigDict) -> None:
   """Films squashed to 100 px: no regions, which have no more detail there."""
   config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  config.data.crop_borders = False  # its effect on them is not told apart from 0
+  config.data.crop_borders = (
+    False  # its effect on them is not told apart from 0
+  )
   config.upright.input.builder_config = 'original'
   config.inception.input.update(
     # Not 100, as the films: those in step would be sharper than turned ones.
-    dict(builder_config='original', resize='squash', size=124, corruption_prob=0.0)
+    dict(
+      builder_config='original', resize='squash', size=124, corruption_prob=0.0
+    )
   )
   config.inception.net.update(dict(bn_momentum=0.95, pool='gap'))
   config.inception.net.backbone.endpoint = 'mixed7'
@@ -218,7 +223,9 @@ def add_plain(config: ConfigDict, changes: dict) -> None:
   config.plain = ConfigDict(config.inception.to_dict())
   config.plain.seed = 1
   config.plain.input.update(
-    dict(builder_config='original', resize='squash', corruption_prob=0.0, **changes)
+    dict(
+      builder_config='original', resize='squash', corruption_prob=0.0, **changes
+    )
   )
   config.plain.net.update(dict(bn_momentum=0.9, pool='gap'))
   config.plain.net.backbone = small_resnet(0.5)

@@ -40,7 +40,9 @@ def get_config(variant: str = '') -> ConfigDict:
     ),
     net=dict(
       name='age_net',
-      backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),  # paper
+      backbone=dict(
+        name='inception_v3', width=1.0, endpoint='mixed10'
+      ),  # paper
       attention='cbam',  # paper: after the backbone
       pool='gap',
       output='bins',  # ours: soft labels of Chen 2020
@@ -104,7 +106,9 @@ def get_config(variant: str = '') -> ConfigDict:
     batch_size=32,  # authors' code (Chen)
     epochs=30,  # paper
   )
-  config.upright = common.upright_stage()  # for input.orientation_from; no paper has it
+  config.upright = (
+    common.upright_stage()
+  )  # for input.orientation_from; no paper has it
   config.upright.input.builder_config = 'px768'
   config.report = dict(
     job='report', stage='assessor', regions_from='regions', baselines=()
@@ -179,7 +183,9 @@ def half(config: ConfigDict) -> None:
   """
   config.data.update(dict(validation_fraction=0.10, test_fraction=0.15))
   frozen = '(backbone|carpal|metacarpal)/(stem|mixed[012])/'
-  inception = ConfigDict(dict(name='inception_v3', width=1.0, endpoint='mixed7'))
+  inception = ConfigDict(
+    dict(name='inception_v3', width=1.0, endpoint='mixed7')
+  )
   for stage in (config.localizer, config.assessor):
     stage.update(dict(batch_size=16, eval_batch_size=16, epochs=8, ema=0.98))
     stage.net.update(dict(bn_momentum=0.9, sex_features=32))

@@ -58,8 +58,10 @@ def image_input(**changes) -> dict:
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
     crops_from='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
-    erase_from='',  # or a locate stage whose `erase` is painted over in the films
-    orientation_from='',  # or the stage whose net turns films upright before all else
+    # or a locate stage whose `erase` is painted over in the films
+    erase_from='',
+    # or the stage whose net turns films upright before all else
+    orientation_from='',
     # Films are shown turned by 0 to 3 quarters, and that is what the net tells.
     rotate90=False,
     size=300,  # pixels, square; best not the side that the films have
@@ -75,7 +77,8 @@ def image_input(**changes) -> dict:
     brightness=0.0,  # factor, uniform 1 +-
     contrast=0.0,  # factor, uniform 1 +-
     gamma=0.0,  # exponent, exp(uniform +-)
-    corruption_prob=0.0,  # share of film visits disturbed as `evaluate stress` does
+    # share of film visits disturbed as `evaluate stress` does
+    corruption_prob=0.0,
     sex_dropout=0.0,  # share of film visits with the sex unknown
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on
@@ -129,7 +132,8 @@ def train_stage(**changes) -> dict:
     # Or all weights from a net of the same kind, of an earlier run or stage.
     init_from=dict(
       run='',  # RUN:STAGE, or :STAGE of this run
-      ids_are_unrelated=False,  # its film numbers stand for other films than ours
+      # its film numbers stand for other films than ours
+      ids_are_unrelated=False,
     ),
     loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
     guidance=guidance(),

@@ -72,7 +72,7 @@ def stage(row):
 
 
 def fell(folder):
-  rows = metric_writer.read(str(folder / 'metrics.jsonl'))
+  rows = metric_writer.read_metrics(str(folder / 'metrics.jsonl'))
   losses = [row['train_loss'] for row in rows]
   assert all(np.isfinite(losses))
   return min(losses[-2:]) < losses[0]
@@ -82,7 +82,7 @@ def fell(folder):
 def test_every_row_learns(row, run):
   folder = run[0] / stage(row)
   assert fell(folder)
-  predicted = predictions.predictions(str(folder / 'predictions.csv'))
+  predicted = predictions.read_predictions(str(folder / 'predictions.csv'))
   assert set(predicted['split']) == {'validation', 'test'}
   assert (folder / 'distributions.npz').exists()
 
@@ -93,7 +93,7 @@ def test_the_table_stands_beside_the_papers(run):
   rows = json.loads((workdir / 'report' / 'published.json').read_text())
   assert [row['row'] for row in rows] == ROWS
   for row in rows:
-    own = predictions.predictions(
+    own = predictions.read_predictions(
       str(workdir / stage(row['row']) / 'predictions.csv')
     )
     own = selection.select_split(own, 'test')
@@ -186,7 +186,7 @@ def test_films_are_predicted_through_the_chain(run):
   films = film_table.select(selection.select_split(films, 'test'), np.arange(5))
   folder = sources.prepared_folder(workdir, 'original')
   outputs, found = predictor.outputs(list(sources.film_source(folder, films)))
-  rows = predictions.predictions(f'{workdir}/row_h_r1_r2/predictions.csv')
+  rows = predictions.read_predictions(f'{workdir}/row_h_r1_r2/predictions.csv')
   known = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
   expected = [known[i] for i in films['id'].tolist()]
   np.testing.assert_allclose(outputs['age'], expected, atol=0.02)
@@ -247,7 +247,9 @@ def test_a_row_finds_no_more_than_it_needs(row, found, cut):
       assert config[name].previous == before
       before = name
     assert list(config.stages) == [*expected, 'assessor', 'report']
-    assert config.assessor.input.crops_from == config.report.regions_from == before
+    assert (
+      config.assessor.input.crops_from == config.report.regions_from == before
+    )
     assert config.assessor.input.regions == cut
     if before:
       assert config[before].crops == cut

@@ -92,7 +92,9 @@ def test_width_middle_blocks_and_grey_input():
   [(InceptionV3, 'mixed1'), (Xception, 'block3'), (ResNet, 'stage2')],
 )
 def test_halves_make_the_whole(backbone, middle):
-  endpoint = {'mixed1': 'mixed3', 'block3': 'block5', 'stage2': 'stage3'}[middle]
+  endpoint = {'mixed1': 'mixed3', 'block3': 'block5', 'stage2': 'stage3'}[
+    middle
+  ]
   net = backbone(width=0.125, endpoint=endpoint, rngs=nnx.Rngs(0))
   net.eval()
   cut = net.stages.index(middle) + 1
@@ -189,8 +191,14 @@ def test_torch_form_strides_in_the_3x3():
 @pytest.mark.parametrize(
   'make, size',
   [
-    (lambda r: inception_v3.InceptionV3(width=0.1, endpoint='mixed0', rngs=r), 130),
-    (lambda r: resnet.ResNet(depth=18, width=0.2, endpoint='stage2', rngs=r), 130),
+    (
+      lambda r: inception_v3.InceptionV3(width=0.1, endpoint='mixed0', rngs=r),
+      130,
+    ),
+    (
+      lambda r: resnet.ResNet(depth=18, width=0.2, endpoint='stage2', rngs=r),
+      130,
+    ),
     (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 120),
     (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 135),
   ],

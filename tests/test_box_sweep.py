@@ -36,7 +36,7 @@ def test_a_map_without_heat_overlaps_nothing():
 
 
 def test_figures():
-  row = box_thresholds.figures([1.0, 0.5, 0.3, 0.2])
+  row = box_thresholds.overlap_summary([1.0, 0.5, 0.3, 0.2])
   assert row == {'n': 4, 'miou': pytest.approx(0.5), 'ap50': 0.5}
 
 

@@ -102,11 +102,13 @@ def test_metrics_go_on(folder):
   writer.publish()
   writer.write(3, loss=1.0)  # lost with this process
   path = f'{folder}/metrics.jsonl'
-  assert [row['step'] for row in metric_writer.read(path)] == [1, 2]
+  assert [row['step'] for row in metric_writer.read_metrics(path)] == [1, 2]
   writer = metric_writer.MetricWriter(folder, 1)
   writer.write(2, loss=2.0)
   writer.close()
-  rows = [(row['step'], row['loss']) for row in metric_writer.read(path)]
+  rows = [
+    (row['step'], row['loss']) for row in metric_writer.read_metrics(path)
+  ]
   assert rows == [(1, 1.0), (2, 2.0)]
   assert storage.glob(f'{folder}/tensorboard/events*')
 

@@ -85,7 +85,7 @@ def test_the_file_serves_new_films(run, tmp_path, score):
   new = {
     'prediction': np.array([float(row['prediction'])]),
     'male': np.array([float(row['male'])]),
-    'probability': run_lib.distributions(run_lib.read(str(run)), film),
+    'probability': run_lib.distributions(run_lib.read_run(str(run)), film),
   }
   ends = intervals.of_new_films(result, new)
   stored = [float(row[f'{e}{v}']) for v in (80, 90, 95) for e in ('lo', 'hi')]
@@ -93,7 +93,7 @@ def test_the_file_serves_new_films(run, tmp_path, score):
 
 
 def test_halves_of_the_test_films(run):
-  read = run_lib.read(str(run))
+  read = run_lib.read_run(str(run))
   result, films = calibrate.calibrate(read, 'normalised', 'half_of_test')
   test = films['split'] == 'test'
   for k in np.flatnonzero(test)[:200]:
@@ -114,17 +114,17 @@ def test_halves_of_the_test_films(run):
 def test_a_net_without_bins(run, tmp_path):
   shutil.copytree(run, tmp_path / 'run')
   (tmp_path / 'run/assessor/distributions.npz').unlink()
-  read = run_lib.read(str(tmp_path / 'run'))
+  read = run_lib.read_run(str(tmp_path / 'run'))
   result, _ = calibrate.calibrate(read)
   assert result['temperature'] is None and result['nll'] is None
   assert list(result['ways']) == ['absolute']
-  assert 'Temperature' not in calibrate.table(result)
+  assert 'Temperature' not in calibrate.calibration_table(result)
   with pytest.raises(ValueError, match='no bins'):
     calibrate.calibrate(read, 'quantile', 'half_of_test')
 
 
 def test_too_few_films(run):
-  read = run_lib.read(str(run))
+  read = run_lib.read_run(str(run))
   test = {k: v[read.rows['split'] == 'test'] for k, v in read.rows.items()}
   with pytest.raises(ValueError, match='got 0 and'):
     calibrate.calibrate(read._replace(rows=test))
@@ -135,7 +135,7 @@ def test_too_few_films(run):
 
 def test_table_and_plot(written, run, tmp_path, capsys):
   result, out = written
-  text = calibrate.table(result)
+  text = calibrate.calibration_table(result)
   assert text.startswith('run:assessor: made up, subset: 1500 of 9999 films')
   assert 'labels (test) sha256 cdcdcdcdcdcd' in text
   lines = text.splitlines()

@@ -20,7 +20,7 @@ def test_films_and_hands_are_counted():
       [1.0, 0.0, 0.0],  # nobody knows
     ]
   )
-  found = classification.figures(label, probability, study)
+  found = classification.accuracy_summary(label, probability, study)
   assert (found['films'], found['studies']) == (5, 3)
   assert found['accuracy'] == pytest.approx(3 / 5)
   assert found['study_accuracy'] == pytest.approx(2 / 3)
@@ -36,8 +36,8 @@ def test_intervals_resample_hands():
   label, right = np.zeros(200, int), rng.random(200) < 0.7
   probability = np.stack([right, ~right], -1).astype(float)
   study = np.arange(200)
-  once = classification.figures(label, probability, study)
-  thrice = classification.figures(
+  once = classification.accuracy_summary(label, probability, study)
+  thrice = classification.accuracy_summary(
     np.repeat(label, 3), np.repeat(probability, 3, 0), np.repeat(study, 3)
   )
   for name in ('accuracy', 'accuracy_ci95', 'study_accuracy_ci95'):

@@ -69,7 +69,10 @@ def test_difference_is_that_of_the_stored_predictions(folder, tmp_path, capsys):
 
 
 def test_turning_the_runs_round(folder):
-  a, b = run_lib.read(str(folder / 'a')), run_lib.read(str(folder / 'b'))
+  a, b = (
+    run_lib.read_run(str(folder / 'a')),
+    run_lib.read_run(str(folder / 'b')),
+  )
   swapped = compare.compare(b, a)['splits']['test']
   row = compare.compare(a, b)['splits']['test']
   assert row['difference'] == pytest.approx(-swapped['difference'])
@@ -94,7 +97,10 @@ def test_training_on_the_others_test_films(folder, capsys):
 
 
 def test_films_in_another_split_do_not_count(folder):
-  a, c = run_lib.read(str(folder / 'a')), run_lib.read(str(folder / 'c'))
+  a, c = (
+    run_lib.read_run(str(folder / 'a')),
+    run_lib.read_run(str(folder / 'c')),
+  )
   result = compare.compare(a, c)['splits']
   names = dict(zip(c.rows['id'].tolist(), c.rows['split'], strict=True))
   own = a.rows['id'][a.rows['split'] == 'validation'].tolist()
@@ -102,17 +108,20 @@ def test_films_in_another_split_do_not_count(folder):
   assert moved > 0
   assert result['validation']['other_split'] == moved
   assert result['validation']['n'] == len(own) - moved
-  assert f'{moved} in another split of B' in compare.table(
+  assert f'{moved} in another split of B' in compare.comparison_table(
     compare.compare(a, c)
   )
 
 
 def test_unknown_training_films_are_said(folder):
-  a, b = run_lib.read(str(folder / 'a')), run_lib.read(str(folder / 'b'))
+  a, b = (
+    run_lib.read_run(str(folder / 'a')),
+    run_lib.read_run(str(folder / 'b')),
+  )
   result = compare.compare(a, b._replace(config=None, train=None))
   assert result['leaks'] == {'a': 0, 'b': None}
   assert 'WARNING: which films b:assessor was trained on is not known' in (
-    compare.table(result)
+    compare.comparison_table(result)
   )
 
 

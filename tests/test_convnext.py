@@ -127,7 +127,11 @@ def test_remat_drops_the_same_paths():
   gradients = []
   for remat in (False, True):
     net = ConvNeXt(
-      width=0.05, endpoint='stage1', layer_scale=1.0, remat=remat, rngs=nnx.Rngs(0)
+      width=0.05,
+      endpoint='stage1',
+      layer_scale=1.0,
+      remat=remat,
+      rngs=nnx.Rngs(0),
     )
     net.stage1.block3.drop.rate = 0.5
     graph, params = nnx.split(net, nnx.Param)
@@ -146,7 +150,9 @@ def test_remat_drops_the_same_paths():
 
 @pytest.mark.parametrize('size', [130, 133])
 def test_cells_look_where_their_receptive_fields_are(size):
-  net = ConvNeXt(width=0.05, endpoint='stage1', layer_scale=1.0, rngs=nnx.Rngs(0))
+  net = ConvNeXt(
+    width=0.05, endpoint='stage1', layer_scale=1.0, rngs=nnx.Rngs(0)
+  )
   image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
   step, first = net.cells(size)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 16]))

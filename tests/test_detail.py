@@ -25,26 +25,26 @@ def films():
 
 def test_phantoms_are_told_from_blurred_and_shrunken_ones(films):
   for film in films:
-    assert not sharpness.is_little(film, SIDE)
+    assert not sharpness.lacks_detail(film, SIDE)
     for factor in (1.5, 2):  # still more than the net's pixels
-      assert not sharpness.is_little(corruptions.shrink(film, factor), SIDE)
+      assert not sharpness.lacks_detail(corruptions.shrink(film, factor), SIDE)
     for share in (0.01, 0.02):
-      assert sharpness.is_little(corruptions.blur(film, share), SIDE)
-    assert sharpness.is_little(corruptions.shrink(film, 8), SIDE)
+      assert sharpness.lacks_detail(corruptions.blur(film, share), SIDE)
+    assert sharpness.lacks_detail(corruptions.shrink(film, 8), SIDE)
 
 
 def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
   blurred = [corruptions.blur(film, 0.006) for film in films]
-  few = [sum(sharpness.is_little(f, n) for f in blurred) for n in (256, 64)]
+  few = [sum(sharpness.lacks_detail(f, n) for f in blurred) for n in (256, 64)]
   assert few == [len(films), 0]
 
 
 def test_a_film_of_few_pixels_is_little(films):
   for film in films:
     for side in (SIDE, SIDE * 4 // 3):
-      assert not sharpness.is_little(stored(film, side), SIDE)
+      assert not sharpness.lacks_detail(stored(film, side), SIDE)
     for side in (SIDE // 2, SIDE // 3, SIDE // 8, SIDE // 16):
-      assert sharpness.is_little(stored(film, side), SIDE)
+      assert sharpness.lacks_detail(stored(film, side), SIDE)
 
 
 def stored(film, side):

@@ -113,7 +113,9 @@ def test_the_mask_is_that_of_the_host_and_lies_on_the_film():
 
 
 def test_validation_stays_on_the_host():
-  config = types.SimpleNamespace(**common.image_input(size=32, device_augment=64))
+  config = types.SimpleNamespace(
+    **common.image_input(size=32, device_augment=64)
+  )
   assert 'image' in preprocess.make_example(record(film(60, 50)), config)
 
 

@@ -99,7 +99,9 @@ def test_forms_are_different_functions_of_the_same_kernels():
   out = []
   x = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
   for form in efficientnet.FORMS:
-    net = EfficientNet(width=0.25, endpoint='block2', form=form, rngs=nnx.Rngs(0))
+    net = EfficientNet(
+      width=0.25, endpoint='block2', form=form, rngs=nnx.Rngs(0)
+    )
     net.eval()
     out.append(nnx.jit(lambda net, x: net(x))(net, x))
     assert net.block1.a.project.bn.eps == {'tf': 1e-3, 'torch': 1e-5}[form]
@@ -127,7 +129,9 @@ def test_gate_and_shortcut():
 
 
 def test_paths_are_dropped_film_by_film_more_so_deeper():
-  net = EfficientNet(width=0.25, endpoint='block4', drop_path=0.8, rngs=nnx.Rngs(0))
+  net = EfficientNet(
+    width=0.25, endpoint='block4', drop_path=0.8, rngs=nnx.Rngs(0)
+  )
   blocks = [
     getattr(getattr(net, name), block)
     for name in ('block1', 'block2', 'block3', 'block4')
@@ -153,7 +157,9 @@ def test_remat_drops_the_same_paths():
   x = jax.random.normal(jax.random.key(0), (8, 16, 16, 3))
   results = []
   for remat in (False, True):
-    net = EfficientNet(width=0.25, endpoint='block2', remat=remat, rngs=nnx.Rngs(0))
+    net = EfficientNet(
+      width=0.25, endpoint='block2', remat=remat, rngs=nnx.Rngs(0)
+    )
     net.block2.b.drop.rate = 0.5
     graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
 

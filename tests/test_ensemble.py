@@ -96,7 +96,7 @@ def folder(tmp_path_factory):
 
 
 def _members(folder, names='abc'):
-  return [run_lib.read(str(folder / name)) for name in names]
+  return [run_lib.read_run(str(folder / name)) for name in names]
 
 
 def _stored(folder):
@@ -192,7 +192,7 @@ def test_a_film_or_a_member_that_does_not_vary(folder):
   rows = {**b.rows, 'prediction': b.rows['age'] + 3}
   result, _ = ensemble.combine([a, b._replace(rows=rows)])
   assert result['splits']['test']['correlation'] is None
-  assert 'nan' not in ensemble.table(result)
+  assert 'nan' not in ensemble.ensemble_table(result)
   one = np.flatnonzero(a.rows['split'] == 'test')[1:]
   few = [
     run._replace(rows={n: np.delete(c, one) for n, c in run.rows.items()})
@@ -206,7 +206,7 @@ def test_a_film_or_a_member_that_does_not_vary(folder):
 
 def test_gain_and_correlation(folder):
   result, _ = ensemble.combine(_members(folder))
-  films = run_lib.common(_members(folder))
+  films = run_lib.align_predictions(_members(folder))
   of = films['split'][0] == 'test'
   error = (films['prediction'] - films['age'])[:, of]
   row = result['splits']['test']
@@ -229,8 +229,8 @@ def test_gain_and_correlation(folder):
 def test_an_ensemble_is_read_like_a_run(folder, tmp_path):
   members = _members(folder, 'ab')
   result, rows = ensemble.combine(members, 'mae')
-  ensemble.write(str(tmp_path / 'both'), result, rows)
-  read = run_lib.read(str(tmp_path / 'both'))
+  ensemble.write_ensemble(str(tmp_path / 'both'), result, rows)
+  read = run_lib.read_run(str(tmp_path / 'both'))
   assert read.name == 'both' and read.train == members[0].train
   assert read.data == members[0].data
   assert run_lib.distributions(read, read.rows['id']).shape[1] == 240
@@ -241,13 +241,13 @@ def test_an_ensemble_is_read_like_a_run(folder, tmp_path):
 def test_films_are_intersected_and_counted(folder, tmp_path):
   some = {name: column[50:] for name, column in FILMS.items()}
   fake_run.write(tmp_path / 'some', some, seed=9)  # without bins
-  members = [*_members(folder, 'a'), run_lib.read(str(tmp_path / 'some'))]
+  members = [*_members(folder, 'a'), run_lib.read_run(str(tmp_path / 'some'))]
   result, rows = ensemble.combine(members)
   gone = len(members[0].rows['id']) - len(members[1].rows['id'])
   assert [m['left_out'] for m in result['members']] == [gone, 0]
   assert set(rows['id']) == set(members[1].rows['id'])
   assert 'probability' not in rows
-  text = ensemble.table(result)
+  text = ensemble.ensemble_table(result)
   assert '600 of 9999' in text and '550 of 9999' in text  # both data sets
 
 
@@ -258,7 +258,7 @@ def test_members_that_do_not_agree(folder, tmp_path):
   fake_run.write(tmp_path / 'moved', FILMS, fractions=fractions)
   with pytest.raises(ValueError, match='members with one split'):
     ensemble.combine(
-      [*_members(folder, 'a'), run_lib.read(str(tmp_path / 'moved'))]
+      [*_members(folder, 'a'), run_lib.read_run(str(tmp_path / 'moved'))]
     )
   fake_run.write(tmp_path / 'aged', {**FILMS, 'age': FILMS['age'] + 2})
   arguments = [str(folder / 'a'), str(tmp_path / 'aged'), f'--out={tmp_path}/x']
@@ -271,5 +271,5 @@ def test_members_that_do_not_agree(folder, tmp_path):
   path.write_text('\n'.join(x for x in lines if ',validation,' not in x))
   with pytest.raises(ValueError, match='Expected validation films'):
     ensemble.combine(
-      [*_members(folder, 'b'), run_lib.read(str(tmp_path / 'test_only'))]
+      [*_members(folder, 'b'), run_lib.read_run(str(tmp_path / 'test_only'))]
     )

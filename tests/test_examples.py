@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
 from configs import common
 
@@ -102,7 +103,7 @@ def _matrix(seed, size):
   rng = np.random.default_rng(seed)
   rng.uniform(-1, 1, 3)
   kept = {k: v for k, v in AUGMENTED.items() if k != 'cutout'}
-  return preprocess.transforms.augment_matrix((size, size), rng, **kept)[:, :2]
+  return geometry.augment_matrix((size, size), rng, **kept)[:, :2]
 
 
 def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
@@ -152,7 +153,10 @@ def test_labels_come_along():
 def test_a_share_of_visits_is_spoilt_and_masks_stay():
   record = planted({'hand_box': [0.1, 0.1, 0.9, 0.9]}, 'hand_box')
   make = lambda share, seed, kinds=(): preprocess.make_example(
-    record, config(size=60, corruption_prob=share), np.random.default_rng(seed), kinds
+    record,
+    config(size=60, corruption_prob=share),
+    np.random.default_rng(seed),
+    kinds,
   )
   plain = make(0.0, 0, ('hand_box',))
   changed = 0
@@ -166,7 +170,9 @@ def test_a_share_of_visits_is_spoilt_and_masks_stay():
 
 def spoilt(record, size, seed):
   rng = np.random.default_rng(seed)
-  return preprocess.make_example(record, config(size=size, corruption_prob=1.0), rng)
+  return preprocess.make_example(
+    record, config(size=size, corruption_prob=1.0), rng
+  )
 
 
 def test_spoilt_crops_do_not_run_into_each_other():

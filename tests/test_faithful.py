@@ -23,7 +23,9 @@ STEPS = deletion_insertion.STEPS
 
 @pytest.fixture(scope='module')
 def judge(untrained):
-  return deletion_insertion.Judge(run_lib.read(f'{untrained}/run:assessor'), 4)
+  return deletion_insertion.Judge(
+    run_lib.read_run(f'{untrained}/run:assessor'), 4
+  )
 
 
 def test_ranks_are_shares_of_hotter_pixels():

@@ -78,14 +78,14 @@ def run(archive, prepared, tmp_path_factory):
 
 
 def test_each_film_is_predicted_by_the_fold_that_did_not_see_it(run):
-  joined = run_lib.read(str(run))
+  joined = run_lib.read_run(str(run))
   assert joined.name == 'run:localizer'
   rows, error = joined.rows, joined.rows['prediction'] - joined.rows['age']
   films = sources.load_films(sources.prepared_folder(str(run), 'original'))
   assert sorted(rows['id']) == sorted(films['id'])
   seen = 0
   for fold in range(FOLDS):
-    one = run_lib.read(str(run / f'fold_{fold}'), 'localizer')
+    one = run_lib.read_run(str(run / f'fold_{fold}'), 'localizer')
     own = one.rows['id'][one.rows['split'] == 'validation']
     assert not set(own.tolist()) & one.train
     of = np.isin(rows['id'], own)
@@ -140,7 +140,7 @@ def test_sex_medians_are_of_other_films(archive, prepared, run):
   films = sources.load_films(prepared)
   where = {}
   for fold in range(FOLDS):
-    one = run_lib.read(str(run / f'fold_{fold}'), 'localizer')
+    one = run_lib.read_run(str(run / f'fold_{fold}'), 'localizer')
     for film, split in zip(one.rows['id'], one.rows['split'], strict=True):
       where.setdefault(int(film), {})[fold] = split
   splits = {1: 'validation', FOLDS: 'test'}
@@ -199,7 +199,9 @@ def test_films_that_were_lost_or_moved(archive, prepared, run, tmp_path):
   film = lines[lost].split(',')[0]
   message = rf'validation films once, .* such as \[{film}\].*remove fold_<k>'
   with pytest.raises(ValueError, match=message):
-    cross_validation.join(config(archive, prepared), 'localizer', str(folder))
+    cross_validation.join_folds(
+      config(archive, prepared), 'localizer', str(folder)
+    )
 
 
 def test_a_run_of_folds_that_was_moved_knows_its_training_films(run, tmp_path):
@@ -207,8 +209,8 @@ def test_a_run_of_folds_that_was_moved_knows_its_training_films(run, tmp_path):
   shutil.copytree(run, folder)
   path = folder / 'localizer/ensemble.json'
   path.write_text(path.read_text().replace(str(run), '/gone/run'))
-  moved = run_lib.read(str(folder))
-  assert moved.train == run_lib.read(str(run)).train and moved.train
+  moved = run_lib.read_run(str(folder))
+  assert moved.train == run_lib.read_run(str(run)).train and moved.train
 
 
 def test_one_fold_alone(archive, prepared, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import tiny_cascade
 from boneage_jax import phantom
 from boneage_jax.data import selection
 from boneage_jax.data import sources
-from boneage_jax.evaluation import classification as evaluation_classification
+from boneage_jax.evaluation import classification as classification_lib
 from boneage_jax.runs import metric_writer
 from boneage_jax.training import attention_metrics
 from boneage_jax.training import loop
@@ -61,7 +61,7 @@ def go(config, folder, workdir):
 
 
 def rows_of(folder):
-  return metric_writer.read(str(folder / 'metrics.jsonl'))
+  return metric_writer.read_metrics(str(folder / 'metrics.jsonl'))
 
 
 @pytest.mark.parametrize('variant', ['', 'phantom', 'thumbnails'])
@@ -121,7 +121,7 @@ def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
   count = sum(r['split'] == 'test' and r['label'] != 'none' for r in table)
   assert result['after']['test']['films'] == count
 
-  evaluation_classification.report(config, 'report', str(tmp_path))
+  classification_lib.report(config, 'report', str(tmp_path))
   report = json.loads((tmp_path / 'report' / 'report.json').read_text())
   found = report['splits']['test']
   right = [r['label'] == r['predicted'] for r in table if r['split'] == 'test']

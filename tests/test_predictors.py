@@ -27,11 +27,11 @@ def combine(settings, members=MEMBERS):
 
 
 def test_stage_writes_the_mean_of_its_members(run):
-  one = run_lib.read(run)
+  one = run_lib.read_run(run)
   assert one.name == 'run:ensemble' and one.train
-  by_folder = run_lib.read(f'{run}/ensemble')
+  by_folder = run_lib.read_run(f'{run}/ensemble')
   assert by_folder.name == one.name and by_folder.config == one.config
-  each = [run_lib.read(run, stage).rows for stage in MEMBERS]
+  each = [run_lib.read_run(run, stage).rows for stage in MEMBERS]
   for rows in each:
     np.testing.assert_array_equal(rows['id'], one.rows['id'])
   mean = np.mean([rows['prediction'] for rows in each], axis=0)
@@ -39,7 +39,7 @@ def test_stage_writes_the_mean_of_its_members(run):
 
 
 def test_films_get_the_age_of_the_stage(run):
-  one = run_lib.read(run)
+  one = run_lib.read_run(run)
   predictor = loading.load(run, batch_size=2)
   assert predictor.builder_config == 'original' and predictor.inverted
   films, _ = selection.split_films(one.config, run, predictor.builder_config)
@@ -67,14 +67,14 @@ def test_of_folds_films_get_the_mean_of_all(tmp_path):
     combine(settings, ('localizer', 'whole'))
 
   run = str(untrained_run.create(tmp_path, change) / 'run')
-  each = [run_lib.read(f'{run}/fold_{k}:whole').rows for k in range(2)]
-  joined = run_lib.read(f'{run}:whole').rows
+  each = [run_lib.read_run(f'{run}/fold_{k}:whole').rows for k in range(2)]
+  joined = run_lib.read_run(f'{run}:whole').rows
   test = joined['id'][joined['split'] == 'test']
   of = lambda rows: rows['prediction'][np.searchsorted(rows['id'], test[0])]
   by_id = [{n: v[np.argsort(r['id'])] for n, v in r.items()} for r in each]
   assert abs(of(by_id[0]) - of(by_id[1])) > 0.1
   for stage in ('whole', 'localizer', 'ensemble'):
-    one = run_lib.read(f'{run}:{stage}').rows
+    one = run_lib.read_run(f'{run}:{stage}').rows
     age = dict(zip(one['id'].tolist(), one['prediction'], strict=True))
     predictor = loading.load(run, '' if stage == 'ensemble' else stage)
     for film in test[:2].tolist():

@@ -154,7 +154,9 @@ def _real_file():
 
 
 def test_real_file(real_file):
-  net = lambda endpoint: lambda: inception_v3.InceptionV3(endpoint=endpoint, rngs=nnx.Rngs(0))
+  net = lambda endpoint: (
+    lambda: inception_v3.InceptionV3(endpoint=endpoint, rngs=nnx.Rngs(0))
+  )
   params, stats, report = load_weights.load(
     real_file, *zeros(net('mixed7')), 'inception_v3'
   )

@@ -25,7 +25,9 @@ def zeros(make):
 
 
 def stem():
-  return resnet.ResNet(depth=18, variant='v1.5', endpoint='stem', rngs=nnx.Rngs(0))
+  return resnet.ResNet(
+    depth=18, variant='v1.5', endpoint='stem', rngs=nnx.Rngs(0)
+  )
 
 
 def write_stem(path, drop=(), **extra):

@@ -103,7 +103,7 @@ def finish(workers):
 
 
 def rows(folder):
-  return metric_writer.read(str(folder / 'localizer' / 'metrics.jsonl'))
+  return metric_writer.read_metrics(str(folder / 'localizer' / 'metrics.jsonl'))
 
 
 def terminate(workers, folder, after):
@@ -206,13 +206,13 @@ def test_two_processes_end_like_one(start, tmp_path):
 
 
 def test_one_process_waits_for_nobody():
-  vote = distributed.Vote(distributed.make_mesh())
+  vote = distributed.StopConsensus(distributed.make_mesh())
   assert [vote(False), vote(True), vote(False)] == [False, True, False]
-  assert distributed.share(range(5)) == range(5)
-  assert distributed.gather([1, 2]) == [1, 2]
-  assert distributed.on_lead(lambda: 3) == 3
+  assert distributed.shard(range(5)) == range(5)
+  assert distributed.all_gather_objects([1, 2]) == [1, 2]
+  assert distributed.on_main_process(lambda: 3) == 3
   with pytest.raises(KeyError):
-    distributed.together({}.popitem)
+    distributed.run_everywhere({}.popitem)
 
 
 @pytest.mark.parametrize(

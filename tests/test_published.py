@@ -16,7 +16,7 @@ SECTION = types.SimpleNamespace(
 
 
 def test_rows_and_their_table():
-  rows = published.rows(REPORT, SECTION)
+  rows = published.published_rows(REPORT, SECTION)
   assert rows[0] == {
     'stage': 'a',
     'row': 'h',
@@ -25,7 +25,7 @@ def test_rows_and_their_table():
     'test': {'n': 9, 'mae': 8.0},
   }
   assert rows[1]['test'] == {'n': 9, 'mae': 4.0, 'mae_ci95': [3.0, 5.0]}
-  lines = published.table(rows).splitlines()
+  lines = published.published_table(rows).splitlines()
   assert lines[-2].split() == ['h', '9', '8.00', '6.3']
   assert lines[-1].split() == [
     'h+r1', '9', '4.00', '3.00', 'to', '5.00', '7.00', '5.4', '4.3'

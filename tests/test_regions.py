@@ -157,7 +157,7 @@ def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
   paint(wide, SMALL, 250)
   folder = tmp_path / 'regions'
   run(folder, source=Source([wide]), input_config=letterbox)
-  _, _, heat = located.located(str(tmp_path), 'regions')
+  _, _, heat = located.read_located(str(tmp_path), 'regions')
   assert heat['resize'] == 'letterbox'
   drawn = overlay.film_heat(heat['maps'][100], wide.shape, heat['resize'])
   rows, columns = np.nonzero(drawn > 0.5)

@@ -81,7 +81,7 @@ def _workdir(tmp_path, predict=None):
 
 def _write(workdir, **changes):
   arguments = {
-    'located': located.located(workdir, 'locate'),
+    'located': located.read_located(workdir, 'locate'),
     'data_folder': os.path.join(workdir, 'data'),
     'load_film': _film,
     'references': {'localizer': {1000 + k: 100.0 for k in range(FILMS)}},
@@ -91,7 +91,7 @@ def _write(workdir, **changes):
     'log': lambda line: None,
     **changes,
   }
-  return report_write.write(workdir, 'assessor', CONFIG, **arguments)
+  return report_write.write_report(workdir, 'assessor', CONFIG, **arguments)
 
 
 @pytest.fixture(scope='module')
@@ -237,7 +237,7 @@ def test_the_same_run_gives_the_same_files(run):
 
 def test_table(run):
   figures, _ = run
-  table = report_write.table(figures)
+  table = report_write.report_table(figures)
   assert 'validation' in table and 'sex median, test' in table
   assert 'ALARM: Region carpal' in table
   girls = figures['splits']['test']['by_sex']['female']
@@ -252,7 +252,9 @@ def test_a_run_with_nothing_but_predictions(tmp_path):
   for name in ('distributions.npz', 'metrics.jsonl'):
     os.remove(tmp_path / 'assessor' / name)
   os.remove(tmp_path / 'localizer/metrics.jsonl')
-  figures = report_write.write(workdir, 'assessor', {}, log=lambda line: None)
+  figures = report_write.write_report(
+    workdir, 'assessor', {}, log=lambda line: None
+  )
   assert figures['regions'] == {} and figures['data'] == {}
   assert figures['references'] == {} and figures['alarms'] == []
   page = _read(tmp_path / 'report', 'report.html')
@@ -277,7 +279,7 @@ def test_a_film_in_two_splits_is_refused(tmp_path):
 
 def test_missing_predictions(tmp_path):
   with pytest.raises(ValueError, match='run the stage'):
-    report_write.write(str(tmp_path), 'assessor', {})
+    report_write.write_report(str(tmp_path), 'assessor', {})
 
 
 def test_overlay_draws_found_boxes_only():

@@ -51,7 +51,7 @@ def finish(process):
 def stop(process, number, folder, stage, after):
   """Send a signal at a random moment after step `after` of a stage."""
   rows = folder / 'run' / stage / 'metrics.jsonl'
-  while not (steps := metric_writer.read(str(rows))) or (
+  while not (steps := metric_writer.read_metrics(str(rows))) or (
     steps[-1]['step'] < after
   ):
     assert process.poll() is None, process.stdout.read()
@@ -60,7 +60,7 @@ def stop(process, number, folder, stage, after):
   process.send_signal(number)
   text = process.communicate(timeout=300)[0]
   assert not (folder / 'run' / stage / 'done.json').exists(), 'came too late'
-  return text, metric_writer.read(str(rows))[-1]['step']
+  return text, metric_writer.read_metrics(str(rows))[-1]['step']
 
 
 def arrays(folder, stage, kind):

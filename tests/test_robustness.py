@@ -26,7 +26,7 @@ def run(untrained):
 
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
-  one = run_lib.read(f'{run}:{stage}')
+  one = run_lib.read_run(f'{run}:{stage}')
   predictor = loading.load(str(run), stage, batch_size=3)
   assert predictor.inverted == (stage == 'assessor')
   films, _ = selection.split_films(one.config, run, predictor.builder_config)
@@ -90,7 +90,7 @@ def test_command(run, tmp_path, capsys, monkeypatch):
     assert line['bias_change_ci95_high'] == ''  # of two films
   for row in result['rows']:
     row['bias_change_ci95'] = [-1.5, 2.5]
-  robustness.write(str(tmp_path), result)
+  robustness.write_robustness(str(tmp_path), result)
   for line in lines(tmp_path):
     assert float(line['bias_change_ci95_high']) == 2.5
   picture = matplotlib.image.imread(tmp_path / 'out/stress.png')

@@ -27,13 +27,13 @@ def _draw(film):
 
 def test_ways_to_name_a_run(run):
   fake_run.write(run, FILMS, seed=5, stage='localizer')
-  shown = run_lib.read(str(run))
+  shown = run_lib.read_run(str(run))
   assert shown.name == 'run:localizer'  # what the report shows
   for name in (f'{run}:assessor', str(run / 'assessor')):
-    other = run_lib.read(name)
+    other = run_lib.read_run(name)
     assert other.name == 'run:assessor'
     assert other.folder == str(run / 'assessor')
-  assert run_lib.read(str(run), 'assessor').folder == str(run / 'assessor')
+  assert run_lib.read_run(str(run), 'assessor').folder == str(run / 'assessor')
   errors = [r.rows['prediction'] - r.rows['age'] for r in (shown, other)]
   assert np.std(errors[0] - errors[1]) > 1
 
@@ -46,7 +46,7 @@ def test_a_run_of_an_earlier_version(run, capsys):
   config['assessor']['ema'] = 0.5
   config['regions'] = {'job': 'locate', 'method': 'hires_cam'}
   path.write_text(json.dumps(config))
-  read = run_lib.read(str(run)).config
+  read = run_lib.read_run(str(run)).config
   assert read.data.folds == 0 and read.data.test_fraction == 0.4
   assert read.phantom.views == 1
   assert read.assessor.tta.rotate == (0.0,)
@@ -61,17 +61,17 @@ def test_a_run_of_an_earlier_version(run, capsys):
     assert name not in line
   # What lacks nothing is read in silence, and as it is.
   path.write_text(read.to_json_best_effort())
-  again = run_lib.read(str(run)).config
+  again = run_lib.read_run(str(run)).config
   assert again.to_json_best_effort() == read.to_json_best_effort()
   assert not capsys.readouterr().err
 
 
 def test_rows_data_and_training_films(run):
-  read = run_lib.read(str(run))
+  read = run_lib.read_run(str(run))
   held_out = [i for i in FILMS['id'].tolist() if _draw(i) < 0.7]
   assert sorted(read.rows['id'].tolist()) == sorted(held_out)
   assert read.train == set(FILMS['id'].tolist()) - set(held_out)
-  text = lineage.describe(read.data)
+  text = lineage.dataset_line(read.data)
   # The labels of the test films are those in dispute.
   assert 'labels (test) sha256 cdcdcdcdcdcd;' in text
   assert text.startswith('made up, subset: 600 of 9999 films; labels (train)')
@@ -79,10 +79,10 @@ def test_rows_data_and_training_films(run):
 
 
 def test_training_films_without_the_data(run):
-  full = run_lib.read(str(run))
+  full = run_lib.read_run(str(run))
   shutil.rmtree(run / 'data')
-  read = run_lib.read(str(run))
-  assert read.train is None and 'not known' in lineage.describe(read.data)
+  read = run_lib.read_run(str(run))
+  assert read.train is None and 'not known' in lineage.dataset_line(read.data)
   ids = FILMS['id'][:50].tolist()
   expected = {i for i in ids if _draw(i) >= 0.7}
   assert (
@@ -91,7 +91,7 @@ def test_training_films_without_the_data(run):
   # Splits that the hash does not give: the archive's own, films unknown.
   path = run / 'assessor/predictions.csv'
   path.write_text(path.read_text().replace('validation', 'test'))
-  assert run_lib.trained_on(run_lib.read(str(run)), ids) is None
+  assert run_lib.trained_on(run_lib.read_run(str(run)), ids) is None
 
 
 def test_films_of_a_net_that_it_started_from_are_not_forgotten(run, tmp_path):
@@ -106,11 +106,11 @@ def test_films_of_a_net_that_it_started_from_are_not_forgotten(run, tmp_path):
   ids = [*FILMS['id'].tolist(), *more['id'].tolist()]
   expected = {i for i in ids if _draw(i) >= 0.7}
   for stage in ('assessor', 'both'):
-    read = run_lib.read(f'{run}:{stage}')
+    read = run_lib.read_run(f'{run}:{stage}')
     assert read.train == run_lib.trained_on(read, ids) == expected
   shutil.rmtree(before)
   for stage in ('assessor', 'both'):
-    read = run_lib.read(f'{run}:{stage}')
+    read = run_lib.read_run(f'{run}:{stage}')
     assert read.train is None and run_lib.trained_on(read, ids) is None
 
 
@@ -119,7 +119,7 @@ def test_an_official_split_is_not_guessed_without_the_data(run):
   config['data']['split'] = 'chen500'
   (run / 'config.json').write_text(json.dumps(config))
   shutil.rmtree(run / 'data')
-  read = run_lib.read(str(run))
+  read = run_lib.read_run(str(run))
   assert run_lib.trained_on(read, FILMS['id'].tolist()) is None
 
 
@@ -128,15 +128,15 @@ def test_the_report_names_data_that_are_gone(run):
   os.makedirs(run / 'report')
   data = {'name': 'ten films', 'label_file_sha256': '12' * 32}
   (run / 'report/report.json').write_text(json.dumps({'data': data}))
-  text = lineage.describe(run_lib.read(str(run)).data)
+  text = lineage.dataset_line(run_lib.read_run(str(run)).data)
   assert text == 'ten films; labels sha256 121212121212'
 
 
 def test_what_is_no_run(run, tmp_path):
   with pytest.raises(ValueError, match=r'a config.json, or of an ensemble'):
-    run_lib.read(str(tmp_path))
+    run_lib.read_run(str(tmp_path))
   with pytest.raises(ValueError, match=r"of 'whole', only of assessor; name"):
-    run_lib.read(f'{run}:whole')
+    run_lib.read_run(f'{run}:whole')
 
 
 def test_a_training_film_among_the_test_films(run):
@@ -145,7 +145,7 @@ def test_a_training_film_among_the_test_films(run):
   (run / 'config.json').write_text(json.dumps(config))
   moved = sum(0.5 <= _draw(i) < 0.7 for i in FILMS['id'].tolist())
   with pytest.raises(ValueError, match=f'one split, but {moved} films'):
-    run_lib.read(str(run))
+    run_lib.read_run(str(run))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_bad_rows(run, line, message):
   with open(path, 'a') as file:
     file.write(line.format(id=first) + '\n')
   with pytest.raises(ValueError, match=message):
-    run_lib.read(str(run))
+    run_lib.read_run(str(run))
 
 
 def test_a_report_is_not_a_stage(run):
@@ -173,14 +173,14 @@ def test_a_report_is_not_a_stage(run):
     'id,split,sex,age,prediction\n1,test,male,90,91\n'
   )
   with pytest.raises(ValueError, match='no male'):
-    run_lib.read(f'{run}:report')
+    run_lib.read_run(f'{run}:report')
 
 
 def test_common_films(run, tmp_path):
   some = {name: column[100:] for name, column in FILMS.items()}
   other = fake_run.write(tmp_path / 'b', some, seed=2)
-  a, b = run_lib.read(str(run)), run_lib.read(str(other))
-  films = run_lib.common([a, b])
+  a, b = run_lib.read_run(str(run)), run_lib.read_run(str(other))
+  films = run_lib.align_predictions([a, b])
   ids = films['id'].tolist()
   assert set(ids) == set(a.rows['id'].tolist()) & set(b.rows['id'].tolist())
   for k, one in enumerate((a, b)):
@@ -198,33 +198,39 @@ def test_other_labels_are_refused(run, tmp_path, column):
   table[column][k] = 1 - table[column][k]
   other = fake_run.write(tmp_path / 'b', table)
   with pytest.raises(ValueError, match=f'for 1 of .* film {FILMS["id"][k]}'):
-    run_lib.common([run_lib.read(str(run)), run_lib.read(str(other))])
+    run_lib.align_predictions(
+      [run_lib.read_run(str(run)), run_lib.read_run(str(other))]
+    )
 
 
 def test_a_sex_that_one_run_knows_serves_all(run, tmp_path):
   film = next(i for i in FILMS['id'].tolist() if _draw(i) < 0.4)
-  each = [run_lib.read(str(run))]
+  each = [run_lib.read_run(str(run))]
   for male in (0.5, 0.0, 1.0):
     table = {name: values.copy() for name, values in FILMS.items()}
     table['male'][table['id'] == film] = male
-    each.append(run_lib.read(str(fake_run.write(tmp_path / f'{male}', table))))
+    each.append(
+      run_lib.read_run(str(fake_run.write(tmp_path / f'{male}', table)))
+    )
   _, unknown, girl, boy = each
   for order in ((unknown, girl), (girl, unknown)):
-    films = run_lib.common(order)
+    films = run_lib.align_predictions(order)
     assert films['male'][films['id'] == film] == 0
   with pytest.raises(ValueError, match=f'for 1 of .* film {film}'):
-    run_lib.common((unknown, girl, boy))
+    run_lib.align_predictions((unknown, girl, boy))
 
 
 def test_no_common_film(run, tmp_path):
   table = {**FILMS, 'id': FILMS['id'] + 5000}
   other = fake_run.write(tmp_path / 'b', table)
   with pytest.raises(ValueError, match='none among run:assessor, b:assessor'):
-    run_lib.common([run_lib.read(str(run)), run_lib.read(str(other))])
+    run_lib.align_predictions(
+      [run_lib.read_run(str(run)), run_lib.read_run(str(other))]
+    )
 
 
 def test_distributions(run):
-  read = run_lib.read(str(run))
+  read = run_lib.read_run(str(run))
   ids = read.rows['id'][::-3]
   probability = run_lib.distributions(read, ids)
   np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)

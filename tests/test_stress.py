@@ -118,12 +118,12 @@ def test_spoilt_films_are_those_of_the_suite_and_stay_in_place():
   place = np.array([39.5, 59.5])  # the middle of the square
   shapes, moved = set(), 0
   for seed in range(200):
-    changed = corruptions.spoil(film, np.random.default_rng(seed))
-    again = corruptions.spoil(film, np.random.default_rng(seed))
+    changed = corruptions.corrupt(film, np.random.default_rng(seed))
+    again = corruptions.corrupt(film, np.random.default_rng(seed))
     np.testing.assert_array_equal(changed, again)
     assert changed.dtype == np.uint8 and changed.any()
     shapes.add(changed.shape == film.shape)
-    kept = corruptions.spoil(film, np.random.default_rng(seed), moved=False)
+    kept = corruptions.corrupt(film, np.random.default_rng(seed), moved=False)
     assert kept.shape == film.shape
     weight = np.clip(kept.astype(float) - 60, 0, None)
     if weight.sum():  # far down in resolution nothing is that bright
@@ -144,7 +144,7 @@ def test_crops_are_disturbed_alike_and_each_by_itself():
     rng = np.random.default_rng(seed)
     kind, much = rng.integers(5), np.sqrt(rng.random())
     seen.add(int(kind))
-    made = corruptions.spoil(crops, np.random.default_rng(seed), moved=False)
+    made = corruptions.corrupt(crops, np.random.default_rng(seed), moved=False)
     assert made.shape == crops.shape and made.dtype == np.uint8
     if kind == 2:  # of one strength, but each with a noise of its own
       noise = (made.astype(float) - crops).reshape(3, -1)

@@ -93,7 +93,7 @@ def test_figures_are_those_of_the_stored_predictions(run, tmp_path, capsys):
 
 
 def test_age_balanced_of_the_stored_predictions(run):
-  figures = errors_lib.figures(run_lib.read(str(run)))
+  figures = errors_lib.run_summary(run_lib.read_run(str(run)))
   for split in ('test', 'validation'):
     row = figures['splits'][split]['age_balanced']
     bands = [(int(a), int(b)) for a, b in (x.split('-') for x in row['bands'])]
@@ -107,7 +107,9 @@ def test_age_balanced_of_the_stored_predictions(run):
 
 
 def test_a_table_names_its_data_and_bands(run):
-  text = errors_lib.table(errors_lib.figures(run_lib.read(str(run))), ())
+  text = errors_lib.errors_table(
+    errors_lib.run_summary(run_lib.read_run(str(run))), ()
+  )
   assert text.startswith('run:assessor: made up, subset: 600 of 9999 films')
   assert 'labels (test) sha256 cdcdcdcdcdcd' in text
   assert 'MAE of the bands 0-24, 24-48,' in text
@@ -115,11 +117,11 @@ def test_a_table_names_its_data_and_bands(run):
 
 
 def test_cells_with_few_films_have_no_figures(run):
-  figures = errors_lib.figures(run_lib.read(str(run)))
+  figures = errors_lib.run_summary(run_lib.read_run(str(run)))
   cells = figures['splits']['test']['by_sex_age_stage']
   few = {name: row['n'] for name, row in cells.items() if row['n'] < 10}
   assert few
-  lines = errors_lib.table(figures, ['sex_age_stage']).splitlines()
+  lines = errors_lib.errors_table(figures, ['sex_age_stage']).splitlines()
   for name, n in few.items():
     shown = name.replace('female', 'girls').replace('male', 'boys')
     line = next(x for x in lines if x.startswith(f'  {shown} '))

@@ -201,7 +201,7 @@ def test_memory_and_roofline_of_a_table():
   rows = {
     cells[1].strip(): cells[2].strip()
     for cells in (
-      line.split('|') for line in cost_lib.table([cost], chip).splitlines()
+      line.split('|') for line in cost_lib.cost_table([cost], chip).splitlines()
     )
   }
   assert rows['share of the HBM'] == '50.0%'

@@ -48,7 +48,7 @@ def run(prepared, tmp_path):
 def test_files_of_a_run(run, prepared):
   folder = run(epochs=2, ema=0.5, log_steps=2)
   done = json.loads((folder / 'done.json').read_text())
-  rows = metric_writer.read(str(folder / 'metrics.jsonl'))
+  rows = metric_writer.read_metrics(str(folder / 'metrics.jsonl'))
   count = {n: len(f['id']) for n, f in split_films(prepared).items()}
   assert done['step'] == rows[-1]['step'] == 2 * (count['train'] // 8)
   measured = {
@@ -57,7 +57,7 @@ def test_files_of_a_run(run, prepared):
   assert len(measured) == 2
   assert measured[done['best_step']] == min(measured.values())
   assert {'epoch', 'learning_rate', 'train_loss', 'train_mae'} <= rows[0].keys()
-  times = metric_writer.read(str(folder / 'speed.jsonl'))
+  times = metric_writer.read_metrics(str(folder / 'speed.jsonl'))
   assert [row['step'] for row in times] == [row['step'] for row in rows]
   assert sum(row['films'] for row in times) == 8 * done['step']
   assert all(row['seconds'] > 0 for row in times)
@@ -83,7 +83,9 @@ def test_the_last_net_is_kept_where_no_film_may_choose(run, monkeypatch):
   monkeypatch.setattr(
     loop.evaluate, 'error', lambda outputs, films: float(next(errors))
   )
-  done = json.loads((run(checkpoint_selection='last', epochs=3) / 'done.json').read_text())
+  done = json.loads(
+    (run(checkpoint_selection='last', epochs=3) / 'done.json').read_text()
+  )
   assert done['best_step'] == done['step']
   with pytest.raises(
     ValueError, match=r"localizer.checkpoint_selection to be 'best' or 'last'"
@@ -95,7 +97,7 @@ def test_the_seed_of_a_stage_changes_films_and_net(run):
   first = []
   for seed in (0, 0, 1):
     folder = run(steps=1, log_steps=1, seed=seed)
-    first.append(metric_writer.read(str(folder / 'metrics.jsonl'))[0])
+    first.append(metric_writer.read_metrics(str(folder / 'metrics.jsonl'))[0])
     shutil.rmtree(folder)
   assert first[0]['train_loss'] == first[1]['train_loss']
   assert first[0]['train_loss'] != first[2]['train_loss']
@@ -172,9 +174,9 @@ def test_rows_behind_the_checkpoint_are_dropped(tmp_path):
   writer.close()
   path = tmp_path / 'metrics.jsonl'
   path.write_text(path.read_text() + '{"step": 4, "lo')  # cut by a kill
-  assert [r['step'] for r in metric_writer.read(str(path))] == [1, 2, 3]
+  assert [r['step'] for r in metric_writer.read_metrics(str(path))] == [1, 2, 3]
   metric_writer.MetricWriter(str(tmp_path), 2).close()
-  assert metric_writer.read(str(path)) == [
+  assert metric_writer.read_metrics(str(path)) == [
     {'step': 1, 'loss': 1 / 7},
     {'step': 2, 'loss': 2 / 7},
   ]

@@ -69,12 +69,12 @@ def test_it_starts_where_the_other_ended(first, prepared, tmp_path):
 
 def test_a_stage_of_the_same_run(first):
   config = make(run=':net')
-  assert lineage.origin(config, 'again', str(first)) == (
+  assert lineage.parent_run(config, 'again', str(first)) == (
     config,
     'net',
     str(first),
   )
-  assert lineage.origin(config, 'net', str(first)) is None
+  assert lineage.parent_run(config, 'net', str(first)) is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_stage_of_the_same_run(first):
 def test_no_net_to_start_from(run, first):
   config = make(run=run.format(first))
   with pytest.raises(ValueError, match='names no net to start from; expected'):
-    lineage.origin(config, 'again', str(first))
+    lineage.parent_run(config, 'again', str(first))
 
 
 def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
@@ -101,7 +101,7 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   # Their numbers say nothing of ours: the run can be judged.
   own = lineage.training_films(config, 'net', workdir)
   assert lineage.training_films(config, 'again', workdir) == own
-  assert run_lib.read(f'{tmp_path}:again').train == own
+  assert run_lib.read_run(f'{tmp_path}:again').train == own
   # Else whoever judges this net must know of the films it began with.
   config.again.init_from.ids_are_unrelated = False
   seen = lineage.training_films(config, 'again', workdir)

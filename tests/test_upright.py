@@ -61,7 +61,7 @@ def test_less_than_sure_films_stay_as_they_lie():
 def test_a_film_turned_back_is_the_film(quarters):
   before = {'id': 3, 'image': png(np.rot90(film(3), quarters))}
   before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
-  record = preprocess.turn_back(before, quarters)
+  record = preprocess.rotate_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
   np.testing.assert_array_equal(image, film(3))
   assert record.get('turned', 0) == 90 * quarters
@@ -166,8 +166,8 @@ def test_the_films_that_lie_are_found(run):
     rows = list(csv.DictReader(file))
   found = {int(row['id']): int(row['turned']) // 90 for row in rows}
   assert found == {i: k for i, (k, _) in LYING.items()}
-  assert found == selection.quarters_turned(str(run), 'upright')
-  assert selection.quarters_turned(str(run), '') == {}
+  assert found == selection.film_rotations(str(run), 'upright')
+  assert selection.film_rotations(str(run), '') == {}
   assert all(float(row['probability']) >= orientation.SURE for row in rows)
   table = runs_table(run / 'upright' / 'predictions.csv')
   judged = {int(row['id']): row for row in table}
@@ -186,13 +186,13 @@ def runs_table(path):
 
 def test_every_stage_reads_them_upright(run):
   for stage in ('localizer', 'assessor'):
-    rows = run_lib.read(f'{run}:{stage}').rows
+    rows = run_lib.read_run(f'{run}:{stage}').rows
     age = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
     pairs = [(i, of) for i, (_, of) in LYING.items() if {i, of} <= age.keys()]
     assert len(pairs) > 2 and np.ptp(list(age.values())) > 0.01
     for lying, standing in pairs:
       assert age[lying] == pytest.approx(age[standing], abs=1e-3)
-  found, _, maps = located.located(str(run), 'regions')
+  found, _, maps = located.read_located(str(run), 'regions')
   for lying, (_, standing) in LYING.items():
     for name in ('carpal', 'metacarpal'):
       np.testing.assert_allclose(
@@ -205,7 +205,7 @@ def test_every_stage_reads_them_upright(run):
 
 def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   predictor = loading.load(str(run), batch_size=2)
-  rows = run_lib.read(str(run)).rows
+  rows = run_lib.read_run(str(run)).rows
   number = next(i for i in rows['id'].tolist() if i <= FILMS and i % 2 == 0)
   paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
   pictures = film(number), np.rot90(film(number))
@@ -248,11 +248,11 @@ def test_the_report_counts_them(run):
 
 def test_without_the_stage_it_is_asked_for(run):
   with pytest.raises(ValueError, match="run the stage 'other' first"):
-    selection.quarters_turned(str(run), 'other')
+    selection.film_rotations(str(run), 'other')
   settings = run_lib.read_config(str(run))
-  assert stages.upright_stage(settings, 'assessor') == 'upright'
-  assert stages.upright_stage(settings, 'regions') == 'upright'
+  assert stages.orientation_stage(settings, 'assessor') == 'upright'
+  assert stages.orientation_stage(settings, 'regions') == 'upright'
   settings.assessor.input.crops_from = ''
-  assert not stages.upright_stage(settings, 'assessor')
+  assert not stages.orientation_stage(settings, 'assessor')
   settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
-  assert stages.upright_stage(settings, 'both') == 'upright'
+  assert stages.orientation_stage(settings, 'both') == 'upright'

@@ -83,7 +83,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize('stage', ['assessor', 'whole'])
 def test_final_predictions_are_means_over_views(run, stage):
-  one = run_lib.read(f'{run}:{stage}')
+  one = run_lib.read_run(f'{run}:{stage}')
   graph, variables = restore.load_net(one.config, stage, str(run))
   net = forward.make_predict(graph)
   films = selection.stage_films(one.config, stage, str(run))
@@ -113,7 +113,7 @@ def test_final_predictions_are_means_over_views(run, stage):
 
 
 def test_one_film_gets_the_mean_too(run):
-  one = run_lib.read(f'{run}:whole')
+  one = run_lib.read_run(f'{run}:whole')
   predictor = loading.load(str(run), 'whole')
   films, _ = selection.split_films(
     one.config, str(run), predictor.builder_config

@@ -45,7 +45,7 @@ def parse(argv: list[str]) -> list[str]:
     sys.exit(f'Error: {error}')
 
 
-def read(path: str) -> ml_collections.ConfigDict:
+def read_config(path: str) -> ml_collections.ConfigDict:
   """Read the config.json of a run, by an earlier version, too.
 
   Fields that came since get the usual value of their section, which leaves

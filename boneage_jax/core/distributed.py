@@ -59,23 +59,23 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     ) from error
 
 
-def is_lead() -> bool:
+def is_main_process() -> bool:
   """Whether this process writes the files and speaks."""
   return jax.process_index() == 0
 
 
-def say(text: str) -> None:
+def print_once(text: str) -> None:
   """Print a line, once for all processes."""
-  if is_lead():
+  if is_main_process():
     print(text, flush=True)
 
 
-def anywhere(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
   """Whether `flag` is true in any process; waits for all of them."""
   return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
-def together(job: Callable[[], Any]) -> Any:
+def run_everywhere(job: Callable[[], Any]) -> Any:
   """Run `job` in every process; where it fails in one, all of them end.
 
   Raises:
@@ -86,7 +86,7 @@ def together(job: Callable[[], Any]) -> Any:
     result = job()
   except Exception as e:  # of any kind: the others wait in the next line
     error = e
-  failed = anywhere(error is not None)
+  failed = any_process(error is not None)
   if error is not None:
     raise error
   if failed:
@@ -94,23 +94,23 @@ def together(job: Callable[[], Any]) -> Any:
   return result
 
 
-def on_lead(job: Callable[[], Any]) -> Any:
+def on_main_process(job: Callable[[], Any]) -> Any:
   """Run `job` in the lead while the others wait; gives them None.
 
   Between CPUs they wait for 30 minutes at most, as Gloo does; a stage that
   takes longer is run by one process beforehand.
   """
-  return together(job if is_lead() else lambda: None)
+  return run_everywhere(job if is_main_process() else lambda: None)
 
 
-def share(items: Any) -> Any:
+def shard(items: Any) -> Any:
   """The part of a sequence that is this process's to work on."""
   index, count = jax.process_index(), jax.process_count()
   start, stop = (len(items) * i // count for i in (index, index + 1))
   return items[start:stop]
 
 
-def gather(items: list) -> list:
+def all_gather_objects(items: list) -> list:
   """The items of all processes, in their order, in every process."""
   if jax.process_count() == 1:
     return items
@@ -125,7 +125,7 @@ def gather(items: list) -> list:
   ]
 
 
-class Vote:
+class StopConsensus:
   """Asks at every step whether any process wants to stop.
 
   All get the same answer at the same step, LAG steps late, so that the device

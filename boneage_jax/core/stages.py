@@ -15,15 +15,15 @@ def sections(config: Any) -> dict[str, Any]:
   return {k: v for k, v in config.items() if hasattr(v, 'job')}
 
 
-def upright_stage(config: Any, stage: str) -> str:
+def orientation_stage(config: Any, stage: str) -> str:
   """The stage that turns films upright before `stage` reads them, or ''."""
   section = config[stage]
   if section.job == 'ensemble':
-    return upright_stage(config, section.members[0])
+    return orientation_stage(config, section.members[0])
   if section.job == 'locate':
-    return upright_stage(config, section.localizer)
+    return orientation_stage(config, section.localizer)
   if section.input.crops_from:
-    return upright_stage(config, section.input.crops_from)
+    return orientation_stage(config, section.input.crops_from)
   return section.input.orientation_from
 
 

@@ -41,7 +41,7 @@ def wilson(hits: int, n: int) -> list[float]:
   return [max(0.0, float(centre - reach)), min(1.0, float(centre + reach))]
 
 
-def figures(
+def error_summary(
   error: np.ndarray, bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
   """Return those of `summary` that need no group.
@@ -72,7 +72,7 @@ def figures(
 
 def mean(values: np.ndarray, name: str) -> dict[str, Any]:
   """Return `name`, the mean of values [N], and of enough films its `_ci95`."""
-  row = figures(np.asarray(values, np.float64))
+  row = error_summary(np.asarray(values, np.float64))
   out = {name: row['bias']}
   if 'bias_ci95' in row:
     out[f'{name}_ci95'] = row['bias_ci95']

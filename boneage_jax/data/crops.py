@@ -36,8 +36,8 @@ def write(path: str, crops: Iterable[np.ndarray]) -> None:
       storage.remove(part)
 
   mine = parts[jax.process_index()]
-  distributed.together(lambda: _write_records(mine, encoded))
-  distributed.on_lead(join)
+  distributed.run_everywhere(lambda: _write_records(mine, encoded))
+  distributed.on_main_process(join)
 
 
 def _write_records(path: str, records: Iterable[bytes]) -> None:

@@ -43,7 +43,8 @@ def make_example(
     `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
     valid; `label` where the record has one; with `masks`, `region_mask` uint8
     [S, S], 1 inside, 0 outside, 255 where nobody said. With `rng` and
-    config.device_augment, instead of the pixels what device_augment.finish takes.
+    config.device_augment, instead of the pixels what device_augment.finish
+    takes.
   """
   name = 'regions' if 'regions' in record else 'image'
   pixels = decode(record, name)
@@ -57,14 +58,18 @@ def make_example(
     side = pixels.shape[1]
     chosen = pixels.reshape(-1, side, side)[record['take']]
     pixels = chosen.reshape(-1, side)
-  if rng is not None and config.corruption_prob and rng.random() < config.corruption_prob:
+  if (
+    rng is not None
+    and config.corruption_prob
+    and rng.random() < config.corruption_prob
+  ):
     if name == 'regions':  # each by itself: they only lie in one picture
       side = pixels.shape[1]
       crops = pixels.reshape(-1, side, side)
-      pixels = corruptions.spoil(crops, rng, moved=False).reshape(-1, side)
+      pixels = corruptions.corrupt(crops, rng, moved=False).reshape(-1, side)
     else:  # masks and holes know only the place where the film was
       moved = not masks and 'holes' not in record
-      pixels = corruptions.spoil(pixels, rng, moved=moved)
+      pixels = corruptions.corrupt(pixels, rng, moved=moved)
   label = record.get('label')
   if config.rotate90:
     if rng is not None:
@@ -113,7 +118,7 @@ def make_example(
   return example
 
 
-def without_frame(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
   """Return the record of a film without its frame, decoded.
 
   `frame` holds the box of the film within it, in fractions, if there is one;
@@ -140,7 +145,7 @@ def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
     raise ValueError(f'film {record["id"]}: {error}') from error
 
 
-def turn_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
+def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
   """Return the record of a film that lies turned counter-clockwise, upright.
 
   `turned` holds the degrees. Annotations are of the film as it lies: a film

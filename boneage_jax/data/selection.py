@@ -137,7 +137,8 @@ def stage_source(
     if config.data.crop_borders and other != section.builder_config:
       raise ValueError(
         f'{stage} reads {section.builder_config!r} films and paints over what '
-        f'{section.erase_from} found in {other!r} ones: they may lose different '
+        f'{section.erase_from} found in {other!r} ones: they may lose '
+        'different '
         'frames. Give both one input.builder_config, or set '
         '--config.data.crop_borders=False.'
       )
@@ -145,12 +146,12 @@ def stage_source(
       film: boxes.holes(found, options.erase, options.fill, film)
       for film, found in found_regions(workdir, section.erase_from).items()
     }
-  turned = quarters_turned(workdir, section.orientation_from)
+  turned = film_rotations(workdir, section.orientation_from)
   name = section.builder_config
   return sources.whole_films(config, workdir, name, films, turned, holes)
 
 
-def quarters_turned(workdir: str, stage: str) -> dict[int, int]:
+def film_rotations(workdir: str, stage: str) -> dict[int, int]:
   """Quarters, counter-clockwise, by id of the films that lie turned.
 
   Args:
@@ -166,7 +167,8 @@ def quarters_turned(workdir: str, stage: str) -> dict[int, int]:
   if not storage.exists(path):
     raise ValueError(
       f'{path} is missing: run the stage {stage!r} first, or read films as '
-      "they lie: --config.STAGE.input.orientation_from='' for all stages that see them."
+      "they lie: --config.STAGE.input.orientation_from='' for all stages that "
+      'see them.'
     )
   with storage.reading(path) as file:
     rows = list(csv.DictReader(file))

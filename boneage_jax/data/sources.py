@@ -144,7 +144,7 @@ def film_source(
   """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
-  `turned`, film id -> quarters, are turned back, see `preprocess.turn_back`,
+  `turned`, film id -> quarters, are turned back, see `preprocess.rotate_back`,
   and with `crop_borders` all have lost their frames before, see `borders`.
   """
   records = _open(tfds.builder_from_directory(folder))
@@ -159,8 +159,8 @@ def film_source(
       'annotations': record['annotations'].decode(),
     }
     if crop_borders:
-      made = preprocess.without_frame(made)
-    made = preprocess.turn_back(made, turned.get(film, 0))
+      made = preprocess.without_border(made)
+    made = preprocess.rotate_back(made, turned.get(film, 0))
     return made | ({'holes': holes[film]} if holes else {})
 
   return Source(films, read)

@@ -47,7 +47,7 @@ def truth_box(film: Mapping[str, Any], truth: str) -> np.ndarray | None:
   return None if found is None else found[0]
 
 
-def figures(overlaps: Sequence[float]) -> dict[str, float]:
+def overlap_summary(overlaps: Sequence[float]) -> dict[str, float]:
   """Summarise the IoU of one box a film.
 
   Returns:
@@ -108,7 +108,7 @@ def sweep(
   if stage not in config or config[stage].job != 'locate':
     raise ValueError(f'Expected a locate stage of {workdir}, got {stage!r}.')
   options = config[stage]
-  _, _, heat = located.located(workdir, stage)
+  _, _, heat = located.read_located(workdir, stage)
   if not heat.get('maps'):
     raise ValueError(f'No maps in {workdir}: run the stage {stage!r} first.')
   films, _ = selection.split_films(
@@ -116,8 +116,8 @@ def sweep(
   )
   if split:
     films = selection.select_split(films, split)
-  turned = selection.quarters_turned(
-    workdir, stages.upright_stage(config, stage)
+  turned = selection.film_rotations(
+    workdir, stages.orientation_stage(config, stage)
   )
   source = sources.whole_films(
     config, workdir, options.input.builder_config, films, turned
@@ -146,13 +146,13 @@ def sweep(
     'split': split or 'all',
     'threshold': 255 * options.threshold[0],
     'levels': {
-      level: figures(column)
+      level: overlap_summary(column)
       for level, column in zip(LEVELS, np.transpose(rows), strict=True)
     },
   }
 
 
-def table(result: Mapping[str, Any]) -> str:
+def thresholds_table(result: Mapping[str, Any]) -> str:
   """Lay out what `sweep` returned."""
   rows = [
     [str(level), str(row['n']), f'{row["miou"]:.3f}', f'{row["ap50"]:.3f}']
@@ -181,10 +181,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = os.path.join(workdir, 'config.json')
     if not storage.exists(path):
       raise ValueError(f'Expected RUN:STAGE, a run and its stage: {args.run}.')
-    config = config_lib.read(path)
+    config = config_lib.read_config(path)
     result = sweep(config, workdir, stage, args.truth, args.split)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result))
+  print(thresholds_table(result))
   if args.out:
     storage.write_json(args.out, result, indent=1)

@@ -63,7 +63,7 @@ def calibrate(
   """Calibrate on some films of a run and judge on others.
 
   Args:
-    run: of `run.read`.
+    run: of `run.read_run`.
     score, groups, least: as for `intervals.fit`.
     calibrate_on: 'validation', or 'half_of_test'.
 
@@ -159,14 +159,14 @@ def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
   return draw
 
 
-def table(result: Mapping[str, Any]) -> str:
+def calibration_table(result: Mapping[str, Any]) -> str:
   """Lay out what `calibrate` returned."""
   levels = [f'{level} %' for level in result['levels']]
   head = ['films']
   for level in levels:
     head += [f'in {level}', '95 % interval', 'months']
   rows = [_cells(TITLES[k], row) for k, row in result['ways'].items()]
-  parts = [f'{result["run"]}: {lineage.describe(result["data"])}']
+  parts = [f'{result["run"]}: {lineage.dataset_line(result["data"])}']
   line = (
     f'Calibrated on {result["films"]} films ({result["calibrated_on"]}), '
     f'judged on {result["coverage"]["n"]} other films of test.'
@@ -195,7 +195,7 @@ def table(result: Mapping[str, Any]) -> str:
   return '\n\n'.join(parts)
 
 
-def write(
+def write_calibration(
   folder: str, result: Mapping[str, Any], films: Mapping[str, np.ndarray]
 ) -> None:
   """Write calibration.json, intervals.csv and reliability.png to a folder."""
@@ -231,14 +231,14 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help="folder, instead of the stage's own")
   args = parser.parse_args(argv)
   try:
-    run = run_lib.read(args.run)
+    run = run_lib.read_run(args.run)
     result, films = calibrate(
       run, args.score, args.calibrate_on, args.groups, args.least
     )
-    write(args.out or run.folder, result, films)
+    write_calibration(args.out or run.folder, result, films)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result))
+  print(calibration_table(result))
 
 
 def _roles(films: Mapping[str, np.ndarray], calibrate_on: str) -> np.ndarray:

@@ -42,7 +42,7 @@ def read_predictions(path: str) -> dict[str, Any]:
   }
 
 
-def figures(
+def accuracy_summary(
   label: np.ndarray,
   probability: np.ndarray,
   study: np.ndarray,
@@ -108,14 +108,14 @@ def report(config: Any, stage: str, workdir: str) -> None:
     of = rows['split'] == name
     if (rows['label'][of] >= 0).any():
       columns = (rows[key][of] for key in ('label', 'probability', 'study'))
-      result['splits'][name] = figures(*columns)
+      result['splits'][name] = accuracy_summary(*columns)
   folder = os.path.join(workdir, 'report')
   storage.make_folder(folder)
   storage.write_json(os.path.join(folder, 'report.json'), result, indent=1)
-  print(table(result), flush=True)
+  print(classification_table(result), flush=True)
 
 
-def table(result: dict[str, Any]) -> str:
+def classification_table(result: dict[str, Any]) -> str:
   """Lay out the figures of a report as text."""
   lines = [
     f'{result["stage"]}: {result["data"]["name"]}; {result["data"]["split"]}',

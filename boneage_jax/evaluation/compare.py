@@ -44,7 +44,7 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
   Raises:
     ValueError: no common film, or a film with other labels in the other run.
   """
-  films = run_lib.common([a, b])
+  films = run_lib.align_predictions([a, b])
   male, errors = films['male'], (films['age'], *films['prediction'])
   splits = {}
   for split in run_lib.SPLITS:
@@ -99,12 +99,12 @@ def warnings(result: Mapping[str, Any]) -> list[str]:
   return out
 
 
-def table(result: Mapping[str, Any]) -> str:
+def comparison_table(result: Mapping[str, Any]) -> str:
   """Lay out what `compare` returned."""
   parts = [
     '\n'.join(
       f'{key.upper()}  {result[key]["run"]}: '
-      f'{lineage.describe(result[key]["data"])}'
+      f'{lineage.dataset_line(result[key]["data"])}'
       for key in ('a', 'b')
     )
   ]
@@ -142,7 +142,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   try:
     result = compare(
-      run_lib.read(args.a, args.stage_a), run_lib.read(args.b, args.stage_b)
+      run_lib.read_run(args.a, args.stage_a),
+      run_lib.read_run(args.b, args.stage_b),
     )
     if any(result['leaks'].values()) and not args.force:
       raise ValueError(
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       )
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result))
+  print(comparison_table(result))
   if args.out:
     storage.write_json(args.out, result, indent=1)
 

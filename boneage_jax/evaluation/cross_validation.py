@@ -1,9 +1,10 @@
 """Cross-validation: what the folds of a run found and predicted, joined.
 
 Every film that is no test film is predicted once, by the fold that was not
-trained on it; test films by all folds, averaged. With `checkpoint_selection='last'` a fold's
-validation films have no part in its net. What nets without bins scale ages by
-(`models/heads.py`) are figures of the whole RSNA training set.
+trained on it; test films by all folds, averaged. With
+`checkpoint_selection='last'` a fold's validation films have no part in its net.
+What nets without bins scale ages by (`models/heads.py`) are figures of the
+whole RSNA training set.
 """
 
 import copy
@@ -23,7 +24,7 @@ from boneage_jax.runs import located as located_lib
 from boneage_jax.runs import run as run_lib
 
 
-def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
+def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   """Join the predictions of a stage and write them to its folder.
 
   Writes predictions.csv, distributions.npz where the net has bins, and
@@ -43,10 +44,12 @@ def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
     ValueError: a fold has no predictions, or other films than its own.
   """
   members = [
-    run_lib.read(stages.fold_folder(workdir, fold), stage)
+    run_lib.read_run(stages.fold_folder(workdir, fold), stage)
     for fold in range(config.data.folds)
   ]
-  test = run_lib.common(members)  # the only films that several folds predicted
+  test = run_lib.align_predictions(
+    members
+  )  # the only films that several folds predicted
   if set(test['split'].flat) - {'test'}:
     raise ValueError(
       f'Expected the folds of {workdir} to share test films alone, got films '
@@ -97,7 +100,7 @@ def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
       for member in members
     ],
   }
-  ensemble.write(os.path.join(workdir, stage), result, rows)
+  ensemble.write_ensemble(os.path.join(workdir, stage), result, rows)
   return result
 
 
@@ -131,7 +134,7 @@ def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
 def located(
   config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
 ) -> tuple[dict, dict[str, Any], dict[str, Any]]:
-  """Join what a locate stage of every fold left, see `located.located`.
+  """Join what a locate stage of every fold left, see `located.read_located`.
 
   A film's regions and maps are of the fold that validates it, a test film's of
   the first. Coverage is each fold's own.
@@ -140,7 +143,7 @@ def located(
   regions, coverage, heat = {}, {}, {}
   for fold in range(config.data.folds):
     own = set(films['id'][home == fold].tolist())
-    found, covered, maps = located_lib.located(
+    found, covered, maps = located_lib.read_located(
       stages.fold_folder(workdir, fold), stage
     )
     regions |= {film: found[film] for film in found if film in own}
@@ -154,7 +157,7 @@ def located(
   return regions, coverage, heat
 
 
-def table(stage: str, result: dict[str, Any]) -> str:
+def folds_table(stage: str, result: dict[str, Any]) -> str:
   """Lay out what `join` returned."""
   head = (stage, 'validation films', 'MAE', 'test films', 'MAE')
   rows = [
@@ -167,7 +170,9 @@ def table(stage: str, result: dict[str, Any]) -> str:
       ('joined', result['splits']),
     )
   ]
-  return f'{lineage.describe(result["data"])}\n{text_table.layout(head, rows)}'
+  return (
+    f'{lineage.dataset_line(result["data"])}\n{text_table.layout(head, rows)}'
+  )
 
 
 _CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')
@@ -176,6 +181,6 @@ _CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')
 def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
   error = rows['prediction'] - rows['age']
   return {
-    name: statistics.figures(error[rows['split'] == name])
+    name: statistics.error_summary(error[rows['split'] == name])
     for name in run_lib.SPLITS
   }

@@ -106,7 +106,7 @@ class Judge:
       )
     if run.config[stage].input.crops_from:
       stage = run.config[run.config[stage].input.crops_from].localizer
-      run = run_lib.read(self.workdir, stage)
+      run = run_lib.read_run(self.workdir, stage)
     self.run, self.stage, self.batch_size = run, stage, batch_size
     section = run.config[stage]
     if section.net.name != 'age_net' or section.net.output == 'classes':

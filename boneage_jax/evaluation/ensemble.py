@@ -127,7 +127,7 @@ def combine(
   """
   if len(members) < 2:
     raise ValueError(f'Expected two or more members, got {len(members)}.')
-  films = run_lib.common(members)
+  films = run_lib.align_predictions(members)
   moved = np.any(films['split'] != films['split'][0], axis=0)
   if moved.any():
     raise ValueError(
@@ -153,10 +153,11 @@ def combine(
     own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
     judged[name] = {
       'members': [
-        statistics.figures(prediction - age[of]) for prediction in own
+        statistics.error_summary(prediction - age[of]) for prediction in own
       ],
       'ways': {
-        way: statistics.figures(p[of] - age[of]) for way, p in combined.items()
+        way: statistics.error_summary(p[of] - age[of])
+        for way, p in combined.items()
       },
       'gain': {
         way: metrics.paired_difference(age[of], p[of], own[best])
@@ -190,12 +191,12 @@ def combine(
   return result, rows
 
 
-def table(result: Mapping[str, Any]) -> str:
+def ensemble_table(result: Mapping[str, Any]) -> str:
   """Lay out what `combine` returned."""
   names = [member['run'] for member in result['members']]
   best = names[result['best']]
   parts = [
-    f'{len(names)} members; {lineage.describe(result["data"])}',
+    f'{len(names)} members; {lineage.dataset_line(result["data"])}',
     f'Weights fitted on {FIT}, where {best} is the best member; each fifth of '
     'it has weights from the others.',
     text_table.layout(
@@ -233,7 +234,7 @@ def table(result: Mapping[str, Any]) -> str:
   return '\n\n'.join(parts)
 
 
-def write(
+def write_ensemble(
   folder: str, result: Mapping[str, Any], rows: Mapping[str, np.ndarray]
 ) -> None:
   """Write ensemble.json, predictions.csv and, with bins, distributions.npz."""
@@ -253,12 +254,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--weights', choices=WEIGHTS, default='mean')
   args = parser.parse_args(argv)
   try:
-    members = [run_lib.read(name) for name in args.runs]
+    members = [run_lib.read_run(name) for name in args.runs]
     result, rows = combine(members, args.weights)
-    write(args.out, result, rows)
+    write_ensemble(args.out, result, rows)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result))
+  print(ensemble_table(result))
   if 'probability' not in rows:
     print('\nNo distributions.npz: a member has no bins.')
 
@@ -267,7 +268,7 @@ def _data(members: Sequence[run_lib.Run]) -> dict[str, Any]:
   """Return the data set of the members; all names where they differ."""
   if all(member.data == members[0].data for member in members):
     return members[0].data
-  names = dict.fromkeys(lineage.describe(member.data) for member in members)
+  names = dict.fromkeys(lineage.dataset_line(member.data) for member in members)
   return {'name': ' + '.join(names)}
 
 
@@ -293,7 +294,7 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
 def combine_stage(config: Any, stage: str, workdir: str) -> None:
   """Average the predictions of several stages, with fitted weights."""
   section = config[stage]
-  members = [run_lib.read(workdir, member) for member in section.members]
+  members = [run_lib.read_run(workdir, member) for member in section.members]
   result, rows = combine(members, section.weights)
-  write(os.path.join(workdir, stage), result, rows)
-  print(table(result))
+  write_ensemble(os.path.join(workdir, stage), result, rows)
+  print(ensemble_table(result))

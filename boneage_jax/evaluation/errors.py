@@ -46,7 +46,7 @@ SYSTEMS = (
 )
 
 
-def figures(run: run_lib.Run) -> dict[str, Any]:
+def run_summary(run: run_lib.Run) -> dict[str, Any]:
   """Return the figures of every split of a run, apart, and its data set."""
   splits = {}
   for split in run_lib.SPLITS:
@@ -61,9 +61,9 @@ def figures(run: run_lib.Run) -> dict[str, Any]:
   return result
 
 
-def table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
+def errors_table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
   """Lay out what `figures` returned."""
-  parts = [f'{result["run"]}: {lineage.describe(result["data"])}']
+  parts = [f'{result["run"]}: {lineage.dataset_line(result["data"])}']
   for split, summary in result['splits'].items():
     rows = [_cells('all', summary)]
     for key in by:
@@ -86,13 +86,13 @@ def table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
   return '\n\n'.join(parts)
 
 
-def systems(results: Sequence[Mapping[str, Any]]) -> str:
+def runs_table(results: Sequence[Mapping[str, Any]]) -> str:
   """Lay out what `figures` returned of several runs, a row each.
 
   Films/s and minutes are those of training, with its validations but not its
   last predictions; empty for an ensemble.
   """
-  known = {lineage.describe(result['data']): '' for result in results}
+  known = {lineage.dataset_line(result['data']): '' for result in results}
   parts = ['\n'.join(known)]
   if len(known) > 1:
     parts.append('WARNING: rows are of different data or splits.')
@@ -119,11 +119,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='JSON file for all figures')
   args = parser.parse_args(argv)
   try:
-    results = [figures(run_lib.read(name)) for name in args.runs]
+    results = [run_summary(run_lib.read_run(name)) for name in args.runs]
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
   alone = len(results) == 1
-  print(table(results[0], args.by) if alone else systems(results))
+  print(errors_table(results[0], args.by) if alone else runs_table(results))
   if args.out:
     storage.write_json(args.out, results[0] if alone else results, indent=1)
 

@@ -91,7 +91,7 @@ def summary(
   """
   age, prediction, male = _check(age=age, prediction=prediction, male=male)
   error = prediction - age
-  out = statistics.figures(error, bootstrap, seed)
+  out = statistics.error_summary(error, bootstrap, seed)
   bands = [
     f'{a}-{a + groups.BAND}' for a in range(0, groups.OLDEST, groups.BAND)
   ]
@@ -112,7 +112,7 @@ def summary(
       n = int(of.sum())
       if n:
         row = (
-          statistics.figures(error[of], bootstrap, seed)
+          statistics.error_summary(error[of], bootstrap, seed)
           if n >= least
           else {'n': n}
         )

@@ -10,11 +10,13 @@ from boneage_jax.runs import predictions
 HEAD = ('row', 'films', 'MAE', '95 % interval', 'validation', 'paper v1', 'v2')
 
 
-def rows(report: Mapping[str, Any], section: Any) -> list[dict[str, Any]]:
+def published_rows(
+  report: Mapping[str, Any], section: Any
+) -> list[dict[str, Any]]:
   """Gather the rows of a paper's table.
 
   Args:
-    report: of write.write.
+    report: of write.write_report.
     section: the report's of the config; its `published` has (stage, name, MAE
       of the first version, MAE of the second or None) for each row, months.
 
@@ -36,7 +38,7 @@ def rows(report: Mapping[str, Any], section: Any) -> list[dict[str, Any]]:
   return out
 
 
-def table(gathered: Sequence[Mapping[str, Any]]) -> str:
+def published_table(gathered: Sequence[Mapping[str, Any]]) -> str:
   """Lay out `rows`; the paper's figures are of other films than ours."""
   cells = []
   for row in gathered:

@@ -117,7 +117,7 @@ def effect(
     doubted, of enough of them.
   """
   pair = metrics.paired_difference(age, disturbed, plain)
-  move = statistics.figures(disturbed - plain)
+  move = statistics.error_summary(disturbed - plain)
   out = {
     'mae': pair['mae_a'],
     'change': pair['difference'],
@@ -134,7 +134,7 @@ def effect(
   return out
 
 
-def suite(
+def run_suite(
   run: run_lib.Run, count: int = FILMS, batch_size: int = BATCH
 ) -> dict[str, Any]:
   """Disturb test films of a run; the content of stress.json.
@@ -166,7 +166,9 @@ def suite(
   (plain, *disturbed), doubted = estimates(predictor, source, corruptions.CASES)
   age = films['age'].astype(np.float64)
   rows = zip(corruptions.CASES, disturbed, doubted[1:], strict=True)
-  own = statistics.figures(plain - age) | {'doubted': float(doubted[0].mean())}
+  own = statistics.error_summary(plain - age) | {
+    'doubted': float(doubted[0].mean())
+  }
   return {
     'run': run.name,
     'data': run.data,
@@ -183,7 +185,7 @@ def suite(
   }
 
 
-def table(result: Mapping[str, Any]) -> str:
+def robustness_table(result: Mapping[str, Any]) -> str:
   """Lay out what `suite` returned."""
   plain = result['plain']
   share = lambda row: f'{100 * row["doubted"]:.1f} %'
@@ -209,7 +211,7 @@ def table(result: Mapping[str, Any]) -> str:
     before = row['name']
   title = f'{plain["n"]} test films'
   return (
-    f'{result["run"]}: {lineage.describe(result["data"])}\n\n'
+    f'{result["run"]}: {lineage.dataset_line(result["data"])}\n\n'
     + text_table.layout((title, *HEAD), rows)
     + '\n\nChanges against the films as they are, films resampled in pairs.\n'
     'Doubted: predict warns that the age is not to be trusted. The last column '
@@ -245,7 +247,7 @@ def bars(result: Mapping[str, Any]) -> plot_style.Draw:
   return draw
 
 
-def write(folder: str, result: Mapping[str, Any]) -> None:
+def write_robustness(folder: str, result: Mapping[str, Any]) -> None:
   """Write stress.json, stress.csv and stress.png to a folder."""
   storage.make_folder(folder)
   storage.write_json(os.path.join(folder, 'stress.json'), result, indent=1)
@@ -275,12 +277,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   startup.set_up()
   try:
-    run = run_lib.read(args.run)
-    result = suite(run, args.films, args.batch_size)
-    write(args.out or run.folder, result)
+    run = run_lib.read_run(args.run)
+    result = run_suite(run, args.films, args.batch_size)
+    write_robustness(args.out or run.folder, result)
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result))
+  print(robustness_table(result))
 
 
 def _bitmap(film: np.ndarray) -> bytes:

@@ -172,11 +172,11 @@ def judge_maps(judge: deletion_insertion.Judge, count: int) -> dict[str, Any]:
   }
 
 
-def table(result: Mapping[str, Any]) -> str:
+def saliency_table(result: Mapping[str, Any]) -> str:
   """Lay out what `judge_maps` returned."""
   mirror = ', averaged with that of the mirror image' * result['mirror']
   parts = [
-    f'{result["run"]}: {lineage.describe(result["data"])}',
+    f'{result["run"]}: {lineage.dataset_line(result["data"])}',
     f'{len(result["films"])} test films; maps of the target '
     f"'{result['target']}'{mirror}. Area under |change of age|, months.",
   ]
@@ -257,7 +257,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   startup.set_up()
   try:
-    judge = deletion_insertion.Judge(run_lib.read(args.run), args.batch_size)
+    judge = deletion_insertion.Judge(
+      run_lib.read_run(args.run), args.batch_size
+    )
     result = judge_maps(judge, args.films)
     folder = args.out or judge.run.folder
     storage.make_folder(folder)
@@ -266,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       file.write(plot_style.png(plot(result)))
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
-  print(table(result))
+  print(saliency_table(result))
 
 
 def _batches(records: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -102,7 +102,7 @@ def jpeg(film: np.ndarray, quality: int) -> np.ndarray:
   return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
 
 
-def spoil(
+def corrupt(
   film: np.ndarray, rng: np.random.Generator, moved: bool = True
 ) -> np.ndarray:
   """Disturb a film in one way, drawn from those of CASES.

@@ -34,7 +34,7 @@ def score(film: np.ndarray, side: int) -> float:
   return float(max(finest, 0) / max(rest, ROUNDING))
 
 
-def is_little(film: np.ndarray, side: int) -> bool:
+def lacks_detail(film: np.ndarray, side: int) -> bool:
   """Whether uint8 [H, W] has less detail than a net of `side` pixels needs."""
   return score(film, side) < LEAST
 

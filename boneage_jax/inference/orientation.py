@@ -13,7 +13,7 @@ from boneage_jax.training import restore
 from boneage_jax.training.tasks import orientation
 
 
-class Upright:
+class OrientationCorrector:
   """Turns films of a run upright, as its stage `stage` tells."""
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
@@ -32,7 +32,7 @@ class Upright:
       [self._look(records, view) for view in self._views], axis=0
     )
     turns = orientation.quarters(probability[: len(records)]).tolist()
-    return list(map(preprocess.turn_back, records, turns))
+    return list(map(preprocess.rotate_back, records, turns))
 
   def _look(
     self, records: Sequence[Mapping[str, Any]], view: np.ndarray

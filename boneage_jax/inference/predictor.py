@@ -52,7 +52,9 @@ class Predictor:
     self.builder_config = self._input.builder_config
     self._finders = []  # of stages: maps, input of the net, options
     stages_before = (
-      stages.chain(config, self._input.crops_from) if self._input.crops_from else ()
+      stages.chain(config, self._input.crops_from)
+      if self._input.crops_from
+      else ()
     )
     for name in stages_before:
       options = copy.deepcopy(config[name])
@@ -70,7 +72,7 @@ class Predictor:
     self._cut_frames = config.data.crop_borders
     before = self._looks.orientation_from
     self._upright = (
-      orientation.Upright(config, before, workdir, batch_size)
+      orientation.OrientationCorrector(config, before, workdir, batch_size)
       if before
       else list
     )
@@ -145,13 +147,13 @@ class Predictor:
       upright, with their regions and doubts.
     """
     if self._cut_frames:
-      records = [preprocess.without_frame(record) for record in records]
+      records = [preprocess.without_border(record) for record in records]
     records = self._upright(records)
     films = [localize.load_film(record, self._looks) for record in records]
     for film in films:
       if polarity.looks_inverted(film.image):
         film.doubts.append('polarity')
-      if sharpness.is_little(film.image, self._looks.size):
+      if sharpness.lacks_detail(film.image, self._looks.size):
         film.doubts.append('detail')
     for maps, looks, options in self._finders:
       for film in films:

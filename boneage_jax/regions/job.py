@@ -65,7 +65,7 @@ def locate_films(
   """
   path = lambda name: os.path.join(folder, name)
   numbers, size = range(len(source)), options.batch_size
-  batches = distributed.share([numbers[i : i + size] for i in numbers[::size]])
+  batches = distributed.shard([numbers[i : i + size] for i in numbers[::size]])
   rows, maps, annotations = [], [], []
 
   def clear() -> None:
@@ -86,7 +86,7 @@ def locate_films(
       total=sum(map(len, batches)),
       desc='locate',
       unit='film',
-      disable=not distributed.is_lead() or None,
+      disable=not distributed.is_main_process() or None,
     )
     with progress:
       for batch in _decoded(pool, load, batches):
@@ -129,14 +129,16 @@ def locate_films(
     storage.write_json(path('done.json'), done, indent=2)
     return done
 
-  distributed.on_lead(clear)
+  distributed.on_main_process(clear)
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     if localize.crop_names(options):
       crops_lib.write(path('crops.array_record'), crops(pool))
     else:
       collections.deque(crops(pool), 0)
-  rows, maps, annotations = map(distributed.gather, (rows, maps, annotations))
-  return distributed.on_lead(write)
+  rows, maps, annotations = map(
+    distributed.all_gather_objects, (rows, maps, annotations)
+  )
+  return distributed.on_main_process(write)
 
 
 def _decoded(
@@ -186,8 +188,8 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   films, _ = selection.split_films(
     config, workdir, section.input.builder_config
   )
-  turned = selection.quarters_turned(
-    workdir, stages.upright_stage(config, stage)
+  turned = selection.film_rotations(
+    workdir, stages.orientation_stage(config, stage)
   )
   # Each process works on its own films, with its own devices.
   mesh = distributed.make_mesh(jax.local_devices())

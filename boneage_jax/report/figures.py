@@ -38,7 +38,7 @@ def curves(
   out = {}
   for folds in ('', 'fold_*/'):
     for path in storage.glob(f'{workdir}/{folds}*/metrics.jsonl'):
-      rows = metric_writer.read(path)
+      rows = metric_writer.read_metrics(path)
       if any('train_loss' in row or 'validation_mae' in row for row in rows):
         *_, fold, stage, _ = path.split('/')
         out[(stage, fold) if folds else (stage,)] = rows
@@ -47,7 +47,7 @@ def curves(
   return {'_'.join(name): out[name] for name in names}
 
 
-def figures(
+def split_summaries(
   rows: Mapping[str, np.ndarray],
   predictors: Mapping[str, Mapping[int, float]],
 ) -> dict[str, Any]:

@@ -27,9 +27,9 @@ def report(config: Any, stage: str, workdir: str) -> None:
     films, 'train'
   )  # none where folds are joined
   joined = config.data.folds and config.data.fold < 0
-  turned = selection.quarters_turned(
+  turned = selection.film_rotations(
     stages.fold_folder(workdir, 0) if joined else workdir,
-    stages.upright_stage(config, section.stage),
+    stages.orientation_stage(config, section.stage),
   )
   if turned:
     description += f'; {len(turned)} films lay turned and are read upright'
@@ -40,16 +40,18 @@ def report(config: Any, stage: str, workdir: str) -> None:
   references = {}
   for name in section.baselines:
     path = os.path.join(workdir, name, 'predictions.csv')
-    rows = predictions.predictions(path)
+    rows = predictions.read_predictions(path)
     references[name] = dict(
       zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)
     )
   if joined:
     references['sex_median'] = cross_validation.sex_medians(config, films)
-    located = cross_validation.located(config, section.regions_from, workdir, films)
+    located = cross_validation.located(
+      config, section.regions_from, workdir, films
+    )
   else:
-    located = located_lib.located(workdir, section.regions_from)
-  result = report_write.write(
+    located = located_lib.read_located(workdir, section.regions_from)
+  result = report_write.write_report(
     workdir,
     section.stage,
     config,
@@ -64,9 +66,9 @@ def report(config: Any, stage: str, workdir: str) -> None:
       'command': shlex.join(['python', '-m', 'boneage_jax.main', *sys.argv[1:]])
     },
   )
-  print(report_write.table(result))
+  print(report_write.report_table(result))
   if section.get('published'):
-    rows = published.rows(result, section)
+    rows = published.published_rows(result, section)
     path = os.path.join(workdir, 'report', 'published.json')
     storage.write_json(path, rows, indent=1)
-    print(published.table(rows))
+    print(published.published_table(rows))

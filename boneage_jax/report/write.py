@@ -30,7 +30,7 @@ from boneage_jax.runs import predictions
 PER_KIND = 3  # films each of best, median and worst
 
 
-def write(
+def write_report(
   workdir: str,
   stage: str,
   config: Any,
@@ -51,7 +51,7 @@ def write(
     workdir: folder of the run.
     stage: the train stage whose predictions are reported.
     config: the system's config (ConfigDict or dict), shown on the page.
-    located: of `located.located`, if the system finds regions.
+    located: of `located.read_located`, if the system finds regions.
     log: called with one line that says where the report lies.
     data_folder: prepared data set; its build.json names it.
     load_film: film id -> uint8 [H, W], for the gallery.
@@ -72,7 +72,7 @@ def write(
   """
   folder = os.path.join(workdir, 'report')
   storage.make_folder(folder)
-  rows = predictions.predictions(
+  rows = predictions.read_predictions(
     os.path.join(workdir, stage, 'predictions.csv')
   )
   rows |= report_figures.intervals(rows)
@@ -90,7 +90,7 @@ def write(
     }
   report = {
     'stage': stage,
-    **report_figures.figures(rows, predictors),
+    **report_figures.split_summaries(rows, predictors),
     'regions': report_figures.count_regions(rows, regions, coverage),
     'data': lineage.data_set(data_folder, split),
   }
@@ -127,10 +127,10 @@ def write(
   return report
 
 
-def table(report: Mapping[str, Any]) -> str:
+def report_table(report: Mapping[str, Any]) -> str:
   """Lay out the figures of splits and references for a terminal."""
   lines = [
-    lineage.describe(report['data']),
+    lineage.dataset_line(report['data']),
     f'{"":24} {"films":>6} {"MAE":>7} {"95 % interval":>16} {"RMSE":>7}'
     f' {"bias":>7} {"<= 12 mo":>9}',
   ]

@@ -37,7 +37,7 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
   return out
 
 
-def origin(
+def parent_run(
   config: Any, stage: str, workdir: str
 ) -> tuple[Any, str, str] | None:
   """Config, stage and folder of the net that a stage's net starts from.
@@ -52,13 +52,14 @@ def origin(
   if folder:
     folder = storage.absolute(folder)
     path = os.path.join(folder, 'config.json')
-    before = config_lib.read(path) if storage.exists(path) else {}
+    before = config_lib.read_config(path) if storage.exists(path) else {}
   else:
     folder, before = workdir, config
   itself = (folder, name) == (workdir, stage)
   if itself or name not in before or before[name].get('job') != 'train':
     raise ValueError(
-      f'{stage}.init_from.run={options.run!r} names no net to start from; expected '
+      f'{stage}.init_from.run={options.run!r} names no net to start from; '
+      'expected '
       'RUN:STAGE, a stage that trains in the folder of a run, or :STAGE of '
       'this run.'
     )
@@ -77,16 +78,20 @@ def training_films(
     return None if None in of else frozenset().union(*of)
   _, films = prepared(config, workdir)
   try:
-    before = origin(config, stage, workdir)
+    before = parent_run(config, stage, workdir)
   except ValueError:
     return None
-  if before and films is not None and not config[stage].init_from.ids_are_unrelated:
+  if (
+    before
+    and films is not None
+    and not config[stage].init_from.ids_are_unrelated
+  ):
     earlier = training_films(*before)
     return None if earlier is None else films | earlier
   return films
 
 
-def describe(data: Mapping[str, Any]) -> str:
+def dataset_line(data: Mapping[str, Any]) -> str:
   """Name the data set, its label files by hash, and the split, in one line."""
   if not data:
     return 'data set not known (prepared data gone, no report)'

@@ -7,10 +7,10 @@ import numpy as np
 
 from boneage_jax.core import storage
 from boneage_jax.imaging import boxes
-from boneage_jax.runs import predictions as predictions_lib
+from boneage_jax.runs import predictions
 
 
-def located(
+def read_located(
   workdir: str, stage: str | None
 ) -> tuple[dict[int, dict[str, boxes.Region]], dict[str, Any], dict[str, Any]]:
   """Read what a locate stage left; empty where there is none.
@@ -26,7 +26,7 @@ def located(
   regions = boxes.read_regions(path) if storage.exists(path) else {}
   path = os.path.join(folder, 'maps.npz')
   heat: dict[str, Any] = {
-    'maps': predictions_lib.read_npz(path, 'maps'),
+    'maps': predictions.read_npz(path, 'maps'),
     'resize': 'squash',
   }
   if heat['maps']:

@@ -22,7 +22,7 @@ class MetricWriter:
     self._folder = folder
     self._here = storage.here(folder)  # what is in a bucket cannot grow
     for name in FILES:
-      rows = read(os.path.join(folder, name))
+      rows = read_metrics(os.path.join(folder, name))
       with storage.replacing(os.path.join(self._here, name)) as f:
         f.writelines(json.dumps(r) + '\n' for r in rows if r['step'] <= start)
     import tensorboardX
@@ -63,7 +63,7 @@ class MetricWriter:
       f.write(json.dumps({'step': step, **row}) + '\n')
 
 
-def read(path: str) -> list[dict]:
+def read_metrics(path: str) -> list[dict]:
   """Rows of a metrics.jsonl; a last line cut short by a kill is left out."""
   if not storage.exists(path):
     return []
@@ -82,7 +82,7 @@ def speed(folder: str) -> tuple[float, float] | None:
   The rate is the median over the rows but the first, which compiles; None
   where the folder tells no times.
   """
-  rows = read(os.path.join(folder, SPEED))
+  rows = read_metrics(os.path.join(folder, SPEED))
   if not rows:
     return None
   rates = [row['films'] / row['seconds'] for row in rows[1:] or rows]

@@ -13,7 +13,7 @@ SPLITS = ('test', 'validation', 'train')  # the first present is the headline
 COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
 
 
-def predictions(path: str) -> dict[str, np.ndarray]:
+def read_predictions(path: str) -> dict[str, np.ndarray]:
   """Read predictions.csv into columns id, split, male, age, prediction.
 
   Raises:

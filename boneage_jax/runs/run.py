@@ -22,7 +22,7 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   path = os.path.join(workdir, 'config.json')
   if not storage.exists(path):
     raise ValueError(f'No run in {workdir}: there is no config.json.')
-  return config_lib.read(path)
+  return config_lib.read_config(path)
 
 
 COLUMNS = predictions.COLUMNS
@@ -49,7 +49,7 @@ class Run(NamedTuple):
   train: frozenset[int] | None = None
 
 
-def read(name: str, stage: str = '') -> Run:
+def read_run(name: str, stage: str = '') -> Run:
   """Read a run.
 
   Args:
@@ -77,7 +77,7 @@ def read(name: str, stage: str = '') -> Run:
       'Expected the folder of a run, with a config.json, or of an ensemble; '
       f'got {name!r}.'
     )
-  config = config_lib.read(path)
+  config = config_lib.read_config(path)
   stage = stage or config.report.stage
   folder = os.path.join(workdir, stage)
   if not storage.exists(os.path.join(folder, 'predictions.csv')):
@@ -121,7 +121,7 @@ def _read_ensemble(folder: str, label: str) -> Run:
       ):  # folds may have been moved with this folder
         parts = place.split('/')[-2:]
         place = os.path.join(os.path.dirname(folder), *parts)
-      films.append(read(place).train)
+      films.append(read_run(place).train)
     train = None if None in films else frozenset().union(*films)
   except (ValueError, OSError, ImportError):  # a member is out of reach
     train = None
@@ -130,7 +130,7 @@ def _read_ensemble(folder: str, label: str) -> Run:
 
 def _rows(folder: str) -> dict[str, np.ndarray]:
   path = os.path.join(folder, 'predictions.csv')
-  rows = predictions.predictions(path)
+  rows = predictions.read_predictions(path)
   missing = [name for name in COLUMNS if name not in rows]
   if missing:
     raise ValueError(
@@ -160,7 +160,7 @@ def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
   if run.config is None or run.config.data.split not in ('auto', 'hash'):
     return None
   starts = (s.get('init_from') for s in stages.sections(run.config).values())
-  if any(start and init_from.run for start in starts):
+  if any(start and start.run for start in starts):
     return None
   own, _ = selection.assign(run.config, run.rows)
   if np.any(own != run.rows['split']):
@@ -172,7 +172,7 @@ def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
   return set(films[names == 'train'].tolist())
 
 
-def common(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
   """Return the films that every run predicted, in the order of the first.
 
   Returns:

@@ -162,7 +162,7 @@ def run(
       found = list(pool.map(lambda work: cost_apart(*work), arguments))
   costs = list(itertools.chain(*found))
   if costs:
-    print(cost_lib.table(costs, chip))
+    print(cost_lib.cost_table(costs, chip))
   if dead := [k for k, cost in zip(names, found, strict=True) if not cost]:
     raise ValueError(
       f'The compiler died on {", ".join(dead)}, with its least effort and with '

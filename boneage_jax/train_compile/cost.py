@@ -73,7 +73,7 @@ class Cost:
     )
 
 
-def read(
+def measure(
   compiled: Any,
   *,
   stage: str,
@@ -181,7 +181,7 @@ def _shape_bytes(shape: str) -> int:
   return total
 
 
-def table(costs: Sequence[Cost], chip: Chip | None) -> str:
+def cost_table(costs: Sequence[Cost], chip: Chip | None) -> str:
   """Costs as a table in Markdown, a column for each; per device and run."""
   rows = [('', [cost.stage for cost in costs])]
   add = lambda name, value: rows.append((name, [value(c) for c in costs]))

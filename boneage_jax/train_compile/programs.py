@@ -177,6 +177,6 @@ def compile_stage(
     ) from error
   seconds = tuple((clocks() - began).tolist())
   net = config[section.localizer if section.job == 'locate' else stage].net
-  return cost.read(
+  return cost.measure(
     compiled, stage=stage, dtype=net.dtype, films=films, seconds=seconds
   )

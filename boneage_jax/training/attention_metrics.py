@@ -46,7 +46,7 @@ def training_kinds(section: Any, stage: str, source: Any) -> tuple[str, ...]:
   if not weight:
     return ()
   count = int(_marked(source, kinds).sum())
-  distributed.say(
+  distributed.print_once(
     f'{stage}: attention guided by {", ".join(kinds)} on {count} of '
     f'{len(source)} training films'
     + ('.' if count else ', so not at all: as with guidance.weight=0.')
@@ -112,14 +112,16 @@ def measure(
       for name, row in result['change'].items():
         ends = row.get('change_ci95')
         interval = ' ({:+.1%} to {:+.1%})'.format(*ends) if ends else ''
-        distributed.say(
+        distributed.print_once(
           f'{stage}: attention inside the masks of {row["films"]} {name} films '
           f'{result["before"][name]["inside"]:.1%} before, '
           f'{result["after"][name]["inside"]:.1%} after training, change '
           f'{row["change"]:+.1%}{interval}; the masks cover '
           f'{result["after"][name]["area"]:.1%}.'
         )
-    distributed.on_lead(lambda: storage.write_json(path, result, indent=1))
+    distributed.on_main_process(
+      lambda: storage.write_json(path, result, indent=1)
+    )
 
   return add
 

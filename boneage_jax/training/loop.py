@@ -61,13 +61,14 @@ def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
       value = float(scalars[name])
       if math.isfinite(value):
         continue
-      ids = distributed.gather(local_ids.tolist())
+      ids = distributed.all_gather_objects(local_ids.tolist())
       raise ValueError(
         f'{stage}: the {name} is {value} at step {step}, on films '
         f'{", ".join(str(i) for i in ids)}. Last good checkpoint: '
         f'{"none yet" if last_good is None else f"step {last_good}"}. Lower '
         f'--config.{stage}.optimizer.learning_rate, set '
-        f'--config.{stage}.optimizer.grad_clip_norm=1.0, or look at these films.'
+        f'--config.{stage}.optimizer.grad_clip_norm=1.0, or look at these '
+        'films.'
       )
 
 
@@ -98,7 +99,8 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     classification.check(config, stage)
   if section.checkpoint_selection not in ('best', 'last'):
     raise ValueError(
-      f"Expected {stage}.checkpoint_selection to be 'best' or 'last', got {section.checkpoint_selection!r}."
+      f"Expected {stage}.checkpoint_selection to be 'best' or 'last', got "
+      f'{section.checkpoint_selection!r}.'
     )
   keep_last = section.checkpoint_selection == 'last'
   train_films = selection.training_films(config, films)
@@ -140,8 +142,10 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
 
   def load(params, stats):
     if section.init_from.run:
-      before = restore.start_from(config, stage, workdir, held_out)
-      return restore.replace((params, stats), before, section.init_from.run)
+      before = restore.initial_weights(config, stage, workdir, held_out)
+      return restore.check_same_structure(
+        (params, stats), before, section.init_from.run
+      )
     return load_weights.load_into_net(weights, section.net, params, stats)
 
   graph, state, tx = train_step.create_state(
@@ -172,15 +176,15 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   if not start:
     look('before', state.variables)
   size = sum(x.size for x in jax.tree.leaves(state.params))
-  distributed.say(
+  distributed.print_once(
     f'{stage}: {size / 1e6:.2f} M parameters, {len(train_films["id"])} '
     f'training films, {total_steps} steps of {batch_size} films'
     + (f', going on from step {start}.' if start else '.')
   )
 
-  lead = distributed.is_lead()
+  lead = distributed.is_main_process()
   writer = metric_writer.MetricWriter(folder, start) if lead else None
-  stop, vote = _Stop(), distributed.Vote(mesh)
+  stop, vote = _Stop(), distributed.StopConsensus(mesh)
   recent: list[tuple[int, dict, np.ndarray]] = []
   bar = tqdm.tqdm(
     total=total_steps * batch_size,
@@ -268,9 +272,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     close = getattr(batches, 'close', None)
     if close is not None:
       close()
-  if distributed.anywhere(bool(stop.signal)):
+  if distributed.any_process(bool(stop.signal)):
     store.close()
-    distributed.say(
+    distributed.print_once(
       f'{stop.signal or "Asked to stop"}: saved step {done_step} of '
       f'{total_steps} in {folder}. Run the same command to go on.'
     )
@@ -282,4 +286,4 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
   done['parameters'] = size
   store.close()
   path = os.path.join(folder, 'done.json')
-  distributed.on_lead(lambda: storage.write_json(path, done))
+  distributed.on_main_process(lambda: storage.write_json(path, done))

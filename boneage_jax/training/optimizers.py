@@ -12,8 +12,8 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
 
   config.schedule: 'constant'; 'cosine' to zero after `warmup` (a share of all
   steps); 'inverse' lr / (1 + config.lr_decay * t), the "decay" of Li 2023; or
-  'steps', which multiplies by each of `config.lr_factors` at `config.boundaries`,
-  shares of all steps.
+  'steps', which multiplies by each of `config.lr_factors` at
+  `config.boundaries`, shares of all steps.
   """
   lr, warmup = config.learning_rate, round(config.warmup * total_steps)
   if config.schedule == 'constant':
@@ -57,8 +57,9 @@ def create(
   """Make the update rule for `params` (nested dicts of arrays).
 
   config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (decoupled, on
-  kernels only), `b1`, `grad_clip_norm` (global norm, 0 for none), `freeze` (regex
-  on parameter paths such as '^backbone/stem'; '' for none) and the schedule.
+  kernels only), `b1`, `grad_clip_norm` (global norm, 0 for none), `freeze`
+  (regex on parameter paths such as '^backbone/stem'; '' for none) and the
+  schedule.
 
   Raises:
     ValueError: unknown name, or a `freeze` that matches no or all parameters.

@@ -58,7 +58,7 @@ def merge(graph: Any, variables: Mapping[str, Any]) -> Any:
   return net
 
 
-def start_from(
+def initial_weights(
   config: Any, stage: str, workdir: str, held_out: np.ndarray
 ) -> tuple[dict, dict]:
   """Best parameters and statistics of the net that `stage` starts from.
@@ -72,28 +72,30 @@ def start_from(
       out here.
   """
   options = config[stage].start
-  before, other, folder = lineage.origin(config, stage, workdir)
+  before, other, folder = lineage.parent_run(config, stage, workdir)
   seen = lineage.training_films(before, other, folder)
   if options.ids_are_unrelated:
     seen = frozenset()
   if seen is None:
-    distributed.say(
+    distributed.print_once(
       f'{stage}: the data of {options.run} are gone, so that nobody knows '
       'whether it was trained on films that are held out here.'
     )
   shared = sorted((seen or frozenset()) & set(held_out.tolist()))
   if shared:
     raise ValueError(
-      f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} films '
+      f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} '
+      'films '
       f'that are held out here, such as {shared[:5]}: errors on them would '
       'mean nothing. Split both runs alike, or, where these numbers stand for '
-      f'other films there, set --config.{stage}.init_from.ids_are_unrelated=True.'
+      f'other films there, set '
+      f'--config.{stage}.init_from.ids_are_unrelated=True.'
     )
   _, variables = load_net(before, other, folder)
   return variables['params'], variables['batch_stats']
 
 
-def replace(fresh: Any, other: Any, name: str) -> Any:
+def check_same_structure(fresh: Any, other: Any, name: str) -> Any:
   """Return the arrays `other`, which must have the shapes of `fresh`."""
   shapes = lambda tree: {
     jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape

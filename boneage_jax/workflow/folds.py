@@ -35,7 +35,9 @@ def run_folds(config: Any, workdir: str) -> None:
   for fold in range(config.data.folds if of_fold else 0):
     one = copy.deepcopy(config)
     one.data.fold, one.stages = fold, of_fold
-    distributed.on_lead(lambda fold=fold: share_data(config, workdir, fold))
+    distributed.on_main_process(
+      lambda fold=fold: share_data(config, workdir, fold)
+    )
     folder = stages.fold_folder(workdir, fold)
     resume.start(one, folder)
     jobs_lib.run_stages(one, of_fold, folder)
@@ -44,10 +46,10 @@ def run_folds(config: Any, workdir: str) -> None:
     for stage in kind('train'):
       if config[stage].net.get('output') != 'classes':
         print(
-          cross_validation.table(
-            stage, cross_validation.join(config, stage, workdir)
+          cross_validation.folds_table(
+            stage, cross_validation.join_folds(config, stage, workdir)
           )
         )
 
-  distributed.on_lead(join)
+  distributed.on_main_process(join)
   jobs_lib.run_stages(config, kind('ensemble', 'report'), workdir)

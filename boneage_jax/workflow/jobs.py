@@ -32,12 +32,14 @@ def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:
   for stage in chosen:
     done = os.path.join(workdir, stage, 'done.json')
     # A network file system may show it to one process later than to another.
-    if distributed.anywhere(distributed.is_lead() and storage.exists(done)):
-      distributed.say(f'{stage}: already done.')
+    if distributed.any_process(
+      distributed.is_main_process() and storage.exists(done)
+    ):
+      distributed.print_once(f'{stage}: already done.')
       continue
     job = JOBS[config[stage].job]
     if config[stage].job in ALONE:
-      distributed.on_lead(
+      distributed.on_main_process(
         lambda job=job, stage=stage: job(config, stage, workdir)
       )
     else:

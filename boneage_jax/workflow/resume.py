@@ -91,10 +91,10 @@ def start(config: Any, workdir: str) -> None:
   """Write the config, or check that the folder's is the same; say what runs."""
   storage.make_folder(workdir)
   path = os.path.join(workdir, 'config.json')
-  distributed.on_lead(lambda: check_config(config, path))
-  distributed.together(lambda: check_shared(config, path))
+  distributed.on_main_process(lambda: check_config(config, path))
+  distributed.run_everywhere(lambda: check_shared(config, path))
   count = jax.process_count()
-  distributed.say(
+  distributed.print_once(
     f'{config.name}: stages {", ".join(config.stages)} on '
     f'{jax.device_count()} {jax.devices()[0].device_kind} device(s)'
     + (f' of {count} processes' if count > 1 else '')

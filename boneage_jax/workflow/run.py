@@ -23,7 +23,7 @@ def run(config: Any, workdir: str) -> None:
         f'from {", ".join(described)}.'
       )
   resume_lib.start(config, workdir)
-  distributed.on_lead(lambda: resume.check_stages(config, workdir))
+  distributed.on_main_process(lambda: resume.check_stages(config, workdir))
   if config.data.folds and config.data.fold < 0:
     folds.run_folds(config, workdir)
   else:

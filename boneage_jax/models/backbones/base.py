@@ -24,7 +24,8 @@ class Backbone(nnx.Module):
   """Image to feature map through `stages`, each an attribute of that name.
 
   Attributes:
-    stages: names of the stages that were built, in order; the last is the endpoint.
+    stages: names of the stages that were built, in order; the last is the
+      endpoint.
     channels: channels of the endpoint's map.
     input_range: argument of `layers.preprocess`.
     in_channels: channels of the input.
@@ -50,7 +51,8 @@ class Backbone(nnx.Module):
     endpoint = endpoint or names[-1]
     if endpoint not in names:
       raise ValueError(
-        f'{type(self).__name__} has no endpoint {endpoint!r}; it has {", ".join(names)}.'
+        f'{type(self).__name__} has no endpoint {endpoint!r}; it has '
+        f'{", ".join(names)}.'
       )
     self.stages = names[: names.index(endpoint) + 1]
 

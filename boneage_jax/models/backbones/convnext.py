@@ -3,7 +3,8 @@
 Keras' weights and timm's are one function up to 'stage4'; the last stage,
 'norm', is the LayerNorm of the published head. Keras' no-top net applies it to
 every cell of the map, and so do we. With the top on, and in timm, it follows
-the average over the map instead: endpoint='stage4' gives the map that they average.
+the average over the map instead: endpoint='stage4' gives the map that they
+average.
 """
 
 from collections.abc import Mapping

@@ -46,7 +46,7 @@ def write_predictions(
     if 'probability' in outputs:
       part['probability'] = outputs['probability']
     parts.append(part)
-  if distributed.is_lead():
+  if distributed.is_main_process():
     predictions.write_predictions(
       os.path.join(workdir, stage),
       {name: np.concatenate([p[name] for p in parts]) for name in parts[0]},

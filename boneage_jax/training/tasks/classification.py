@@ -89,4 +89,4 @@ def write_predictions(
       writer.writerow([*COLUMNS, *(f'p_{name}' for name in names)])
       writer.writerows(rows)
 
-  distributed.on_lead(write)
+  distributed.on_main_process(write)

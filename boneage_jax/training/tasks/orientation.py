@@ -2,8 +2,8 @@
 
 A stage with `input.rotate90` trains it: films are shown turned by 0 to 3
 quarters. That presumes that nearly all films of the archive stand upright.
-Stages that name it in `input.orientation_from` see films as it turns them, those of the
-archive as well as new ones.
+Stages that name it in `input.orientation_from` see films as it turns them,
+those of the archive as well as new ones.
 """
 
 import csv
@@ -71,7 +71,7 @@ def write_predictions(
         writer.writerow([*row, f'{probability[i].max():.5f}'])
     print(found(stage, np.sort(films['id'][lying]), len(turns)))
 
-  distributed.on_lead(write)
+  distributed.on_main_process(write)
 
 
 def found(stage: str, ids: np.ndarray, count: int) -> str:
