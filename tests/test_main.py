@@ -126,7 +126,7 @@ def test_what_a_report_reads_is_checked_before_any_stage(monkeypatch, tmp_path):
     workflow_run.run(some.lock(), str(tmp_path))
   some.unlock()
   some.report.update(stage='localizer', baselines=('plain',), regions_from='')
-  with pytest.raises(ValueError, match=r"compare names 'plain'"):
+  with pytest.raises(ValueError, match=r"baselines names 'plain'"):
     workflow_run.run(some.lock(), str(tmp_path))
   assert not ran
   (tmp_path / 'plain').mkdir()  # it ran before
