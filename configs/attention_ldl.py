@@ -132,7 +132,6 @@ def region(name: str, threshold: float, erase: tuple[str, ...] = ()) -> dict:
     threshold=(threshold,),
     component='largest',  # authors' code
     minimum_side=(0.1,),  # ours
-    margin=0.0,  # paper
     fill='random_constant',  # authors' code
     erase=erase,
     crops=(),  # set by the row

@@ -7,6 +7,8 @@ Stages
 
   python -m boneage_jax.main --config=configs/whole_image.py:phantom
   python -m boneage_jax.main --config=configs/whole_image.py:thumbnails \
+    --config.manual_dir=DIR
+  python -m boneage_jax.main --config=configs/whole_image.py:half \
     --config.manual_dir=DIR \
     --config.whole_image.pretrained.backbone.path=INCEPTION_V3
 
