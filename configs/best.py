@@ -1,237 +1,195 @@
-"""Our own recipe: nets of different kinds, averaged with weights.
+"""Ours: nets of different kinds, averaged with weights.
 
-Whole-film nets of two or three backbones and the cascade of Li 2023 err in
-different ways, and their weighted mean can err less than the best of them:
-docs/results.md says where it does, and by how much. Weights are fitted on
-validation films, or with --config.data.folds=5 on the films out of fold.
+Whole-film nets of two backbones and the cascade of Li 2023 err in different
+ways, and their weighted mean can err less than the best of them. Weights are
+fitted on validation films, or with --config.data.folds=5 on the films out of
+fold.
 
 Stages
-  prepare     archive (or phantoms) to array_record
-  upright     a small net that turns back films on their side or upside down
-  inception   Inception-V3 on the whole film
-  second      another backbone on the whole film
-  again       of thumbnails, in the place of the second: the first goes on; of
-              half-size films instead of `robust`, if asked for
-  larger      of thumbnails: it goes on once more, on larger inputs
-  robust      of the variants: it goes on with films most of which are disturbed
-  plain       of thumbnails and half-size films: a small net from random
-              weights, to compare with
-  localizer, regions, assessor   the cascade, configs/cascade.py
-  ensemble    their weighted mean
-  report      errors with intervals, pictures
+  prepare      archive (or phantoms) to array_record
+  orientation  a small net that turns back films on their side or upside down
+  inception    Inception-V3 on the whole film
+  finetune_corrupted  of phantoms: it goes on with films most of which are
+                      corrupted
+  convnext     ConvNeXt on the whole film; of phantoms `resnet18`, a small
+               ResNet18
+  localizer, regions, assessor  the cascade, configs/cascade.py
+  ensemble     their weighted mean
+  report       errors with intervals, pictures
 
   python -m boneage_jax.main --config=configs/best.py:phantom
-  python -m boneage_jax.main --config=configs/best.py:thumbnails \
-    --config.manual_dir=DIR \
-    --config.inception.pretrained.backbone.path=INCEPTION_V3
 
-Variants, with the test MAE in months that runs of ours reached (docs/results.md
-has the commands, intervals and hardware)
-  thumbnails  100 px films, one net that goes on three times: 8.43, and before
-              the last, which makes it stand disturbed films, 8.37. An ensemble
-              of them gains nothing. Small nets from random weights: 13.8
-  half        half-size films, two whole-film nets and the cascade, all of them
-              Inception-V3: 7.25, and 7.78 of the larger net before it goes on
-  phantom     synthetic films and small nets, for an hour on two cores: 3.17
-  full        all films, two backbones and the cascade, five folds in bfloat16.
-              Not run yet: it is for accelerators
+Presets: phantom (an hour on two cores), full (five folds in bfloat16, for
+accelerators: 8 GPUs, or a TPU v5e-8 with boneage_jax/launch; not run yet);
+without one, the whole archive on one split. There are no variants. Archives of
+small films have recipes of their own, best_half.py and best_thumbnails.py.
+docs/results.md has the figures that runs of ours reached.
 
-On 8 GPUs, or on a TPU v5e-8 with boneage_jax/launch. Without ImageNet weights
-every net starts from random ones, and nothing costs more:
+Without ImageNet weights every net starts from random ones, and nothing costs
+more:
 
   python -m boneage_jax.main --config=configs/best.py:full \
     --config.manual_dir=DIR \
     --config.inception.pretrained.backbone.path=INCEPTION_V3 \
-    --config.second.pretrained.backbone.path=CONVNEXT_TINY \
+    --config.convnext.pretrained.backbone.path=CONVNEXT_TINY \
     --config.localizer.pretrained.backbone.path=INCEPTION_V3 \
     --config.assessor.pretrained.carpal.path=XCEPTION \
     --config.assessor.pretrained.metacarpal.path=RESNET50
+
+All values are ours but those of the cascade.
 """
 
 from ml_collections import ConfigDict
 
 from configs import cascade
 from configs import common
+from configs import presets
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """The recipe for the archive at full size, or a variant."""
-  config = cascade.get_config()
-  config.update(dict(name='best', variant=variant))
+  """The system for the archive at full size, or a preset of it."""
+  config = common.base('best', variant)
+  _, preset = presets.parse(config, VARIANTS, PRESETS)
   config.data.crop_borders = True
-  light = dict(
-    **common.light_augmentation(),
-    percentiles=(1.0, 99.0),
-    # what films meet in clinics; evaluate stress shows the effect
-    corruption_prob=0.3,
-  )
-  light['orientation_from'] = 'upright'
-  shared = dict(
-    pretrained=dict(backbone=common.weights()),
-    loss=dict(name='label_distribution', delta=5.0, kl_weight=1.0),
-    tta=dict(rotate=(-5.0, 0.0, 5.0), flip=True),
-  )
-  config.inception = common.train_stage(
-    input=common.image_input(builder_config='px768', size=512, **light),
-    net=common.age_net(),
-    optimizer=common.fast_optimizer(learning_rate=4e-4),
-    **shared,
-  )
-  config.second = common.train_stage(
+  add_cascade(config)
+  if preset == 'phantom':
+    phantom(config)
+  else:
+    archive(config)
+  if preset == 'full':
+    presets.full(config)
+  return config.lock()
+
+
+def archive(config: ConfigDict) -> None:
+  """Two backbones on films of 512 pixels, and the cascade at its own sizes."""
+  films = dict(builder_config='px768', size=512, corruption_prob=0.3)
+  config.inception = whole_film(films, net=dict(), learning_rate=4e-4)
+  config.convnext = whole_film(
+    films | dict(resize='letterbox'),
+    net=dict(backbone=dict(name='convnext', variant='tiny')),
+    learning_rate=2e-4,
     seed=1,
-    input=common.image_input(
-      builder_config='px768', size=512, resize='letterbox', **light
-    ),
-    net=common.age_net(backbone=dict(name='convnext', variant='tiny')),
-    optimizer=common.fast_optimizer(learning_rate=2e-4),
-    **shared,
   )
-  config.localizer.seed, config.assessor.seed = 2, 3  # second has 1
-  config.localizer.input.orientation_from = 'upright'
-  config.ensemble = dict(
-    job='ensemble',
-    members=('inception', 'second', 'assessor'),
-    weights='mae',  # fitted on validation; or 'mse', or 'mean', which is not
-  )
-  config.stages = (
-    *('prepare', 'upright', 'inception', 'second'),
-    *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
-  )
-  config.report = dict(
-    job='report',
-    stage='ensemble',
-    regions_from='regions',
-    baselines=('inception', 'second', 'assessor'),
-  )
-  return common.choose(
+  add_ensemble(
     config,
-    dict(full=full, phantom=phantom, half=half, thumbnails=thumbnails),
+    nets=('inception', 'convnext'),
+    members=('inception', 'convnext', 'assessor'),
   )
-
-
-def full(config: ConfigDict) -> None:
-  """The whole archive on accelerators: five folds in bfloat16."""
-  config.data.folds = 5
-  for name in ('inception', 'second', 'localizer', 'assessor'):
-    config[name].net.dtype = 'bfloat16'
-    config[name].batch_size = 64
-    config[name].checkpoint_selection = 'last'
 
 
 def phantom(config: ConfigDict) -> None:
-  """Synthetic films and small nets, for an hour on two cores."""
-  config.phantom.films = 1600
-  config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
+  """Small nets from random weights; an hour on two cores."""
+  presets.phantom(config)
   cascade.small_nets(config)
-  for stage in (config.inception, config.second):
-    stage.update(dict(batch_size=16, epochs=16, ema=0.98))
-    stage.input.update(dict(builder_config='original', size=128))
-    stage.net.update(dict(bn_momentum=0.9, pool='gmp'))
-    stage.optimizer.learning_rate = 2e-3
-  config.inception.input.update(dict(rotate=25.0, corruption_prob=0.5))
-  config.inception.epochs = 60
-  config.inception.net.backbone.update(dict(width=0.5, endpoint='mixed2'))
-  go_on(config, 'robust', 'inception', dict(seed=4, epochs=150), size=128)
-  config.robust.optimizer.learning_rate = 2e-3
-  disturb(config.robust)
-  config.robust.input.zoom = 0.1
-  config.stages = (*config.stages[:3], 'robust', *config.stages[3:])
-  members = ('robust', 'second', 'assessor')
-  config.ensemble.members = members
-  config.report.baselines = (*members, 'inception')
-  config.second.net.backbone = small_resnet(0.25)
-
-
-def half(config: ConfigDict) -> None:
-  """Films at half size: a large whole film, the cascade and its localizer."""
-  cascade.half(config)
-  add_plain(config, dict(size=224, rotate=10.0))
-  config.plain.update(dict(batch_size=16, epochs=20))
-  config.inception.input.update(
-    dict(builder_config='original', size=320, resize='letterbox', rotate=10.0)
+  short = dict(batch_size=16, ema=0.98)
+  config.inception = whole_film(
+    dict(size=128, rotate=25.0, corruption_prob=0.5),
+    net=dict(
+      backbone=dict(name='inception_v3', width=0.5, endpoint='mixed2'),
+      pool='gmp',
+      bn_momentum=0.9,
+    ),
+    learning_rate=2e-3,
+    epochs=60,
+    **short,
   )
-  config.inception.input.corruption_prob = 0.0  # few steps
-  config.inception.net = config.localizer.net.copy_and_resolve_references()
-  config.inception.optimizer.freeze = config.localizer.optimizer.freeze
-  config.inception.update(dict(batch_size=16, eval_batch_size=16, epochs=8))
-  go_on(config, 'again', 'inception', dict(seed=4), size=320)
-  go_on(config, 'robust', 'inception', dict(seed=4), size=320)
-  disturb(config.robust)
-  config.robust.input.rotate = 30.0
-  for stage in (config.localizer, config.assessor):
-    stage.tta.update(config.inception.tta)
-  del config.second
-  config.stages = (
-    *('prepare', 'upright', 'plain', 'inception', 'robust'),
-    *('localizer', 'regions', 'assessor', 'ensemble', 'report'),
+  config.finetune_corrupted = common.finetune(
+    config.inception,
+    run=':inception',
+    input=dict(zoom=0.1, corruption_prob=0.8),
+    learning_rate=2e-3,
+    epochs=150,
+    checkpoint_selection='last',  # validation films are as they are
+    seed=4,
   )
-  members = ('robust', 'localizer', 'assessor')
-  config.ensemble.members = members
-  config.report.baselines = (*members, 'inception', 'plain')
-
-
-def thumbnails(config: ConfigDict) -> None:
-  """Films squashed to 100 px: no regions, which have no more detail there."""
-  config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  config.data.crop_borders = (
-    False  # its effect on them is not told apart from 0
+  config.resnet18 = whole_film(
+    dict(size=128, resize='letterbox', corruption_prob=0.3),
+    net=dict(backbone=small_resnet(0.25), pool='gmp', bn_momentum=0.9),
+    learning_rate=2e-3,
+    epochs=16,
+    seed=1,
+    **short,
   )
-  config.upright.input.builder_config = 'original'
-  config.inception.input.update(
-    # Not 100, as the films: those in step would be sharper than turned ones.
-    dict(
-      builder_config='original', resize='squash', size=124, corruption_prob=0.0
-    )
-  )
-  config.inception.net.update(dict(bn_momentum=0.95, pool='gap'))
-  config.inception.net.backbone.endpoint = 'mixed7'
-  config.inception.update(dict(seed=2, epochs=10))
-  go_on(config, 'again', 'inception', dict(seed=3, epochs=5), size=124)
-  go_on(config, 'larger', 'again', dict(seed=4, epochs=6), size=140)
-  go_on(config, 'robust', 'larger', dict(seed=5, epochs=3), size=140)
-  disturb(config.robust)
-  add_plain(config, dict(size=108))
-  config.plain.epochs = 12
-  for name in ('second', 'localizer', 'regions', 'assessor', 'ensemble'):
-    del config[name]
-  nets = ('inception', 'again', 'larger', 'robust')
-  config.stages = ('prepare', 'upright', 'plain', *nets, 'report')
-  config.report.update(
-    dict(stage='robust', regions_from='', baselines=(*nets[:-1], 'plain'))
+  add_ensemble(
+    config,
+    nets=('inception', 'finetune_corrupted', 'resnet18'),
+    members=('finetune_corrupted', 'resnet18', 'assessor'),
+    others=('inception',),
   )
 
 
-def go_on(
-  config: ConfigDict, name: str, before: str, changes: dict, size: int
+def whole_film(
+  films: dict, net: dict, learning_rate: float, **changes
+) -> ConfigDict:
+  """A stage of one net on whole films, read upright.
+
+  Args:
+    films: changes of the input.
+    net: changes of `common.age_net`.
+    learning_rate: of the fast rule.
+    **changes: of the section's own fields.
+  """
+  films = common.light_augmentation() | films
+  section = common.train_stage(
+    input=common.image_input(
+      percentiles=(1.0, 99.0), orientation_from='orientation', **films
+    ),
+    net=common.age_net(**net),
+    pretrained=dict(backbone=common.weights()),
+    loss=common.label_distribution(delta=5.0, kl_weight=1.0),
+    optimizer=common.fast_optimizer(learning_rate),
+    tta=dict(rotate=(-5.0, 0.0, 5.0), flip=True),
+    **changes,
+  )
+  return ConfigDict(section)
+
+
+def baseline_resnet18(films: dict, **changes) -> ConfigDict:
+  """A small ResNet18 from random weights, for archives of small films."""
+  net = dict(backbone=small_resnet(0.5), bn_momentum=0.9)
+  return whole_film(films, net, learning_rate=2e-3, seed=1, **changes)
+
+
+def small_resnet(width: float) -> dict:
+  """A ResNet18 backbone, for nets that start from random weights."""
+  return dict(name='resnet', depth=18, width=width, variant='v1.5')
+
+
+def add_cascade(config: ConfigDict) -> None:
+  """Describe the cascade's stages as members: other seeds, films upright."""
+  cascade.add_stages(config)
+  config.localizer.seed, config.assessor.seed = 2, 3
+  config.localizer.input.orientation_from = 'orientation'
+
+
+def add_ensemble(
+  config: ConfigDict,
+  nets: tuple[str, ...],
+  members: tuple[str, ...],
+  others: tuple[str, ...] = (),
 ) -> None:
-  """Let the net of a stage go on, in a new film order and at a low rate."""
-  config[name] = ConfigDict(config[before].to_dict())
-  config[name].update(changes)
-  config[name].init_from.run = f':{before}'
-  config[name].input.size = size
-  config[name].optimizer.learning_rate = 2e-4
+  """Train whole-film nets and the cascade, weigh members, report them all.
 
-
-def disturb(stage: ConfigDict) -> None:
-  """Show most films as clinics may send them; the last step's net is kept."""
-  stage.input.update(dict(rotate=25.0, corruption_prob=0.8))
-  stage.checkpoint_selection = 'last'  # validation films are as they are
-
-
-def add_plain(config: ConfigDict, changes: dict) -> None:
-  """A net to compare with: a small ResNet18 from random weights."""
-  config.plain = ConfigDict(config.inception.to_dict())
-  config.plain.seed = 1
-  config.plain.input.update(
-    dict(
-      builder_config='original', resize='squash', corruption_prob=0.0, **changes
-    )
+  Args:
+    config: describes these stages.
+    nets: stages of whole-film nets, in order.
+    members: stages that are averaged.
+    others: stages that are reported beside the members.
+  """
+  config.stages = (
+    *('prepare', 'orientation', *nets, 'localizer', 'regions', 'assessor'),
+    *('ensemble', 'report'),
   )
-  config.plain.net.update(dict(bn_momentum=0.9, pool='gap'))
-  config.plain.net.backbone = small_resnet(0.5)
-  config.plain.optimizer.learning_rate = 2e-3
+  config.ensemble = dict(
+    job='ensemble',
+    members=members,
+    weights='mae',  # fitted on validation; or 'mse', or 'mean', which is not
+  )
+  config.report = common.report_stage(
+    stage='ensemble', regions_from='regions', baselines=(*members, *others)
+  )
 
 
-def small_resnet(width: float) -> ConfigDict:
-  """ResNet18, for nets that start from random weights."""
-  return ConfigDict(dict(name='resnet', depth=18, width=width, variant='v1.5'))
+VARIANTS = dict()
+PRESETS = dict(phantom=phantom, full=presets.full)

@@ -1,10 +1,8 @@
 """Fields that configs share, what they mean and their usual values.
 
-Arguments of a backbone or net stand in the configs that set them, and all of
-them in boneage_jax/models.
+The arguments of a net or backbone stand in the configs that set them, and all
+of them in boneage_jax/models. What a preset sets stands in presets.py.
 """
-
-from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -17,7 +15,7 @@ def base(name: str, variant: str) -> ConfigDict:
   return ConfigDict(
     dict(
       name=name,
-      variant=variant,
+      variant=variant,  # all that follows the colon of --config=FILE:...
       seed=0,
       stages=(),  # run in this order; each is a section below
       manual_dir='',  # folder of the archive; '' makes phantoms
@@ -42,7 +40,7 @@ def base(name: str, variant: str) -> ConfigDict:
         films=0,
         seed=0,
         long_side=512,
-        label_noise_sd=0.0,  # months, standard deviation
+        label_noise_sd=0.0,  # months
         inverted=0.0,  # share of MONOCHROME1 films
         fractures=0.0,  # share of hands with a broken bone
         views=1,  # films of each hand
@@ -53,16 +51,15 @@ def base(name: str, variant: str) -> ConfigDict:
 
 
 def image_input(**changes) -> dict:
-  """How films become net inputs; augmentation is drawn once per film visit."""
+  """How films become net inputs; augmentation is drawn once per sample."""
   fields = dict(
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
     crops_from='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
-    # or a locate stage whose `erase` is painted over in the films
-    erase_from='',
-    # or the stage whose net turns films upright before all else
-    orientation_from='',
-    # Films are shown turned by 0 to 3 quarters, and that is what the net tells.
+    erase_from='',  # or a locate stage whose `erase` is painted over in films
+    orientation_from='',  # or the stage whose net turns films upright first
+    # Films are shown rotated by 0 to 3 quarters, and that is what the net
+    # tells.
     rotate90=False,
     size=300,  # pixels, square; best not the side that the films have
     resize='squash',  # or 'letterbox', which keeps the aspect
@@ -77,9 +74,8 @@ def image_input(**changes) -> dict:
     brightness=0.0,  # factor, uniform 1 +-
     contrast=0.0,  # factor, uniform 1 +-
     gamma=0.0,  # exponent, exp(uniform +-)
-    # share of film visits disturbed as `evaluate stress` does
-    corruption_prob=0.0,
-    sex_dropout=0.0,  # share of film visits with the sex unknown
+    corruption_prob=0.0,  # of a corruption of `evaluate robustness`
+    sex_dropout=0.0,  # share of samples with the sex unknown
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on
     # the host.
@@ -90,7 +86,7 @@ def image_input(**changes) -> dict:
 
 
 def light_augmentation() -> dict:
-  """Small changes of place and tone, for films of a whole hand."""
+  """Small changes of place and tone, for films of a whole hand; ours."""
   return dict(
     rotate=7.0,
     zoom=0.05,
@@ -109,8 +105,9 @@ def age_net(**changes) -> dict:
     backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
     pool='gap',  # or 'gmp', 'cam', 'cam_mean'
-    output='bins',  # or 'scalar', 'standardized', see age.AgeHead
+    output='bins',  # or 'scalar', 'standardized', see heads.AgeHead; 'classes'
     readout='expectation',  # of the bins, or 'argmax'
+    classes=0,  # of output 'classes', how many
     sex_features=32,
     dropout=0.0,
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
@@ -123,25 +120,25 @@ def train_stage(**changes) -> dict:
   """A stage that trains one net; the loop is the same for all."""
   fields = dict(
     job='train',
+    task='age',  # or 'classification', 'orientation'
     # Added to the seed of the config: members of an ensemble take different
     # ones, or they see the films in one order and err alike.
     seed=0,
     input=image_input(),
-    net=dict(name='age_net'),
+    net=age_net(),
     pretrained=dict(),  # backbone's section of the net -> weights()
     # Or all weights from a net of the same kind, of an earlier run or stage.
     init_from=dict(
       run='',  # RUN:STAGE, or :STAGE of this run
-      # its film numbers stand for other films than ours
-      ids_are_unrelated=False,
+      ids_are_unrelated=False,  # its film ids stand for other films than ours
     ),
-    loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),
+    loss=label_distribution(),
     guidance=guidance(),
     optimizer=optimizer(),
     batch_size=32,  # over all devices
     eval_batch_size=32,
-    # Averaged in the final predictions: films turned by these degrees and, with
-    # flip, mirrored too. Validation in between sees films as they are.
+    # Averaged in the final predictions: films rotated by these degrees and,
+    # with flip, mirrored too. Validation in between sees films as they are.
     tta=dict(rotate=(0.0,), flip=False),
     epochs=30,
     steps=0,  # instead of epochs, when not 0
@@ -157,9 +154,35 @@ def train_stage(**changes) -> dict:
   return _with(fields, changes)
 
 
-def upright_stage() -> dict:
-  """A small net that tells by how many quarters a film lies turned."""
+def finetune(
+  section: ConfigDict,
+  run: str,
+  *,
+  learning_rate: float,
+  input: dict | None = None,
+  **changes,
+) -> ConfigDict:
+  """A stage that goes on from the net of another; `section` stays as it is.
+
+  Args:
+    section: of the stage whose net goes on.
+    run: that stage, as in `init_from.run`.
+    learning_rate: of the optimizer.
+    input: changes of the input.
+    **changes: of the section's own fields; its seed gives a new film order.
+  """
+  new = ConfigDict(section.to_dict()).lock()
+  new.init_from.run = run
+  new.optimizer.learning_rate = learning_rate
+  new.input.update(input or {})
+  new.update(changes)
+  return new
+
+
+def orientation_stage() -> dict:
+  """A small net that tells by how many quarters a film is rotated; ours."""
   return train_stage(
+    task='orientation',
     input=image_input(
       size=96,
       percentiles=(1.0, 99.0),
@@ -171,10 +194,10 @@ def upright_stage() -> dict:
       backbone=dict(name='inception_v3', width=0.25, endpoint='mixed2'),
       pool='cam_mean',
       output='classes',
+      classes=4,
       sex_features=0,
       bn_momentum=0.9,
-    )
-    | {'classes': 4},
+    ),
     loss=dict(name='cross_entropy'),
     optimizer=fast_optimizer(),
     batch_size=16,
@@ -182,6 +205,44 @@ def upright_stage() -> dict:
     steps=2000,
     eval_steps=200,
   )
+
+
+def locate_stage(**changes) -> dict:
+  """A stage that finds regions in the maps of a net, and cuts them."""
+  fields = dict(
+    job='locate',
+    localizer='',  # the stage whose net looks
+    previous='',  # or the locate stage whose regions come first
+    input=dict(builder_config='original'),  # crops are cut from these films
+    # Grad-CAM of the mean logit near the estimate; or 'probability', 'age'.
+    target='window',
+    method='grad_cam',  # or 'hires_cam', behind maximum pooling
+    mirror=False,  # average with the map of the mirrored film
+    regions=(),  # names, found in this order
+    threshold=(),  # of the map's maximum, one of each region
+    component='largest',  # or 'peak', the one with the maximum
+    minimum_side=(),  # of the box, share of the film, one of each region
+    margin=0.0,  # added to the box, share of its side
+    smooth=0.0,  # of the map, Gaussian, share of its side
+    fill='black',  # of regions painted over; or 'random_constant'
+    erase=(),  # regions of `previous` that are painted over as well
+    crops=(),  # regions, 'film' or 'erased' to cut; () cuts none
+    crop_size=300,  # pixels
+    crop_margin=0.0,  # kept around a crop for augmentation, share of its side
+    batch_size=16,
+  )
+  return _with(fields, changes)
+
+
+def report_stage(**changes) -> dict:
+  """The stage that writes the report."""
+  fields = dict(
+    job='report',  # or 'classes'
+    stage='',  # whose predictions are reported
+    regions_from='',  # or the locate stage whose regions are shown
+    baselines=(),  # stages to compare with, film by film
+  )
+  return _with(fields, changes)
 
 
 def guidance(**changes) -> dict:
@@ -193,6 +254,11 @@ def guidance(**changes) -> dict:
     resample='nearest',  # authors' code; or 'bicubic', the paper's
   )
   return _with(fields, changes)
+
+
+def label_distribution(delta: float = 15.0, kl_weight: float = 0.5) -> dict:
+  """L1 of the expectation, and divergence from a Gaussian of `delta` months."""
+  return dict(name='label_distribution', delta=delta, kl_weight=kl_weight)
 
 
 def weights(**changes) -> dict:
@@ -212,19 +278,19 @@ def optimizer(**changes) -> dict:
     learning_rate=3e-4,
     schedule='constant',  # 'constant', 'cosine', 'inverse', 'steps'
     warmup=0.0,  # share of all steps
-    lr_decay=0.0,  # of 'inverse': lr / (1 + decay * t)
+    lr_decay=0.0,  # of 'inverse': lr / (1 + lr_decay * t)
     boundaries=(),  # of 'steps': shares of all steps
     lr_factors=(),  # of 'steps': multiply the rate at each boundary
-    b1=0.9,  # of Adam; momentum of SGD
+    b1=0.9,  # of Adam; of 'sgd', its momentum
     weight_decay=0.0,  # on kernels
-    grad_clip_norm=0.0,  # global gradient norm; 0 is off
+    grad_clip_norm=0.0,  # of all gradients; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
   )
   return _with(fields, changes)
 
 
 def fast_optimizer(learning_rate: float = 2e-3) -> dict:
-  """For little time; the rate is for nets that start from nothing."""
+  """For little time; the rate is for nets that start from nothing; ours."""
   return optimizer(
     name='adamw',
     learning_rate=learning_rate,
@@ -233,26 +299,6 @@ def fast_optimizer(learning_rate: float = 2e-3) -> dict:
     weight_decay=0.05,
     grad_clip_norm=5.0,
   )
-
-
-def choose(
-  config: ConfigDict, variants: dict[str, Callable[[ConfigDict], None]]
-) -> ConfigDict:
-  """Apply the variants named after the colon of --config=FILE:VARIANT.
-
-  Several are joined by commas; they are applied in the order of `variants`.
-  """
-  wanted = config.variant.split(',') if config.variant else []
-  for name in wanted:
-    if name not in variants:
-      raise ValueError(
-        f'configs/{config.name}.py has no variant {name!r}; choose one of '
-        f'{sorted(variants)}, some joined by commas, or none.'
-      )
-  for name, change in variants.items():
-    if name in wanted:
-      change(config)
-  return config
 
 
 def _with(fields: dict, changes: dict) -> dict:

@@ -1,43 +1,65 @@
 """Liao et al. 2022: a net told by human masks where in the film to look.
 
 Stages
-  prepare    archive (or phantoms) to array_record
-  net        ResNet-50, one map per output pooled by its own attention; where a
-             reader marked the film, attention outside the mask costs
-  report     errors with intervals; of fractures, accuracy of films and hands
+  prepare      archive (or phantoms) to array_record
+  guided_net   ResNet-50, one map per output pooled by its own attention; where
+               a reader marked the film, attention outside the mask costs
+  report       errors with intervals
+The variant `fracture` has `classifier` in the place of `guided_net`: its report
+has the accuracy of films and of hands.
 
   python -m boneage_jax.main --config=configs/guided.py:fracture
+  python -m boneage_jax.main --config=configs/guided.py:phantom
   python -m boneage_jax.main --config=configs/guided.py \
     --config.manual_dir=DIR_OF_THE_RSNA_ARCHIVE_WITH_annotations/
 
-Variants: none (bone age on real films, guided by boxes of the joints or
-else the outline or box of the hand), phantom (the same on phantoms), thumbnails
-(100 px films), fracture (the paper's task, on phantoms: which bone is broken).
+Variant: fracture (the paper's task: which bone is broken; on phantoms of its
+own, so that it takes no preset). Otherwise the net tells bone age, guided by
+boxes of the joints or else the outline or box of the hand.
+Presets: phantom, thumbnails (100 px films); without one, the archive at full
+size. docs/results.md has the figures that runs of ours reached.
 
 The sweep of the paper's tables, fewer films and weaker or stronger guidance:
 
   for n in 5 10 20 0; do for w in 0 0.01 0.1 1; do
     python -m boneage_jax.main --config=configs/guided.py:fracture \
-      --config.data.labelled_per_class=$n --config.net.guidance.weight=$w \
-      --workdir=runs/fracture_${n}_$w
+      --config.data.labelled_per_class=$n \
+      --config.classifier.guidance.weight=$w --workdir=runs/fracture_${n}_$w
   done; done
 
-With `--config.net.net.pool=cam_mean` the maps are averaged, as the paper does
-without guidance. Any age net can be guided, e.g. the cascade's localizer:
+With `--config.classifier.net.pool=cam_mean` the maps are averaged, as the paper
+does without guidance. Any age net can be guided, e.g. the cascade's localizer:
 `--config.localizer.guidance.weight=0.1
---config.localizer.guidance.mask="('wrist_box',)"`.
+--config.localizer.guidance.mask="('wrist_box',)"`. docs/guided.md says more.
 """
 
 from ml_collections import ConfigDict
 
 from configs import common
+from configs import presets
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """Liao 2022 as docs/guided.md reads it, or one of its variants."""
+  """Liao 2022 as docs/guided.md reads it, its variant or a preset of it."""
   config = common.base('guided', variant)
-  config.stages = ('prepare', 'net', 'report')
-  config.net = common.train_stage(
+  variants, preset = presets.parse(config, VARIANTS, PRESETS)
+  if variants and preset:
+    raise ValueError(
+      'Expected --config=configs/guided.py:fracture without a preset, as it '
+      f'makes phantoms of its own, got {variant!r}.'
+    )
+  if variants:
+    fracture(config)
+    return config.lock()
+  config.stages = ('prepare', 'guided_net', 'report')
+  config.guided_net = guided_stage()
+  config.report = common.report_stage(stage='guided_net')
+  return presets.apply(config, VARIANTS, PRESETS)
+
+
+def guided_stage() -> ConfigDict:
+  """The paper's net and rule, for bone age."""
+  section = common.train_stage(
     input=common.image_input(
       builder_config='px768',
       size=512,  # paper
@@ -46,21 +68,14 @@ def get_config(variant: str = '') -> ConfigDict:
       shift=0.05,  # ours
       flip=True,  # authors' code
     ),
-    net=dict(
-      name='age_net',
+    net=common.age_net(
       backbone=dict(name='resnet', depth=50, width=1.0),  # paper
-      attention='none',
       pool='cam',  # paper: logits weighted by attention; or 'cam_mean'
       output='bins',  # ours: the paper has classes of fractures
-      readout='expectation',
-      classes=0,
       sex_features=32,  # ours: the paper knows no sex
-      dropout=0.0,
-      bn_momentum=0.0,
-      dtype='float32',
     ),
     pretrained=dict(backbone=common.weights()),  # paper: ImageNet
-    loss=dict(name='label_distribution', delta=15.0, kl_weight=0.5),  # ours
+    loss=common.label_distribution(delta=15.0, kl_weight=0.5),  # ours
     guidance=common.guidance(
       weight=0.1,  # paper: best between 0.1 and 1, by data set
       mask=('ossification_boxes', 'hand_polygons', 'hand_box'),  # ours
@@ -79,45 +94,7 @@ def get_config(variant: str = '') -> ConfigDict:
     batch_size=32,  # authors' code
     epochs=95,  # authors' code
   )
-  config.report = dict(job='report', stage='net', regions_from='', baselines=())
-  return common.choose(
-    config,
-    dict(phantom=phantom, thumbnails=thumbnails, fracture=fracture),
-  )
-
-
-def small(config: ConfigDict, **backbone) -> None:
-  """A small net from random weights, and little time; all ours."""
-  config.net.update(dict(batch_size=16, ema=0.98))
-  config.net.net.bn_momentum = 0.9
-  config.net.net.backbone = ConfigDict(backbone)
-  config.net.input.update(
-    dict(builder_config='original', percentiles=(1.0, 99.0))
-  )
-  config.net.optimizer = ConfigDict(common.fast_optimizer())
-
-
-def phantom(config: ConfigDict) -> None:
-  """Bone age of phantoms, guided by boxes of the joints."""
-  config.phantom.films = 1600
-  config.data.update(dict(validation_fraction=0.08, test_fraction=0.15))
-  small(config, name='inception_v3', width=0.25, endpoint='mixed2')
-  config.net.epochs = 16
-  config.net.input.update(dict(size=128, rotate=5.0, zoom=0.0, shift=0.0))
-  config.net.input.flip = False
-  config.net.loss.update(dict(delta=10.0, kl_weight=1.0))
-  config.net.guidance.mask = ('ossification_boxes',)
-
-
-def thumbnails(config: ConfigDict) -> None:
-  """Films squashed to 100 px; few of them carry masks."""
-  config.data.update(dict(validation_fraction=0.05, test_fraction=0.15))
-  small(config, name='inception_v3', width=0.4, endpoint='mixed7')
-  config.net.update(dict(batch_size=32, epochs=36, ema=0.99))
-  config.net.input.update(dict(size=100, rotate=7.0, zoom=0.05, shift=0.03))
-  config.net.input.percentiles = ()
-  config.net.loss.update(dict(delta=5.0, kl_weight=1.0))
-  config.net.net.bn_momentum = 0.95
+  return ConfigDict(section)
 
 
 def fracture(config: ConfigDict) -> None:
@@ -126,18 +103,65 @@ def fracture(config: ConfigDict) -> None:
   Two films of each hand vote (paper: study-wise accuracy). Few training films
   keep their label and mask; validation and test films keep theirs.
   """
-  config.data.classes = ('none', 'phalanx', 'metacarpal', 'radius')
-  config.data.labelled_per_class = 20  # authors' code: 5, 10, 15 or 20
-  config.data.update(dict(validation_fraction=0.15, test_fraction=0.45))
-  config.phantom.update(dict(films=800, long_side=512, fractures=0.75, views=2))
-  small(config, name='resnet', depth=18, width=0.5, endpoint='stage2')
-  config.net.input.update(dict(size=256, rotate=10.0, shift=0.05))
-  config.net.net.update(
-    dict(output='classes', classes=4, sex_features=0)  # paper: no sex
+  config.stages = ('prepare', 'classifier', 'report')
+  config.data.update(
+    classes=('none', 'phalanx', 'metacarpal', 'radius'),  # ours
+    labelled_per_class=20,  # authors' code: 5, 10, 15 or 20
+    validation_fraction=0.15,  # ours
+    test_fraction=0.45,  # ours
   )
-  config.net.loss = ConfigDict(dict(name='cross_entropy'))  # paper
-  config.net.guidance.update(
-    dict(weight=1.0, mask=('fracture_boxes',))  # paper: 0.1 to 1, box
+  config.phantom.update(films=800, fractures=0.75, views=2)  # ours
+  config.classifier = guided_stage()
+  config.classifier.loss = ConfigDict(dict(name='cross_entropy'))  # paper
+  config.classifier.update(
+    task='classification',
+    steps=600,  # ours
+    eval_steps=200,  # ours
+    epochs=0,
   )
-  config.net.update(dict(steps=600, eval_steps=200, epochs=0))
-  config.report = ConfigDict(dict(job='classes', stage='net', baselines=()))
+  config.classifier.input.update(builder_config='original', size=256)  # ours
+  config.classifier.net.update(
+    output='classes',  # paper
+    classes=4,
+    sex_features=0,  # paper: no sex
+  )
+  presets.short_training(config.classifier)
+  config.classifier.net.backbone = ConfigDict(
+    dict(name='resnet', depth=18, width=0.5, endpoint='stage2')  # ours
+  )
+  config.classifier.guidance.update(
+    weight=1.0,  # paper: 0.1 to 1
+    mask=('fracture_boxes',),  # paper
+  )
+  config.report = common.report_stage(job='classes', stage='classifier')
+
+
+def phantom(config: ConfigDict) -> None:
+  """A small net, guided by boxes of the joints; all ours."""
+  presets.phantom(config)
+  presets.short_training(config.guided_net)
+  config.guided_net.epochs = 16
+  config.guided_net.input.update(
+    size=128, rotate=5.0, zoom=0.0, shift=0.0, flip=False
+  )
+  config.guided_net.net.backbone = ConfigDict(
+    dict(name='inception_v3', width=0.25, endpoint='mixed2')
+  )
+  config.guided_net.guidance.mask = ('ossification_boxes',)
+
+
+def thumbnails(config: ConfigDict) -> None:
+  """A small net from random weights; few thumbnails carry masks; all ours."""
+  presets.thumbnails(config)
+  config.guided_net.update(epochs=36, ema=0.99)
+  config.guided_net.input.update(size=100, rotate=7.0, zoom=0.05, shift=0.03)
+  config.guided_net.net.bn_momentum = 0.95
+  config.guided_net.net.backbone = ConfigDict(
+    dict(name='inception_v3', width=0.4, endpoint='mixed7')
+  )
+  config.guided_net.loss.update(delta=5.0, kl_weight=1.0)
+  config.guided_net.optimizer = ConfigDict(common.fast_optimizer())
+
+
+VARIANTS = dict(fracture=fracture)
+PRESETS = dict(phantom=phantom, thumbnails=thumbnails)

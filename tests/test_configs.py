@@ -1,4 +1,4 @@
-"""Every config and variant: it builds, locks and gives nets."""
+"""Every config, variant and preset: it loads, locks, fits, and has nets."""
 
 import ast
 import functools
@@ -6,12 +6,14 @@ import importlib
 import inspect
 import json
 import pathlib
-import re
 
 from flax import nnx
 from ml_collections import ConfigDict
 import pytest
 
+from boneage_jax import data
+from boneage_jax import losses
+from boneage_jax import main
 from boneage_jax import models
 from boneage_jax.core import stages
 from boneage_jax.training import optimizers
@@ -19,104 +21,257 @@ from boneage_jax.training.losses import age as age_losses
 from boneage_jax.training.tasks import classification
 from boneage_jax.workflow import jobs
 from configs import common
+from configs import presets
 
 ROOT = pathlib.Path(__file__).parent.parent
-FILES = sorted(
-  path.stem
-  for path in (ROOT / 'configs').glob('*.py')
-  if path.stem not in ('__init__', 'common')
-)
+PATHS = sorted((ROOT / 'configs').glob('*.py'))
+SHARED = ('__init__', 'common', 'presets')
+FILES = [path.stem for path in PATHS if path.stem not in SHARED]
+# Fields of a section, or of its input, that name other stages.
+EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
+EDGES += ('regions_from',)
+INPUT_EDGES = ('crops_from', 'erase_from', 'orientation_from')
 
 
-def variants(name):
-  """Variants, as the error that refuses another one lists them."""
-  with pytest.raises(ValueError, match='choose one of') as refused:
-    load(name, '?')
-  return ['', *ast.literal_eval(re.search(r'\[.*\]', str(refused.value))[0])]
+def module(name):
+  return importlib.import_module(f'configs.{name}')
 
 
 def load(name, variant=''):
-  return importlib.import_module(f'configs.{name}').get_config(variant)
+  return module(name).get_config(variant)
 
 
-ALL = [(name, variant) for name in FILES for variant in variants(name)]
+@functools.cache
+def read(name, variant=''):
+  """A config that the test does not change."""
+  return load(name, variant)
 
 
-def test_there_are_variants():
-  assert ('cascade', 'phantom') in ALL and ('cascade', 'strict') in ALL
+def spellings(name):
+  """Every variant with every preset, as it follows the colon."""
+  return [
+    ','.join(part for part in (variant, preset) if part)
+    for variant in ('', *module(name).VARIANTS)
+    for preset in ('', *module(name).PRESETS)
+    if not (variant == 'fracture' and preset)  # it makes its own phantoms
+  ]
 
 
-@pytest.mark.parametrize(('name', 'variant'), ALL)
-def test_it_builds_and_locks(name, variant):
-  config = load(name, variant).lock()
+ALL = [(name, variant) for name in FILES for variant in spellings(name)]
+each = pytest.mark.parametrize(('name', 'variant'), ALL)
+
+
+def references(config):
+  """(stage, field, stage that it names) of every edge between stages."""
+  for stage, section in data.sections(config).items():
+    edges = {field: section.get(field) for field in EDGES}
+    source = section.get('input', {})
+    edges |= {field: source.get(field) for field in INPUT_EDGES}
+    run = section.get('init_from', {}).get('run', '')
+    edges['init_from.run'] = run.removeprefix(':')
+    for field, named in edges.items():
+      for one in (named,) if isinstance(named, str) else named or ():
+        if one:
+          yield stage, field, one
+
+
+def test_there_are_variants_and_presets():
+  assert ('cascade', 'strict,phantom') in ALL
+  assert ('best', 'full') in ALL and ('attention_ldl', 'h+r1,half') in ALL
+
+
+@each
+def test_it_loads_locked(name, variant):
+  config = read(name, variant)
   assert (config.name, config.variant) == (name, variant)
-  described = stages.sections(config)
+  for section in (config, *data.sections(config).values()):
+    with pytest.raises(AttributeError):
+      section.epoch = 3
+
+
+@each
+def test_stages_name_stages(name, variant):
+  config = read(name, variant)
+  described = data.sections(config)
   assert config.stages and set(config.stages) <= set(described)
-  assert {s.job for s in described.values()} <= set(jobs.JOBS)
-  assert stages.builder_configs(config)
-  for key, section in described.items():
-    if section.job == 'train':
-      assert section.loss.name in age_losses.LOSSES
-      accepted = inspect.signature(
-        age_losses.LOSSES[section.loss.name]
-      ).parameters
-      assert set(section.loss) - {'name'} <= set(accepted)
-      optimizers.schedule(section.optimizer, 100)
-      assert config.to_dict()[key]['net']['name'] in models.NETS
-  with pytest.raises(AttributeError):
-    config.epochs = 3
+  for stage, field, named in references(config):
+    assert named in described, f'{stage}.{field}'
+    # What runs reads nothing that comes later, or never.
+    if stage in config.stages:
+      order = config.stages.index
+      assert order(named) < order(stage), f'{stage}.{field}'
 
 
-@functools.cache  # variants share nets
-def last_classes(net, size):
-  net = ConfigDict(json.loads(net))
-  built = nnx.eval_shape(lambda: models.create(net, size=size))
-  return built.age_head.fc.kernel.shape[1]
+def test_references_are_found():
+  found = set(references(load('attention_ldl', 'table,phantom')))
+  assert ('row_h', 'crops_from', 'r2') in found
+  assert ('r2_localizer', 'erase_from', 'r1') in found
+  assert ('r2', 'previous', 'r1') in found
+  assert ('report', 'baselines', 'row_o') in found
+  found = set(references(load('best_thumbnails')))
+  assert ('inception', 'orientation_from', 'orientation') in found
+  assert ('finetune', 'init_from.run', 'inception') in found
+  found = set(references(load('best', 'full')))
+  assert ('ensemble', 'members', 'convnext') in found
 
 
-@pytest.mark.parametrize(('name', 'variant'), ALL)
-def test_its_nets_can_be_built(name, variant):
-  config = load(name, variant)
-  for stage, section in stages.sections(config).items():
-    if section.job == 'train':
-      classes = last_classes(section.net.to_json(), section.input.size)
-      bins = section.loss.name in ('soft_label', 'label_distribution')
-      assert (section.net.output == 'bins') or not bins
-      named = len(classification.class_names(config, stage))
-      assert (section.loss.name == 'cross_entropy') == bool(named)
-      assert classes == {'bins': 240, 'scalar': 1}.get(
-        section.net.output, named
-      )
-
-
-@pytest.mark.parametrize(('name', 'variant'), ALL)
+@each
 def test_stages_fit_together(name, variant):
-  config = load(name, variant)
-  for section in stages.sections(config).values():
-    source = section.get('input', {}).get('crops')
-    if source:
-      crops = config[source]
+  config = read(name, variant)
+  for stage, section in data.sections(config).items():
+    assert section.job in main.JOBS
+    if section.job == 'locate':
+      assert len(section.threshold) == len(section.regions)
+      assert len(section.minimum_side) == len(section.regions)
+    if section.job != 'train':
+      continue
+    assert bool(section.input.builder_config) != bool(section.input.crops_from)
+    task = {'cross_entropy': 'classification'}.get(section.loss.name, 'age')
+    if section.input.rotate90:
+      task = 'orientation'
+    assert section.task == task, stage
+    if section.input.crops_from:
+      crops = config[section.input.crops_from]
       assert section.input.size == crops.crop_size
       assert section.input.crop_margin == crops.crop_margin
-      assert len(crops.threshold) == len(crops.regions)
-      stored = crops.get('crops', crops.regions)
-      assert set(section.input.regions) <= set(stored)
-      assert config.stages.index(source) > config.stages.index(crops.localizer)
-  for stage in (config.report.stage, *config.report.baselines):
-    assert stage in config.stages
+      assert set(section.input.regions) <= set(crops.crops)
+      assert crops.crops
 
 
-def test_phantom_variants_need_no_archive():
+@each
+def test_losses_and_schedules_are_accepted(name, variant):
+  for section in data.sections(read(name, variant)).values():
+    if section.job == 'train':
+      accepted = inspect.signature(losses.LOSSES[section.loss.name]).parameters
+      assert set(section.loss) - {'name'} <= set(accepted)
+      optimizers.schedule(section.optimizer, 100)
+
+
+@functools.cache  # configs share nets
+def create(net, size):
+  net = ConfigDict(json.loads(net))
+  return nnx.eval_shape(lambda: models.create(net, size=size))
+
+
+def backbones(net):
+  names = ('backbone', 'carpal', 'metacarpal')
+  return {name: net[name].to_dict() for name in names if name in net}
+
+
+def train_stages():
   for name, variant in ALL:
-    config = load(name, variant)
-    assert not config.manual_dir
-    phantoms = variant in ('phantom', 'fracture')
-    assert bool(config.phantom.films) == phantoms
+    for section in data.sections(read(name, variant)).values():
+      if section.job == 'train':
+        yield section
 
 
-def test_unknown_variant():
-  with pytest.raises(ValueError, match=r"no variant 'small'; choose one of"):
-    load('cascade', 'small')
+# Of every set of backbones one net; a backbone alone is one at any width.
+BACKBONES = {
+  json.dumps(
+    [b | {'width': 1} if len(all_of) == 1 else b for b in all_of.values()]
+  ): section
+  for section in train_stages()
+  for all_of in [backbones(section.net)]
+}
+
+
+@pytest.mark.parametrize('section', BACKBONES.values(), ids=BACKBONES)
+def test_its_backbones_can_be_built(section):
+  assert create(section.net.to_json(), section.input.size)
+
+
+@each
+def test_its_nets_can_be_built(name, variant):
+  config = read(name, variant)
+  small = common.age_net()['backbone'] | {'width': 0.125, 'endpoint': 'stem'}
+  for section in data.sections(config).values():
+    if section.job == 'train':
+      net = section.net.to_dict() | dict.fromkeys(backbones(section.net), small)
+      built = create(json.dumps(net), section.input.size)
+      classes = {'orientation': 4, 'classification': len(config.data.classes)}
+      wanted = {'bins': 240, 'scalar': 1, 'classes': classes.get(section.task)}
+      outputs = built.age_head.fc.kernel.shape[1]
+      assert outputs == wanted[section.net.output]
+      bins = section.loss.name in ('soft_label', 'label_distribution')
+      assert section.net.output == 'bins' or not bins
+
+
+@each
+def test_phantoms_are_made_where_there_is_no_archive(name, variant):
+  config = read(name, variant)
+  assert not config.manual_dir
+  own = {'phantom', 'fracture'} & set(variant.split(','))
+  assert bool(config.phantom.films) == bool(own)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_presets_mean_the_same_everywhere(name):
+  for preset in module(name).PRESETS:
+    config, expected = read(name, preset), common.base('', '')
+    getattr(presets, preset)(expected)
+    for field in ('validation_fraction', 'test_fraction', 'folds'):
+      assert config.data[field] == expected.data[field]
+    assert config.phantom.to_dict() == expected.phantom.to_dict()
+
+
+@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('wrong', ['small', 'phantom,', 'strict,small'])
+def test_unknown_parts_are_refused_with_the_choices(name, wrong):
+  with pytest.raises(ValueError, match=rf'^Expected .*{name}\.py') as refused:
+    load(name, wrong)
+  _, variants, chosen = str(refused.value).split('. ')
+  for choice in module(name).VARIANTS or ('none',):
+    assert choice in variants
+  for choice in module(name).PRESETS or ('none',):
+    assert choice in chosen
+
+
+@pytest.mark.parametrize(
+  ('name', 'wrong', 'message'),
+  [
+    ('cascade', 'phantom,half', 'Presets, at most one: phantom, thumbnails'),
+    ('attention_ldl', 'h,r1', 'Expected one row .* got .h,r1.'),
+    ('attention_ldl', 'h,table', 'Expected one row'),
+    ('guided', 'fracture,phantom', 'without a preset'),
+    ('guided', 'fracture,thumbnails', 'without a preset'),
+  ],
+)
+def test_parts_that_exclude_each_other(name, wrong, message):
+  with pytest.raises(ValueError, match=message):
+    load(name, wrong)
+
+
+def test_parts_come_in_any_order():
+  one, other = read('cascade', 'strict,half'), read('cascade', 'half,strict')
+  assert one.to_dict() | {'variant': ''} == other.to_dict() | {'variant': ''}
+
+
+@pytest.mark.parametrize('preset', ['', 'phantom', 'thumbnails', 'half'])
+def test_a_preset_keeps_the_method_of_a_variant(preset):
+  strict = load('cascade', f'strict,{preset}'.strip(','))
+  for stage in (strict.localizer, strict.assessor):
+    assert (stage.net.output, stage.loss.name) == ('scalar', 'mse')
+  assert strict.assessor.net.exchange == 'whole'
+  assert strict.regions.target == 'age'
+  first = read('attention_ldl', f'v1,{preset}'.strip(',')).assessor
+  assert (first.net.output, first.loss.name) == ('scalar', 'mae')
+
+
+def test_a_config_describes_what_it_runs():
+  config = read('attention_ldl', 'h,half')
+  assert set(data.sections(config)) == set(config.stages)
+  for variant, second in (('full', 'convnext'), ('phantom', 'resnet18')):
+    both = {'convnext', 'resnet18'} & set(load('best', variant))
+    assert both == {second}
+
+
+def test_all_nets_of_a_kind_take_one_file_of_weights():
+  config = load('attention_ldl', 'table,half')
+  config.weights.update(localizers='A', assessors='B')
+  for stage in config.stages:
+    if config[stage].job == 'train':
+      expected = 'A' if stage.endswith('_localizer') else 'B'
+      assert config[stage].pretrained.backbone.path == expected
 
 
 def test_unknown_fields_of_a_section():
@@ -124,20 +279,45 @@ def test_unknown_fields_of_a_section():
     common.train_stage(epoch=3)
 
 
+def test_finetune_mutates_nothing():
+  first = ConfigDict(common.train_stage()).lock()
+  before = first.to_dict()
+  new = common.finetune(
+    first, run=':first', learning_rate=1e-4, input=dict(size=17), epochs=2
+  )
+  assert first.to_dict() == before
+  assert (new.init_from.run, new.input.size, new.epochs) == (':first', 17, 2)
+  assert new.optimizer.learning_rate == 1e-4
+  new.tta.flip = True
+  new.net.backbone.width = 0.5
+  assert first.to_dict() == before
+  assert new.net.dropout == before['net']['dropout']
+
+
+@pytest.mark.parametrize('changes', [dict(epoch=2), dict(input=dict(side=2))])
+def test_finetune_refuses_unknown_fields(changes):
+  first = ConfigDict(common.train_stage())
+  with pytest.raises(KeyError, match=r'epoch|side'):
+    common.finetune(first, run=':first', learning_rate=1e-4, **changes)
+
+
 def test_sections_share_nothing():
   config = load('cascade')
   config.localizer.input.size = 17
   assert config.assessor.input.size != 17
   assert load('cascade').localizer.input.size != 17
-  assert isinstance(config.localizer, ConfigDict)
+  config = load('cascade', 'half')
+  config.localizer.net.backbone.width = 0.5
+  assert config.assessor.net.carpal.width == 1.0
+  config.assessor.net.carpal.width = 0.25
+  assert config.assessor.net.metacarpal.width == 1.0
 
 
-def test_variants_are_joined_in_their_own_order():
-  def add(letter):
-    return lambda config: config.update(seen=config.get('seen', '') + letter)
-
-  variants = {'a': add('a'), 'b': add('b'), 'c': add('c')}
-  chosen = common.choose(common.base('system', 'c,a'), variants)
-  assert chosen.seen == 'ac'
-  with pytest.raises(ValueError, match="no variant 'd'"):
-    common.choose(common.base('system', 'a,d'), variants)
+def test_configs_state_values_alone():
+  allowed = {'collections', 'ml_collections', 'configs'}
+  for path in PATHS:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
+    assert not any(isinstance(n, ast.Import) for n in nodes), path.name
+    assert {n.split('.')[0] for n in names} <= allowed, path.name
+    assert names or path.stem == '__init__'
