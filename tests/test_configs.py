@@ -15,11 +15,7 @@ from boneage_jax import data
 from boneage_jax import losses
 from boneage_jax import main
 from boneage_jax import models
-from boneage_jax.core import stages
-from boneage_jax.training import optimizers
-from boneage_jax.training.losses import age as age_losses
-from boneage_jax.training.tasks import classification
-from boneage_jax.workflow import jobs
+from boneage_jax import optimizers
 from configs import common
 from configs import presets
 
