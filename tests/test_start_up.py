@@ -38,7 +38,8 @@ def test_libtpu_without_a_tpu_asks_for_nothing(monkeypatch):
   """JAX sets TPU_SKIP_MDS_QUERY where it finds no chip on the host."""
   asked = ('TPU_ACCELERATOR_TYPE', 'TPU_WORKER_HOSTNAMES')
   for name in (*asked, 'TPU_SKIP_MDS_QUERY'):
-    monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(name, '')  # what is set below goes with the test
+    monkeypatch.delenv(name)
   startup.quiet_libtpu()
   assert not set(asked) & os.environ.keys()  # there may be chips
   monkeypatch.setenv('TPU_SKIP_MDS_QUERY', '1')
