@@ -42,8 +42,7 @@ def read(name: str) -> list[Row]:
   """Read a table of this folder.
 
   Raises:
-    ValueError: a row is too short or too long, a cell is no number, an interval
-      does not hold its value, or a command has no file.
+    ValueError: a cell breaks the rules of README.md.
   """
   with open(FOLDER / name, encoding='utf-8', newline='') as file:
     rows = list(csv.DictReader(file))
