@@ -37,6 +37,7 @@ def build(path):
 
 def test_there_are_commands():
   assert len(commands('README.md')) >= 6
+  assert len(commands('docs/results.md')) >= 20
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-LEAST = 0.06  # results/quality.csv: scores of films as they are and blurred
+LEAST = 0.06  # docs/results.md has the scores of films as they are and blurred
 MIDDLE = 0.35  # deviation of the weights, in halves of a side
 ROUNDING = 1 / 12  # mean square of what 8 bits leave away, in greys
 
