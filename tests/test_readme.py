@@ -280,7 +280,7 @@ def test_wrong_link_is_found(text, word):
       'invalid choice',
     ),
     ('python -m boneage_jax.evaluate nothing RUN', 'nothing'),
-    ('python -m boneage_jax.evaluate compare RUN', 'runs_b'),
+    ('python -m boneage_jax.evaluate compare RUN', 'required'),
     ('python -m boneage_jax.phantom --out=DIR --films=many', 'invalid int'),
     ('python -m tfds_rsna.build --manual=DIR', 'no flag --manual'),
     ('python -m benchmarks.first_step --turn=x', '--turn'),
