@@ -69,15 +69,18 @@ def link_problems(text: str, page: pathlib.Path) -> list[str]:
 def commands(text: str) -> list[list[str]]:
   """Return the commands of our modules on a page: [module, argument, ...].
 
-  They stand in code blocks or in inline code; a launch script counts as the
+  They stand in code blocks or in inline code. Inline code that only names a
+  command counts as a call for help, and a launch script as the
   `boneage_jax.main` that it starts.
   """
   lines = []
   for language, block in FENCE.findall(text):
     if language in ('sh', 'shell'):
       lines += block.replace('\\\n', ' ').splitlines()
-  inline = re.findall(r'`([^`]+)`', FENCE.sub('', text))
-  lines += [code.replace('\n', ' ') for code in inline]
+  for code in re.findall(r'`([^`]+)`', FENCE.sub('', text)):
+    line = code.replace('\n', ' ')
+    name = re.fullmatch(r'python -m (boneage_jax\.evaluate \S+|\S+)', line)
+    lines.append(f'{line} --help' if name else line)
   found = []
   for line in lines:
     for part in re.split(r'&&|;|\|', line):
@@ -115,7 +118,7 @@ def command_problems(module: str, *arguments: str) -> list[str]:
     elif name.startswith('config.'):
       if config is not None and not has_field(config, name):
         problems.append(f'--{name}: no such field')
-    elif name not in defined:
+    elif name not in {*defined, 'help'}:
       problems.append(f'{module} has no flag --{name}')
   return problems
 
@@ -138,6 +141,8 @@ def absl_flags(source: pathlib.Path, deep: bool = True) -> set[str]:
 
 def parse_problems(entry: str, arguments: tuple[str, ...]) -> list[str]:
   """Let a command's own parser read its arguments; return what it refuses."""
+  if arguments == ('--help',):
+    return []
   main = importlib.import_module(entry).main
   parse_args = argparse.ArgumentParser.parse_args
 
@@ -158,7 +163,7 @@ def parse_problems(entry: str, arguments: tuple[str, ...]) -> list[str]:
     except ParsedError:
       return []
     except (SystemExit, ValueError) as error:
-      return [str(error)]
+      return [] if getattr(error, 'code', '') == 0 else [str(error)]
   return [f'{entry} did not parse its arguments']
 
 
@@ -202,7 +207,7 @@ def field_problems(text: str) -> list[str]:
   flags = set(re.findall(r'--(config\.[\w.]*\w)', text))
   unknown = [
     flag
-    for flag in sorted(flags)
+    for flag in sorted(flags - {'config.SECTION.FIELD'})
     if not any(has_field(config, flag) for config in all_configs())
   ]
   return [f'--{flag}: no config has this field' for flag in unknown]
