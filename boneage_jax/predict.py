@@ -38,7 +38,7 @@ def read_film(path: str) -> tuple[np.ndarray, str, bool]:
   try:
     with open(path, 'rb') as f:
       data = f.read()
-    if data[128:132] != b'DICM':
+    if not codec.is_dicom(data):
       return codec.read(data)[0], 'unknown', False
     film = dicom.read(data)
   except ValueError:
@@ -109,7 +109,7 @@ def predict_films(
     if out:  # numbered, as films in two folders may share a name
       name, _ = os.path.splitext(os.path.basename(path))
       with open(os.path.join(out, f'{len(rows):03d}_{name}.png'), 'wb') as f:
-        f.write(png.png(result['overlay'][..., ::-1]))
+        f.write(png.encode(result['overlay'][..., ::-1]))
   if out and rows:
     path = os.path.join(out, 'predictions.csv')
     with open(path, 'w', newline='', encoding='utf-8') as f:

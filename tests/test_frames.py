@@ -143,7 +143,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
 
 
 def test_a_broken_film_is_named():
-  with pytest.raises(ValueError, match='film 31: expected a complete'):
+  with pytest.raises(ValueError, match='Film 31: Expected a complete'):
     preprocess.without_border({'id': 31, 'image': png(FILM)[:300]})
 
 

@@ -150,7 +150,7 @@ def test_command(run, tmp_path, capsys):
   assert lines[1].startswith(films[3])
   assert errors.splitlines()[-3:] == [
     '2 of 4 films not predicted:',
-    f'  {cut}: truncated PNG: 900 bytes and no end',
+    f'  {cut}: Truncated PNG: 900 bytes and no end; copy the file again.',
     '  nowhere.png: cannot be read: No such file or directory',
   ]
   assert [row['film'] for row in table] == [films[0], films[3]]

@@ -127,7 +127,7 @@ def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
   film = decode(record)
   rows, columns = borders.inside(film)
   (height, width), inner = film.shape, film[rows, columns]
-  made = {**record, 'image': cv2.imencode('.bmp', inner)[1].tobytes()}
+  made = {**record, 'image': codec.bitmap(inner)}
   if inner.shape == film.shape:
     return made
   box = (columns.start / width, rows.start / height)
@@ -142,7 +142,7 @@ def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
   try:
     return codec.decode_stored(record[name])
   except ValueError as error:
-    raise ValueError(f'film {record["id"]}: {error}') from error
+    raise ValueError(f'Film {record["id"]}: {error}') from error
 
 
 def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:

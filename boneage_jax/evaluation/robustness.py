@@ -17,7 +17,6 @@ import os
 import sys
 from typing import Any
 
-import cv2
 import numpy as np
 import tqdm
 
@@ -81,7 +80,7 @@ def estimates(
     films = [bright(codec.decode_stored(record['image'])) for record in here]
     for i, case in enumerate((lambda film, _: film, *cases)):
       views = [
-        {**record, 'image': _bitmap(bright(case(film, record['id'])))}
+        {**record, 'image': codec.bitmap(bright(case(film, record['id'])))}
         for record, film in zip(here, films, strict=True)
       ]
       outputs, seen = predictor.outputs(views)
@@ -283,8 +282,3 @@ def main(argv: Sequence[str] | None = None) -> None:
   except (ValueError, OSError) as error:
     sys.exit(f'Error: {error}')
   print(robustness_table(result))
-
-
-def _bitmap(film: np.ndarray) -> bytes:
-  """Encode a film in no time."""
-  return cv2.imencode('.bmp', film)[1].tobytes()

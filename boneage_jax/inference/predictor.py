@@ -12,7 +12,7 @@ from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import overlay
-from boneage_jax.imaging import png as png_lib
+from boneage_jax.imaging import png
 from boneage_jax.imaging import polarity
 from boneage_jax.imaging import sharpness
 from boneage_jax.inference import orientation
