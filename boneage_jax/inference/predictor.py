@@ -22,7 +22,7 @@ from boneage_jax.runs import run as run_lib
 from boneage_jax.training import forward
 from boneage_jax.training import restore
 from tfds_rsna import films as films_lib
-from tfds_rsna import tfds_rsna_dataset_builder as rsna
+from tfds_rsna import layout
 
 
 class Predictor:
@@ -76,8 +76,7 @@ class Predictor:
       if before
       else list
     )
-    sides = {c.name: c.long_side for c in rsna.Builder.BUILDER_CONFIGS}
-    self._long_side = sides[self.builder_config]
+    self._long_side = layout.LONG_SIDES[self.builder_config]
     graph, variables = restore.load_net(config, stage, workdir)
     self._variables = jax.device_put(variables, device)
     self._age = forward.make_predict(graph)
@@ -108,7 +107,7 @@ class Predictor:
       'id': 0,
       'male': groups.MALE[sex],
       'age': 0.0,
-      'image': png_lib.png(image),
+      'image': png.encode(image),
     }
     outputs, (film,) = self.outputs([self.encode(record)])
     heat = None
@@ -162,7 +161,7 @@ class Predictor:
     if self._finders:
       crops = [localize.cut_crops(f, looks, options) for f in films]
       records = [
-        {**record, 'regions': png_lib.png(crop.reshape(-1, crop.shape[-1]))}
+        {**record, 'regions': png.encode(crop.reshape(-1, crop.shape[-1]))}
         for record, crop in zip(records, crops, strict=True)
       ]
     each = []
