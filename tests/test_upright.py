@@ -20,7 +20,6 @@ from boneage_jax.runs import located
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
 from boneage_jax.training.tasks import classification
-from boneage_jax.training.tasks import orientation
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
 from configs import common
@@ -47,13 +46,13 @@ def config(**changes):
 
 
 def test_less_than_sure_films_stay_as_they_lie():
-  sure = orientation.SURE
+  sure = preprocess.SURE
   probability = np.full((6, 4), (1 - sure) / 3)
   probability[range(4), range(4)] = sure
   probability[4] = (0.05, sure - 0.01, 0.02, 0.04)
   probability[5] = 0.25
   np.testing.assert_array_equal(
-    orientation.quarters(probability), [0, 1, 2, 3, 0, 0]
+    preprocess.quarter_turns(probability), [0, 1, 2, 3, 0, 0]
   )
 
 
@@ -168,7 +167,7 @@ def test_the_films_that_lie_are_found(run):
   assert found == {i: k for i, (k, _) in LYING.items()}
   assert found == selection.film_rotations(str(run), 'upright')
   assert selection.film_rotations(str(run), '') == {}
-  assert all(float(row['probability']) >= orientation.SURE for row in rows)
+  assert all(float(row['probability']) >= preprocess.SURE for row in rows)
   table = runs_table(run / 'upright' / 'predictions.csv')
   judged = {int(row['id']): row for row in table}
   standing = [row for i, row in judged.items() if i not in LYING]

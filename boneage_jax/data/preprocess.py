@@ -17,6 +17,8 @@ from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
 from boneage_jax.imaging import masks as masks_lib
 
+SURE = 0.9  # less probable rotations are left alone: most films stand upright
+
 
 def make_example(
   record: Mapping[str, Any],
@@ -143,6 +145,15 @@ def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
     return codec.decode_stored(record[name])
   except ValueError as error:
     raise ValueError(f'Film {record["id"]}: {error}') from error
+
+
+def quarter_turns(probability: np.ndarray) -> np.ndarray:
+  """Return by how many quarters films are rotated, counter-clockwise, [N].
+
+  Args:
+    probability: [N, 4], that a film is rotated by 0 to 3 quarters.
+  """
+  return np.where(probability.max(-1) >= SURE, probability.argmax(-1), 0)
 
 
 def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:

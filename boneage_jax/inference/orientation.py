@@ -10,7 +10,6 @@ import numpy as np
 from boneage_jax.data import preprocess
 from boneage_jax.training import forward
 from boneage_jax.training import restore
-from boneage_jax.training.tasks import orientation
 
 
 class OrientationCorrector:
@@ -31,7 +30,7 @@ class OrientationCorrector:
     probability = np.mean(
       [self._look(records, view) for view in self._views], axis=0
     )
-    turns = orientation.quarters(probability[: len(records)]).tolist()
+    turns = preprocess.quarter_turns(probability[: len(records)]).tolist()
     return list(map(preprocess.rotate_back, records, turns))
 
   def _look(
