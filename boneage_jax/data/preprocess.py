@@ -121,10 +121,10 @@ def make_example(
 
 
 def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Return the record of a film without its frame, decoded.
+  """Return the record of a film without its border, decoded.
 
-  `frame` holds the box of the film within it, in fractions, if there is one;
-  annotations are then of what is inside.
+  If there is one, `film_box` says where the film lies within it, in fractions,
+  and annotations are of the film alone.
   """
   film = decode(record)
   rows, columns = borders.inside(film)
@@ -136,7 +136,7 @@ def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
   box += (columns.stop / width, rows.stop / height)
   found = json.loads(record.get('annotations') or '{}')
   text = json.dumps(annotations.within(found, box)) if found else ''
-  return {**made, 'annotations': text, 'frame': box}
+  return {**made, 'annotations': text, 'film_box': box}
 
 
 def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
@@ -157,15 +157,19 @@ def quarter_turns(probability: np.ndarray) -> np.ndarray:
 
 
 def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
-  """Return the record of a film that lies turned counter-clockwise, upright.
+  """Return the record of a film rotated counter-clockwise, turned upright.
 
-  `turned` holds the degrees. Annotations are of the film as it lies: a film
-  that is turned loses them.
+  `rotation_deg` says by how much it was rotated. Annotations are of the film as
+  it was: one that is turned back loses them.
   """
   if not quarters:
     return dict(record)
   image = codec.turn(record['image'], -quarters)
-  changed = {'image': image, 'annotations': '', 'turned': 90 * int(quarters)}
+  changed = {
+    'image': image,
+    'annotations': '',
+    'rotation_deg': 90 * int(quarters),
+  }
   return {**record, **changed}
 
 

@@ -85,7 +85,8 @@ def estimates(
       ]
       outputs, seen = predictor.outputs(views)
       out[i, batch.start : batch.stop] = outputs['age']
-      doubted[i, batch.start : batch.stop] = [bool(f.doubts) for f in seen]
+      flagged = [bool(film.quality_flags) for film in seen]
+      doubted[i, batch.start : batch.stop] = flagged
       bar.update(len(batch))
 
   with bar, futures.ThreadPoolExecutor(2) as pool:

@@ -1,4 +1,4 @@
-"""Films of a run turned back, as its orientation stage tells."""
+"""Rotated films turned back, by the net of a run's orientation stage."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from boneage_jax.training import restore
 
 
 class OrientationCorrector:
-  """Turns films of a run upright, as its stage `stage` tells."""
+  """Turns films upright, by the net of an orientation stage."""
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
-    """Load the net; at most `batch_size` films are looked at together."""
+    """Load the net of `stage`; it sees at most `batch_size` films at a time."""
     self._input, self._batch_size = config[stage].input, batch_size
     graph, variables = restore.load_net(config, stage, workdir)
     self._variables = jax.device_put(variables, jax.local_devices()[0])
@@ -26,19 +26,22 @@ class OrientationCorrector:
   def __call__(
     self, records: Sequence[Mapping[str, Any]]
   ) -> list[dict[str, Any]]:
-    """Return records as of `sources.film_source`, films upright."""
-    probability = np.mean(
-      [self._look(records, view) for view in self._views], axis=0
-    )
-    turns = preprocess.quarter_turns(probability[: len(records)]).tolist()
+    """Return records as of `sources.film_source`, films upright.
+
+    Those that were turned back have `rotation_deg`.
+    """
+    each = [self._probability(records, view) for view in self._views]
+    probability = np.mean(each, axis=0)[: len(records)]
+    turns = preprocess.quarter_turns(probability).tolist()
     return list(map(preprocess.rotate_back, records, turns))
 
-  def _look(
+  def _probability(
     self, records: Sequence[Mapping[str, Any]], view: np.ndarray
   ) -> np.ndarray:
-    as_it_lies = {'label': 0}
+    """Return [batch_size, 4], that a film is rotated by so many quarters."""
+    as_it_is = {'label': 0}  # not rotated before the net sees it
     rows = [
-      preprocess.make_example({**record, **as_it_lies}, self._input, view=view)
+      preprocess.make_example({**record, **as_it_is}, self._input, view=view)
       for record in records
     ]
     rows += rows[-1:] * (self._batch_size - len(rows))
