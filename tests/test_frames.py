@@ -246,7 +246,7 @@ def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
   predictor = loading.load(str(folder), 'whole_image')
   assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
   plain, cut = capsys.readouterr().out.splitlines()
-  assert cut.endswith('; border cut off') and 'cut off' not in plain
+  assert cut.endswith('; border cropped') and 'border' not in plain
   with open(tmp_path / 'predictions.csv', newline='') as file:
     plain, cut = csv.DictReader(file)
   left, low = 8 / films[32].shape[1], 1 - 3 / films[32].shape[0]

@@ -5,11 +5,14 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import cv2
 import dicom_film
 import numpy as np
 import pytest
+import test_imports
 
 from boneage_jax import predict
 from boneage_jax.data import groups
@@ -159,6 +162,8 @@ def test_command(run, tmp_path, capsys):
   ]
   assert [row['file'] for row in table] == [films[0], films[3]]
   assert {row['sex'] for row in table} == {'F'}
+  assert {row['status'] for row in table} == {'flagged'}  # bright bones
+  assert {row['quality_flags'] for row in table} == {'polarity'}
   assert table[0]['regions'] == ' '.join(found)
   for name, region in regions[1].items():
     sides = [float(table[0][f'{name}_{side}']) for side in boxes.COLUMNS[2:6]]
@@ -247,6 +252,29 @@ def test_no_run_and_no_checkpoint(run, tmp_path, capsys):
   code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}')
   assert code.startswith(f'Error: No checkpoint in {tmp_path}/localizer')
   assert os.listdir(tmp_path) == ['config.json']
+
+
+def test_no_package_that_windows_lacks_is_used(run, predictor):
+  """Not even late: there are no wheels of these for Windows."""
+  text = (
+    'import sys\n'
+    f'for name in {sorted(test_imports.NOT_TO_PREDICT)}:\n'
+    '  sys.modules[name] = None\n'
+    'from boneage_jax import predict\n'
+    'predict.main(sys.argv[1:])\n'
+  )
+  film = film_path(run, 1)
+  flags = (film, '--sex=M', f'--workdir={run}/run')
+  done = subprocess.run(
+    [sys.executable, '-c', text, *flags],
+    cwd=pathlib.Path(__file__).parent.parent,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert not done.returncode, done.stderr
+  found = predictor.predict(read(run, 1), 'M')
+  assert done.stdout.startswith(f'{film}: {tables.format_line(found)}\n')
 
 
 def test_a_film_of_the_other_polarity_is_named_but_not_flipped(

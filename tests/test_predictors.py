@@ -87,8 +87,10 @@ def test_of_folds_films_get_the_mean_of_all(tmp_path):
       np.testing.assert_allclose(found, age[film], atol=2e-3)
 
 
-def test_stages_without_a_net_are_refused(run):
-  with pytest.raises(
-    ValueError, match="trains or combines age nets, got 'regions'"
-  ):
-    loading.load(run, 'regions')
+@pytest.mark.parametrize('stage', ['regions', 'orientation', 'stages', 'no'])
+def test_stages_without_an_age_net_are_refused(run, stage):
+  with pytest.raises(ValueError, match='trains or combines age nets') as error:
+    loading.load(run, stage)
+  said = str(error.value)
+  assert f"got '{stage}'; choose one with --stage: " in said
+  assert said.endswith(': assessor, ensemble, localizer, whole_image.')

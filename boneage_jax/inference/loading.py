@@ -29,8 +29,9 @@ def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   stage = stage or config.report.stage
   path = os.path.join(workdir, stage, 'calibration.json')
   calibration = storage.read_json(path, {})
-  if stage in config and config[stage].job == 'ensemble':
-    weights = _weights(config[stage].members, os.path.join(workdir, stage))
+  section = stages.sections(config).get(stage, {})
+  if section.get('job') == 'ensemble':
+    weights = _weights(section.members, os.path.join(workdir, stage))
     members = [_load(config, name, workdir, batch_size) for name in weights]
     return ensemble.Ensemble(members, list(weights.values()), calibration)
   if config.data.folds and config.data.fold < 0:

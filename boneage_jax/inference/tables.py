@@ -25,7 +25,7 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
   if prediction.regions:
     line += f', regions found: {", ".join(found(prediction)) or "none"}'
   if prediction.film_box != boxes.WHOLE_FILM:
-    line += '; border cut off'
+    line += '; border cropped'
   if prediction.rotation_deg:
     line += f'; was rotated by {prediction.rotation_deg} degrees, turned back'
   return line
