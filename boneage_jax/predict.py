@@ -45,7 +45,9 @@ def predict_films(
     try:
       film = film_file.read(path)
       used = film_file.choose_sex(sex, film.sex)
-      prediction = predictor.predict(film.like(predictor.inverted), used)
+      prediction = predictor.predict(
+        film.with_polarity(predictor.inverted), used
+      )
     except ValueError as e:
       bad.append(f'{path}: {e}')
       continue

@@ -22,7 +22,7 @@ class FilmFile(NamedTuple):
   sex: str
   is_dicom: bool
 
-  def like(self, inverted: bool) -> np.ndarray:
+  def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
 
     The polarity of DICOM is known, so that it can be made that of the run; that
