@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--workdir', required=True, help='folder of a run')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
-    '--sex', choices=list(groups.MALE), help='of all these films'
+    '--sex', choices=list(groups.SEX), help='of all these films'
   )
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   args = parser.parse_args(argv)

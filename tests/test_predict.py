@@ -46,7 +46,7 @@ def read(run, film):
 
 
 def sex_of(row):
-  return 'M' if float(row['male']) else 'F'
+  return row['sex']
 
 
 def write_dicom(path, bright_bones, sex):
@@ -68,14 +68,14 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
   expected = boxes.read_regions(str(folder / 'regions/regions.csv'))
   with np.load(folder / 'assessor/distributions.npz') as file:
     distributions = dict(zip(file['id'], file['probability'], strict=True))
-  assert np.ptp([float(row['prediction']) for row in table]) > 0.1
+  assert np.ptp([float(row['age_predicted']) for row in table]) > 0.1
   assert {row['split'] for row in table} == {'validation', 'test'}
   for row in table:
     film = int(row['id'])
     image = read(run, film)
     result = predictor.predict(image, sex_of(row))
     assert result.age_predicted == pytest.approx(
-      float(row['prediction']), abs=1e-3
+      float(row['age_predicted']), abs=1e-3
     )
     assert list(result.regions) == ['carpal', 'metacarpal']
     for name, region in result.regions.items():
@@ -101,13 +101,13 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   (tmp_path / 'whole_image').symlink_to(run / 'run/whole_image')
   predictor = loading.load(str(tmp_path))
   table = rows(run / 'run/whole_image/predictions.csv')
-  assert np.ptp([float(row['prediction']) for row in table]) > 0.1
+  assert np.ptp([float(row['age_predicted']) for row in table]) > 0.1
   for row in table:
     image = read(run, row['id'])
     assert max(image.shape) > 512
     result = predictor.predict(image, sex_of(row))
     assert result.age_predicted == pytest.approx(
-      float(row['prediction']), abs=1e-3
+      float(row['age_predicted']), abs=1e-3
     )
     assert result.regions == {}
     assert result.probability is None
@@ -115,7 +115,7 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
 
 def test_sex_counts_and_must_be_known_by_name(run, predictor):
   image = read(run, 1)
-  ages = {predictor.predict(image, sex).age_predicted for sex in groups.MALE}
+  ages = {predictor.predict(image, sex).age_predicted for sex in groups.SEX}
   assert len(ages) == 3
   for sex in ('', None, 'm', 1.0):
     with pytest.raises(ValueError, match='sex'):
@@ -202,7 +202,7 @@ def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
 def test_a_region_that_is_not_found_is_said(
   run, predictor, capsys, monkeypatch
 ):
-  cold = lambda image, male: np.zeros((1, 4, 4), np.float32)
+  cold = lambda image, sex: np.zeros((1, 4, 4), np.float32)
   (locator,) = predictor._locators
   cold = locator._replace(maps=cold)
   monkeypatch.setattr(predictor, '_locators', [cold])
@@ -231,9 +231,7 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   image[0, :2] = 0, 255  # the whole range, which DICOM films are stretched to
   path = str(tmp_path / 'film')
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
-  age = {
-    sex: predictor.predict(image, sex).age_predicted for sex in groups.MALE
-  }
+  age = {sex: predictor.predict(image, sex).age_predicted for sex in groups.SEX}
   for flag, used in ((None, 'M'), ('F', 'F'), ('unknown', 'unknown')):
     assert not predict.predict_films(predictor, [path], flag, str(tmp_path))
     row = rows(tmp_path / 'predictions.csv')[0]

@@ -11,9 +11,10 @@ from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
 from boneage_jax.inference import tables
+from boneage_jax.runs import predictions
 
 BOX = (0.25, 0.5, 0.75, 1.0)
-FIRST = 'file split sex age_true age_predicted lo90 hi90 status quality_flags'
+FIRST = ('file', *predictions.FILE_COLUMNS[1:])
 
 
 def predicted(**changes):
@@ -45,8 +46,8 @@ def calibration(*reach):
 
 def test_what_is_not_known_is_empty():
   row = tables.row(predicted(), 'a/film.png')
-  assert list(row)[:9] == FIRST.split()
-  assert [row[name] for name in FIRST.split()] == [
+  assert list(row)[:9] == list(FIRST)
+  assert [row[name] for name in FIRST] == [
     *('a/film.png', '', 'F', '', '126.0400', '', '', 'ok', ''),
   ]
   assert row['rotation_deg'] == '0' and row['regions'] == 'carpal'
@@ -71,7 +72,7 @@ def test_all_that_is_known_is_said():
   }
   assert (film.lo90, film.hi90) == film.intervals[90]
   row = tables.row(film, 'film.dcm')
-  assert list(row)[:9] == FIRST.split()
+  assert list(row)[:9] == list(FIRST)
   assert [row[name] for name in ('lo90', 'hi90', 'lo80', 'hi80')] == [
     *('0.0', '326.0', '116.0', '136.0')
   ]

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from boneage_jax.data import groups
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import dicom
 
@@ -48,8 +47,7 @@ def read(path: str) -> FilmFile:
   except Exception as e:  # decoders raise their own kinds on odd files
     reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
     raise ValueError(f'Cannot be read: {reason}.') from e
-  sex = next(name for name, male in groups.MALE.items() if male == film['male'])
-  return FilmFile(film['image'], sex, True)
+  return FilmFile(film['image'], film['sex'], True)
 
 
 def choose_sex(given: str | None, header: str) -> str:

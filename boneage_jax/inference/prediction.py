@@ -71,7 +71,7 @@ def with_intervals(
     return prediction
   film = {
     'prediction': np.array([prediction.age_predicted]),
-    'male': np.array([groups.MALE[prediction.sex]]),
+    'sex': np.array([groups.SEX[prediction.sex]]),
   }
   if prediction.probability is not None:
     film['probability'] = prediction.probability[None].astype(np.float64)

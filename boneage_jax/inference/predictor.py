@@ -102,14 +102,14 @@ class Predictor:
         'Expected a grey image, uint8 [H, W], got '
         f'{image.dtype} {list(image.shape)}.'
       )
-    if sex not in groups.MALE:
+    if sex not in groups.SEX:
       raise ValueError(
-        f'Expected a sex of {", ".join(groups.MALE)}, got {sex!r}.'
+        f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.'
       )
     # Encoded, because training reads encoded films: one code path for both.
     record = {
       'id': 0,
-      'male': groups.MALE[sex],
+      'sex': groups.SEX[sex],
       'age': 0.0,
       'image': png.encode(image),
     }
@@ -142,7 +142,7 @@ class Predictor:
     """Predict at most `batch_size` films as the data set keeps them.
 
     Args:
-      records: id, male, age and image (encoded), as of `sources.film_source`.
+      records: id, sex, age and image (encoded), as of `sources.film_source`.
 
     Returns:
       `age` [N] months and, with bins, `probability` [N, 240]; and the films,
