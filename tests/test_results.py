@@ -256,7 +256,7 @@ def test_findings_name_files_that_exist():
 # The oracle of the README's first run: its row, counted again from what the
 # assessor of the run left.
 PREDICTIONS = RESULTS / 'predictions/cascade_phantom.csv'
-TRUE_AGE, PREDICTED_AGE = 'age', 'prediction'  # columns of that file
+TRUE_AGE, PREDICTED_AGE = 'age_true', 'age_predicted'  # columns of that file
 
 
 def errors(split):
