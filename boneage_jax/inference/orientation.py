@@ -4,12 +4,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
 from boneage_jax.data import preprocess
-from boneage_jax.training import forward
-from boneage_jax.training import restore
+from boneage_jax.inference import net
 
 
 class OrientationCorrector:
@@ -17,11 +13,7 @@ class OrientationCorrector:
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
     """Load the net of `stage`; it sees at most `batch_size` films at a time."""
-    self._input, self._batch_size = config[stage].input, batch_size
-    graph, variables = restore.load_net(config, stage, workdir)
-    self._variables = jax.device_put(variables, jax.local_devices()[0])
-    self._predict = forward.make_predict(graph)
-    self._views = forward.views(config[stage])
+    self._net = net.Net(config, stage, workdir, batch_size)
 
   def __call__(
     self, records: Sequence[Mapping[str, Any]]
@@ -30,20 +22,7 @@ class OrientationCorrector:
 
     Those that were turned back have `rotation_deg`.
     """
-    each = [self._probability(records, view) for view in self._views]
-    probability = np.mean(each, axis=0)[: len(records)]
+    as_they_are = [{**record, 'label': 0} for record in records]  # quarters
+    probability = self._net(as_they_are)['probability']
     turns = preprocess.quarter_turns(probability).tolist()
     return list(map(preprocess.rotate_back, records, turns))
-
-  def _probability(
-    self, records: Sequence[Mapping[str, Any]], view: np.ndarray
-  ) -> np.ndarray:
-    """Return [batch_size, 4], that a film is rotated by so many quarters."""
-    as_it_is = {'label': 0}  # not rotated before the net sees it
-    rows = [
-      preprocess.make_example({**record, **as_it_is}, self._input, view=view)
-      for record in records
-    ]
-    rows += rows[-1:] * (self._batch_size - len(rows))
-    batch = jax.tree.map(lambda *values: np.stack(values), *rows)
-    return jax.device_get(self._predict(self._variables, batch)['probability'])

@@ -7,7 +7,6 @@ import copy
 from typing import Any
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from boneage_jax.core import stages
@@ -15,13 +14,12 @@ from boneage_jax.data import groups
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
+from boneage_jax.inference import net
 from boneage_jax.inference import orientation
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
-from boneage_jax.training import forward
-from boneage_jax.training import restore
 from tfds_rsna import films as films_lib
 from tfds_rsna import layout
 
@@ -65,14 +63,12 @@ class Predictor:
     _check_stage(config, stage)
     self.batch_size = batch_size
     self._calibration = calibration or {}
-    self._input = config[stage].input
     self._locators = _load_locators(config, stage, workdir, batch_size)
+    own = config[stage].input
     last = self._locators[-1] if self._locators else None
-    # Of the net that sees the whole film.
-    self._film_input = last.film_input if last else self._input
-    self.builder_config = (
-      last.options.input if last else self._input
-    ).builder_config
+    # Of the net that sees the whole film, and of the films that are read.
+    self._film_input = last.film_input if last else own
+    self.builder_config = (last.options.input if last else own).builder_config
     self.inverted = self._film_input.polarity == 'invert'
     self._long_side = layout.LONG_SIDES[self.builder_config]
     self._crop_borders = config.data.crop_borders
@@ -82,9 +78,7 @@ class Predictor:
       if before
       else list
     )
-    graph, self._variables = _load(config, stage, workdir)
-    self._predict = forward.make_predict(graph)
-    self._views = forward.views(config[stage])
+    self._net = net.Net(config, stage, workdir, batch_size)
 
   def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
     """Predict the bone age of one film; the first call compiles the nets.
@@ -167,21 +161,7 @@ class Predictor:
         {**record, 'regions': png.encode(crop.reshape(-1, crop.shape[-1]))}
         for record, crop in zip(records, crops, strict=True)
       ]
-    each = [self._outputs_of(records, view) for view in self._views]
-    mean = lambda name: np.mean([one[name] for one in each], axis=0)
-    return {name: mean(name)[: len(films)] for name in each[0]}, films
-
-  def _outputs_of(
-    self, records: Sequence[Mapping[str, Any]], view: np.ndarray
-  ) -> dict[str, np.ndarray]:
-    """Run the net on one view of the records, padded to `batch_size`."""
-    rows = [
-      preprocess.make_example(record, self._input, view=view)
-      for record in records
-    ]
-    rows += rows[-1:] * (self.batch_size - len(rows))
-    batch = jax.tree.map(lambda *values: np.stack(values), *rows)
-    return jax.device_get(self._predict(self._variables, batch))
+    return self._net(records), films
 
 
 def _check_stage(config: Any, stage: str) -> None:
@@ -203,12 +183,6 @@ def _check_stage(config: Any, stage: str) -> None:
     )
 
 
-def _load(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
-  """Load a net to one device: for few films, copies would only compete."""
-  graph, variables = restore.load_net(config, stage, workdir)
-  return graph, jax.device_put(variables, jax.local_devices()[0])
-
-
 def _load_locators(
   config: Any, stage: str, workdir: str, batch_size: int
 ) -> list[Locator]:
@@ -221,7 +195,7 @@ def _load_locators(
       options.batch_size = batch_size
       if name == section.crops_from and section.regions:
         options.crops = section.regions
-      graph, variables = _load(config, options.localizer, workdir)
+      graph, variables = net.load(config, options.localizer, workdir)
       maps = gradcam.make_maps(graph, variables, options)
       film_input = config[options.localizer].input
       locators.append(Locator(maps, film_input, options))
