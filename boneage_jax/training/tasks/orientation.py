@@ -18,11 +18,10 @@ from boneage_jax.data import preprocess
 from boneage_jax.training import prediction
 from boneage_jax.training.tasks import classification
 
-METRIC, SHOWN, error = (
-  classification.METRIC,
-  classification.SHOWN,
-  classification.error,
-)
+metric_name = classification.metric_name
+format_metric = classification.format_metric
+reduce, check = classification.reduce, classification.check
+error = classification.error
 
 
 def write_predictions(
