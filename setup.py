@@ -29,6 +29,7 @@ setuptools.setup(
     'importlib_resources>=6',  # tensorflow-datasets needs it, undeclared
     'isal>=1.7',
     'jax>=0.10.2',
+    'jinja2>=3.1',
     'matplotlib>=3.9',
     'ml_collections>=1.1',
     'numpy>=2.1',

@@ -53,11 +53,21 @@ def age_band(age: np.ndarray) -> np.ndarray:
 MALE = {'M': 1.0, 'F': 0.0, 'unknown': 0.5}
 
 
-def sex_medians(age: np.ndarray, male: np.ndarray) -> dict[str, float]:
-  """Return the median age by sex; 'unknown' is the median of all films."""
+def sex_medians(
+  age: np.ndarray, male: np.ndarray, of: np.ndarray
+) -> np.ndarray:
+  """Return the median age of each film's sex, months, [N].
+
+  Args:
+    age: months, [N].
+    male: 1 male, 0 female, else unknown, [N]. A film of unknown sex, or of one
+      that no film of `of` has, gets the median of all these.
+    of: the films that medians are of, at least one, bool [N].
+  """
   age, sexes = np.asarray(age, np.float64), sex(male)
-  out = {'unknown': float(np.median(age))}
+  out = np.full(age.shape, np.median(age[of]))
   for name in ('female', 'male'):
-    if np.any(sexes == name):
-      out[name] = float(np.median(age[sexes == name]))
+    known = of & (sexes == name)
+    if known.any():
+      out[sexes == name] = np.median(age[known])
   return out

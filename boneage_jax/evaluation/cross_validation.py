@@ -120,12 +120,11 @@ def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
   Of the films that the fold trained on which validates the film; for a test
   film the mean of all folds.
   """
-  sexes, predictions = groups.sex(films['male']), []
   names = splits(config, films)
-  for split in names:
-    of = split == 'train'
-    medians = groups.sex_medians(films['age'][of], films['male'][of])
-    predictions.append([medians.get(sex, medians['unknown']) for sex in sexes])
+  predictions = [
+    groups.sex_medians(films['age'], films['male'], split == 'train')
+    for split in names
+  ]
   counts = np.where(names == 'train', 0, 1)
   ages = np.sum(counts * predictions, axis=0) / counts.sum(axis=0)
   return dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
