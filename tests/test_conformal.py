@@ -76,6 +76,21 @@ def test_temperature_is_the_best_of_a_grid():
   assert intervals.nll(probability, age) == pytest.approx(loss(1))
 
 
+def test_temperature_ends_at_the_coldest_and_at_the_hottest():
+  months = np.arange(240)
+  sure = 0.9 * np.eye(240) + 0.1 / 240  # the true month is always the likeliest
+  assert intervals.fit_temperature(sure, months) == intervals.COLDEST
+  wrong = np.roll(sure, 1, axis=0)
+  assert intervals.fit_temperature(wrong, months) == intervals.HOTTEST
+
+
+def test_temperature_of_two_bins_in_closed_form():
+  # 3 of 4 films lie in the bin of p = 0.6: 0.6^(1/T) to 0.4^(1/T) is 3 to 1.
+  probability = np.tile([0.6, 0.4], (4, 1))
+  fitted = intervals.fit_temperature(probability, np.array([0, 0, 0, 1]))
+  assert fitted == pytest.approx(np.log(1.5) / np.log(3), rel=1e-9)
+
+
 def test_temperature_one_changes_nothing():
   probability = _normal([50.0, 100.0], 9)
   np.testing.assert_allclose(

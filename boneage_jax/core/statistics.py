@@ -34,11 +34,10 @@ def wilson(hits: int, n: int) -> list[float]:
 
   Of 20 films within 12 months each, resampling would say 100 to 100 %.
   """
-  z, share = 1.959963984540054, hits / n
-  centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-  reach = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-  reach /= 1 + z**2 / n
-  return [max(0.0, float(centre - reach)), min(1.0, float(centre + reach))]
+  from scipy import stats  # slow to import
+
+  interval = stats.binomtest(hits, n).proportion_ci(method='wilson')
+  return [float(interval.low), float(interval.high)]
 
 
 def error_summary(

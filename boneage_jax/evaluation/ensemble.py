@@ -29,8 +29,6 @@ from boneage_jax.runs import run as run_lib
 
 WEIGHTS = ('mean', 'mae', 'mse')
 FIT, JUDGE = 'validation', 'test'
-SMOOTH = 0.05  # months; |e| is minimised as sqrt(e^2 + SMOOTH^2)
-STEPS = 5000
 PARTS = 5  # of the films that weights are fitted on
 
 
@@ -38,8 +36,8 @@ def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
   """Return weights that minimise the loss of the combined error.
 
   As weights sum to 1, the error of the combination is that of the members
-  combined. Accelerated projected gradient (Beck and Teboulle 2009), restarted
-  where the loss rises (O'Donoghue and Candes 2015).
+  combined. Both optima are exact. Where others are as good, a corner is
+  returned, always the same: of two equal members one has the weight of both.
 
   Args:
     error: of each member, months, [M, N].
@@ -48,30 +46,50 @@ def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
   Returns:
     [M], none negative, of sum 1.
   """
-  if loss not in ('mae', 'mse'):
-    raise ValueError(f"Expected the loss 'mae' or 'mse', got {loss!r}.")
+  if loss == 'mae':
+    return _least_absolute(error)
+  if loss == 'mse':
+    return _least_squares(error)
+  raise ValueError(f"Expected the loss 'mae' or 'mse', got {loss!r}.")
 
-  def value_and_gradient(weights):
-    combined = weights @ error
-    if loss == 'mse':
-      return np.mean(combined**2) / 2, error @ combined / len(combined)
-    root = np.sqrt(combined**2 + SMOOTH**2)
-    return np.mean(root), error @ (combined / root) / len(combined)
 
-  curvature = np.linalg.eigvalsh(error @ error.T / error.shape[1])[-1]
-  step = (1 if loss == 'mse' else SMOOTH) / max(curvature, 1e-12)
-  weights = ahead = np.full(len(error), 1 / len(error))
-  best, momentum = value_and_gradient(weights)[0], 1.0
-  for _ in range(STEPS):
-    new = _to_simplex(ahead - step * value_and_gradient(ahead)[1])
-    value = value_and_gradient(new)[0]
-    if value > best:
-      ahead, momentum = weights, 1.0
-      continue
-    faster = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-    ahead = new + (momentum - 1) / faster * (new - weights)
-    weights, best, momentum = new, value, faster
-  return weights
+def _least_absolute(error: np.ndarray) -> np.ndarray:
+  """Solve the linear program min_w sum |w @ error|.
+
+  As its dual: max v with v <= error @ y for each member and |y| <= 1 for each
+  film. It has a row a member in place of one a film (27 times faster with 8
+  members and 10,543 films), and the weights are the prices of its rows.
+  """
+  from scipy import optimize  # slow to import
+
+  members, films = error.shape
+  solved = optimize.linprog(
+    np.append(np.zeros(films), -1.0),
+    A_ub=np.column_stack([-error, np.ones(members)]),
+    b_ub=np.zeros(members),
+    bounds=[(-1, 1)] * films + [(None, None)],
+    method='highs-ds',  # simplex: ends in a corner
+  )
+  weights = np.maximum(-solved.ineqlin.marginals, 0)
+  return weights / weights.sum()
+
+
+def _least_squares(error: np.ndarray) -> np.ndarray:
+  """Minimise mean (w @ error)^2 by non-negative least squares.
+
+  Of (w @ error)^2 + (sum(w) - 1)^2 the best w of any sum is a multiple of the
+  best w of sum 1: at each multiple s of a w the first term is s^2 times its
+  loss, so the smaller loss wins whatever s is.
+  """
+  from scipy import optimize
+
+  members, films = error.shape
+  scale = np.sqrt(np.sum(error**2)) or 1.0
+  weights, _ = optimize.nnls(
+    np.vstack([error.T / scale, np.ones(members)]),
+    np.append(np.zeros(films), 1.0),
+  )
+  return weights / weights.sum()
 
 
 def film_weights(
@@ -270,13 +288,6 @@ def _data(members: Sequence[run_lib.Run]) -> dict[str, Any]:
     return members[0].data
   names = dict.fromkeys(lineage.dataset_line(member.data) for member in members)
   return {'name': ' + '.join(names)}
-
-
-def _to_simplex(point: np.ndarray) -> np.ndarray:
-  """Return the nearest weights, none negative, of sum 1 (Held et al. 1974)."""
-  falling = np.sort(point)[::-1]
-  excess = (np.cumsum(falling) - 1) / np.arange(1, len(point) + 1)
-  return np.maximum(point - excess[np.flatnonzero(falling > excess)[-1]], 0)
 
 
 def _cells(name: str, row: Mapping[str, Any]) -> list[str]:

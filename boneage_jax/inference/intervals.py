@@ -83,21 +83,28 @@ def fit_temperature(probability: np.ndarray, age: np.ndarray) -> float:
   """Return the temperature with the least `nll` (Guo et al. 2017).
 
   The nll is convex in 1 / temperature, and its slope there is the expected log
-  p less the log p of the true month: the root is bracketed and halved. Ends at
-  COLDEST or HOTTEST where the best lies beyond.
+  p less the log p of the true month: its root is sought. COLDEST or HOTTEST
+  where that lies beyond, HOTTEST too where all temperatures are as good.
 
   Args:
     probability: [N, bins].
     age: months, [N].
   """
+  from scipy import optimize  # slow to import; `predict` does not need it
+
   log = np.log(np.maximum(probability, FLOOR))
   true = np.take_along_axis(log, _month(probability, age), 1).mean()
+
+  def slope(log_temperature: float) -> float:
+    tempered = temper(probability, np.exp(log_temperature))
+    return (tempered * log).sum(axis=1).mean() - true
+
   low, high = np.log(COLDEST), np.log(HOTTEST)
-  for _ in range(60):
-    middle = (low + high) / 2
-    expected = (temper(probability, np.exp(middle)) * log).sum(axis=1).mean()
-    low, high = (low, middle) if expected < true else (middle, high)
-  return float(np.exp(low))
+  if slope(high) >= 0:
+    return HOTTEST
+  if slope(low) <= 0:
+    return COLDEST
+  return float(np.exp(optimize.brentq(slope, low, high)))
 
 
 def quantiles(probability: np.ndarray, shares: Sequence[float]) -> np.ndarray:
