@@ -201,18 +201,18 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
 
 @pytest.mark.parametrize('count', [0, -1])
 def test_too_few_films_are_refused(untrained, count):
-  name = f'{untrained}/run:whole'
+  name = f'{untrained}/run:whole_image'
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
     evaluate.main(['faithful', name, f'--films={count}'])
 
 
 def test_command(untrained, tmp_path, capsys):
-  name = f'{untrained}/run:whole'
+  name = f'{untrained}/run:whole_image'
   evaluate.main(
     ['faithful', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
   )
   printed = capsys.readouterr().out
-  assert 'run:whole: phantoms: 24 films' in printed
+  assert 'run:whole_image: phantoms: 24 films' in printed
   assert "2 test films; maps of the target 'age'" in printed
   assert 'in the wrist box' in printed
   result = json.loads((tmp_path / 'faithful.json').read_text())
@@ -227,7 +227,7 @@ def test_command(untrained, tmp_path, capsys):
 
 
 def test_an_ensemble_has_no_map(untrained, tmp_path):
-  names = [f'{untrained}/run:assessor', f'{untrained}/run:whole']
+  names = [f'{untrained}/run:assessor', f'{untrained}/run:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='of one net, got the ensemble'):
     evaluate.main(['faithful', str(tmp_path)])

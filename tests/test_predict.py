@@ -91,11 +91,11 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
 
 def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   config = json.loads((run / 'run/config.json').read_text())
-  config['report'].update(stage='whole', regions_from='')
+  config['report'].update(stage='whole_image', regions_from='')
   (tmp_path / 'config.json').write_text(json.dumps(config))
-  (tmp_path / 'whole').symlink_to(run / 'run/whole')
+  (tmp_path / 'whole_image').symlink_to(run / 'run/whole_image')
   predictor = loading.load(str(tmp_path))
-  table = rows(run / 'run/whole/predictions.csv')
+  table = rows(run / 'run/whole_image/predictions.csv')
   assert np.ptp([float(row['prediction']) for row in table]) > 0.1
   for row in table:
     image = read(run, row['id'])
@@ -164,8 +164,8 @@ def test_command(run, tmp_path, capsys):
 
 
 def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
-  (tmp_path / 'whole').mkdir()
-  for name in ('config.json', 'whole/checkpoints'):
+  (tmp_path / 'whole_image').mkdir()
+  for name in ('config.json', 'whole_image/checkpoints'):
     (tmp_path / name).symlink_to(run / 'run' / name)
   calibrated = {
     'score': 'absolute',
@@ -173,11 +173,11 @@ def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
     'temperature': None,
     'groups': {'any': {'cuts': [], 'n': [99], 'quantiles': [[5, 10, 500]]}},
   }
-  path = tmp_path / 'whole/calibration.json'
+  path = tmp_path / 'whole_image/calibration.json'
   path.write_text(json.dumps(calibrated))
   code, (line, _), _ = command(
     capsys,
-    *(film_path(run, 1), '--sex=F', '--stage=whole'),
+    *(film_path(run, 1), '--sex=F', '--stage=whole_image'),
     *(f'--workdir={tmp_path}', f'--out={tmp_path}/out'),
   )
   (row,) = rows(tmp_path / 'out/predictions.csv')

@@ -135,8 +135,10 @@ def test_the_report_names_data_that_are_gone(run):
 def test_what_is_no_run(run, tmp_path):
   with pytest.raises(ValueError, match=r'a config.json, or of an ensemble'):
     run_lib.read_run(str(tmp_path))
-  with pytest.raises(ValueError, match=r"of 'whole', only of assessor; name"):
-    run_lib.read_run(f'{run}:whole')
+  with pytest.raises(
+    ValueError, match=r"of 'whole_image', only of assessor; name"
+  ):
+    run_lib.read_run(f'{run}:whole_image')
 
 
 def test_a_training_film_among_the_test_films(run):

@@ -75,13 +75,13 @@ VIEWS = {'rotate': (0.0, 15.0), 'flip': True}
 def run(tmp_path_factory):
   def change(settings):
     settings.assessor.tta.update(VIEWS)
-    settings.whole.tta.update(VIEWS)
+    settings.whole_image.tta.update(VIEWS)
 
   folder = tmp_path_factory.mktemp('views')
   return untrained_run.create(folder, change) / 'run'
 
 
-@pytest.mark.parametrize('stage', ['assessor', 'whole'])
+@pytest.mark.parametrize('stage', ['assessor', 'whole_image'])
 def test_final_predictions_are_means_over_views(run, stage):
   one = run_lib.read_run(f'{run}:{stage}')
   graph, variables = restore.load_net(one.config, stage, str(run))
@@ -113,8 +113,8 @@ def test_final_predictions_are_means_over_views(run, stage):
 
 
 def test_one_film_gets_the_mean_too(run):
-  one = run_lib.read_run(f'{run}:whole')
-  predictor = loading.load(str(run), 'whole')
+  one = run_lib.read_run(f'{run}:whole_image')
+  predictor = loading.load(str(run), 'whole_image')
   films, _ = selection.split_films(
     one.config, str(run), predictor.builder_config
   )
