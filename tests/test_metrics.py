@@ -89,6 +89,22 @@ def test_all_films_within_reach_leave_doubt():
   assert 'within_12_ci95' not in statistics.error_summary(np.full(9, 7.0))
 
 
+def test_a_mean_has_the_interval_of_the_bias():
+  rng = np.random.default_rng(1)
+  values = rng.normal(3, 5, 40)
+  row, errors = (
+    statistics.mean(values, 'area'),
+    statistics.error_summary(values),
+  )
+  assert row == {
+    'area': pytest.approx(errors['bias']),
+    'area_ci95': pytest.approx(errors['bias_ci95']),
+  }
+  assert statistics.mean(values[:9], 'area') == {
+    'area': pytest.approx(values[:9].mean())
+  }
+
+
 def test_interval_covers_the_true_mae():
   rng = np.random.default_rng(7)
   truth = 8 * np.sqrt(2 / np.pi)  # mean of |N(0, 8)|

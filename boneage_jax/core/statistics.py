@@ -71,8 +71,8 @@ def error_summary(
 
 def mean(values: np.ndarray, name: str) -> dict[str, Any]:
   """Return `name`, the mean of values [N], and of enough films its `_ci95`."""
-  row = error_summary(np.asarray(values, np.float64))
-  out = {name: row['bias']}
-  if 'bias_ci95' in row:
-    out[f'{name}_ci95'] = row['bias_ci95']
+  values = np.asarray(values, np.float64)[:, None]
+  out = {name: float(values.mean())}
+  if len(values) >= INTERVAL_FILMS:
+    out[f'{name}_ci95'] = interval95(bootstrap_means(values))
   return out
