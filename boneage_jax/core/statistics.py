@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-WITHIN = (6, 12, 24)  # months
 # Resampled, 2 films cover the true MAE 47 % of the time, not 95; 5, 83; 10, 91.
 INTERVAL_FILMS = 10
 
@@ -38,35 +37,6 @@ def wilson(hits: int, n: int) -> list[float]:
 
   interval = stats.binomtest(hits, n).proportion_ci(method='wilson')
   return [float(interval.low), float(interval.high)]
-
-
-def error_summary(
-  error: np.ndarray, bootstrap: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-  """Return those of `summary` that need no group.
-
-  Args:
-    error: months, [N].
-    bootstrap, seed: as for `summary`; no intervals below INTERVAL_FILMS films.
-  """
-  n, size = len(error), np.abs(error)
-  values = np.stack([size, error**2, error], axis=1)
-  names = ('mae', 'rmse', 'bias')
-  within = {f'within_{m}': int(np.sum(size <= m)) for m in WITHIN}
-
-  point = values.mean(axis=0)
-  point[1] = np.sqrt(point[1])
-  out: dict[str, Any] = {'n': n, 'median': float(np.median(size))}
-  out |= {name: float(v) for name, v in zip(names, point, strict=True)}
-  out |= {name: hits / n for name, hits in within.items()}
-  if bootstrap and n >= INTERVAL_FILMS:
-    samples = bootstrap_means(values, bootstrap, seed)
-    samples[:, 1] = np.sqrt(samples[:, 1])
-    for name, column in zip(names, samples.T, strict=True):
-      out[f'{name}_ci95'] = interval95(column)
-    for name, hits in within.items():
-      out[f'{name}_ci95'] = wilson(hits, n)
-  return out
 
 
 def mean(values: np.ndarray, name: str) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import stages
-from boneage_jax.core import statistics
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located as located_lib
@@ -180,6 +180,6 @@ _CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')
 def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
   error = rows['prediction'] - rows['age']
   return {
-    name: statistics.error_summary(error[rows['split'] == name])
+    name: metrics.error_summary(error[rows['split'] == name])
     for name in run_lib.SPLITS
   }

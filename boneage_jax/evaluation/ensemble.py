@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import splits
 from boneage_jax.evaluation import metrics
@@ -171,10 +170,10 @@ def combine(
     own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
     judged[name] = {
       'members': [
-        statistics.error_summary(prediction - age[of]) for prediction in own
+        metrics.error_summary(prediction - age[of]) for prediction in own
       ],
       'ways': {
-        way: statistics.error_summary(p[of] - age[of])
+        way: metrics.error_summary(p[of] - age[of])
         for way, p in combined.items()
       },
       'gain': {

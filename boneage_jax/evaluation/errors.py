@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import sys
 from typing import Any
 
-from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.evaluation import metrics
@@ -31,7 +30,7 @@ HEAD = (
   'RMSE',
   'median',
   'bias',
-  *(f'<= {months} mo' for months in statistics.WITHIN),
+  *(f'<= {months} mo' for months in metrics.WITHIN),
 )
 SYSTEMS = (
   'films',
@@ -40,7 +39,7 @@ SYSTEMS = (
   'girls',
   'boys',
   'RMSE',
-  f'<= {statistics.WITHIN[1]} mo',
+  f'<= {metrics.WITHIN[1]} mo',
   'films/s',
   'minutes',
 )
@@ -140,7 +139,7 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
     f'{row["rmse"]:.2f}',
     f'{row["median"]:.2f}',
     f'{row["bias"]:+.2f}',
-    *(f'{100 * row[f"within_{months}"]:.1f} %' for months in statistics.WITHIN),
+    *(f'{100 * row[f"within_{months}"]:.1f} %' for months in metrics.WITHIN),
   ]
 
 
@@ -154,7 +153,7 @@ def _system(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     text_table.interval(row, 'mae'),
     *(f'{one["mae"]:.2f}' if 'mae' in one else '' for one in sexes),
     f'{row["rmse"]:.2f}',
-    f'{100 * row[f"within_{statistics.WITHIN[1]}"]:.1f} %',
+    f'{100 * row[f"within_{metrics.WITHIN[1]}"]:.1f} %',
   ]
   if 'minutes' in result:
     cells += [f'{result["films_per_second"]:.1f}', f'{result["minutes"]:.1f}']

@@ -38,7 +38,7 @@ from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 
 FILMS, BATCH = 200, 16
-MOVED = 12  # months; one of statistics.WITHIN
+MOVED = 12  # months; one of metrics.WITHIN
 TICKS = (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100)
 HEAD = (
   'strength',
@@ -117,7 +117,7 @@ def effect(
     doubted, of enough of them.
   """
   pair = metrics.paired_difference(age, disturbed, plain)
-  move = statistics.error_summary(disturbed - plain)
+  move = metrics.error_summary(disturbed - plain)
   out = {
     'mae': pair['mae_a'],
     'change': pair['difference'],
@@ -166,7 +166,7 @@ def run_suite(
   (plain, *disturbed), doubted = estimates(predictor, source, corruptions.CASES)
   age = films['age'].astype(np.float64)
   rows = zip(corruptions.CASES, disturbed, doubted[1:], strict=True)
-  own = statistics.error_summary(plain - age) | {
+  own = metrics.error_summary(plain - age) | {
     'doubted': float(doubted[0].mean())
   }
   return {

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import jinja2
 
-from boneage_jax.core import statistics
 from boneage_jax.data import groups as groups_lib
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 from boneage_jax.imaging import overlay
 from boneage_jax.report import charts
@@ -46,7 +46,7 @@ COVERAGE = {
 }
 COLUMNS = (
   *('films', 'MAE', '95 % interval', 'median', 'RMSE', 'bias'),
-  *(f'within {months}' for months in statistics.WITHIN),
+  *(f'within {months}' for months in metrics.WITHIN),
 )
 
 
@@ -211,7 +211,7 @@ def _errors(name: str, row: Mapping[str, Any]) -> list[str]:
     f'{row["median"]:.2f}',
     f'{row["rmse"]:.2f}',
     _minus(f'{row["bias"]:+.2f}'),
-    *(f'{100 * row[f"within_{m}"]:.0f} %' for m in statistics.WITHIN),
+    *(f'{100 * row[f"within_{m}"]:.0f} %' for m in metrics.WITHIN),
   ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax.core import statistics
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 
 
@@ -158,7 +158,7 @@ def cumulative(
       axes.step(
         x, y, dash, where='post', color=palette[name], lw=1.8, label=label
       )
-    for months in statistics.WITHIN:
+    for months in metrics.WITHIN:
       share = 100 * np.mean(error <= months)
       axes.axvline(months, color=palette['accent'], lw=1, ls=':')
       axes.annotate(
