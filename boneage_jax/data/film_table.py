@@ -6,7 +6,6 @@ import os
 import numpy as np
 
 from boneage_jax.core import storage
-from boneage_jax.data import splits
 
 Films = dict[str, np.ndarray]  # columns of equal length
 COLUMNS = {
@@ -18,7 +17,6 @@ COLUMNS = {
   'study': np.int64,  # films of one hand share it
   'finding': str,  # '' where nobody said
 }
-SPLITS = splits.SPLITS
 
 
 # Tables of films.

@@ -11,7 +11,7 @@ from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import sources
-from boneage_jax.training.tasks import classification
+from boneage_jax.data import splits
 
 
 def read_predictions(path: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
     'classes': rows['classes'],
     'splits': {},
   }
-  for name in classification.SPLITS:
+  for name in splits.HELD_OUT:
     of = rows['split'] == name
     if (rows['label'][of] >= 0).any():
       columns = (rows[key][of] for key in ('label', 'probability', 'study'))

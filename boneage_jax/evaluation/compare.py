@@ -16,6 +16,7 @@ import numpy as np
 
 from boneage_jax.core import storage
 from boneage_jax.data import groups
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
@@ -47,7 +48,7 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
   films = run_lib.align_predictions([a, b])
   male, errors = films['male'], (films['age'], *films['prediction'])
   splits = {}
-  for split in run_lib.SPLITS:
+  for split in splits_lib.HELD_OUT:
     in_a, in_b = films['split'] == split
     of = in_a & in_b
     row: dict[str, Any] = {

@@ -16,6 +16,7 @@ import numpy as np
 from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import ensemble
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
@@ -78,7 +79,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   rows = {name: column[order] for name, column in rows.items()}
   builder_config = stages.builder_configs(config)[0]
   films, description = selection.split_films(config, workdir, builder_config)
-  for split in run_lib.SPLITS:
+  for split in splits_lib.HELD_OUT:
     given = np.sort(rows['id'][rows['split'] == split])
     expected = np.sort(films['id'][films['split'] == split])
     if not np.array_equal(given, expected):
@@ -92,7 +93,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   result = {
     'data': members[0].data | {'split': description},
     'films': {
-      name: int(np.sum(rows['split'] == name)) for name in run_lib.SPLITS
+      name: int(np.sum(rows['split'] == name)) for name in splits_lib.HELD_OUT
     },
     'splits': _figures(rows),
     'members': [
@@ -148,7 +149,7 @@ def located(
     regions |= {film: found[film] for film in found if film in own}
     coverage |= {
       f'{split}, fold {fold}': covered[split]
-      for split in run_lib.SPLITS
+      for split in splits_lib.HELD_OUT
       if covered.get(split)
     }
     shown = {f: m for f, m in maps.get('maps', {}).items() if f in own}
@@ -162,7 +163,9 @@ def folds_table(stage: str, result: dict[str, Any]) -> str:
   rows = [
     [
       name,
-      *(f(figures[split]) for split in run_lib.SPLITS[::-1] for f in _CELLS),
+      *(
+        f(figures[split]) for split in splits_lib.HELD_OUT[::-1] for f in _CELLS
+      ),
     ]
     for name, figures in (
       *((str(k), member) for k, member in enumerate(result['members'])),
@@ -181,5 +184,5 @@ def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
   error = rows['prediction'] - rows['age']
   return {
     name: metrics.error_summary(error[rows['split'] == name])
-    for name in run_lib.SPLITS
+    for name in splits_lib.HELD_OUT
   }

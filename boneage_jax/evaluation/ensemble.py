@@ -165,7 +165,7 @@ def combine(
   }
   best = int(np.argmin(np.abs(error[:, split == FIT]).mean(axis=1)))
   judged = {}
-  for name in run_lib.SPLITS:
+  for name in splits.HELD_OUT:
     of = split == name
     own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
     judged[name] = {
@@ -185,7 +185,7 @@ def combine(
   result = {
     'weights': weights,
     'data': _data(members),
-    'films': {name: int(np.sum(split == name)) for name in run_lib.SPLITS},
+    'films': {name: int(np.sum(split == name)) for name in splits.HELD_OUT},
     'members': [
       {
         'run': member.name,

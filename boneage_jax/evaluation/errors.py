@@ -15,6 +15,7 @@ from typing import Any
 
 from boneage_jax.core import storage
 from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
@@ -48,7 +49,7 @@ SYSTEMS = (
 def run_summary(run: run_lib.Run) -> dict[str, Any]:
   """Return the figures of every split of a run, apart, and its data set."""
   splits = {}
-  for split in run_lib.SPLITS:
+  for split in splits_lib.HELD_OUT:
     rows = selection.select_split(run.rows, split)
     if len(rows['id']):
       splits[split] = metrics.summary(
@@ -95,7 +96,7 @@ def runs_table(results: Sequence[Mapping[str, Any]]) -> str:
   parts = ['\n'.join(known)]
   if len(known) > 1:
     parts.append('WARNING: rows are of different data or splits.')
-  for split in run_lib.SPLITS:
+  for split in splits_lib.HELD_OUT:
     rows = [
       _system(result, result['splits'][split])
       for result in results

@@ -8,11 +8,11 @@ import numpy as np
 
 from boneage_jax.core import storage
 from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.runs import metric_writer
-from boneage_jax.runs import predictions
 
 
 def intervals(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -57,7 +57,7 @@ def split_summaries(
     rows: of `predictions`.
     predictors: name -> {film id: predicted age, months}.
   """
-  order = [s for s in predictions.SPLITS if s in rows['split']]
+  order = [s for s in splits_lib.SPLITS[::-1] if s in rows['split']]
   order += sorted(set(rows['split'].tolist()) - set(order))
   return {
     'headline': order[0],

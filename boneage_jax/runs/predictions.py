@@ -9,7 +9,6 @@ import numpy as np
 
 from boneage_jax.core import storage
 
-SPLITS = ('test', 'validation', 'train')  # the first present is the headline
 COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
 
 

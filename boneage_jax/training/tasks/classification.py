@@ -9,9 +9,9 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import storage
 from boneage_jax.data import selection
+from boneage_jax.data import splits
 from boneage_jax.training import prediction
 
-SPLITS = ('test', 'validation')
 COLUMNS = ('id', 'split', 'study', 'label', 'predicted')
 
 
@@ -71,7 +71,7 @@ def write_predictions(
   """
   mesh, names = distributed.make_mesh(), class_names(config, stage)
   rows = []
-  for split in SPLITS:
+  for split in splits.HELD_OUT:
     part = selection.select_split(films, split)
     films_of = prediction.Split(config, stage, workdir, part, mesh, final=True)
     outputs = films_of.predict(predict, variables)
