@@ -56,7 +56,7 @@ def read_config(path: str) -> ml_collections.ConfigDict:
   added = _fill(config, common.base('', '').to_dict())
   usual = {
     'train': ml_collections.ConfigDict(common.train_stage()).to_dict(),
-    'locate': common.locate_stage().to_dict(),
+    'locate': ml_collections.ConfigDict(common.locate_stage()).to_dict(),
   }
   for name, section in config.items():
     job = section.get('job') if isinstance(section, dict) else None
