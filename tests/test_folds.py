@@ -106,7 +106,7 @@ def test_each_film_is_predicted_by_the_fold_that_did_not_see_it(run):
 
 
 def test_what_is_joined_is_a_run_to_the_commands(run, tmp_path, capsys):
-  evaluate.main(['table', f'{run}:localizer'])
+  evaluate.main(['errors', f'{run}:localizer'])
   printed = capsys.readouterr().out
   assert 'run:localizer: phantoms: 48 films' in printed
   evaluate.main(

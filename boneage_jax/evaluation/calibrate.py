@@ -1,24 +1,25 @@
-"""Calibrate a run: temperature, intervals, and whether they hold.
+"""Calibrate a run: its temperature and its prediction intervals.
 
-  python -m boneage_jax.evaluate calibrate RUN[:stage] [--score=normalised]
+  python -m boneage_jax.evaluate calibrate runs/cascade_phantom
 
-Fits on the validation films and judges on the test films. Checkpoints, and the
-weights of an ensemble, were chosen on validation, so errors there are a little
-too small; of folds they are too large, as one net predicted a validation film
-and the mean of all a test film. --calibrate_on=half_of_test fits on one half of
-the test films (by a hash of the id), judges both calibrations on the other
-half, and leaves the rest out. Films count as independent: of an archive with
-several films of a hand intervals are too narrow.
+Both are fitted on the validation films and judged on the test films. Writes
+calibration.json, intervals.csv and reliability.png to the stage's folder;
+`predict` then prints intervals.
+
+Errors on validation films are a little too small, because checkpoints and the
+weights of ensembles were chosen on them. In cross-validation they are too
+large: one net predicts a validation film, the mean of all nets a test film.
+--calibrate_on=half_of_test avoids both. It fits on one half of the test films
+(by a hash of the id) and judges on the other half. Films count as independent:
+if an archive has several films of a hand, intervals are too narrow.
 """
 
-import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import hashlib
 import itertools
 import os
-import sys
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import groups as groups_lib
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
@@ -218,26 +220,40 @@ def write_calibration(
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate calibrate', description='Temperature and intervals of a run.'
-  )
+  parser = command.parser('calibrate', __doc__)
   parser.add_argument('run', metavar='RUN[:stage]')
-  parser.add_argument('--score', choices=intervals.SCORES, default='absolute')
-  parser.add_argument('--calibrate_on', choices=SOURCES, default=SOURCES[0])
-  parser.add_argument('--groups', choices=intervals.GROUPS, default='sex_age')
   parser.add_argument(
-    '--least', type=int, default=intervals.BAND_FILMS, help='films of a band'
+    '--score',
+    choices=intervals.SCORES,
+    default='absolute',
+    help='what intervals scale with',
   )
-  parser.add_argument('--out', help="folder, instead of the stage's own")
+  parser.add_argument(
+    '--calibrate_on',
+    choices=SOURCES,
+    default=SOURCES[0],
+    help='films to fit on',
+  )
+  parser.add_argument(
+    '--groups',
+    choices=intervals.GROUPS,
+    default='sex_age',
+    help='films that share an interval',
+  )
+  parser.add_argument(
+    '--least',
+    type=int,
+    default=intervals.BAND_FILMS,
+    help='least number of films of an age band',
+  )
+  parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
-  try:
+  with command.one_line_errors():
     run = run_lib.read_run(args.run)
     result, films = calibrate(
       run, args.score, args.calibrate_on, args.groups, args.least
     )
     write_calibration(args.out or run.folder, result, films)
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(calibration_table(result))
 
 

@@ -1,25 +1,25 @@
 """Combine the predictions of several runs.
 
-  python -m boneage_jax.evaluate ensemble RUN[:stage] RUN[:stage] ... --out=DIR
+  python -m boneage_jax.evaluate ensemble runs/a runs/b:whole_image \\
+    --weights=mae --out=runs/both
 
-Weights are fitted on validation films alone: where folds of a run predict each
-film once, on these. Test films are weighted by them, and every fifth of the
-validation films by weights that were fitted on the other four fifths: no film
-has a part in its own. DIR holds predictions.csv and, if all members have bins,
-distributions.npz, like the folder of a stage.
+Weights are fitted on validation films alone; in cross-validation these are the
+films that each fold left out. Test films get these weights. Validation films
+get weights fitted on the other four fifths of them: no film has a part in its
+own weights. The folder gets predictions.csv and, if all members have bins,
+distributions.npz. Other commands read it like the folder of a stage.
 """
 
-import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
 import os
-import sys
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import storage
 from boneage_jax.data import splits
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
@@ -214,8 +214,8 @@ def ensemble_table(result: Mapping[str, Any]) -> str:
   best = names[result['best']]
   parts = [
     f'{len(names)} members; {lineage.dataset_line(result["data"])}',
-    f'Weights fitted on {FIT}, where {best} is the best member; each fifth of '
-    'it has weights from the others.',
+    f'Weights are fitted on {FIT} films, where {best} is the best member. Each '
+    'fifth of these films gets weights from the other four.',
     text_table.layout(
       ('weights', *WEIGHTS, 'films left out'),
       [
@@ -262,20 +262,20 @@ def write_ensemble(
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate ensemble',
-    description='Combine the predictions of several runs.',
-  )
+  parser = command.parser('ensemble', __doc__)
   parser.add_argument('runs', nargs='+', metavar='RUN[:stage]')
   parser.add_argument('--out', required=True, help='folder to write')
-  parser.add_argument('--weights', choices=WEIGHTS, default='mean')
+  parser.add_argument(
+    '--weights',
+    choices=WEIGHTS,
+    default='mean',
+    help='equal weights, or those with the least error on validation films',
+  )
   args = parser.parse_args(argv)
-  try:
+  with command.one_line_errors():
     members = [run_lib.read_run(name) for name in args.runs]
     result, rows = combine(members, args.weights)
     write_ensemble(args.out, result, rows)
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(ensemble_table(result))
   if 'probability' not in rows:
     print('\nNo distributions.npz: a member has no bins.')

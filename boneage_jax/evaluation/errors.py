@@ -1,21 +1,21 @@
-"""Tables for a terminal, of one run or of several side by side.
+"""Print the errors of a run by sex, age and developmental stage.
 
-  python -m boneage_jax.evaluate table RUN[:stage] [--by=sex_age] [--out=FILE]
-  python -m boneage_jax.evaluate table RUN[:stage] RUN[:stage] ...
+  python -m boneage_jax.evaluate errors runs/cascade_phantom --by sex_age
+  python -m boneage_jax.evaluate errors runs/cascade_phantom:inception runs/best
 
-Every split by itself, with the data set and the label files' hashes on top. Of
-several runs a row each, with the speed of their training.
+A run is its folder, or FOLDER:STAGE. Test and validation films stay apart. The
+first lines name the data set and the hashes of its label files. Several runs
+get one row each, with the speed of their training.
 """
 
-import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
-import sys
 from typing import Any
 
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import splits as splits_lib
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
@@ -109,19 +109,19 @@ def runs_table(results: Sequence[Mapping[str, Any]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Print the tables of a run, or one table of several."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate table', description='Errors of a run.'
-  )
+  parser = command.parser('errors', __doc__)
   parser.add_argument('runs', metavar='RUN[:stage]', nargs='+')
   parser.add_argument(
-    '--by', nargs='*', choices=GROUPS, default=DEFAULT, help='of one run'
+    '--by',
+    nargs='*',
+    choices=GROUPS,
+    default=DEFAULT,
+    help='groups to show, for one run',
   )
-  parser.add_argument('--out', help='JSON file for all figures')
+  parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
-  try:
+  with command.one_line_errors():
     results = [run_summary(run_lib.read_run(name)) for name in args.runs]
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   alone = len(results) == 1
   print(errors_table(results[0], args.by) if alone else runs_table(results))
   if args.out:
