@@ -54,7 +54,7 @@ def test_films_get_the_age_of_the_stage(run):
   assert 'probability' not in outputs  # `whole_image` has no bins
   assert set(found[0].regions) == {'carpal', 'metacarpal'}
   image = codec.read(records[0]['image'])[0]
-  sex = 'M' if records[0]['male'] else 'F'
+  sex = 'M' if records[0]['sex'] > 0 else 'F'
   result = loading.load(run).predict(image, sex)
   np.testing.assert_allclose(result['age'], expected[0], atol=2e-3)
   assert set(result['regions']) == {'carpal', 'metacarpal'}
@@ -82,7 +82,7 @@ def test_of_folds_films_get_the_mean_of_all(tmp_path):
     for film in test[:2].tolist():
       path = tmp_path / 'films' / f'{film}.png'
       image = codec.read(path.read_bytes())[0]
-      sex = 'M' if one['male'][one['id'] == film][0] else 'F'
+      sex = 'M' if one['sex'][one['id'] == film][0] > 0 else 'F'
       found = predictor.predict(image, sex)['age']
       np.testing.assert_allclose(found, age[film], atol=2e-3)
 

@@ -39,7 +39,7 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   assert films['id'].tolist() == one.rows['id'][of].tolist()
   np.testing.assert_allclose(ages[0], one.rows['prediction'][of], atol=2e-3)
   alone = loading.load(str(run), stage)
-  sex = 'M' if films['male'][1] else 'F'
+  sex = 'M' if films['sex'][1] > 0 else 'F'
   film = codec.decode_stored(source[1]['image'])
   assert flagged.shape == ages.shape
   for case, row, flags in zip(CASES, ages[1:], flagged[1:], strict=True):

@@ -72,7 +72,7 @@ def test_a_film_turned_back_is_the_film(quarters):
 def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   settings = config(size=40, rotate90=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
-  record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
+  record = {'id': 1, 'sex': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
   seen = preprocess.make_example(record, settings)
   assert seen['label'] == 3
   np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))
@@ -218,7 +218,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   for path, image in zip(paths, pictures, strict=True):
     path.write_bytes(png(image))
   records = [
-    {'id': i, 'male': 1.0, 'age': 0.0, 'image': path.read_bytes()}
+    {'id': i, 'sex': 1.0, 'age': 0.0, 'image': path.read_bytes()}
     for i, path in enumerate(paths)
   ]
   outputs, films = predictor.outputs(records)

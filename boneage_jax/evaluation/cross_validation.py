@@ -59,7 +59,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   stored = [run_lib.distributions(member, test['id']) for member in members]
   parts = [
     {
-      **{name: test[name] for name in ('id', 'male', 'age')},
+      **{name: test[name] for name in ('id', 'sex', 'age')},
       'split': test['split'][0],
       'prediction': test['prediction'].mean(axis=0),
     }
@@ -123,7 +123,7 @@ def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
   """
   names = splits(config, films)
   predictions = [
-    groups.sex_medians(films['age'], films['male'], split == 'train')
+    groups.sex_medians(films['age'], films['sex'], split == 'train')
     for split in names
   ]
   counts = np.where(names == 'train', 0, 1)

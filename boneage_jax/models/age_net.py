@@ -81,7 +81,7 @@ class AgeNet(nnx.Module):
     x = net.features(x, rngs)
     return x if self.attention is None else self.attention(x)
 
-  def head(self, features, male, rngs=None):
+  def head(self, features, sex, rngs=None):
     """Outputs of a map.
 
     Returns:
@@ -91,9 +91,9 @@ class AgeNet(nnx.Module):
       [2], where they lie (see Backbone.cells).
     """
     if self.pool is None:
-      outputs = self.age_head(features, male, rngs=rngs)
+      outputs = self.age_head(features, sex, rngs=rngs)
     else:
-      outputs = self.age_head(self.pool(features), male, rngs=rngs)
+      outputs = self.age_head(self.pool(features), sex, rngs=rngs)
       if not isinstance(self.pool, age_head.GlobalPool):
         return outputs
       outputs['maps'] = self.age_head.maps(features)
@@ -102,4 +102,4 @@ class AgeNet(nnx.Module):
 
   def __call__(self, batch, rngs=None):
     features = self.features(batch['image'], rngs)
-    return self.head(features, batch['male'], rngs=rngs)
+    return self.head(features, batch['sex'], rngs=rngs)

@@ -56,7 +56,7 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
   else:
     found = located.read_located(workdir, section.regions_from)
     train = films['split'] == 'train'
-    ages = groups.sex_medians(films['age'], films['male'], train)
+    ages = groups.sex_medians(films['age'], films['sex'], train)
     medians = dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
   regions, coverage, heat = found
   command = ['python', '-m', 'boneage_jax.main', *sys.argv[1:]]

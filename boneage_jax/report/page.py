@@ -32,7 +32,7 @@ ALT = {
   'by sex.',
 }
 FILM_ALT = ('with the regions found', 'with the heat map of the localizer')
-SEX = {'female': 'girl', 'male': 'boy', 'unknown': 'sex unknown'}
+SEX = {'F': 'girl', 'M': 'boy', 'unknown': 'sex unknown'}
 COVERAGE = {
   'n': 'films with annotated boxes',
   'found': 'of these, found',
@@ -84,7 +84,7 @@ def render(
   Args:
     report: content of report.json.
     pictures: plot name -> {'light': PNG, 'dark': PNG}.
-    films: of the gallery: id, kind, male, age, prediction, probability,
+    films: of the gallery: id, kind, sex, age, prediction, probability,
       regions, pictures (JPEG), and low and high where there are intervals.
     produced: what to say about the run itself, as {'command': ...}.
     settings: its config as JSON.
@@ -190,7 +190,7 @@ def _film(film: Mapping[str, Any]) -> dict[str, Any]:
   interval = (film['low'], film['high']) if 'low' in film else None
   return {
     'id': film['id'],
-    'sex': SEX[str(groups_lib.sex(film['male']))],
+    'sex': SEX[str(groups_lib.sex_text(film['sex']))],
     'pictures': list(zip(FILM_ALT, film['pictures'], strict=False)),
     'chart': charts.distribution(
       film['probability'], age, prediction, interval

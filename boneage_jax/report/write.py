@@ -154,7 +154,7 @@ def _plots(
   """Draw every plot for light and for dark pages."""
   rows = selection.select_split(rows, report['headline'])
   summary = report['splits'][report['headline']]
-  columns = (rows['age'], rows['prediction'], rows['male'])
+  columns = (rows['age'], rows['prediction'], rows['sex'])
   draws = {
     'scatter': plots.scatter(*columns),
     'bland_altman': plots.bland_altman(*columns),
@@ -234,15 +234,16 @@ def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
   """Lay out one row per film."""
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
-  writer.writerow(
-    ['id', 'split', 'sex', 'age', 'prediction', 'lo90', 'hi90', 'regions_found']
-  )
-  sexes = groups.sex(rows['male'])
+  writer.writerow([*predictions.FILE_COLUMNS, 'regions_found'])
+  sexes = groups.sex_text(rows['sex'])
   for k, film_id in enumerate(rows['id'].tolist()):
     ages = [f'{rows[n][k]:.2f}' for n in ('age', 'prediction')]
     ages += [f'{rows[n][k]:.2f}' if n in rows else '' for n in ('low', 'high')]
     found = sum(r.found for r in regions.get(film_id, {}).values())
     writer.writerow(
-      [film_id, rows['split'][k], sexes[k], *ages, found if regions else '']
+      [
+        *(film_id, rows['split'][k], sexes[k], *ages),
+        *('', '', found if regions else ''),  # status, quality_flags
+      ]
     )
   return file.getvalue()
