@@ -156,7 +156,7 @@ def test_coverage_over_many_draws(score):
       for part in parts:
         part['probability'] = intervals.temper(part['probability'], temperature)
     made = intervals.fit(parts[0], score, groups='all')
-    ends = intervals.intervals(made, parts[1])
+    ends = intervals.apply(made, parts[1])
     covered.append(calibrate.coverage(parts[1]['age'], ends)['covered'])
   mean = np.mean(covered, axis=0)
   error = 3 * np.std(covered, axis=0) / np.sqrt(runs)
@@ -179,7 +179,7 @@ def test_each_group_is_covered():
       sets.append(films | {'age': films['prediction'] + error})
     for groups in ('all', 'sex_age'):
       made = intervals.fit(sets[0], groups=groups)
-      ends = intervals.intervals(made, sets[1])
+      ends = intervals.apply(made, sets[1])
       for sex in (-1, 1):
         for old in (False, True):
           of = (sets[1]['sex'] == sex) & ((sets[1]['prediction'] >= 96) == old)
@@ -211,7 +211,7 @@ def test_groups_pool_neighbouring_bands():
   }
   new = {'prediction': np.array([47.9, 48.0, 100.0, 100.0])}
   new['sex'] = np.array([1.0, 1.0, -1.0, 0.0])
-  ends = intervals.intervals(json.loads(json.dumps(made)), new)
+  ends = intervals.apply(json.loads(json.dumps(made)), new)
   reach = ends[:, 0, 1] - new['prediction']
   np.testing.assert_allclose(reach, [1.16, 1.44, 1.65, 1.65])
   for changes in ({'least': 40}, {}):  # by itself 50
@@ -227,7 +227,7 @@ def test_normalised_intervals_follow_the_distribution():
   sd = rng.choice([4.0, 16.0], 2000)
   films = _films(2000, rng, sd=sd, said=sd)
   made = intervals.fit(films, 'normalised', groups='all')
-  width = np.diff(intervals.intervals(made, films)[:, 0])[:, 0]
+  width = np.diff(intervals.apply(made, films)[:, 0])[:, 0]
   inside = (films['prediction'] > 60) & (films['prediction'] < 160)
   assert np.median(width[inside & (sd == 16)]) == pytest.approx(
     4 * np.median(width[inside & (sd == 4)]), rel=0.02
@@ -243,7 +243,7 @@ def test_quantile_intervals_never_turn_over():
   films = _films(400, rng, noise=2.0, said=said)
   made = intervals.fit(films, 'quantile', groups='all')
   assert made['groups']['any']['quantiles'][0][0] < 0
-  ends = intervals.intervals(made, films)
+  ends = intervals.apply(made, films)
   assert np.all(ends[..., 0] <= ends[..., 1])
   assert np.all(ends >= 0)
 

@@ -259,7 +259,7 @@ def test_table(run):
   girls = figures['splits']['test']['by_sex']['F']
   assert figures['splits']['test']['n'] >= 10 > girls['n']
   test = table.partition('\nvalidation ')[0]
-  rows = {line[:24].strip(): line for line in test.splitlines()}
+  rows = {line[:18].strip(): line for line in test.splitlines()}
   assert ' to ' in rows['test'] and ' to ' not in rows['girls']
 
 

@@ -33,7 +33,6 @@ from boneage_jax.evaluation import command
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
-from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.runs import lineage
 from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
@@ -135,7 +134,7 @@ def calibrate(
     'ways': covered,
     'reliability': {'nominal': list(NOMINAL), **curves},
   }
-  return result, films | {'interval': intervals.intervals(made, ready[0])}
+  return result, films | {'interval': intervals.apply(made, ready[0])}
 
 
 def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
@@ -298,7 +297,7 @@ def _ways(
     out['tempered'] = intervals.central(judged['probability'], levels)
   for score in scores:
     made = intervals.fit(fitted, score, levels=levels, **options)
-    out[score] = intervals.intervals(made, judged)
+    out[score] = intervals.apply(made, judged)
   return out
 
 
@@ -324,28 +323,26 @@ def _groups(group: Mapping[str, Any]) -> str:
   )
 
 
-def coverage(age: np.ndarray, intervals: np.ndarray) -> dict[str, Any]:
+def coverage(age: np.ndarray, ends: np.ndarray) -> dict[str, Any]:
   """Return n and, per level, covered, its ci95 and the mean width in months.
 
   Args:
     age: [N].
-    intervals: [N, levels, 2].
+    ends: low and high of intervals, [N, levels, 2].
   """
-  inside = (intervals[..., 0] <= age[:, None]) & (
-    age[:, None] <= intervals[..., 1]
-  )
+  inside = (ends[..., 0] <= age[:, None]) & (age[:, None] <= ends[..., 1])
   return {
     'n': len(age),
     'covered': inside.mean(axis=0).tolist(),
     'ci95': [
       statistics.wilson(int(hits), len(age)) for hits in inside.sum(axis=0)
     ],
-    'width': np.diff(intervals)[..., 0].mean(axis=0).tolist(),
+    'width': np.diff(ends)[..., 0].mean(axis=0).tolist(),
   }
 
 
 def grouped_coverage(
-  films: intervals_lib.Films, intervals: np.ndarray
+  films: intervals.Films, ends: np.ndarray
 ) -> dict[str, Any]:
   """Return `coverage` of all films, by_sex, by_predicted_age and by_age."""
   groups = {
@@ -353,11 +350,11 @@ def grouped_coverage(
     'by_predicted_age': groups_lib.age_band(films['prediction']),
     'by_age': groups_lib.age_band(films['age']),
   }
-  out = coverage(films['age'], intervals)
+  out = coverage(films['age'], ends)
   for key, labels in groups.items():
     names = sorted(set(labels), key=lambda name: (len(name), name))
     out[key] = {
-      name: coverage(films['age'][labels == name], intervals[labels == name])
+      name: coverage(films['age'][labels == name], ends[labels == name])
       for name in names
     }
   return out

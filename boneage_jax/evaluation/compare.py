@@ -64,7 +64,7 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
         name: metrics.paired_difference(
           *(column[sexes == name] for column in errors)
         )
-        for name in ('F', 'M', 'unknown')
+        for name in groups.PLURAL
         if name in sexes
       }
     splits[split] = row

@@ -163,9 +163,8 @@ def folds_table(stage: str, result: dict[str, Any]) -> str:
   rows = [
     [
       name,
-      *(
-        f(figures[split]) for split in splits_lib.HELD_OUT[::-1] for f in _CELLS
-      ),
+      *text_table.errors(figures['validation'], ('films', 'MAE')),
+      *text_table.errors(figures['test'], ('films', 'MAE')),
     ]
     for name, figures in (
       *((str(k), member) for k, member in enumerate(result['members'])),
@@ -175,9 +174,6 @@ def folds_table(stage: str, result: dict[str, Any]) -> str:
   return (
     f'{lineage.dataset_line(result["data"])}\n{text_table.layout(head, rows)}'
   )
-
-
-_CELLS = (lambda row: str(row['n']), lambda row: f'{row["mae"]:.2f}')
 
 
 def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:

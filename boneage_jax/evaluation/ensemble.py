@@ -29,6 +29,7 @@ from boneage_jax.runs import run as run_lib
 WEIGHTS = ('mean', 'mae', 'mse')
 FIT, JUDGE = 'validation', 'test'
 PARTS = 5  # of the films that weights are fitted on
+HEAD = ('films', 'MAE', '95 % interval', 'RMSE', 'bias', text_table.WITHIN[1])
 
 
 def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
@@ -224,19 +225,20 @@ def ensemble_table(result: Mapping[str, Any]) -> str:
       ],
     ),
   ]
-  head = ('films', 'MAE', '95 % interval', 'RMSE', 'bias', '<= 12 mo')
   for split, row in result['splits'].items():
     rows = [
-      _cells(name, r) for name, r in zip(names, row['members'], strict=True)
+      [name, *text_table.errors(r, HEAD)]
+      for name, r in zip(names, row['members'], strict=True)
     ]
     for way, r in row['ways'].items():
       gain = row['gain'][way]
       cells = [f'{gain["difference"]:+.2f}']
       cells.append(text_table.interval(gain, 'difference', '+'))
       mark = ' (written)' if way == result['weights'] else ''
-      rows.append([*_cells(f'weights: {way}{mark}', r), *cells])
+      figures = text_table.errors(r, HEAD)
+      rows.append([f'weights: {way}{mark}', *figures, *cells])
     parts.append(
-      text_table.layout((split, *head, 'less best', '95 % interval'), rows)
+      text_table.layout((split, *HEAD, 'less best', '95 % interval'), rows)
     )
     if row['correlation']:
       rows = [
@@ -287,18 +289,6 @@ def _data(members: Sequence[run_lib.Run]) -> dict[str, Any]:
     return members[0].data
   names = dict.fromkeys(lineage.dataset_line(member.data) for member in members)
   return {'name': ' + '.join(names)}
-
-
-def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
-  return [
-    name,
-    str(row['n']),
-    f'{row["mae"]:.2f}',
-    text_table.interval(row, 'mae'),
-    f'{row["rmse"]:.2f}',
-    f'{row["bias"]:+.2f}',
-    f'{100 * row["within_12"]:.1f} %',
-  ]
 
 
 def combine_stage(config: Any, stage: str, workdir: str) -> None:

@@ -25,24 +25,12 @@ from boneage_jax.runs import run as run_lib
 GROUPS = ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage')
 DEFAULT = ('sex', 'age', 'stage', 'sex_age')
 HEAD = (
-  'films',
-  'MAE',
-  '95 % interval',
-  'RMSE',
-  'median',
-  'bias',
-  *(f'<= {months} mo' for months in metrics.WITHIN),
+  *('films', 'MAE', '95 % interval', 'RMSE', 'median', 'bias'),
+  *text_table.WITHIN,
 )
-SYSTEMS = (
-  'films',
-  'MAE',
-  '95 % interval',
-  'girls',
-  'boys',
-  'RMSE',
-  f'<= {metrics.WITHIN[1]} mo',
-  'films/s',
-  'minutes',
+RUNS = (
+  *('films', 'MAE', '95 % interval', 'girls', 'boys', 'RMSE'),
+  *(text_table.WITHIN[1], 'films/s', 'minutes'),
 )
 
 
@@ -62,15 +50,18 @@ def run_summary(run: run_lib.Run) -> dict[str, Any]:
 
 
 def errors_table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
-  """Lay out what `figures` returned."""
+  """Lay out what `run_summary` returned."""
   parts = [f'{result["run"]}: {lineage.dataset_line(result["data"])}']
   for split, summary in result['splits'].items():
-    rows = [_cells('all', summary)]
+    rows = [['all', *text_table.errors(summary, HEAD)]]
     for key in by:
       cells = summary[f'by_{key}'].items()
       rows += [
         [''],
-        *(_cells(f'  {text_table.group(name)}', r) for name, r in cells),
+        *(
+          [f'  {text_table.group(name)}', *text_table.errors(row, HEAD)]
+          for name, row in cells
+        ),
       ]
     balanced = summary['age_balanced']
     if 'mae' in balanced:
@@ -87,7 +78,7 @@ def errors_table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
 
 
 def runs_table(results: Sequence[Mapping[str, Any]]) -> str:
-  """Lay out what `figures` returned of several runs, a row each.
+  """Lay out what `run_summary` returned of several runs, a row each.
 
   Films/s and minutes are those of training, with its validations but not its
   last predictions; empty for an ensemble.
@@ -98,12 +89,12 @@ def runs_table(results: Sequence[Mapping[str, Any]]) -> str:
     parts.append('WARNING: rows are of different data or splits.')
   for split in splits_lib.HELD_OUT:
     rows = [
-      _system(result, result['splits'][split])
+      _run_cells(result, result['splits'][split])
       for result in results
       if split in result['splits']
     ]
     if rows:
-      parts.append(text_table.layout((split, *SYSTEMS), rows))
+      parts.append(text_table.layout((split, *RUNS), rows))
   return '\n\n'.join(parts)
 
 
@@ -128,33 +119,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     storage.write_json(args.out, results[0] if alone else results, indent=1)
 
 
-def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
-  """One row of a table; a cell with too few films has its count alone."""
-  if 'mae' not in row:
-    return [name, str(row['n'])]
-  return [
-    name,
-    str(row['n']),
-    f'{row["mae"]:.2f}',
-    text_table.interval(row, 'mae'),
-    f'{row["rmse"]:.2f}',
-    f'{row["median"]:.2f}',
-    f'{row["bias"]:+.2f}',
-    *(f'{100 * row[f"within_{months}"]:.1f} %' for months in metrics.WITHIN),
-  ]
-
-
-def _system(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
-  """One row of `systems`."""
+def _run_cells(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+  """Lay out one row of `runs_table`."""
   sexes = (row['by_sex'].get(sex, {}) for sex in ('F', 'M'))
   cells = [
     result['run'],
-    str(row['n']),
-    f'{row["mae"]:.2f}',
-    text_table.interval(row, 'mae'),
+    *text_table.errors(row, RUNS[:3]),
     *(f'{one["mae"]:.2f}' if 'mae' in one else '' for one in sexes),
-    f'{row["rmse"]:.2f}',
-    f'{100 * row[f"within_{metrics.WITHIN[1]}"]:.1f} %',
+    *text_table.errors(row, ('RMSE', text_table.WITHIN[1])),
   ]
   if 'minutes' in result:
     cells += [f'{result["films_per_second"]:.1f}', f'{result["minutes"]:.1f}']

@@ -123,12 +123,9 @@ def summary(
   age, prediction, sex = _check(age=age, prediction=prediction, sex=sex)
   error = prediction - age
   out = error_summary(error, bootstrap, seed)
-  bands = [
-    f'{a}-{a + groups.BAND}' for a in range(0, groups.OLDEST, groups.BAND)
-  ]
   axes = {
-    'sex': (groups.sex_text(sex), ('F', 'M', 'unknown')),
-    'age': (groups.age_band(age), bands),
+    'sex': (groups.sex_text(sex), groups.PLURAL),
+    'age': (groups.age_band(age), groups.BANDS),
     'stage': (groups.stage(age, sex), [name for name, _, _ in groups.STAGES]),
   }
   for key in ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage'):
@@ -165,10 +162,7 @@ def age_balanced(
     1,000 83 %; five bands of 10, 92 %.
   """
   labels = groups.age_band(age)
-  sizes = {
-    f'{a}-{a + groups.BAND}': 0 for a in range(0, groups.OLDEST, groups.BAND)
-  }
-  sizes |= {band: int(np.sum(labels == band)) for band in sizes}
+  sizes = {band: int(np.sum(labels == band)) for band in groups.BANDS}
   bands = [band for band, n in sizes.items() if n >= BAND_FILMS]
   out: dict[str, Any] = {'bands': bands}
   out['left_out'] = {b: n for b, n in sizes.items() if 0 < n < BAND_FILMS}

@@ -33,7 +33,6 @@ DARK = {
   'unknown': '#b0b0b0',
 }
 MARKERS = {'F': 'o', 'M': '^', 'unknown': 's'}
-NAMES = {'F': 'girls', 'M': 'boys', 'unknown': 'sex unknown'}
 
 
 def png(draw: Draw, dark: bool = False) -> bytes:

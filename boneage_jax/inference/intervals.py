@@ -1,14 +1,8 @@
-"""Calibrate a run: temperature, intervals, and whether they hold.
+"""Prediction intervals and temperature of predicted distributions.
 
-  python -m boneage_jax.evaluate calibrate RUN[:stage] [--score=normalised]
-
-Fits on the validation films and judges on the test films. Checkpoints, and the
-weights of an ensemble, were chosen on validation, so errors there are a little
-too small; of folds they are too large, as one net predicted a validation film
-and the mean of all a test film. --calibrate_on=half_of_test fits on one half of
-the test films (by a hash of the id), judges both calibrations on the other
-half, and leaves the rest out. Films count as independent: of an archive with
-several films of a hand intervals are too narrow.
+Conformal intervals (Romano et al. 2019) are fitted on films that the net was
+not trained on and hold for new films of the same kind. Everything is plain
+NumPy; ages are months. `evaluate calibrate` writes what `predict` reads.
 """
 
 from collections.abc import Mapping
@@ -35,7 +29,7 @@ def of_new_films(
   """
   if calibration['temperature'] and 'probability' in films:
     films = tempered(films, calibration['temperature'])
-  return intervals(calibration, films)
+  return apply(calibration, films)
 
 
 def ends(levels: Sequence[int]) -> list[str]:
@@ -46,6 +40,7 @@ def ends(levels: Sequence[int]) -> list[str]:
 def tempered(
   films: Mapping[str, np.ndarray], temperature: float
 ) -> dict[str, np.ndarray]:
+  """Return the films with their distributions tempered."""
   tempered = temper(films['probability'], temperature)
   return {**films, 'probability': tempered}
 
@@ -192,7 +187,7 @@ def fit(
   return out
 
 
-def intervals(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
+def apply(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
   """Return the intervals of films, months, [N, levels, 2].
 
   Args:

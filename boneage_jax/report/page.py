@@ -17,7 +17,6 @@ import jinja2
 
 from boneage_jax.data import groups as groups_lib
 from boneage_jax.evaluation import metrics
-from boneage_jax.evaluation import plot_style
 from boneage_jax.imaging import overlay
 from boneage_jax.report import charts
 
@@ -32,7 +31,6 @@ ALT = {
   'by sex.',
 }
 FILM_ALT = ('with the regions found', 'with the heat map of the localizer')
-SEX = {'F': 'girl', 'M': 'boy', 'unknown': 'sex unknown'}
 COVERAGE = {
   'n': 'films with annotated boxes',
   'found': 'of these, found',
@@ -190,7 +188,7 @@ def _film(film: Mapping[str, Any]) -> dict[str, Any]:
   interval = (film['low'], film['high']) if 'low' in film else None
   return {
     'id': film['id'],
-    'sex': SEX[str(groups_lib.sex_text(film['sex']))],
+    'sex': groups_lib.SINGULAR[str(groups_lib.sex_text(film['sex']))],
     'pictures': list(zip(FILM_ALT, film['pictures'], strict=False)),
     'chart': charts.distribution(
       film['probability'], age, prediction, interval
@@ -217,7 +215,7 @@ def _errors(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def _by_group(head: str, row: Mapping[str, Any]) -> list[Table]:
   groups = {
-    'by_sex': ('By sex', 'sex', plot_style.NAMES),
+    'by_sex': ('By sex', 'sex', groups_lib.PLURAL),
     'by_age': ('By age', 'months', {}),
     'by_stage': ('By developmental stage', 'stage', {}),
   }

@@ -29,6 +29,7 @@ from boneage_jax.runs import lineage
 from boneage_jax.runs import predictions
 
 PER_KIND = 3  # films each of best, median and worst
+HEAD = ('films', 'MAE', '95 % interval', 'RMSE', 'bias', text_table.WITHIN[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
   rows = predictions.read_predictions(
     inputs.path(inputs.stage, 'predictions.csv')
   )
-  rows |= figures.intervals(rows)
+  rows |= figures.validation_intervals(rows)
   report = _figures(inputs, rows)
   pictures = _plots(inputs, report, rows)
   settings = getattr(inputs.config, 'to_dict', lambda: inputs.config)()
@@ -108,28 +109,20 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
 
 def report_table(report: Mapping[str, Any]) -> str:
   """Lay out the figures of splits and references for a terminal."""
+  rows = []
+  for name, row in report['splits'].items():
+    rows.append([name, *text_table.errors(row, HEAD)])
+    for sex, part in row['by_sex'].items():
+      rows.append([f'  {groups.PLURAL[sex]}', *text_table.errors(part, HEAD)])
+  for name, reference in report['references'].items():
+    for split, row in reference.items():
+      title = f'{name}, {split}'.replace('_', ' ')
+      rows.append([title, *text_table.errors(row, HEAD)])
   lines = [
     lineage.dataset_line(report['data']),
-    f'{"":24} {"films":>6} {"MAE":>7} {"95 % interval":>16} {"RMSE":>7}'
-    f' {"bias":>7} {"<= 12 mo":>9}',
+    text_table.layout(('', *HEAD), rows),
+    *(f'ALARM: {alarm}' for alarm in report['alarms']),
   ]
-
-  def add(name: str, row: Mapping[str, Any]) -> None:
-    line = f'{name:24} {row["n"]:6} {row["mae"]:7.2f} '
-    line += f'{text_table.interval(row, "mae"):>16}'
-    if 'rmse' in row:
-      line += f' {row["rmse"]:7.2f} {row["bias"]:+7.2f}'
-      line += f' {100 * row["within_12"]:7.1f} %'
-    lines.append(line)
-
-  for name, row in report['splits'].items():
-    add(name, row)
-    for group, part in row['by_sex'].items():
-      add(f'  {plot_style.NAMES[group]}', part)
-  for name, reference in report['references'].items():
-    for part, row in reference.items():
-      add(f'{name}, {part}'.replace('_', ' '), row)
-  lines += [f'ALARM: {alarm}' for alarm in report['alarms']]
   return '\n'.join(lines)
 
 
