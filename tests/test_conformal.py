@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from boneage_jax.evaluation import calibrate
+from boneage_jax.evaluation import interval_coverage
 from boneage_jax.inference import intervals
 
 MONTHS = np.arange(240)
@@ -157,7 +157,7 @@ def test_coverage_over_many_draws(score):
         part['probability'] = intervals.temper(part['probability'], temperature)
     made = intervals.fit(parts[0], score, groups='all')
     ends = intervals.apply(made, parts[1])
-    covered.append(calibrate.coverage(parts[1]['age'], ends)['covered'])
+    covered.append(interval_coverage.coverage(parts[1]['age'], ends)['covered'])
   mean = np.mean(covered, axis=0)
   error = 3 * np.std(covered, axis=0) / np.sqrt(runs)
   levels = np.array(intervals.LEVELS) / 100
@@ -183,7 +183,9 @@ def test_each_group_is_covered():
       for sex in (-1, 1):
         for old in (False, True):
           of = (sets[1]['sex'] == sex) & ((sets[1]['prediction'] >= 96) == old)
-          row = calibrate.coverage(sets[1]['age'][of], ends[of])['covered']
+          row = interval_coverage.coverage(sets[1]['age'][of], ends[of])[
+            'covered'
+          ]
           tallies.setdefault((groups, sex, old), []).append(row[0])
   means = {key: np.mean(rows) for key, rows in tallies.items()}
   for (groups, sex, old), mean in means.items():
@@ -269,7 +271,7 @@ def test_coverage_by_group():
     'sex': np.array([-1.0, -1.0, 1.0, 0.0]),
   }
   ends = films['prediction'][:, None, None] + np.array([[-5.0, 5.0], [-20, 20]])
-  row = calibrate.grouped_coverage(films, ends)
+  row = interval_coverage.grouped_coverage(films, ends)
   assert row['covered'] == [0.5, 1.0]  # the ends are inside
   assert row['width'] == [10, 40]
   assert row['by_sex']['F']['covered'] == [0.5, 1]

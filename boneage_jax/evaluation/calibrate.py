@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
-from boneage_jax.data import groups as groups_lib
 from boneage_jax.evaluation import command
+from boneage_jax.evaluation import interval_coverage
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
@@ -117,9 +116,11 @@ def calibrate(
   if calibrate_on == 'half_of_test' and validation.sum() >= enough:
     others = film_table.select(films, validation), judged
     ways['from_validation'] = _ways(*others, intervals.LEVELS, options)[score]
-  covered = {k: coverage(judged['age'], v) for k, v in ways.items()}
+  covered = {
+    k: interval_coverage.coverage(judged['age'], v) for k, v in ways.items()
+  }
   curves = {
-    k: coverage(judged['age'], v)['covered']
+    k: interval_coverage.coverage(judged['age'], v)['covered']
     for k, v in _ways(fitted, judged, NOMINAL, options).items()
   }
   result = {
@@ -130,7 +131,7 @@ def calibrate(
     'temperature': temperature,
     'nll': nll,
     **made,
-    'coverage': grouped_coverage(judged, ways[score]),
+    'coverage': interval_coverage.grouped_coverage(judged, ways[score]),
     'ways': covered,
     'reliability': {'nominal': list(NOMINAL), **curves},
   }
@@ -321,40 +322,3 @@ def _groups(group: Mapping[str, Any]) -> str:
   return ', '.join(
     f'{name} ({n})' for name, n in zip(names, group['n'], strict=True)
   )
-
-
-def coverage(age: np.ndarray, ends: np.ndarray) -> dict[str, Any]:
-  """Return n and, per level, covered, its ci95 and the mean width in months.
-
-  Args:
-    age: [N].
-    ends: low and high of intervals, [N, levels, 2].
-  """
-  inside = (ends[..., 0] <= age[:, None]) & (age[:, None] <= ends[..., 1])
-  return {
-    'n': len(age),
-    'covered': inside.mean(axis=0).tolist(),
-    'ci95': [
-      statistics.wilson(int(hits), len(age)) for hits in inside.sum(axis=0)
-    ],
-    'width': np.diff(ends)[..., 0].mean(axis=0).tolist(),
-  }
-
-
-def grouped_coverage(
-  films: intervals.Films, ends: np.ndarray
-) -> dict[str, Any]:
-  """Return `coverage` of all films, by_sex, by_predicted_age and by_age."""
-  groups = {
-    'by_sex': groups_lib.sex_text(films['sex']),
-    'by_predicted_age': groups_lib.age_band(films['prediction']),
-    'by_age': groups_lib.age_band(films['age']),
-  }
-  out = coverage(films['age'], ends)
-  for key, labels in groups.items():
-    names = sorted(set(labels), key=lambda name: (len(name), name))
-    out[key] = {
-      name: coverage(films['age'][labels == name], ends[labels == name])
-      for name in names
-    }
-  return out
