@@ -183,10 +183,8 @@ def test_each_group_is_covered():
       for sex in (-1, 1):
         for old in (False, True):
           of = (sets[1]['sex'] == sex) & ((sets[1]['prediction'] >= 96) == old)
-          row = interval_coverage.coverage(sets[1]['age'][of], ends[of])[
-            'covered'
-          ]
-          tallies.setdefault((groups, sex, old), []).append(row[0])
+          row = interval_coverage.coverage(sets[1]['age'][of], ends[of])
+          tallies.setdefault((groups, sex, old), []).append(row['covered'][0])
   means = {key: np.mean(rows) for key, rows in tallies.items()}
   for (groups, sex, old), mean in means.items():
     if groups == 'sex_age':

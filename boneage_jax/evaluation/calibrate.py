@@ -95,20 +95,19 @@ def calibrate(
     )
   options = {'groups': groups, 'least': least}
   temperature = nll = None
-  ready = films, fitted
+  ready, tuned = films, fitted
   if probability is not None:
     temperature = intervals.fit_temperature(
       fitted['probability'], fitted['age']
     )
-    ready = (
-      intervals.tempered(films, temperature),
-      intervals.tempered(fitted, temperature),
+    ready, tuned = (
+      intervals.tempered(some, temperature) for some in (films, fitted)
     )
     nll = [
       intervals.nll(judged['probability'], judged['age'], t)
       for t in (1.0, temperature)
     ]
-  made = intervals.fit(ready[1], score, **options)
+  made = intervals.fit(tuned, score, **options)
 
   ways = _ways(fitted, judged, intervals.LEVELS, options)
   validation = films['split'] == 'validation'
@@ -116,13 +115,8 @@ def calibrate(
   if calibrate_on == 'half_of_test' and validation.sum() >= enough:
     others = film_table.select(films, validation), judged
     ways['from_validation'] = _ways(*others, intervals.LEVELS, options)[score]
-  covered = {
-    k: interval_coverage.coverage(judged['age'], v) for k, v in ways.items()
-  }
-  curves = {
-    k: interval_coverage.coverage(judged['age'], v)['covered']
-    for k, v in _ways(fitted, judged, NOMINAL, options).items()
-  }
+  cover = lambda ends: interval_coverage.coverage(judged['age'], ends)
+  curves = _ways(fitted, judged, NOMINAL, options).items()
   result = {
     'run': run.name,
     'data': run.data,
@@ -132,10 +126,13 @@ def calibrate(
     'nll': nll,
     **made,
     'coverage': interval_coverage.grouped_coverage(judged, ways[score]),
-    'ways': covered,
-    'reliability': {'nominal': list(NOMINAL), **curves},
+    'ways': {way: cover(ends) for way, ends in ways.items()},
+    'reliability': {
+      'nominal': list(NOMINAL),
+      **{way: cover(ends)['covered'] for way, ends in curves},
+    },
   }
-  return result, films | {'interval': intervals.apply(made, ready[0])}
+  return result, films | {'interval': intervals.apply(made, ready)}
 
 
 def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
