@@ -58,9 +58,9 @@ def test_effect_is_what_numpy_says():
   found = robustness.effect(age, plain, corrupted, flagged)
   assert found['flagged'] == 0.4
   kept = np.abs(corrupted - age)[20:].mean() - np.abs(plain - age)[20:].mean()
-  assert found['unflagged_change'] == pytest.approx(kept)
+  assert found['trusted_change'] == pytest.approx(kept)
   few = robustness.effect(age, plain, corrupted, np.arange(50) < 45)
-  assert 'unflagged_change' not in few and few['change'] == found['change']
+  assert 'trusted_change' not in few and few['change'] == found['change']
   error = np.abs(corrupted - age), np.abs(plain - age)
   assert found['mae'] == pytest.approx(error[0].mean())
   assert found['change'] == pytest.approx(error[0].mean() - error[1].mean())

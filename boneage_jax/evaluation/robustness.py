@@ -113,7 +113,7 @@ def effect(
     they are; bias_change, the mean of corrupted - plain; both changes with
     their _ci95 (films resampled in pairs); moved, the share of films that move
     by more than MOVED months; flagged, the share with a quality flag; and, if
-    INTERVAL_FILMS films or more have none, their change as unflagged_change.
+    INTERVAL_FILMS films or more have none, their change as trusted_change.
   """
   pair = metrics.paired_difference(age, corrupted, plain)
   move = metrics.error_summary(corrupted - plain)
@@ -126,7 +126,7 @@ def effect(
   }
   if np.sum(~flagged) >= statistics.INTERVAL_FILMS:
     some = (values[~flagged] for values in (age, corrupted, plain))
-    out['unflagged_change'] = metrics.paired_difference(*some)['difference']
+    out['trusted_change'] = metrics.paired_difference(*some)['difference']
   if 'difference_ci95' in pair:
     out['change_ci95'] = pair['difference_ci95']
     out['bias_change_ci95'] = move['bias_ci95']
@@ -203,7 +203,7 @@ def robustness_table(result: Mapping[str, Any]) -> str:
         text_table.interval(row, 'bias_change', '+'),
         f'{100 * row["moved"]:.1f} %',
         share(row),
-        f'{row["unflagged_change"]:+.2f}' if 'unflagged_change' in row else '',
+        f'{row["trusted_change"]:+.2f}' if 'trusted_change' in row else '',
       ]
     )
     before = row['name']
@@ -253,7 +253,7 @@ def write_robustness(folder: str, result: Mapping[str, Any]) -> None:
   with storage.replacing(os.path.join(folder, 'robustness.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
     keys = ('name', 'severity', 'mae', 'change', 'bias_change', 'moved')
-    keys += ('flagged', 'unflagged_change')
+    keys += ('flagged', 'trusted_change')
     ends = ('change_ci95', 'bias_change_ci95')
     sides = [f'{end}_{side}' for end in ends for side in ('low', 'high')]
     writer.writerow([*keys, *sides])
