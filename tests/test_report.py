@@ -194,6 +194,21 @@ def test_few_validation_films_give_no_intervals(tmp_path):
   assert {row['lo90'] for row in rows} == {''}
 
 
+def test_a_run_without_test_films_says_so(tmp_path, run):
+  workdir = _workdir(tmp_path)
+  path = tmp_path / 'assessor/predictions.csv'
+  lines = path.read_text().splitlines(True)
+  path.write_text(''.join([lines[0], *lines[1 + TEST :]]))
+  figures = _write(workdir, load_film=None)
+  assert figures['headline'] == 'validation'
+  assert list(figures['splits']) == ['validation']
+  said = 'The run has no test films: its figures are of validation films.'
+  assert figures['alarms'][0] == said
+  assert said in _read(tmp_path / 'report', 'report.html')
+  assert said in report_write.report_table(figures)
+  assert said not in report_write.report_table(run[0])
+
+
 class _Links(html.parser.HTMLParser):
   """Collect what a page would load, and pictures without a description."""
 

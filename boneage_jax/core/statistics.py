@@ -25,6 +25,7 @@ def bootstrap_means(
 
 
 def interval95(samples: np.ndarray) -> list[float]:
+  """Return the percentiles 2.5 and 97.5 of samples [bootstrap]."""
   return [float(v) for v in np.percentile(samples, (2.5, 97.5))]
 
 

@@ -72,12 +72,11 @@ def accuracy_summary(
   # Columns: right films, films; studies are drawn, with all of their films.
   values = np.stack([np.bincount(of, right), views], -1)
   samples = statistics.bootstrap_means(values, bootstrap, seed)
-  interval = lambda x: np.percentile(x, (2.5, 97.5)).tolist()
   counts = np.bincount(label, minlength=probability.shape[1])
   return {
     'films': len(label),
     'accuracy': float(right.mean()),
-    'accuracy_ci95': interval(samples[:, 0] / samples[:, 1]),
+    'accuracy_ci95': statistics.interval95(samples[:, 0] / samples[:, 1]),
     'studies': len(names),
     'study_accuracy': float(agreed.mean()),
     'study_accuracy_ci95': statistics.wilson(int(agreed.sum()), len(names)),

@@ -52,6 +52,8 @@ def run_summary(run: run_lib.Run) -> dict[str, Any]:
 def errors_table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
   """Lay out what `run_summary` returned."""
   parts = [f'{result["run"]}: {lineage.dataset_line(result["data"])}']
+  if 'test' not in result['splits']:
+    parts.append(text_table.NO_TEST)
   for split, summary in result['splits'].items():
     rows = [['all', *text_table.errors(summary, HEAD)]]
     for key in by:

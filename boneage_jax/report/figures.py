@@ -11,6 +11,7 @@ from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import metrics
+from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
 from boneage_jax.runs import metric_writer
 
@@ -122,6 +123,8 @@ def count_regions(
 def alarms(report: Mapping[str, Any]) -> list[str]:
   """Say what makes the figures doubtful, the worst first."""
   out = []
+  if 'test' not in report['splits']:
+    out.append(text_table.NO_TEST)
   for name, row in report['splits'].items():
     if row['collapse']['alarm']:
       spread = ' and '.join(
