@@ -247,7 +247,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
 
 def test_the_report_counts_them(run):
   result = json.loads((run / 'report' / 'report.json').read_text())
-  said = f'{len(LYING)} films lay turned and are read upright'
+  said = f'{len(LYING)} rotated films are turned upright'
   assert result['data']['split'].endswith(said)
 
 

@@ -62,7 +62,7 @@ def whole_films(
   """Random access to whole films as this run reads them.
 
   Args:
-    config: of the run; says whether frames are cut off.
+    config: of the run; says whether borders are cropped.
     workdir: of the run.
     builder_config: of the films.
     films: rows of `split_films`.

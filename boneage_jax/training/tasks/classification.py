@@ -9,10 +9,10 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import storage
 from boneage_jax.data import selection
+from boneage_jax.data import splits
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
-SPLITS = ('test', 'validation')
 COLUMNS = ('id', 'split', 'study', 'label', 'predicted')
 
 
@@ -78,7 +78,7 @@ def write_predictions(
   """
   mesh, names = distributed.make_mesh(), class_names(config, stage)
   rows = []
-  for split in SPLITS:
+  for split in splits.HELD_OUT:
     part = selection.select_split(films, split)
     if not len(part['id']):
       continue
