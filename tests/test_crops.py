@@ -71,7 +71,8 @@ def test_crops_mirror_together():
   stack[:, :, :4] = 200
   record = {
     'regions': cv2.imencode('.png', stack.reshape(16, 8))[1].tobytes(),
-    'id': 1,
+    'id': '1',
+    'row': 1,
   }
   record |= {'sex': 1.0, 'age': 1.0}
   seen = set()

@@ -123,7 +123,12 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'finding': 'none',
   }
   film = framed(FILM, 30, 0, 8, 12, 255)
-  record = {'id': 1, 'image': png(film), 'annotations': json.dumps(outer)}
+  record = {
+    'id': '1',
+    'row': 1,
+    'image': png(film),
+    'annotations': json.dumps(outer),
+  }
   made = preprocess.without_border(record)
   np.testing.assert_array_equal(codec.decode_stored(made['image']), FILM)
   assert made['frame'] == (8 / 60, 30 / 90, 48 / 60, 1)
@@ -138,13 +143,13 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     found['polygons'][0]['exterior'], polygon, atol=1e-12
   )
   assert (found['study'], found['finding']) == (7, 'none')
-  bare = preprocess.without_border({'id': 1, 'image': png(FILM)})
+  bare = preprocess.without_border({'id': '1', 'row': 1, 'image': png(FILM)})
   assert 'frame' not in bare and 'annotations' not in bare
 
 
 def test_a_broken_film_is_named():
   with pytest.raises(ValueError, match='film 31: expected a complete'):
-    preprocess.without_border({'id': 31, 'image': png(FILM)[:300]})
+    preprocess.without_border({'id': '31', 'row': 31, 'image': png(FILM)[:300]})
 
 
 @pytest.fixture(scope='module')

@@ -96,7 +96,13 @@ class Planted:
 
   def __getitem__(self, index):
     data = b'broken' if index == self.broken else encode(film(index))
-    return {'image': data, 'id': 100 + index, 'sex': 0.0, 'age': 7.0}
+    return {
+      'image': data,
+      'id': str(100 + index),
+      'row': index,
+      'sex': 0.0,
+      'age': 7.0,
+    }
 
 
 def same(first, second):

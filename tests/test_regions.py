@@ -70,7 +70,8 @@ class Source:
   def __getitem__(self, index):
     return {
       'image': cv2.imencode('.png', self.images[index])[1].tobytes(),
-      'id': 100 + index,
+      'id': str(100 + index),
+      'row': index,
       'age': 50.0,
       'sex': 2.0 * (index % 2) - 1,
       'annotations': self.annotations,

@@ -59,7 +59,7 @@ def test_less_than_sure_films_stay_as_they_lie():
 
 @pytest.mark.parametrize('quarters', range(4))
 def test_a_film_turned_back_is_the_film(quarters):
-  before = {'id': 3, 'image': png(np.rot90(film(3), quarters))}
+  before = {'id': '3', 'row': 3, 'image': png(np.rot90(film(3), quarters))}
   before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
   record = preprocess.rotate_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
@@ -72,7 +72,14 @@ def test_a_film_turned_back_is_the_film(quarters):
 def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   settings = config(size=40, rotate90=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
-  record = {'id': 1, 'sex': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
+  record = {
+    'id': '1',
+    'row': 1,
+    'sex': 1.0,
+    'age': 1.0,
+    'image': png(square),
+    'label': 3,
+  }
   seen = preprocess.make_example(record, settings)
   assert seen['label'] == 3
   np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))

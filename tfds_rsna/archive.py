@@ -20,7 +20,7 @@ _local = threading.local()
 class Film:
   """One labelled film: where its bytes lie, age in months."""
 
-  id: int
+  id: str
   male: bool
   age: float
   container: str  # a zip file, or '' for a plain file
@@ -48,7 +48,7 @@ class Archive:
   label_files: dict[str, dict[str, str]]  # per split: file, sha256
   unlabelled: dict[str, int]  # per split: films the label file does not list
   notes: list[str]
-  annotations: dict[int, dict[str, Any]]
+  annotations: dict[str, dict[str, Any]]
   phantom: dict[str, Any] | None  # what phantom.json says, None for films
 
   def fingerprint(self) -> str:

@@ -62,7 +62,7 @@ class Builder(dataset_builder.FileReaderBuilder):
       features=tfds.features.FeaturesDict(
         {
           'image': tfds.features.Image(shape=(None, None, 1)),
-          'id': np.int64,
+          'id': tfds.features.Text(),
           'male': np.bool_,
           'age': np.float32,  # months
           'height': np.int32,  # of the source film
@@ -147,7 +147,7 @@ def describe_bad(bad: list[list[Any]], allowed: int) -> str:
 def summary(
   archive: archives.Archive,
   bad: list[list[Any]],
-  inverted: list[int],
+  inverted: list[str],
   counts: dict[str, int],
 ) -> dict[str, Any]:
   """Describes the prepared data set: the content of build.json."""

@@ -114,7 +114,7 @@ def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
   return np.stack(names)
 
 
-def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
+def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[str, float]:
   """Return the median age of the sex by film id, months.
 
   Of the films that the fold trained on which validates the film; for a test

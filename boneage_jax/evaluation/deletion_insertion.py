@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
@@ -162,7 +163,10 @@ class Judge:
     along = np.exp(-0.5 * (along / SPREAD) ** 2)
     maps['centre'] = np.broadcast_to(np.outer(along, along), shape)
     maps['random'] = np.stack(
-      [np.random.default_rng(int(r['id'])).random(shape[1:]) for r in rows]
+      [
+        np.random.default_rng(ids.number(r['id'])).random(shape[1:])
+        for r in rows
+      ]
     )
     return batch, maps
 

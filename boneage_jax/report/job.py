@@ -36,7 +36,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
   if config.data.crop_borders:
     description += '; frames are cut off'
   source = sources.whole_films(config, workdir, builder_config, films, turned)
-  position = {int(i): k for k, i in enumerate(films['id'])}
+  position = {i: k for k, i in enumerate(films['id'].tolist())}
   references = {}
   for name in section.baselines:
     path = os.path.join(workdir, name, 'predictions.csv')
@@ -57,7 +57,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
     config,
     located,
     data_folder=folder,
-    load_film=lambda i: codec.decode_stored(source[position[int(i)]]['image']),
+    load_film=lambda i: codec.decode_stored(source[position[i]]['image']),
     references=references,
     train_ages=train_films['age'],
     train_sex=train_films['sex'],

@@ -39,7 +39,7 @@ def write_report(
   *,
   data_folder: str | None = None,
   load_film: Callable[[int], np.ndarray] | None = None,
-  references: Mapping[str, Mapping[int, float]] | None = None,
+  references: Mapping[str, Mapping[str, float]] | None = None,
   train_ages: np.ndarray | None = None,
   train_sex: np.ndarray | None = None,
   split: str = '',
@@ -108,7 +108,7 @@ def write_report(
   films = []
   for kind, k in _picks(head):
     film = {key: column[k] for key, column in head.items()}
-    i = int(film['id'])
+    i = str(film['id'])
     film |= {'kind': kind, 'probability': distributions.get(i)}
     film |= _film_pictures(load_film, i, regions.get(i, {}), maps)
     films.append(film)
@@ -178,7 +178,7 @@ def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
 
 def _film_pictures(
   load_film: Callable[[int], np.ndarray] | None,
-  film_id: int,
+  film_id: str,
   regions: Mapping[str, Any],
   maps: Mapping[str, Any],
 ) -> dict[str, Any]:
