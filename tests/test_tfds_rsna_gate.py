@@ -112,7 +112,7 @@ def test_bad_films_are_listed_and_can_be_allowed(
     build.build(manual_dir, tmp_path / 'data')
   assert reason in str(e.value)
   assert 'leave these films out with allow_bad_films=1' in str(e.value)
-  assert not list((tmp_path / 'data').rglob('*1.0.0'))
+  assert not list((tmp_path / 'data').rglob('*2.0.0'))
 
   folder = build.build(manual_dir, tmp_path / 'data', allow_bad_films=1)
   assert 2 not in dummy_archive.read_back(folder)

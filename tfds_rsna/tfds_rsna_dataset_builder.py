@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder
 
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from tfds_rsna import archive as archives
 from tfds_rsna import layout
@@ -27,8 +28,11 @@ class RsnaConfig(tfds.core.BuilderConfig):
 class Builder(dataset_builder.FileReaderBuilder):
   """Builds without TensorFlow, on one machine or with Apache Beam."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES: ClassVar = {
+    '1.0.0': 'Initial release.',
+    '2.0.0': 'Ids are text.',
+  }
   BUILDER_CONFIGS: ClassVar = [
     RsnaConfig(name='original', description='Films as they are published.'),
     RsnaConfig(
@@ -93,7 +97,8 @@ class Builder(dataset_builder.FileReaderBuilder):
       title = self.builder_config.name
       written = shards.write_here(everything, self.workers, title)
 
-    bad = archive.bad + sorted(b for r in written.values() for b in r['bad'])
+    bad = [b for r in written.values() for b in r['bad']]
+    bad = archive.bad + sorted(bad, key=lambda b: ids.sort_key(b[0]))
     infos = [
       tfds.core.SplitInfo(
         name=split,
@@ -112,7 +117,8 @@ class Builder(dataset_builder.FileReaderBuilder):
       )
     self.info.set_splits(tfds.core.SplitDict(infos))
     path = os.path.join(self.data_dir, 'build.json')
-    inverted = sorted(i for r in written.values() for i in r['inverted'])
+    inverted = [i for r in written.values() for i in r['inverted']]
+    inverted.sort(key=ids.sort_key)
     about = summary(archive, bad, inverted, counts)
     storage.write_json(path, about, indent=2)
 

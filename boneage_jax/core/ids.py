@@ -3,7 +3,8 @@
 import hashlib
 import re
 
-_NUMBER = re.compile(r'0*(\d+)(\.0+)?')
+_WHOLE = re.compile('[0-9]+')
+_NUMBER = re.compile(r'0*([0-9]+)(\.0+)?')
 _IMAGE = re.compile(r'\.(png|jpe?g|dcm)$', re.IGNORECASE)
 
 
@@ -17,10 +18,12 @@ def normalize(text: str) -> str:
     ValueError: no text, or a slash, comma or space in it.
   """
   name = _IMAGE.sub('', text.strip())
+  if not name:
+    raise ValueError(f'Expected the id of a film, got {text!r}.')
   match = _NUMBER.fullmatch(name)
   if match:
     return match.group(1)
-  if not name or re.search(r'[\s,/\\]', name):
+  if re.search(r'[\s,/\\]', name):
     raise ValueError(
       f'Expected an id without spaces, commas and slashes, got {text!r}.'
     )
@@ -33,6 +36,12 @@ def number(film: str) -> int:
   A film's draws do not change when other films come or go: a whole number is
   itself, other text the first 8 bytes of its SHA-256.
   """
-  if film.isdecimal():
+  if _WHOLE.fullmatch(film):
     return int(film)
   return int.from_bytes(hashlib.sha256(film.encode()).digest()[:8], 'big')
+
+
+def sort_key(film: str) -> tuple[bool, int, str]:
+  """Return what sorts ids for a reader: whole numbers by value, then text."""
+  is_text = not _WHOLE.fullmatch(film)
+  return is_text, 0 if is_text else int(film), film

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.data import groups
@@ -74,7 +75,10 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   rows = {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
   }
-  order = np.lexsort((rows['id'], rows['split'] == 'test'))
+  film, test = rows['id'].tolist(), rows['split'] == 'test'
+  order = sorted(
+    range(len(film)), key=lambda k: (test[k], ids.sort_key(film[k]))
+  )
   rows = {name: column[order] for name, column in rows.items()}
   builder_config = stages.builder_configs(config)[0]
   films, description = selection.split_films(config, workdir, builder_config)
@@ -83,6 +87,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
     expected = np.sort(films['id'][films['split'] == split])
     if not np.array_equal(given, expected):
       wrong = np.setxor1d(given, expected).tolist()
+      wrong.sort(key=ids.sort_key)
       raise ValueError(
         f'Expected the folds of {workdir} to predict each of {len(expected)} '
         f'{split} films once, got {len(given)} predictions; films lost, moved '

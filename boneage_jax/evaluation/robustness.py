@@ -56,7 +56,7 @@ HEAD = (
 def estimates(
   predictor: loading.Either,
   records: Any,
-  cases: Sequence[Callable[[np.ndarray, int], np.ndarray]],
+  cases: Sequence[Callable[[np.ndarray, str], np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:
   """Predict every film as it is and disturbed, with a progress bar.
 

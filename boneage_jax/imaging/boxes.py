@@ -143,7 +143,7 @@ def summary(
   return out
 
 
-def write_regions(path: str, rows: Iterable[tuple[int, str, Region]]) -> None:
+def write_regions(path: str, rows: Iterable[tuple[str, str, Region]]) -> None:
   """Write rows (id, region name, Region) to a regions.csv, atomically."""
   with storage.replacing(path) as file:
     writer = csv.writer(file, lineterminator='\n')

@@ -105,7 +105,8 @@ class Predictor:
       raise ValueError(f'Expected sex {", ".join(groups.SEX)}; got {sex!r}.')
     # Encoded, because training reads encoded films: one code path for both.
     record = {
-      'id': 0,
+      'id': '0',
+      'row': 0,
       'sex': groups.SEX[sex],
       'age': 0.0,
       'image': png_lib.png(image),
@@ -139,7 +140,7 @@ class Predictor:
     """Predict at most `batch_size` films as the data set keeps them.
 
     Args:
-      records: id, sex, age and image (encoded), as of
+      records: id, row, sex, age and image (encoded), as of
         `sources.film_source`.
 
     Returns:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.data import selection
@@ -38,7 +39,7 @@ def write_report(
   log: Callable[[str], None] = print,
   *,
   data_folder: str | None = None,
-  load_film: Callable[[int], np.ndarray] | None = None,
+  load_film: Callable[[str], np.ndarray] | None = None,
   references: Mapping[str, Mapping[str, float]] | None = None,
   train_ages: np.ndarray | None = None,
   train_sex: np.ndarray | None = None,
@@ -85,8 +86,8 @@ def write_report(
     medians = groups.sex_medians(train_ages, train_sex)
     sexes = groups.sex_text(rows['sex'])
     predictors['sex_median'] = {
-      int(i): medians.get(name, medians['unknown'])
-      for i, name in zip(rows['id'], sexes, strict=True)
+      i: medians.get(name, medians['unknown'])
+      for i, name in zip(rows['id'].tolist(), sexes, strict=True)
     }
   report = {
     'stage': stage,
@@ -156,7 +157,10 @@ def report_table(report: Mapping[str, Any]) -> str:
 
 def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
   """Choose the best, median and worst films as (kind, row); each once."""
-  order = np.lexsort((rows['id'], np.abs(rows['prediction'] - rows['age'])))
+  film, error = rows['id'].tolist(), np.abs(rows['prediction'] - rows['age'])
+  order = sorted(
+    range(len(film)), key=lambda k: (error[k], ids.sort_key(film[k]))
+  )
   count = min(PER_KIND, -(-len(order) // 3))
   start = (len(order) - count) // 2
   kinds = {
@@ -177,7 +181,7 @@ def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
 
 
 def _film_pictures(
-  load_film: Callable[[int], np.ndarray] | None,
+  load_film: Callable[[str], np.ndarray] | None,
   film_id: str,
   regions: Mapping[str, Any],
   maps: Mapping[str, Any],

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import ids as ids_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -105,7 +106,7 @@ def read_run(name: str, stage: str = '') -> Run:
   train = lineage.training_films(config, stage, workdir)
   rows = _rows(folder)
   held_out = rows['id'][rows['split'] != 'train'].tolist()
-  shared = sorted((train or frozenset()) & set(held_out))
+  shared = sorted((train or frozenset()) & set(held_out), key=ids_lib.sort_key)
   if shared:
     raise ValueError(
       f'Expected every film in one split, but {len(shared)} films that {name} '

@@ -17,6 +17,7 @@ import tqdm
 
 from boneage_jax.core import distributed
 from boneage_jax.core import storage
+from boneage_jax.data import film_table
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.models.weights import load as load_weights
@@ -54,17 +55,25 @@ class _Stop:
       signal.signal(number, handler)
 
 
-def _check_finite(recent: list, last_good: int | None, stage: str) -> None:
+def _check_finite(
+  recent: list,
+  films: film_table.Films,
+  last_good: int | None,
+  stage: str,
+) -> None:
   """Raise with step and films at the first step that spoils the net."""
-  for step, scalars, local_ids in recent:
+  for step, scalars, local_rows in recent:
     for name in ('loss', 'gradient_norm'):
       value = float(scalars[name])
       if math.isfinite(value):
         continue
-      ids = distributed.all_gather_objects(local_ids.tolist())
+      rows = distributed.all_gather_objects(local_rows.tolist())
+      where = dict(
+        zip(films['position'].tolist(), films['id'].tolist(), strict=True)
+      )
       raise ValueError(
         f'{stage}: the {name} is {value} at step {step}, on films '
-        f'{", ".join(str(i) for i in ids)}. Last good checkpoint: '
+        f'{", ".join(where[row] for row in rows)}. Last good checkpoint: '
         f'{"none yet" if last_good is None else f"step {last_good}"}. Lower '
         f'--config.{stage}.optimizer.learning_rate, set '
         f'--config.{stage}.optimizer.grad_clip_norm=1.0, or look at these '
@@ -217,7 +226,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       stopping = vote(bool(stop.signal))
       saved = evaluated or step % section.checkpoint_steps == 0 or stopping
       if step % section.log_steps == 0 or saved:
-        _check_finite(recent, last_good, stage)
+        _check_finite(recent, films, last_good, stage)
         mean_loss = float(np.mean([float(s['loss']) for _, s, _ in recent]))
         row = {
           'epoch': round(step / epoch_steps, 4),

@@ -10,6 +10,7 @@ import numpy as np
 
 from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
@@ -64,14 +65,14 @@ def initial_weights(
   """Best parameters and statistics of the net that `stage` starts from.
 
   Args:
-    config, stage, workdir: `config[stage].start` names the run and its stage.
+    config, stage, workdir: `init_from` of the stage names a run and its stage.
     held_out: ids of the films that judge this stage's net.
 
   Raises:
     ValueError: no such run, another net, or one trained on films that are held
       out here.
   """
-  options = config[stage].start
+  options = config[stage].init_from
   before, other, folder = lineage.parent_run(config, stage, workdir)
   seen = lineage.training_films(before, other, folder)
   if options.ids_are_unrelated:
@@ -81,7 +82,9 @@ def initial_weights(
       f'{stage}: the data of {options.run} are gone, so that nobody knows '
       'whether it was trained on films that are held out here.'
     )
-  shared = sorted((seen or frozenset()) & set(held_out.tolist()))
+  shared = sorted(
+    (seen or frozenset()) & set(held_out.tolist()), key=ids.sort_key
+  )
   if shared:
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} '
