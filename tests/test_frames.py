@@ -186,7 +186,7 @@ def test_a_run_reads_films_without_frames(run, stage):
   predictor = loading.load(str(folder), stage)
   tried = 0
   for film, age in ages.items():
-    bare = (film - 1) % 30 + 1
+    bare = (int(film) - 1) % 30 + 1
     sex = 'M' if bare % 2 else 'F'
     plain = predictor.predict(films[bare], sex)
     other = predictor.predict(films[bare + 30], sex)
