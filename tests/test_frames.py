@@ -106,7 +106,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'keypoints': [[0.5, 0.25], [float('nan')] * 2],
     'boxes': [['expert', 'Wrist', [0.25, 0.5, 0.75, 0.625]]],
     'polygons': [{'exterior': [[0.0, 1.0], [0.5, 0.5]], 'interior': []}],
-    'study': 7,
+    'study': '7',
     'finding': 'none',
   }
   x = lambda v: (v * 40 + 8) / 60  # 8 pixels on the left, 12 on the right
@@ -119,7 +119,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'polygons': [
       {'exterior': [[x(0), y(1)], [x(0.5), y(0.5)]], 'interior': []}
     ],
-    'study': 7,
+    'study': '7',
     'finding': 'none',
   }
   film = framed(FILM, 30, 0, 8, 12, 255)
@@ -142,7 +142,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   np.testing.assert_allclose(
     found['polygons'][0]['exterior'], polygon, atol=1e-12
   )
-  assert (found['study'], found['finding']) == (7, 'none')
+  assert (found['study'], found['finding']) == ('7', 'none')
   bare = preprocess.without_border({'id': '1', 'row': 1, 'image': png(FILM)})
   assert 'frame' not in bare and 'annotations' not in bare
 
