@@ -1,7 +1,5 @@
 """Grad-CAM against the closed form of linear heads."""
 
-import types
-
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -126,32 +124,47 @@ def test_runs_under_jit_and_leaves_the_statistics_alone(image):
   np.testing.assert_array_equal(before, net.norm.mean[...])
 
 
-@pytest.mark.parametrize('cells', [(8, 0.5), (8, 13.5), (16, 10.0)])
-def test_to_input_puts_cells_where_they_look(cells):
-  step, first = cells
-  size, count = 128, 128 // step - 1
-  centres = first + step * np.arange(count)
-  # A map that says where its cells look says so at every place redrawn.
-  ramp = np.repeat(centres[:, None], count, 1)
-  redrawn = gradcam.to_input(jnp.stack([ramp, ramp.T]), cells, size)
-  places = (np.arange(256 // step) + 0.5) * step / 2
-  expected = np.repeat(
-    np.clip(places, centres[0], centres[-1])[:, None], len(places), 1
-  )
-  np.testing.assert_allclose(redrawn, [expected, expected.T], atol=1e-3)
+@pytest.mark.parametrize(
+  ('size_hw', 'grid'),
+  [
+    ((128, 128), ((8, 0.5), (8, 0.5))),
+    ((96, 128), ((8, 13.5), (8, 13.5))),
+    ((160, 96), ((16, 10.0), (8, 0.5))),
+  ],
+)
+def test_to_input_puts_positions_where_they_lie(size_hw, grid):
+  axes = list(zip(size_hw, grid, strict=True))
+  centres = [
+    first + step * np.arange(size // step - 1) for size, (step, first) in axes
+  ]
+  places = [
+    (np.arange(2 * size // step) + 0.5) * step / 2 for size, (step, _) in axes
+  ]
+  # A map that says where its positions lie says so at every place redrawn.
+  ramps = jnp.asarray(np.stack(np.meshgrid(*centres, indexing='ij')))
+  redrawn = gradcam.to_input(ramps, grid, size_hw)
+  inside = [
+    np.clip(p, c[0], c[-1]) for p, c in zip(places, centres, strict=True)
+  ]
+  expected = np.stack(np.meshgrid(*inside, indexing='ij'))
+  np.testing.assert_allclose(redrawn, expected, atol=1e-3)
   assert redrawn.dtype == jnp.float32
-  # And a warm spot between cells stays where it is.
-  y, x = centres[count // 2] + 0.3 * step, centres[count // 2 - 1]
-  heat = [np.exp(-0.5 * ((centres - c) / (0.8 * step)) ** 2) for c in (y, x)]
-  spot = np.asarray(gradcam.to_input(np.outer(*heat)[None], cells, size))[0]
-  found = [spot.sum(1) @ places, spot.sum(0) @ places] / spot.sum()
+  # And a warm spot between positions stays where it is.
+  y = centres[0][len(centres[0]) // 2] + 0.3 * grid[0][0]
+  x = centres[1][len(centres[1]) // 2 - 1]
+  heat = [
+    np.exp(-0.5 * ((c - at) / (0.8 * step)) ** 2)
+    for c, at, (step, _) in zip(centres, (y, x), grid, strict=True)
+  ]
+  spot = np.asarray(gradcam.to_input(np.outer(*heat)[None], grid, size_hw))[0]
+  found = [spot.sum(1) @ places[0], spot.sum(0) @ places[1]] / spot.sum()
   np.testing.assert_allclose(found, [y, x], atol=0.5)
 
 
-def test_to_input_rounds_to_whole_cells():
-  maps = jnp.ones((1, 5, 5))
-  assert gradcam.to_input(maps, (16, 12.0), 100).shape == (1, 12, 12)
-  np.testing.assert_allclose(gradcam.to_input(maps, (64, 12.0), 10), [[[1]]])
+def test_to_input_rounds_to_whole_positions():
+  maps, grid = jnp.ones((1, 5, 5)), ((16, 12.0), (64, 12.0))
+  assert gradcam.to_input(maps, grid, (100, 100)).shape == (1, 12, 3)
+  np.testing.assert_allclose(gradcam.to_input(maps, grid, (8, 10)), [[[1]]])
 
 
 def test_window_is_cut_at_both_ends():
@@ -206,11 +219,11 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
 
 
 class Located(TinyNet):
-  """With the geometry of its map: stride 2 on an even side, 'SAME'."""
+  """With the geometry of its map: stride 2 on even sides, 'SAME'."""
 
-  @property
-  def backbone(self):
-    return types.SimpleNamespace(cells=lambda size: (2, 0.5))
+  def grid_geometry(self, size_hw):
+    assert not any(n % 2 for n in size_hw)
+    return ((2, 1.5), (2, 1.5))
 
 
 @pytest.mark.parametrize('target', ['window', 'probability'])

@@ -83,7 +83,7 @@ def test_a_film_is_a_single_region():
 def test_one_number_has_no_bins():
   batch = {'regions': crops(3), 'male': MALE}
   outputs = call(net(output='scalar'), batch)
-  assert set(outputs) == {'age', 'maps', 'attention', 'cells'}
+  assert set(outputs) == {'age', 'maps', 'attention', 'grid'}
   assert np.abs(np.asarray(outputs['age']) - 127.3).max() < 60
 
 

@@ -1,11 +1,15 @@
 """One film, one age: a backbone, an optional CBAM, and an age head."""
 
+from collections.abc import Sequence
+
 from flax import nnx
 import jax.numpy as jnp
 
+from boneage_jax.core import sizes
 from boneage_jax.models import backbones
 from boneage_jax.models import cbam
 from boneage_jax.models import layers
+from boneage_jax.models.backbones import base
 from boneage_jax.models.heads import age as age_head
 from boneage_jax.models.heads import cam as cam_head
 
@@ -18,7 +22,7 @@ class AgeNet(nnx.Module):
   240 soft labels (the target of Chen 2020, phase I, which knows no sex).
 
   Args:
-    size: side of the net input in pixels.
+    size: of the net input in pixels: side of a square, or (height, width).
     backbone: `name` and arguments of a backbone.
     attention: 'none', or 'cbam' after the backbone's map.
     pool: 'gap', 'gmp' or 'conv_pool' and age.AgeHead, or 'cam' or 'cam_mean',
@@ -32,7 +36,7 @@ class AgeNet(nnx.Module):
   def __init__(
     self,
     *,
-    size: int,
+    size: int | Sequence[int],
     backbone: dict,
     attention: str = 'none',
     pool: str = 'gap',
@@ -56,7 +60,8 @@ class AgeNet(nnx.Module):
       if attention == 'cbam'
       else None
     )
-    self.cells = self.backbone.cells(size)
+    size_hw = sizes.size_hw(size)
+    self.grid = self.grid_geometry(size_hw)
     arguments = dict(
       output=output,
       readout=readout,
@@ -70,7 +75,7 @@ class AgeNet(nnx.Module):
         channels, weighted=pool == 'cam', classes=classes, **arguments
       )
       return
-    hw = age_head.map_hw(self.backbone, size)
+    hw = age_head.map_hw(self.backbone, size_hw)
     self.pool = age_head.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
 
@@ -81,14 +86,18 @@ class AgeNet(nnx.Module):
     x = net.features(x, rngs)
     return x if self.attention is None else self.attention(x)
 
+  def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:
+    """Return (step, first) of the map's positions along y and x, in pixels."""
+    return self.backbone.grid_geometry(size_hw)
+
   def head(self, features, male, rngs=None):
     """Outputs of a map.
 
     Returns:
       `age` [B] months or, of classes, none; with bins or classes, `logits`
-      [B,K]. Where the last layer sees each place alone (not 'conv_pool'), also
-      its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer, and `cells`
-      [2], where they lie (see Backbone.cells).
+      [B,K]. Where the last layer sees each position alone (not 'conv_pool'),
+      also its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer, and
+      `grid` [2,2], where the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
       outputs = self.age_head(features, male, rngs=rngs)
@@ -98,7 +107,7 @@ class AgeNet(nnx.Module):
         return outputs
       outputs['maps'] = self.age_head.maps(features)
       outputs['attention'] = cam_head.attention(outputs)
-    return outputs | {'cells': jnp.array(self.cells, jnp.float32)}
+    return outputs | {'grid': jnp.array(self.grid, jnp.float32)}
 
   def __call__(self, batch, rngs=None):
     features = self.features(batch['image'], rngs)

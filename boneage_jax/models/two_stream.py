@@ -5,10 +5,13 @@ through ResNet50; their features are exchanged, concatenated, joined by sex
 (eq. 3) and mapped to age.
 """
 
+from collections.abc import Sequence
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from boneage_jax.core import sizes
 from boneage_jax.models import backbones
 from boneage_jax.models import layers
 from boneage_jax.models.heads import age as age_head
@@ -34,7 +37,7 @@ class TwoStream(nnx.Module):
   """Two crops, one age.
 
   Args:
-    size: side of each crop in pixels.
+    size: of each crop in pixels: side of a square, or (height, width).
     carpal, metacarpal: backbone sections of the two streams.
     exchange: what happens between the backbones and the stream heads.
       'whole' swaps the two final maps, the literal reading of Li 2023. With
@@ -53,7 +56,7 @@ class TwoStream(nnx.Module):
   def __init__(
     self,
     *,
-    size: int,
+    size: int | Sequence[int],
     carpal: dict,
     metacarpal: dict,
     exchange: str = 'whole',
@@ -79,7 +82,8 @@ class TwoStream(nnx.Module):
     self.metacarpal = backbones.create(metacarpal, dtype=dtype, rngs=rngs)
     nets = (self.carpal, self.metacarpal)
     channels = [net.channels for net in nets]
-    hw = [age_head.map_hw(net, size) for net in nets]
+    size_hw = sizes.size_hw(size)
+    hw = [age_head.map_hw(net, size_hw) for net in nets]
     if exchange in ('whole', 'channel') and (
       channels[0] != channels[1] or hw[0] != hw[1]
     ):

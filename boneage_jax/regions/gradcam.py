@@ -12,6 +12,7 @@ import jax
 from jax import numpy as jnp
 import numpy as np
 
+from boneage_jax.models.backbones import base
 from boneage_jax.training import restore
 
 TARGETS = ('window', 'probability', 'age')
@@ -126,25 +127,31 @@ def window_score(
   return jnp.mean(logits, -1, where=window)
 
 
-def to_input(maps: jax.Array, cells: tuple[int, float], size: int) -> jax.Array:
+def to_input(
+  maps: jax.Array, grid: base.Grid, size_hw: tuple[int, int]
+) -> jax.Array:
   """Redraw maps so that they cover the net's input evenly, bilinear.
 
   Args:
     maps: [B, h, w].
-    cells: pixels from cell to cell and the first cell's centre, as
-      `Backbone.cells` gives them.
-    size: side of the square input in pixels.
+    grid: (step, first) of the map's positions along y and along x, in pixels,
+      as `grid_geometry` of the net gives them.
+    size_hw: height and width of the input in pixels.
 
   Returns:
-    [B, n, n] float32 with n about 2 size / step: two cells for one. Beyond the
-    outermost cells their values go on.
+    [B, m, n] float32 with about 2 size / step values along each axis: two for
+    one. Beyond the outermost positions their values go on.
   """
-  step, first = cells
-  n = max(1, round(2 * size / step))
-  centre = (jnp.arange(n) + 0.5) * (size / n)
-  place = jnp.stack(jnp.meshgrid(*[(centre - first) / step] * 2, indexing='ij'))
+
+  def along(size: int, step: int, first: float) -> jax.Array:
+    count = max(1, round(2 * size / step))
+    centres = (jnp.arange(count) + 0.5) * (size / count)
+    return (centres - first) / step
+
+  axes = (along(n, *axis) for n, axis in zip(size_hw, grid, strict=True))
+  places = jnp.stack(jnp.meshgrid(*axes, indexing='ij'))
   sample = lambda m: jax.scipy.ndimage.map_coordinates(
-    m, place, order=1, mode='nearest'
+    m, places, order=1, mode='nearest'
   )
   return jax.vmap(sample)(maps.astype(jnp.float32))
 
@@ -160,8 +167,8 @@ def input_maps(
   """Return `grad_cam`'s maps as they lie over the net's input.
 
   Args:
-    net: with `features`, `head` and `backbone.cells`.
-    image: [B, S, S, 1].
+    net: with `features`, `head` and `grid_geometry`.
+    image: [B, H, W, 1].
     male: [B].
     target, method: of `grad_cam`.
     mirror: average with the map of the film mirrored left and right, each
@@ -169,13 +176,13 @@ def input_maps(
       chance of the orientation fades.
 
   Returns:
-    [B, n, n] float32, >= 0; see `to_input` for n.
+    [B, m, n] float32, >= 0; see `to_input` for m and n.
   """
-  size = image.shape[1]
+  size_hw = image.shape[1:3]
 
   def look(image):
     maps = grad_cam(net, image, male, target, method=method)[0]
-    return to_input(maps, net.backbone.cells(size), size)
+    return to_input(maps, net.grid_geometry(size_hw), size_hw)
 
   if not mirror:
     return look(image)

@@ -1,6 +1,6 @@
 """EfficientNet (Tan and Le 2019): inverted residuals, scaled by one rule.
 
-The published weights come in two forms. 'tf' is Keras' and timm's tf_*:
+The published weights come in two kinds. 'tf' is Keras' and timm's tf_*:
 strided convolutions pad as 'SAME', eps 1e-3, momentum 0.99. 'torch' is timm's
 own: they pad evenly, eps 1e-5, momentum 0.9. They are different functions of
 the same kernels. Input is in the 'torch' range for both; Keras' net does the
@@ -35,7 +35,7 @@ VARIANTS = {
   'b6': (1.8, 2.6),
   'b7': (2.0, 3.1),
 }
-FORMS = ('tf', 'torch')
+PADDINGS = ('tf', 'torch')
 BLOCKS = 'abcdefghijklm'  # names within a stage; B7 has 13 in one
 
 
@@ -71,6 +71,11 @@ def counts(variant: str) -> dict[str, int]:
   """Blocks of each stage."""
   depth = VARIANTS[variant][1]
   return {name: math.ceil(depth * spec.count) for name, spec in STAGES.items()}
+
+
+def conv_padding(padding: str, kernel: int) -> ops.Padding:
+  """Return how a strided convolution pads; `padding` is one of PADDINGS."""
+  return 'SAME' if padding == 'tf' else kernel // 2
 
 
 def depthwise(
@@ -161,7 +166,7 @@ class Block(nnx.Module):
     channels: int,
     spec: Spec,
     stride: int,
-    form: str,
+    padding: str,
     drop_path: float,
     options: dict[str, Any],
   ):
@@ -170,8 +175,13 @@ class Block(nnx.Module):
     hidden = in_channels * spec.expand
     if self.expands:
       self.expand = Conv(in_channels, hidden, 1, **options)
-    padding = 'SAME' if form == 'tf' else spec.kernel // 2
-    self.depthwise = Depthwise(hidden, spec.kernel, stride, padding, **options)
+    self.depthwise = Depthwise(
+      hidden,
+      spec.kernel,
+      stride,
+      conv_padding(padding, spec.kernel),
+      **options,
+    )
     self.gate = SqueezeExcite(
       hidden, max(1, in_channels // 4), options['dtype'], options['rngs']
     )
@@ -192,7 +202,7 @@ class Stage(nnx.Module):
     in_channels: int,
     channels: int,
     spec: Spec,
-    form: str,
+    padding: str,
     drop_paths: Sequence[float],
     remat: bool,
     options: dict[str, Any],
@@ -201,7 +211,7 @@ class Stage(nnx.Module):
     self.channels, self.remat = channels, remat
     for name, rate in zip(self.names, drop_paths, strict=True):
       stride = spec.stride if name == 'a' else 1
-      block = Block(in_channels, channels, spec, stride, form, rate, options)
+      block = Block(in_channels, channels, spec, stride, padding, rate, options)
       setattr(self, name, block)
       in_channels = channels
 
@@ -217,7 +227,7 @@ class EfficientNet(base.Backbone):
   Args:
     variant: a key of VARIANTS.
     width: multiplies the variant's own.
-    form: 'tf' or 'torch', see the module.
+    padding: 'tf' or 'torch', see the module.
     drop_path: share of films whose last residual path is dropped in training;
       it falls linearly to 0 at the first (Keras: 0.2).
   """
@@ -231,7 +241,7 @@ class EfficientNet(base.Backbone):
     in_channels: int = 3,
     width: float = 1.0,
     endpoint: str | None = None,
-    form: str = 'tf',
+    padding: str = 'tf',
     drop_path: float = 0.0,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
@@ -242,8 +252,10 @@ class EfficientNet(base.Backbone):
       raise ValueError(
         f'variant is one of {", ".join(VARIANTS)}, not {variant!r}.'
       )
-    if form not in FORMS:
-      raise ValueError(f'form is one of {", ".join(FORMS)}, not {form!r}.')
+    if padding not in PADDINGS:
+      raise ValueError(
+        f'padding is one of {", ".join(PADDINGS)}, not {padding!r}.'
+      )
     super().__init__(
       names=('stem', *STAGES, 'top'),
       in_channels=in_channels,
@@ -251,10 +263,10 @@ class EfficientNet(base.Backbone):
       input_range='torch',
       remat=False,  # Within the stages, per block.
     )
-    self.form = form
+    self.padding = padding
     options = {
-      'eps': 1e-3 if form == 'tf' else 1e-5,
-      'momentum': 0.99 if form == 'tf' else 0.9,
+      'eps': 1e-3 if padding == 'tf' else 1e-5,
+      'momentum': 0.99 if padding == 'tf' else 0.9,
       'dtype': dtype,
       'rngs': rngs,
     }
@@ -265,7 +277,7 @@ class EfficientNet(base.Backbone):
       channels,
       3,
       stride=2,
-      padding='SAME' if form == 'tf' else 1,
+      padding=conv_padding(padding, 3),
       **options,
     )
     blocks, built = counts(variant), 0
@@ -277,7 +289,7 @@ class EfficientNet(base.Backbone):
         channels,
         scale(spec.channels),
         spec,
-        form,
+        padding,
         (drop_path * order / total).tolist(),
         remat,
         options,
@@ -290,12 +302,11 @@ class EfficientNet(base.Backbone):
     self.add_gates(cbam, self.stages[1:8], dtype, rngs)
 
   @property
-  def windows(self) -> Mapping[str, tuple]:
-    even = lambda kernel: 'SAME' if self.form == 'tf' else kernel // 2
+  def receptive_fields(self) -> Mapping[str, tuple]:
     return {
-      'stem': ((3, 2, even(3)),),
+      'stem': ((3, 2, conv_padding(self.padding, 3)),),
       **{
-        name: ((spec.kernel, 2, even(spec.kernel)),)
+        name: ((spec.kernel, 2, conv_padding(self.padding, spec.kernel)),)
         for name, spec in STAGES.items()
         if spec.stride == 2
       },

@@ -11,7 +11,7 @@ WINDOW = 5  # months either side of an age (Chen 2020)
 
 
 def spatial_softmax(maps: jax.Array) -> jax.Array:
-  """Softmax over the places of maps [B,h,w] or [B,h,w,K], float32."""
+  """Softmax over the positions of maps [B,h,w] or [B,h,w,K], float32."""
   return jax.nn.softmax(maps.astype(jnp.float32), axis=(1, 2))
 
 
