@@ -79,10 +79,10 @@ def test_strided_depthwise(monkeypatch, form, kernel, hw, even):
     diagonal = taps * jnp.eye(4)[None, None]
     sides = [(padding, padding)] * 2 if even else padding
     return lax.conv_general_dilated(
-      x, diagonal, (2, 2), sides, dimension_numbers=ops.NHWC
+      x, diagonal, (2, 2), sides, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
 
-  ours = lambda x, taps: efficientnet.depthwise(x, taps, 2, padding)
+  ours = lambda x, taps: ops.depthwise(x, taps, 2, padding)
   results = []
   for function in (ours, dense):
     y = jax.jit(function)(x, taps)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from flax import nnx
 import jax
-from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
@@ -78,33 +77,6 @@ def conv_padding(padding: str, kernel: int) -> ops.Padding:
   return 'SAME' if padding == 'tf' else kernel // 2
 
 
-def depthwise(
-  x: jax.Array, kernel: jax.Array, stride: int, padding: ops.Padding
-) -> jax.Array:
-  """Convolve every channel with its own odd [k, k, 1, C] kernel.
-
-  Args:
-    x: [B, H, W, C].
-    stride: with 1, padding is 'SAME'.
-    padding: 'SAME', or k // 2 on every side.
-  """
-  if stride == 1:
-    return ops.depthwise(x, kernel)
-  sides = ops.pads(x.shape[1:3], kernel.shape[:2], stride, padding)
-  if ops.use_shifted():
-    # XLA computes only what the slice keeps; 'SAME' may start one row later.
-    top, left = (len(kernel) // 2 - before for before, _ in sides)
-    return ops.depthwise(x, kernel)[:, top::stride, left::stride]
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    sides,
-    dimension_numbers=ops.NHWC,
-    feature_group_count=x.shape[-1],
-  )
-
-
 class Conv(layers.ConvBN):
   """Convolution, BatchNorm, swish."""
 
@@ -140,7 +112,7 @@ class Depthwise(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.kernel[...].astype(self.dtype)
-    x = depthwise(x.astype(self.dtype), kernel, self.stride, self.padding)
+    x = ops.depthwise(x.astype(self.dtype), kernel, self.stride, self.padding)
     return nnx.silu(self.bn(x))
 
 
