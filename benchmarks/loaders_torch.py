@@ -52,7 +52,7 @@ class OpenCv(torch_data.Dataset):
     rows = cv2.LUT(images.reshape(-1, self.size), greys.astype(np.uint8))
     return {
       'image': torch.from_numpy(rows.reshape(images.shape)),
-      'male': np.float32(record['male']),
+      'sex': np.float32(record['sex']),
       'age': np.float32(record['age']),
     }
 
@@ -105,7 +105,7 @@ class Usual(torch_data.Dataset):
       image = torch.stack([self.tone(square) for square in turned])
     return {
       'image': image,
-      'male': np.float32(record['male']),
+      'sex': np.float32(record['sex']),
       'age': np.float32(record['age']),
     }
 

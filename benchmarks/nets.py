@@ -86,7 +86,7 @@ def examples(name: str, size: int, batch: int) -> dict[str, np.ndarray]:
   key, shape = ('regions', (batch, 2)) if two else ('image', (batch,))
   return {
     key: rng.integers(0, 256, (*shape, size, size, 1), np.uint8),
-    'male': (np.arange(batch) % 2).astype(np.float32),
+    'sex': np.where(np.arange(batch) % 2, 1, -1).astype(np.float32),
     'age': rng.uniform(1, 228, batch).astype(np.float32),
     'valid': np.ones(batch, np.float32),
   }

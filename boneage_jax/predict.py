@@ -46,8 +46,7 @@ def read_film(path: str) -> tuple[np.ndarray, str, bool]:
   except Exception as e:  # decoders raise their own kinds on odd files
     reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
     raise ValueError(f'cannot be read: {reason}') from e
-  sex = next(name for name, male in groups.MALE.items() if male == film['male'])
-  return film['image'], sex, True
+  return film['image'], film['sex'], True
 
 
 def predict_films(
@@ -126,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--workdir', required=True, help='folder of a run')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
-    '--sex', choices=list(groups.MALE), help='of all these films'
+    '--sex', choices=list(groups.SEX), help='of all these films'
   )
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   args = parser.parse_args(argv)
@@ -152,7 +151,7 @@ def _interval(
 ) -> dict[str, str]:
   film = {
     'prediction': np.array([result['age']]),
-    'male': np.array([groups.MALE[sex]]),
+    'sex': np.array([groups.SEX[sex]]),
   }
   if result['probability'] is not None:
     film['probability'] = result['probability'][None].astype(np.float64)

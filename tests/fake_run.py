@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from boneage_jax.data import groups
 from boneage_jax.data import splits
 from configs import common
 
@@ -13,11 +14,11 @@ FRACTIONS = {'validation_fraction': 0.3, 'test_fraction': 0.4}
 
 
 def films(count=600, seed=0):
-  """Returns id, male, age and the archive's split of made-up films."""
+  """Returns id, sex, age and the archive's split of made-up films."""
   rng = np.random.default_rng(seed)
   return {
     'id': rng.permutation(count) + 1000,
-    'male': rng.integers(0, 2, count).astype(float),
+    'sex': rng.choice([-1.0, 1.0], count),
     'age': np.round(rng.uniform(1, 228, count)),
     'split': np.full(count, 'train'),
   }
@@ -63,11 +64,12 @@ def write(
     },
   }
   (data / 'build.json').write_text(json.dumps(build))
-  columns = ('id', 'split', 'male', 'age')
+  columns = ('id', 'split', 'sex', 'age')
   with open(data / 'films.csv', 'w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow([*columns, 'position'])
-    rows = zip(*(table[name].tolist() for name in columns), strict=True)
+    films = table | {'sex': groups.sex_text(table['sex'])}
+    rows = zip(*(films[name].tolist() for name in columns), strict=True)
     writer.writerows([*row, k] for k, row in enumerate(rows))
 
   names, _ = splits.assign(table, 'auto', **fractions)
@@ -76,9 +78,10 @@ def write(
   held_out = np.flatnonzero(names != 'train')
   with open(folder / stage / 'predictions.csv', 'w', newline='') as file:
     writer = csv.writer(file)
-    writer.writerow([*columns, 'prediction'])
+    writer.writerow(['id', 'split', 'sex', 'age_true', 'age_predicted'])
     for k in held_out:
-      film = (table['id'][k], names[k], table['male'][k], table['age'][k])
+      sex = 'M' if table['sex'][k] > 0 else 'F'
+      film = (table['id'][k], names[k], sex, table['age'][k])
       writer.writerow([*film, prediction[k]])
   if sd:
     away = np.arange(240) - prediction[held_out, None]

@@ -137,7 +137,7 @@ def test_r2_is_learnt_on_the_films_that_it_is_looked_for_in(run):
   settings = config.r2_localizer.input
   trained = [preprocess.make_example(r, settings)['image'] for r in source]
   seen = []
-  look = lambda image, male: seen.append(image) or np.zeros((8, 4, 4))
+  look = lambda image, sex: seen.append(image) or np.zeros((8, 4, 4))
   before = selection.found_regions(workdir, 'r1')
   shown = [localize.load_film(record, settings) for record in source]
   for film in shown:
@@ -271,8 +271,8 @@ def test_grad_cam_of_phase_one_is_its_cam(pool):
   net = models.create(config, size=SIZE)
   net.eval()
   image = jax.random.randint(jax.random.key(0), (3, SIZE, SIZE, 1), 0, 255)
-  male = jnp.ones(3)
-  maps, outputs = gradcam.grad_cam(net, image, male, 'window')
+  sex = jnp.ones(3)
+  maps, outputs = gradcam.grad_cam(net, image, sex, 'window')
   features = np.asarray(net.features(image))
   kernel = np.asarray(net.age_head.fc.kernel[...])
   ages = np.argmax(outputs['logits'], -1)

@@ -65,7 +65,7 @@ def test_predictions_come_back(tmp_path):
   assert rows['classes'] == ['none', 'radius']
   assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [2, 2]
   np.testing.assert_array_equal(rows['probability'], [[0.6, 0.4], [0.1, 0.9]])
-  path.write_text('id,split,male,age,prediction\n1,test,1,100,99\n')
+  path.write_text('id,split,sex,age_true,age_predicted\n1,test,M,100,99\n')
   with pytest.raises(ValueError, match='Expected predictions of classes'):
     classification.read_predictions(str(path))
   with pytest.raises(ValueError, match='run the stage'):

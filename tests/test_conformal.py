@@ -25,7 +25,7 @@ def _films(n, rng, *, sd=None, noise=8.0, said=10.0):
   return {
     'prediction': prediction,
     'age': prediction + sd * rng.normal(size=n),
-    'male': rng.integers(0, 2, n).astype(float),
+    'sex': rng.choice([-1.0, 1.0], n),
     'probability': _normal(prediction, said),
   }
 
@@ -158,24 +158,22 @@ def test_each_group_is_covered():
     sets = []
     for n in (240, 400):
       films = _films(n, rng)
-      spread = np.where(films['male'] == 1, 3.0, 12.0)
+      spread = np.where(films['sex'] == 1, 3.0, 12.0)
       spread *= np.where(films['prediction'] >= 96, 2, 1)
       error = spread * rng.normal(size=n)
       sets.append(films | {'age': films['prediction'] + error})
     for groups in ('all', 'sex_age'):
       made = intervals.fit(sets[0], groups=groups)
       ends = intervals.intervals(made, sets[1])
-      for male in (0, 1):
+      for sex in (-1, 1):
         for old in (False, True):
-          of = (sets[1]['male'] == male) & (
-            (sets[1]['prediction'] >= 96) == old
-          )
+          of = (sets[1]['sex'] == sex) & ((sets[1]['prediction'] >= 96) == old)
           row = calibrate.coverage(sets[1]['age'][of], ends[of])['covered']
-          tallies.setdefault((groups, male, old), []).append(row[0])
+          tallies.setdefault((groups, sex, old), []).append(row[0])
   means = {key: np.mean(rows) for key, rows in tallies.items()}
-  for (groups, male, old), mean in means.items():
+  for (groups, sex, old), mean in means.items():
     if groups == 'sex_age':
-      assert 0.78 < mean < 0.86, (male, old)
+      assert 0.78 < mean < 0.86, (sex, old)
   assert means['all', 0, True] < 0.6 and means['all', 1, False] > 0.97
 
 
@@ -183,29 +181,29 @@ def test_groups_pool_neighbouring_bands():
   prediction = np.repeat([10.0, 30.0, 60.0, 100.0, 230.0], [5, 15, 30, 21, 4])
   films = {
     'prediction': np.concatenate([prediction, [100.0] * 6]),
-    'male': np.repeat([1.0, 0.0], [75, 6]),
+    'sex': np.repeat([1.0, -1.0], [75, 6]),
   }
   films['age'] = films['prediction'] + 1 + np.arange(81) / 100
   made = intervals.fit(films, least=0)
   # 5 + 15 boys are 20; 30 are enough; 21 + 4 stay together.
-  assert made['groups']['male']['cuts'] == [48, 72]
-  assert made['groups']['male']['n'] == [20, 30, 25]
-  assert 'female' not in made['groups']  # six girls: all films speak for them
+  assert made['groups']['M']['cuts'] == [48, 72]
+  assert made['groups']['M']['n'] == [20, 30, 25]
+  assert 'F' not in made['groups']  # six girls: all films speak for them
   assert made['groups']['any'] == {
     'cuts': [],
     'n': [81],
     'quantiles': [[pytest.approx(1 + k / 100) for k in (65, 73, 77)]],
   }
   new = {'prediction': np.array([47.9, 48.0, 100.0, 100.0])}
-  new['male'] = np.array([1.0, 1.0, 0.0, 0.5])
+  new['sex'] = np.array([1.0, 1.0, -1.0, 0.0])
   ends = intervals.intervals(json.loads(json.dumps(made)), new)
   reach = ends[:, 0, 1] - new['prediction']
   np.testing.assert_allclose(reach, [1.16, 1.44, 1.65, 1.65])
   for changes in ({'least': 40}, {}):  # by itself 50
     wide = intervals.fit(films, **changes)
-    assert wide['groups']['male']['n'] == [75]
+    assert wide['groups']['M']['n'] == [75]
   many = {name: np.tile(column, 3) for name, column in films.items()}
-  assert intervals.fit(many)['groups']['male']['n'] == [60, 90, 75]
+  assert intervals.fit(many)['groups']['M']['n'] == [60, 90, 75]
   assert list(intervals.fit(films, groups='all')['groups']) == ['any']
 
 
@@ -253,13 +251,13 @@ def test_coverage_by_group():
   films = {
     'age': np.array([10.0, 50.0, 100.0, 110.0]),
     'prediction': np.array([30.0, 50.0, 100.0, 100.0]),
-    'male': np.array([0.0, 0.0, 1.0, 0.5]),
+    'sex': np.array([-1.0, -1.0, 1.0, 0.0]),
   }
   ends = films['prediction'][:, None, None] + np.array([[-5.0, 5.0], [-20, 20]])
   row = calibrate.grouped_coverage(films, ends)
   assert row['covered'] == [0.5, 1.0]  # the ends are inside
   assert row['width'] == [10, 40]
-  assert row['by_sex']['female']['covered'] == [0.5, 1]
+  assert row['by_sex']['F']['covered'] == [0.5, 1]
   assert row['by_sex']['unknown']['n'] == 1
   assert list(row['by_predicted_age']) == ['24-48', '48-72', '96-120']
   assert list(row['by_age']) == ['0-24', '48-72', '96-120']

@@ -170,14 +170,14 @@ def test_positions_lie_where_their_receptive_fields_are(size):
 
 def test_nets_hand_over_what_drops_paths():
   films = jax.random.randint(jax.random.key(0), (32, 2, 32, 32, 1), 0, 255)
-  films, male = films.astype(jnp.uint8), jnp.ones(32)
+  films, sex = films.astype(jnp.uint8), jnp.ones(32)
   stream = {'name': 'convnext', 'width': 0.1, 'endpoint': 'stage1'}
   stream |= {'layer_scale': 1.0, 'drop_path': 0.99}  # 0, 0.06, 0.12
   options = {'size': 32, 'pool': 'gap', 'rngs': nnx.Rngs(0)}
   single = age_net.AgeNet(backbone=stream, **options)
   options |= {'exchange': 'mid', 'mid': ('stem', 'stem')}
   double = two_stream.TwoStream(carpal=stream, metacarpal=stream, **options)
-  batch = {'image': films[:, 0], 'regions': films, 'male': male}
+  batch = {'image': films[:, 0], 'regions': films, 'sex': sex}
   for net in (single, double):
     net.train()
     age = nnx.jit(lambda net, rngs: net(batch, rngs)['age'])

@@ -34,7 +34,7 @@ def stage(tmp_path):
   films = {
     'id': np.array([5, 6, 7]),
     'split': np.array(['train', 'test', 'train']),
-    'male': np.array([True, False, True]),
+    'sex': np.array([1.0, -1.0, 1.0]),
     'age': np.array([1.5, 2.25, 3.0]),
     'position': np.arange(3),
   }
@@ -52,7 +52,7 @@ def stage(tmp_path):
 def test_crops_come_back_without_their_margin(stage):
   films = film_table.load_crop_films(stage)
   assert films['age'].tolist() == [1.5, 2.25, 3.0]
-  assert films['male'].tolist() == [1, 0, 1]
+  assert films['sex'].tolist() == [1, -1, 1]
   chosen = film_table.select(films, films['split'] == 'train')
   batch = input_pipeline.eval_batches(
     sources.crop_source(stage, chosen),
@@ -73,7 +73,7 @@ def test_crops_mirror_together():
     'regions': cv2.imencode('.png', stack.reshape(16, 8))[1].tobytes(),
     'id': 1,
   }
-  record |= {'male': 1.0, 'age': 1.0}
+  record |= {'sex': 1.0, 'age': 1.0}
   seen = set()
   for seed in range(20):
     rng = np.random.default_rng(seed)

@@ -120,7 +120,7 @@ def test_what_one_net_of_several_doubts_is_doubted(untrained):
   both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
   for net, doubts in zip(both, ([], ['detail']), strict=True):
     assert net.predict(255 - film, 'F')['doubts'] == doubts
-    record = {'id': 1, 'male': 0.0, 'age': 0.0}
+    record = {'id': 1, 'sex': -1.0, 'age': 0.0}
     record |= {'image': png.png(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
     assert seen.doubts == doubts

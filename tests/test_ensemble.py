@@ -117,19 +117,19 @@ def test_written_files(folder, tmp_path, capsys, weights):
   members = [_stored(folder / name / 'assessor') for name in 'abc']
   assert set(stored) == set(members[0])
   for film, row in stored.items():
-    own = [float(member[film]['prediction']) for member in members]
+    own = [float(member[film]['age_predicted']) for member in members]
     near = 1e-4
     if row['split'] == 'validation' and weights != 'mean':
       near = 0.05 * np.ptp(own)  # weighted by other validation films alone
-    assert float(row['prediction']) == pytest.approx(
+    assert float(row['age_predicted']) == pytest.approx(
       np.dot(used, own), abs=near
     )
-    for column in ('split', 'male', 'age'):
+    for column in ('split', 'sex', 'age_true'):
       assert row[column] == members[0][film][column]
   # The table's figures, from the stored file alone.
   for split in ('test', 'validation'):
     rows = [row for row in stored.values() if row['split'] == split]
-    errors = [float(r['prediction']) - float(r['age']) for r in rows]
+    errors = [float(r['age_predicted']) - float(r['age_true']) for r in rows]
     figures = result['splits'][split]['ways'][weights]
     assert figures['n'] == len(rows) == result['films'][split]
     assert figures['mae'] == pytest.approx(np.mean(np.abs(errors)), abs=1e-4)

@@ -52,8 +52,8 @@ def test_what_stands_for_nothing():
 def planted(size=32):
   """A judge whose net reads the mean grey of the upper left quarter."""
 
-  def ages(variables, image, fill, ranks, male):
-    del variables, male
+  def ages(variables, image, fill, ranks, sex):
+    del variables, sex
     steps = np.arange(STEPS + 1)[:, None, None, None, None] / STEPS
     shown = np.where(ranks[None, ..., None] < steps, fill, image)
     return shown[:, :, : size // 2, : size // 2].mean((2, 3, 4))
@@ -67,7 +67,7 @@ def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
   rng = np.random.default_rng(0)
   image = np.full((40, 32, 32, 1), 40, np.uint8)
   image[:, :16, :16] = 200 + rng.integers(0, 20, (40, 16, 16, 1))
-  batch = {'image': image, 'male': np.ones(40, np.float32)}
+  batch = {'image': image, 'sex': np.ones(40, np.float32)}
   right = np.zeros((40, 8, 8), np.float32)
   right[:, :4, :4] = 1
   maps = {
@@ -133,7 +133,7 @@ def test_curves_are_those_of_painted_films(judge):
   graph, variables = restore.load_net(run.config, 'localizer', judge.workdir)
   net = forward.make_predict(graph)
   age = lambda image: np.asarray(
-    net(variables, {'image': image[None], 'male': batch['male'][:1]})['age']
+    net(variables, {'image': image[None], 'sex': batch['sex'][:1]})['age']
   )
   image = batch['image'][0]
   rank = deletion_insertion.ranks(
@@ -201,18 +201,18 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
 
 @pytest.mark.parametrize('count', [0, -1])
 def test_too_few_films_are_refused(untrained, count):
-  name = f'{untrained}/run:whole'
+  name = f'{untrained}/run:whole_image'
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
     evaluate.main(['faithful', name, f'--films={count}'])
 
 
 def test_command(untrained, tmp_path, capsys):
-  name = f'{untrained}/run:whole'
+  name = f'{untrained}/run:whole_image'
   evaluate.main(
     ['faithful', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
   )
   printed = capsys.readouterr().out
-  assert 'run:whole: phantoms: 24 films' in printed
+  assert 'run:whole_image: phantoms: 24 films' in printed
   assert "2 test films; maps of the target 'age'" in printed
   assert 'in the wrist box' in printed
   result = json.loads((tmp_path / 'faithful.json').read_text())
@@ -227,7 +227,7 @@ def test_command(untrained, tmp_path, capsys):
 
 
 def test_an_ensemble_has_no_map(untrained, tmp_path):
-  names = [f'{untrained}/run:assessor', f'{untrained}/run:whole']
+  names = [f'{untrained}/run:assessor', f'{untrained}/run:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='of one net, got the ensemble'):
     evaluate.main(['faithful', str(tmp_path)])

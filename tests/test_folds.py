@@ -11,10 +11,12 @@ import pytest
 import tiny_cascade
 
 from boneage_jax import evaluate
+from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import cross_validation
 from boneage_jax.imaging import boxes
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
@@ -40,9 +42,10 @@ def job(ran, fail=()):
     np.savez(f'{folder}/distributions.npz', id=ids, probability=probability)
     with open(f'{folder}/predictions.csv', 'w', newline='') as file:
       writer = csv.writer(file)
-      writer.writerow(run_lib.COLUMNS)
+      writer.writerow(predictions.FILE_COLUMNS[:5])
       for k in np.flatnonzero(keep):
-        film = [films[name][k] for name in run_lib.COLUMNS[:4]]
+        sex = groups.sex_text(films['sex'][k]).item()
+        film = [films['id'][k], films['split'][k], sex, films['age'][k]]
         error = 10 * (fold + 1) + 0.01 * (film[0] % 2)
         writer.writerow([*film, film[-1] + error])
     pathlib.Path(folder, 'done.json').write_text('{}')
@@ -56,7 +59,7 @@ def config(archive, prepared, **changes):
   value.manual_dir = archive
   value.data_dir = str(pathlib.Path(prepared).parents[2])
   value.data.update({'folds': FOLDS, **changes})
-  value.report.update({'stage': 'localizer', 'regions': ''})
+  value.report.update({'stage': 'localizer', 'regions_from': ''})
   return value.lock()
 
 
@@ -149,7 +152,7 @@ def test_sex_medians_are_of_other_films(archive, prepared, run):
     medians = []
     for fold in where[film]:
       others = [i not in where or fold not in where[i] for i in films['id']]
-      of = np.array(others) & (films['male'] == films['male'][k])
+      of = np.array(others) & (films['sex'] == films['sex'][k])
       medians.append(np.median(films['age'][of]))
     errors[splits[len(medians)]].append(abs(np.mean(medians) - films['age'][k]))
   for split, sizes in errors.items():

@@ -164,7 +164,7 @@ def run(tmp_path_factory):
   dummy_archive.write_table(manual / f'{name}.csv', rows)
   config = untrained_run.tiny(str(manual))
   config.data.crop_borders = True
-  for stage in ('localizer', 'assessor', 'whole'):
+  for stage in ('localizer', 'assessor', 'whole_image'):
     config[stage].input.polarity = 'keep'
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(jobs.JOBS, 'train', untrained_run.untrained)
@@ -172,7 +172,7 @@ def run(tmp_path_factory):
   return folder / 'run', films
 
 
-@pytest.mark.parametrize('stage', ['whole', 'assessor'])
+@pytest.mark.parametrize('stage', ['whole_image', 'assessor'])
 def test_a_run_reads_films_without_frames(run, stage):
   """Nets, their crops and new films alike: by frames nothing changes."""
   folder, films = run
@@ -204,14 +204,16 @@ def test_regions_of_films_cut_otherwise_are_not_painted_over(run):
   """Films of two sizes may lose different frames."""
   folder, _ = run
   config = run_lib.read_config(str(folder))
-  config.whole.input.erase_from = 'regions'
+  config.whole_image.input.erase_from = 'regions'
   config.regions.erase = ('carpal',)
-  assert config.whole.input.builder_config == 'px512'
-  films = selection.stage_films(config, 'whole', str(folder))
-  with pytest.raises(ValueError, match=r'whole reads .* lose different frames'):
-    selection.stage_source(config, 'whole', str(folder), films)
+  assert config.whole_image.input.builder_config == 'px512'
+  films = selection.stage_films(config, 'whole_image', str(folder))
+  with pytest.raises(
+    ValueError, match=r'whole_image reads .* lose different frames'
+  ):
+    selection.stage_source(config, 'whole_image', str(folder), films)
   config.data.crop_borders = False
-  selection.stage_source(config, 'whole', str(folder), films)
+  selection.stage_source(config, 'whole_image', str(folder), films)
 
 
 def test_regions_of_framed_films_are_those_of_the_films(run):
@@ -241,7 +243,7 @@ def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
   for film in (2, 32):
     paths.append(str(tmp_path / f'{film}.png'))
     cv2.imwrite(paths[-1], films[film])
-  predictor = loading.load(str(folder), 'whole')
+  predictor = loading.load(str(folder), 'whole_image')
   assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
   plain, cut = capsys.readouterr().out.splitlines()
   assert cut.endswith('; frame cut off') and 'cut off' not in plain

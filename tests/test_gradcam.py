@@ -27,8 +27,8 @@ class TinyNet(nnx.Module):
   def features(self, image):
     return jnp.tanh(self.norm(self.conv(image)))
 
-  def head(self, features, male):
-    pooled = self.pool(features, axis=(1, 2)) + 0 * male[:, None]
+  def head(self, features, sex):
+    pooled = self.pool(features, axis=(1, 2)) + 0 * sex[:, None]
     logits = self.dense(self.drop(pooled))
     return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
 
@@ -36,7 +36,7 @@ class TinyNet(nnx.Module):
 class ScalarNet(TinyNet):
   """The age is one linear output."""
 
-  def head(self, features, male):
+  def head(self, features, sex):
     return {'age': self.dense(self.pool(features, axis=(1, 2)))[:, 0]}
 
 
@@ -199,16 +199,16 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
     def features(self, image):
       return image
 
-    def head(self, features, male):
+    def head(self, features, sex):
       logits = self.fc(self.reduce(features, axis=(1, 2)))
       return {'age': age_losses.expectation(logits), 'logits': logits}
 
   image = jax.random.normal(jax.random.key(1), (8, 4, 5, 6))
-  male = jnp.ones(8)
+  sex = jnp.ones(8)
   for reduce, agree in ((jnp.mean, True), (jnp.max, False)):
     net = Net(reduce, nnx.Rngs(0))
     a, b = (
-      gradcam.grad_cam(net, image, male, 'age', method=m)[0]
+      gradcam.grad_cam(net, image, sex, 'age', method=m)[0]
       for m in gradcam.METHODS
     )
     assert np.asarray(a).any() and np.asarray(b).any()
@@ -230,9 +230,9 @@ class Located(TinyNet):
 def test_mirrored_film_gives_the_mirrored_map(target):
   net = evaluated(Located())
   image = jax.random.normal(jax.random.key(2), (3, 12, 12, 1))
-  male = jnp.array([0.0, 1.0, 0.5])
+  sex = jnp.array([-1.0, 1.0, 0.0])
   look = lambda image, mirror: np.asarray(
-    gradcam.input_maps(net, image, male, target, 'hires_cam', mirror)
+    gradcam.input_maps(net, image, sex, target, 'hires_cam', mirror)
   )
   maps = look(image, True)
   np.testing.assert_allclose(

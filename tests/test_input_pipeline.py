@@ -96,7 +96,7 @@ class Planted:
 
   def __getitem__(self, index):
     data = b'broken' if index == self.broken else encode(film(index))
-    return {'image': data, 'id': 100 + index, 'male': 0.5, 'age': 7.0}
+    return {'image': data, 'id': 100 + index, 'sex': 0.0, 'age': 7.0}
 
 
 def same(first, second):
@@ -110,7 +110,9 @@ def test_load_films_lists_every_record_and_caches(folder, films):
   order = np.argsort(films['id'])
   np.testing.assert_array_equal(films['id'][order], 100 + np.arange(COUNT))
   np.testing.assert_array_equal(films['age'][order], 12 * np.arange(COUNT) + 1)
-  np.testing.assert_array_equal(films['male'][order], np.arange(COUNT) % 2 == 0)
+  np.testing.assert_array_equal(
+    films['sex'][order], np.where(np.arange(COUNT) % 2, -1, 1)
+  )
   np.testing.assert_array_equal(films['position'], np.arange(COUNT))
   expected = np.where(films['id'] < 110, 'train', 'validation')
   np.testing.assert_array_equal(films['split'], expected)
@@ -142,7 +144,7 @@ def test_a_step_is_the_same_whenever_it_is_asked_for(source):
   batch = first[0]
   assert batch['image'].shape == (4, 16, 16, 1)
   assert batch['image'].dtype == np.uint8 and batch['id'].dtype == np.int32
-  for name in ('male', 'age', 'valid'):
+  for name in ('sex', 'age', 'valid'):
     assert batch[name].dtype == np.float32
 
 

@@ -14,11 +14,11 @@ from boneage_jax.evaluation import metrics
 def _films(n=400, seed=0, spread=8.0):
   rng = np.random.default_rng(seed)
   age = rng.uniform(1, 228, n)
-  return age, age + rng.normal(1.5, spread, n), rng.integers(0, 2, n)
+  return age, age + rng.normal(1.5, spread, n), rng.choice([-1, 1], n)
 
 
 def test_figures_of_four_films():
-  row = metrics.summary([10, 20, 30, 40], [16, 20, 18, 65], [1, 1, 0, 0])
+  row = metrics.summary([10, 20, 30, 40], [16, 20, 18, 65], [1, 1, -1, -1])
   assert row['n'] == 4
   assert row['mae'] == pytest.approx((6 + 0 + 12 + 25) / 4)
   assert row['rmse'] == pytest.approx(np.sqrt((36 + 144 + 625) / 4))
@@ -27,14 +27,14 @@ def test_figures_of_four_films():
   # Six and twelve months themselves count as within.
   within = [row[f'within_{m}'] for m in (6, 12, 24)]
   assert within == [0.5, 0.75, 0.75]
-  assert row['by_sex']['male']['mae'] == pytest.approx(3)
-  assert row['by_sex']['female']['mae'] == pytest.approx(18.5)
+  assert row['by_sex']['M']['mae'] == pytest.approx(3)
+  assert row['by_sex']['F']['mae'] == pytest.approx(18.5)
 
 
 def test_intervals_agree_with_another_bootstrap():
   stats = pytest.importorskip('scipy.stats')
-  age, prediction, male = _films()
-  row = metrics.summary(age, prediction, male, bootstrap=1500)
+  age, prediction, sex = _films()
+  row = metrics.summary(age, prediction, sex, bootstrap=1500)
   error = prediction - age
   for name, statistic in (
     ('mae', lambda e, axis: np.mean(np.abs(e), axis=axis)),
@@ -110,10 +110,10 @@ def test_seed_fixes_the_interval():
 
 
 def test_groups_partition_the_films():
-  age, prediction, male = _films()
-  male = male.astype(float)
-  male[:7] = 0.5
-  row = metrics.summary(age, prediction, male, bootstrap=20)
+  age, prediction, sex = _films()
+  sex = sex.astype(float)
+  sex[:7] = 0
+  row = metrics.summary(age, prediction, sex, bootstrap=20)
   json.dumps(row, allow_nan=False)
   sizes = {
     k: sum(r['n'] for r in row[f'by_{k}'].values()) for k in ('sex', 'age')
@@ -127,8 +127,8 @@ def test_groups_partition_the_films():
 
 
 def test_empty_groups_are_left_out():
-  row = metrics.summary([100.0, 101.0], [99.0, 99.0], [0, 0])
-  assert list(row['by_sex']) == ['female']
+  row = metrics.summary([100.0, 101.0], [99.0, 99.0], [-1, -1])
+  assert list(row['by_sex']) == ['F']
   assert list(row['by_age']) == ['96-120']
   assert list(row['by_stage']) == ['early and mid puberty']
   assert 'male_sd' not in row['collapse']
@@ -148,8 +148,8 @@ def test_few_films_have_no_interval():
 
 
 def test_crossed_cells_partition_the_films():
-  age, prediction, male = _films()
-  row = metrics.summary(age, prediction, male, bootstrap=20)
+  age, prediction, sex = _films()
+  row = metrics.summary(age, prediction, sex, bootstrap=20)
   for key in ('sex_age', 'sex_stage', 'sex_age_stage'):
     cells = row[f'by_{key}']
     assert sum(cell['n'] for cell in cells.values()) == 400
@@ -157,8 +157,8 @@ def test_crossed_cells_partition_the_films():
       assert ('mae' in cell) == (cell['n'] >= 10)
   assert any('mae' not in cell for cell in row['by_sex_age_stage'].values())
   # Girls from 72 months; pre-puberty ends at 84 for them.
-  of = (male == 0) & (age >= 72) & (age < 84)
-  cell = row['by_sex_age_stage']['female, 72-96, pre-puberty']
+  of = (sex == -1) & (age >= 72) & (age < 84)
+  cell = row['by_sex_age_stage']['F, 72-96, pre-puberty']
   error = (prediction - age)[of]
   assert cell['n'] == of.sum()
   assert cell['bias'] == pytest.approx(error.mean())
@@ -226,12 +226,12 @@ STAGE_TABLE = [
 
 @pytest.mark.parametrize(('name', 'girls', 'boys'), STAGE_TABLE)
 def test_stage_bounds(name, girls, boys):
-  assert list(groups.stage(np.array(girls), np.zeros(2))) == [name] * 2
+  assert list(groups.stage(np.array(girls), -np.ones(2))) == [name] * 2
   assert list(groups.stage(np.array(boys), np.ones(2))) == [name] * 2
 
 
 def test_stage_of_unknown_sex_is_empty():
-  assert list(groups.stage(np.array([100.0]), np.array([0.5]))) == ['']
+  assert list(groups.stage(np.array([100.0]), np.array([0.0]))) == ['']
 
 
 def test_age_bands():
@@ -242,15 +242,15 @@ def test_age_bands():
 
 
 def test_collapse_alarm():
-  age, prediction, male = _films()
-  good = metrics.summary(age, prediction, male, bootstrap=0)['collapse']
+  age, prediction, sex = _films()
+  good = metrics.summary(age, prediction, sex, bootstrap=0)['collapse']
   assert not good['alarm']
-  assert good['male_sd'] == pytest.approx(np.std(prediction[male == 1]))
+  assert good['M_sd'] == pytest.approx(np.std(prediction[sex == 1]))
   # One age per sex: over both sexes the predictions do spread.
-  constant = np.where(male == 1, 140.0, 110.0)
-  assert metrics.summary(age, constant, male, bootstrap=0)['collapse']['alarm']
-  half = np.where(male == 1, 140.0, prediction)
-  assert metrics.summary(age, half, male, bootstrap=0)['collapse']['alarm']
+  constant = np.where(sex == 1, 140.0, 110.0)
+  assert metrics.summary(age, constant, sex, bootstrap=0)['collapse']['alarm']
+  half = np.where(sex == 1, 140.0, prediction)
+  assert metrics.summary(age, half, sex, bootstrap=0)['collapse']['alarm']
 
 
 def test_bad_values_are_counted():

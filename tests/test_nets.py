@@ -39,7 +39,7 @@ def regions(films=3, size=SIZE, seed=0):
   rng = np.random.default_rng(seed)
   return {
     'regions': rng.integers(0, 256, (films, 2, size, size, 1), dtype=np.uint8),
-    'male': np.array([0, 1, 0.5], np.float32)[:films],
+    'sex': np.array([-1, 1, 0], np.float32)[:films],
   }
 
 
@@ -202,30 +202,30 @@ def test_shapes_at_300():
   assert net.age_head.fc.kernel.shape == (2048 + 32, 240)
   assert net.projections[0].kernel.shape == (1024, 728)
 
-  def run(net, image, male):
+  def run(net, image, sex):
     halves, ends = [], []
     for stream, name in zip((net.carpal, net.metacarpal), mid, strict=True):
       cut = stream.stages.index(name) + 1
       halves.append(stream.run(image, stop=cut))
       ends.append(stream.run(halves[-1], start=cut))
-    return halves, ends, net.head(ends, male)
+    return halves, ends, net.head(ends, sex)
 
   image = jax.ShapeDtypeStruct((2, 300, 300, 3), jnp.float32)
-  male = jax.ShapeDtypeStruct((2,), jnp.float32)
-  halves, ends, outputs = nnx.eval_shape(run, net, image, male)
+  sex = jax.ShapeDtypeStruct((2,), jnp.float32)
+  halves, ends, outputs = nnx.eval_shape(run, net, image, sex)
   assert [x.shape for x in halves] == [(2, 19, 19, 728), (2, 19, 19, 1024)]
   assert [x.shape for x in ends] == [(2, 10, 10, 2048)] * 2
   assert outputs['age'].shape == (2,) and outputs['logits'].shape == (2, 240)
 
 
 def test_head_of_features_is_the_net():
-  batch = {'image': regions()['regions'][:, 0], 'male': regions()['male']}
+  batch = {'image': regions()['regions'][:, 0], 'sex': regions()['sex']}
   net = age_net(attention='cbam')
   net.eval()
 
   @nnx.jit
   def two(net, batch):
-    outputs = net.head(net.features(batch['image']), batch['male'])
+    outputs = net.head(net.features(batch['image']), batch['sex'])
     return outputs['age'], net(batch)['age']
 
   np.testing.assert_array_equal(*two(net, batch))

@@ -43,7 +43,7 @@ def read(run, film):
 
 
 def sex_of(row):
-  return 'M' if float(row['male']) else 'F'
+  return row['sex']
 
 
 def write_dicom(path, bright_bones, sex):
@@ -65,13 +65,13 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
   expected = boxes.read_regions(str(folder / 'regions/regions.csv'))
   with np.load(folder / 'assessor/distributions.npz') as file:
     distributions = dict(zip(file['id'], file['probability'], strict=True))
-  assert np.ptp([float(row['prediction']) for row in table]) > 0.1
+  assert np.ptp([float(row['age_predicted']) for row in table]) > 0.1
   assert {row['split'] for row in table} == {'validation', 'test'}
   for row in table:
     film = int(row['id'])
     image = read(run, film)
     result = predictor.predict(image, sex_of(row))
-    assert result['age'] == pytest.approx(float(row['prediction']), abs=1e-3)
+    assert result['age'] == pytest.approx(float(row['age_predicted']), abs=1e-3)
     assert list(result['regions']) == ['carpal', 'metacarpal']
     for name, region in result['regions'].items():
       np.testing.assert_allclose(
@@ -91,24 +91,24 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
 
 def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   config = json.loads((run / 'run/config.json').read_text())
-  config['report'].update(stage='whole', regions_from='')
+  config['report'].update(stage='whole_image', regions_from='')
   (tmp_path / 'config.json').write_text(json.dumps(config))
-  (tmp_path / 'whole').symlink_to(run / 'run/whole')
+  (tmp_path / 'whole_image').symlink_to(run / 'run/whole_image')
   predictor = loading.load(str(tmp_path))
-  table = rows(run / 'run/whole/predictions.csv')
-  assert np.ptp([float(row['prediction']) for row in table]) > 0.1
+  table = rows(run / 'run/whole_image/predictions.csv')
+  assert np.ptp([float(row['age_predicted']) for row in table]) > 0.1
   for row in table:
     image = read(run, row['id'])
     assert max(image.shape) > 512
     result = predictor.predict(image, sex_of(row))
-    assert result['age'] == pytest.approx(float(row['prediction']), abs=1e-3)
+    assert result['age'] == pytest.approx(float(row['age_predicted']), abs=1e-3)
     assert result['regions'] == {}
     assert result['probability'] is None
 
 
 def test_sex_counts_and_must_be_known_by_name(run, predictor):
   image = read(run, 1)
-  ages = {predictor.predict(image, sex)['age'] for sex in groups.MALE}
+  ages = {predictor.predict(image, sex)['age'] for sex in groups.SEX}
   assert len(ages) == 3
   for sex in ('', None, 'm', 1.0):
     with pytest.raises(ValueError, match='sex'):
@@ -139,7 +139,7 @@ def test_command(run, tmp_path, capsys):
   )
   assert code == 1
   table = rows(tmp_path / 'out/predictions.csv')
-  age = float(table[0]['age'])
+  age = float(table[0]['age_predicted'])
   found = [name for name, region in regions[1].items() if region.found]
   assert lines == [
     f'{films[0]}: {charts.years(age)} ({age:.1f} months), '
@@ -164,8 +164,8 @@ def test_command(run, tmp_path, capsys):
 
 
 def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
-  (tmp_path / 'whole').mkdir()
-  for name in ('config.json', 'whole/checkpoints'):
+  (tmp_path / 'whole_image').mkdir()
+  for name in ('config.json', 'whole_image/checkpoints'):
     (tmp_path / name).symlink_to(run / 'run' / name)
   calibrated = {
     'score': 'absolute',
@@ -173,15 +173,15 @@ def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
     'temperature': None,
     'groups': {'any': {'cuts': [], 'n': [99], 'quantiles': [[5, 10, 500]]}},
   }
-  path = tmp_path / 'whole/calibration.json'
+  path = tmp_path / 'whole_image/calibration.json'
   path.write_text(json.dumps(calibrated))
   code, (line, _), _ = command(
     capsys,
-    *(film_path(run, 1), '--sex=F', '--stage=whole'),
+    *(film_path(run, 1), '--sex=F', '--stage=whole_image'),
     *(f'--workdir={tmp_path}', f'--out={tmp_path}/out'),
   )
   (row,) = rows(tmp_path / 'out/predictions.csv')
-  age = float(row['age'])
+  age = float(row['age_predicted'])
   for name, end in (('lo80', age - 5), ('hi80', age + 5), ('hi95', age + 500)):
     assert float(row[name]) == pytest.approx(max(end, 0), abs=0.06)
   assert float(row['lo95']) == 0  # nobody is younger
@@ -193,7 +193,7 @@ def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
 def test_a_region_that_is_not_found_is_said(
   run, predictor, capsys, monkeypatch
 ):
-  cold = lambda image, male: np.zeros((1, 4, 4), np.float32)
+  cold = lambda image, sex: np.zeros((1, 4, 4), np.float32)
   ((_, *rest),) = predictor._finders
   monkeypatch.setattr(predictor, '_finders', [(cold, *rest)])
   film = film_path(run, 1)
@@ -221,7 +221,7 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   image[0, :2] = 0, 255  # the whole range, which DICOM films are stretched to
   path = str(tmp_path / 'film')
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
-  age = {sex: predictor.predict(image, sex)['age'] for sex in groups.MALE}
+  age = {sex: predictor.predict(image, sex)['age'] for sex in groups.SEX}
   for flag, used in ((None, 'M'), ('F', 'F'), ('unknown', 'unknown')):
     assert not predict.predict_films(predictor, [path], flag, str(tmp_path))
     row = rows(tmp_path / 'predictions.csv')[0]
@@ -254,5 +254,5 @@ def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
     errors = capsys.readouterr().err
     assert (f'{path}: the bones look bright, but' in errors) == other
     assert ('--config.STAGE.input.polarity=keep' in errors) == other
-    age = float(rows(tmp_path / 'predictions.csv')[0]['age'])
+    age = float(rows(tmp_path / 'predictions.csv')[0]['age_predicted'])
     assert age == pytest.approx(predictor.predict(film, 'F')['age'], abs=1e-3)

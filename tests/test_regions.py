@@ -72,7 +72,7 @@ class Source:
       'image': cv2.imencode('.png', self.images[index])[1].tobytes(),
       'id': 100 + index,
       'age': 50.0,
-      'male': index % 2,
+      'sex': 2.0 * (index % 2) - 1,
       'annotations': self.annotations,
     }
 
@@ -82,15 +82,15 @@ def table(count):
   return {
     'id': np.arange(100, 100 + count),
     'split': np.array([splits[i % 4] for i in range(count)]),
-    'male': np.arange(count, dtype=np.float32) % 2,
+    'sex': np.arange(count, dtype=np.float32) % 2 * 2 - 1,
     'age': np.full(count, 50, np.float32),
     'position': np.arange(count),
   }
 
 
-def brightness(images, male):
+def brightness(images, sex):
   """Take the film itself, half as large, as the map."""
-  assert images.dtype == np.uint8 and male.dtype == np.float32
+  assert images.dtype == np.uint8 and sex.dtype == np.float32
   pixels = images[..., 0].reshape(len(images), SIZE // 2, 2, SIZE // 2, 2)
   return np.maximum(pixels.mean((2, 4)) - 20, 0)
 
@@ -180,11 +180,11 @@ def test_crops_come_from_the_unpainted_film(tmp_path):
 def test_a_killed_job_ends_with_the_same_files(tmp_path):
   calls = []
 
-  def dies(images, male):
+  def dies(images, sex):
     calls.append(1)
     if len(calls) == 4:
       raise KeyboardInterrupt
-    return brightness(images, male)
+    return brightness(images, sex)
 
   run(tmp_path / 'whole')
   run(tmp_path / 'killed')
@@ -203,7 +203,7 @@ def test_a_killed_job_ends_with_the_same_files(tmp_path):
 def test_nothing_found_is_counted_and_paints_nothing(tmp_path):
   seen = []
 
-  def blind(images, male):
+  def blind(images, sex):
     seen.append(images.copy())
     return np.zeros((len(images), 4, 4), np.float32)
 
@@ -220,9 +220,9 @@ def test_nothing_found_is_counted_and_paints_nothing(tmp_path):
 def test_only_the_first_region_is_painted(fill):
   seen = []
 
-  def watch(images, male):
+  def watch(images, sex):
     seen.append(images[0, ..., 0].copy())
-    return brightness(images, male)
+    return brightness(images, sex)
 
   options = ConfigDict(OPTIONS.to_dict() | {'fill': fill, 'batch_size': 1})
   one = localize.load_film(Source([film(0)])[0], INPUT)
@@ -271,7 +271,7 @@ class Net(nnx.Module):
   def features(self, image):
     return jax.nn.relu(self.norm(self.conv(image / 255.0)))
 
-  def head(self, features, male):
+  def head(self, features, sex):
     logits = self.dense(features.mean((1, 2)))
     return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
 
@@ -288,10 +288,10 @@ def predictor(devices):
   rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
 
   @jax.jit
-  def maps(image, male):
-    return gradcam.grad_cam(net, image, male)[0]
+  def maps(image, sex):
+    return gradcam.grad_cam(net, image, sex)[0]
 
-  return lambda image, male: maps(*jax.device_put((image, male), rows))
+  return lambda image, sex: maps(*jax.device_put((image, sex), rows))
 
 
 def test_batch_size_and_devices_do_not_move_a_box(tmp_path):

@@ -29,16 +29,16 @@ def _film(film_id):
 def _workdir(tmp_path, predict=None):
   """Write the files that the stages of a run leave behind."""
   rng = np.random.default_rng(0)
-  ids, male = np.arange(FILMS) + 1000, np.arange(FILMS) % 2
+  ids, sex = np.arange(FILMS) + 1000, np.arange(FILMS) % 2 * 2 - 1
   age = rng.uniform(20, 200, FILMS)
   prediction = age + rng.normal(0, 6, FILMS) if predict is None else predict
   for name in ('assessor', 'localizer', 'locate', 'data'):
     os.makedirs(tmp_path / name)
   with open(tmp_path / 'assessor/predictions.csv', 'w') as file:
-    file.write('id,split,male,age,prediction\n')
+    file.write('id,split,sex,age_true,age_predicted\n')
     for k in range(FILMS):
       split = 'test' if k < TEST else 'validation'
-      row = (ids[k], split, float(male[k]), age[k], prediction[k])
+      row = (ids[k], split, 'M' if sex[k] > 0 else 'F', age[k], prediction[k])
       file.write(','.join(map(str, row)) + '\n')
   months = np.arange(240)
   mass = np.exp(-0.5 * ((months - prediction[:, None]) / 9) ** 2)
@@ -86,7 +86,7 @@ def _write(workdir, **changes):
     'load_film': _film,
     'references': {'localizer': {1000 + k: 100.0 for k in range(FILMS)}},
     'train_ages': np.array([80.0, 100.0, 120.0, 140.0]),
-    'train_male': np.array([0, 0, 1, 1]),
+    'train_sex': np.array([-1, -1, 1, 1]),
     'split': 'by film id',
     'log': lambda line: None,
     **changes,
@@ -133,8 +133,8 @@ def test_references_are_compared_on_the_same_films(run):
   figures, folder = run
   rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
   test = [r for r in rows if r['split'] == 'test']
-  median = {'female': 90.0, 'male': 130.0}
-  mae = np.mean([abs(median[r['sex']] - float(r['age'])) for r in test])
+  median = {'F': 90.0, 'M': 130.0}
+  mae = np.mean([abs(median[r['sex']] - float(r['age_true'])) for r in test])
   row = figures['references']['sex_median']['test']
   assert row['mae'] == pytest.approx(mae, abs=0.01)
   own = figures['splits']['test']['mae']
@@ -155,13 +155,13 @@ def test_intervals_hold_the_validation_films_and_are_judged_on_test(run):
   rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
   column = lambda name: np.array([float(r[name]) for r in rows])
   fitted = np.array([r['split'] == 'validation' for r in rows])
-  error = np.abs(column('prediction') - column('age'))
+  error = np.abs(column('age_predicted') - column('age_true'))
   assert fitted.sum() == 36  # 18 of a sex are too few for groups
   reach = np.sort(error[fitted])[34 - 1]  # ceil(0.9 * 37)-th smallest
   np.testing.assert_allclose(
-    column('hi90') - column('prediction'), reach, atol=0.03
+    column('hi90') - column('age_predicted'), reach, atol=0.03
   )
-  low = np.maximum(column('prediction') - reach, 0)
+  low = np.maximum(column('age_predicted') - reach, 0)
   np.testing.assert_allclose(column('lo90'), low, atol=0.03)
   covered = figures['splits']['test']['covered_90']
   assert covered == np.mean(error[~fitted] <= reach)
@@ -240,7 +240,7 @@ def test_table(run):
   table = report_write.report_table(figures)
   assert 'validation' in table and 'sex median, test' in table
   assert 'ALARM: Region carpal' in table
-  girls = figures['splits']['test']['by_sex']['female']
+  girls = figures['splits']['test']['by_sex']['F']
   assert figures['splits']['test']['n'] >= 10 > girls['n']
   test = table.partition('\nvalidation ')[0]
   rows = {line[:24].strip(): line for line in test.splitlines()}
@@ -272,7 +272,7 @@ def test_collapse_is_an_alarm(tmp_path, monkeypatch):
 def test_a_film_in_two_splits_is_refused(tmp_path):
   workdir = _workdir(tmp_path)
   with open(tmp_path / 'assessor/predictions.csv', 'a') as file:
-    file.write('1000,validation,0.0,90,91\n')
+    file.write('1000,validation,F,90,91\n')
   with pytest.raises(ValueError, match=r'film 1000 \(in test, validation\)'):
     _write(workdir)
 

@@ -16,7 +16,9 @@ DOCS = pathlib.Path(__file__).parent.parent / 'docs'
 def errors(split):
   with open(DOCS / 'phantom_predictions.csv', encoding='utf-8') as file:
     rows = [row for row in csv.DictReader(file) if row['split'] == split]
-  return np.array([float(r['prediction']) - float(r['age']) for r in rows])
+  return np.array(
+    [float(r['age_predicted']) - float(r['age_true']) for r in rows]
+  )
 
 
 def numbers(line):

@@ -24,7 +24,7 @@ def run(untrained):
   return untrained / 'run'
 
 
-@pytest.mark.parametrize('stage', ['assessor', 'whole'])
+@pytest.mark.parametrize('stage', ['assessor', 'whole_image'])
 def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   one = run_lib.read_run(f'{run}:{stage}')
   predictor = loading.load(str(run), stage, batch_size=3)
@@ -39,7 +39,7 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   assert films['id'].tolist() == one.rows['id'][of].tolist()
   np.testing.assert_allclose(ages[0], one.rows['prediction'][of], atol=2e-3)
   alone = loading.load(str(run), stage)
-  sex = 'M' if films['male'][1] else 'F'
+  sex = 'M' if films['sex'][1] > 0 else 'F'
   film = codec.decode_stored(source[1]['image'])
   assert doubted.shape == ages.shape
   for case, row, doubt in zip(CASES, ages[1:], doubted[1:], strict=True):
@@ -76,7 +76,7 @@ def test_command(run, tmp_path, capsys, monkeypatch):
     corruptions, 'CASES', corruptions.CASES[:2] + tuple(CASES[:1])
   )
   evaluate.main(
-    ['stress', f'{run}:whole', '--films=2', f'--out={tmp_path / "out"}']
+    ['stress', f'{run}:whole_image', '--films=2', f'--out={tmp_path / "out"}']
   )
   printed = capsys.readouterr().out
   assert '2 test films' in printed and 'labels (train) sha256' in printed
@@ -100,7 +100,7 @@ def test_command(run, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize('count', [0, -1])
 def test_too_few_films_are_refused(run, count):
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
-    evaluate.main(['stress', f'{run}:whole', f'--films={count}'])
+    evaluate.main(['stress', f'{run}:whole_image', f'--films={count}'])
 
 
 def lines(folder):
@@ -109,7 +109,7 @@ def lines(folder):
 
 
 def test_an_ensemble_has_no_net(run, tmp_path, capsys):
-  names = [f'{run}:assessor', f'{run}:whole']
+  names = [f'{run}:assessor', f'{run}:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='folder of a run, got the ensemble'):
     evaluate.main(['stress', str(tmp_path)])

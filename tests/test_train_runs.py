@@ -64,7 +64,10 @@ def test_files_of_a_run(run, prepared):
   for one, row in zip(times, rows, strict=True):
     assert (one['validation_seconds'] > 0) == ('validation_mae' in row)
   table = (folder / 'predictions.csv').read_text().splitlines()
-  assert table[0] == 'id,split,male,age,prediction'
+  assert (
+    table[0]
+    == 'id,split,sex,age_true,age_predicted,lo90,hi90,status,quality_flags'
+  )
   cells = [line.split(',') for line in table[1:]]
   for name in ('validation', 'test'):
     assert sum(c[1] == name for c in cells) == count[name]

@@ -44,7 +44,9 @@ def write(config, folder, prepared):
 
 def predictions(folder, stage):
   with open(folder / stage / 'predictions.csv', newline='') as file:
-    return {row['id']: float(row['prediction']) for row in csv.DictReader(file)}
+    return {
+      row['id']: float(row['age_predicted']) for row in csv.DictReader(file)
+    }
 
 
 @pytest.fixture(scope='module')

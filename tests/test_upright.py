@@ -72,7 +72,7 @@ def test_a_film_turned_back_is_the_film(quarters):
 def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   settings = config(size=40, rotate90=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
-  record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
+  record = {'id': 1, 'sex': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
   seen = preprocess.make_example(record, settings)
   assert seen['label'] == 3
   np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))
@@ -99,11 +99,11 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
 
 
 def test_mirrored_views_are_refused():
-  settings = ConfigDict({'upright': common.upright_stage()})
-  classification.check(settings, 'upright')
-  settings.upright.tta.flip = True
-  with pytest.raises(ValueError, match=r'upright\.tta\.flip=False'):
-    classification.check(settings, 'upright')
+  settings = ConfigDict({'orientation': common.orientation_stage()})
+  classification.check(settings, 'orientation')
+  settings.orientation.tta.flip = True
+  with pytest.raises(ValueError, match=r'orientation\.tta\.flip=False'):
+    classification.check(settings, 'orientation')
 
 
 def write_archive(folder):
@@ -123,7 +123,9 @@ def write_archive(folder):
 def job(config, stage, workdir):
   """Train the net that tells turns; others stay as they were born."""
   of = (
-    loop.train_and_evaluate if stage == 'upright' else untrained_run.untrained
+    loop.train_and_evaluate
+    if stage == 'orientation'
+    else untrained_run.untrained
   )
   of(config, stage, workdir)
 
@@ -131,25 +133,29 @@ def job(config, stage, workdir):
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
   """A cascade of fresh nets behind a net that tells turns."""
-  folder = tmp_path_factory.mktemp('upright')
+  folder = tmp_path_factory.mktemp('orientation')
   write_archive(folder / 'manual')
   settings = untrained_run.tiny(str(folder / 'manual'))
   settings.data.update(validation_fraction=0.2, test_fraction=0.2)
-  settings.upright = ConfigDict(common.upright_stage())
-  settings.upright.update(batch_size=16, steps=200, epochs=0, eval_steps=100)
-  settings.upright.input.update(size=32, corruption_prob=0.0, polarity='invert')
-  settings.upright.net.backbone = {
+  settings.orientation = ConfigDict(common.orientation_stage())
+  settings.orientation.update(
+    batch_size=16, steps=200, epochs=0, eval_steps=100
+  )
+  settings.orientation.input.update(
+    size=32, corruption_prob=0.0, polarity='invert'
+  )
+  settings.orientation.net.backbone = {
     **untrained_run.BACKBONE,
     'width': 0.25,
     'endpoint': 'stage1',
   }
-  settings.upright.optimizer.learning_rate = 1e-2
-  settings.localizer.input.orientation_from = 'upright'
+  settings.orientation.optimizer.learning_rate = 1e-2
+  settings.localizer.input.orientation_from = 'orientation'
   settings.report.baselines = ('localizer',)
-  del settings.whole
+  del settings.whole_image
   settings.stages = (
     'prepare',
-    'upright',
+    'orientation',
     'localizer',
     'regions',
     'assessor',
@@ -162,14 +168,14 @@ def run(tmp_path_factory):
 
 
 def test_the_films_that_lie_are_found(run):
-  with open(run / 'upright' / 'turned.csv', newline='') as file:
+  with open(run / 'orientation' / 'turned.csv', newline='') as file:
     rows = list(csv.DictReader(file))
   found = {int(row['id']): int(row['turned']) // 90 for row in rows}
   assert found == {i: k for i, (k, _) in LYING.items()}
-  assert found == selection.film_rotations(str(run), 'upright')
+  assert found == selection.film_rotations(str(run), 'orientation')
   assert selection.film_rotations(str(run), '') == {}
   assert all(float(row['probability']) >= orientation.SURE for row in rows)
-  table = runs_table(run / 'upright' / 'predictions.csv')
+  table = runs_table(run / 'orientation' / 'predictions.csv')
   judged = {int(row['id']): row for row in table}
   standing = [row for i, row in judged.items() if i not in LYING]
   assert len(standing) > 5 and all(
@@ -212,7 +218,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   for path, image in zip(paths, pictures, strict=True):
     path.write_bytes(png(image))
   records = [
-    {'id': i, 'male': 1.0, 'age': 0.0, 'image': path.read_bytes()}
+    {'id': i, 'sex': 1.0, 'age': 0.0, 'image': path.read_bytes()}
     for i, path in enumerate(paths)
   ]
   outputs, films = predictor.outputs(records)
@@ -250,9 +256,9 @@ def test_without_the_stage_it_is_asked_for(run):
   with pytest.raises(ValueError, match="run the stage 'other' first"):
     selection.film_rotations(str(run), 'other')
   settings = run_lib.read_config(str(run))
-  assert stages.orientation_stage(settings, 'assessor') == 'upright'
-  assert stages.orientation_stage(settings, 'regions') == 'upright'
+  assert stages.orientation_stage(settings, 'assessor') == 'orientation'
+  assert stages.orientation_stage(settings, 'regions') == 'orientation'
   settings.assessor.input.crops_from = ''
   assert not stages.orientation_stage(settings, 'assessor')
   settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
-  assert stages.orientation_stage(settings, 'both') == 'upright'
+  assert stages.orientation_stage(settings, 'both') == 'orientation'

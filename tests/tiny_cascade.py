@@ -8,7 +8,7 @@ BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage1'}
 
 
 def get_config() -> ConfigDict:
-  config = cascade.get_config('phantom')
+  config = cascade.get_config('phantom').unlock()
   config.data.update(validation_fraction=0.15, test_fraction=0.15)
   config.regions.update(crop_size=32, batch_size=8)
   for stage in (config.localizer, config.assessor):

@@ -28,11 +28,11 @@ BACKBONE = {
 
 
 def tiny(manual_dir):
-  config = cascade.get_config('thumbnails')
+  config = cascade.get_config('thumbnails').unlock()
   config.stages = config.stages[:-1]  # no report
   config.manual_dir = manual_dir
   config.data.update({'validation_fraction': 0.2, 'test_fraction': 0.2})
-  for stage in ('localizer', 'assessor', 'whole'):
+  for stage in ('localizer', 'assessor', 'whole_image'):
     config[stage].eval_batch_size = 8
     config[stage].input.size = 32
   net = config.localizer.net
@@ -44,9 +44,9 @@ def tiny(manual_dir):
   config.regions.threshold = (0.8, 0.8)
   config.assessor.net.exchange = 'none'
   config.assessor.net.carpal = config.assessor.net.metacarpal = BACKBONE
-  config.whole.input.builder_config = 'px512'
-  config.whole.net.backbone = BACKBONE
-  config.whole.net.update({'output': 'scalar', 'pool': 'gap'})
+  config.whole_image.input.builder_config = 'px512'
+  config.whole_image.net.backbone = BACKBONE
+  config.whole_image.net.update({'output': 'scalar', 'pool': 'gap'})
   return config
 
 

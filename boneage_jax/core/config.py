@@ -10,7 +10,6 @@ import ml_collections
 from ml_collections import config_flags
 
 from boneage_jax.core import storage
-from configs import cascade
 from configs import common
 
 FLAGS = flags.FLAGS
@@ -24,7 +23,8 @@ def define() -> None:
   config_flags.DEFINE_config_file(
     'config',
     None,  # A default would be read on import, where no error can be caught.
-    f'File that describes the system, with an optional :variant ({DEFAULT}).',
+    'File that describes the system: FILE[:VARIANT,...][,PRESET] '
+    f'(default: {DEFAULT}).',
     lock_config=True,
   )
 
@@ -41,7 +41,7 @@ def parse(argv: list[str]) -> list[str]:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.
     text = inner.args[0] if isinstance(inner, KeyError) else inner
     sys.exit(f'Error: the config has no field {text}')
-  except OSError as error:
+  except (OSError, ValueError) as error:
     sys.exit(f'Error: {error}')
 
 
@@ -56,7 +56,7 @@ def read_config(path: str) -> ml_collections.ConfigDict:
   added = _fill(config, common.base('', '').to_dict())
   usual = {
     'train': ml_collections.ConfigDict(common.train_stage()).to_dict(),
-    'locate': cascade.get_config().regions.to_dict(),
+    'locate': ml_collections.ConfigDict(common.locate_stage()).to_dict(),
   }
   for name, section in config.items():
     job = section.get('job') if isinstance(section, dict) else None

@@ -29,7 +29,7 @@ def make_example(
 
   Args:
     record: `image` or `regions` (bytes; squares, one below the other), id,
-      male and age; `label` and annotations (JSON) where there are any; `take`,
+      sex and age; `label` and annotations (JSON) where there are any; `take`,
       positions of the regions to use; `holes`, (box, grey) to paint over.
     config: size, resize, percentiles, polarity, crop_margin, device_augment,
       rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
@@ -40,7 +40,7 @@ def make_example(
     view: matrix over the net's input, instead of a drawn one.
 
   Returns:
-    `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
+    `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; sex, age, id,
     valid; `label` where the record has one; with `masks`, `region_mask` uint8
     [S, S], 1 inside, 0 outside, 255 where nobody said. With `rng` and
     config.device_augment, instead of the pixels what device_augment.finish
@@ -102,14 +102,14 @@ def make_example(
     rows = seen.reshape(-1, config.size)  # to OpenCV a third axis is colour
     seen = {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)}
   example = seen | {
-    'male': np.float32(record['male']),
+    'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
     'id': np.int32(record['id']),
     'valid': np.float32(1),
   }
   # Drawn last: all other draws are the same with and without.
   if rng is not None and rng.random() < config.sex_dropout:
-    example['male'] = np.float32(0.5)
+    example['sex'] = np.float32(0)
   if label is not None:
     example['label'] = np.int32(label)
   if masks:

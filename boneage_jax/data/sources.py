@@ -78,7 +78,7 @@ def load_films(folder: str) -> film_table.Films:
   The first call reads every record; the list is kept in films.csv there.
 
   Returns:
-    id, age (months), male, split (the archive's), position (of the record,
+    id, age (months), sex, split (the archive's), position (of the record,
     over the archive's splits in the builder's order), study and finding.
   """
   path = os.path.join(folder, 'films.csv')
@@ -95,7 +95,7 @@ def load_films(folder: str) -> film_table.Films:
     films = {
       'id': ids,
       'split': np.repeat(list(builder.info.splits), sizes),
-      'male': male,
+      'sex': np.where(male, 1, -1),
       'age': age,
       'position': np.arange(len(ids)),
       'study': study,
@@ -121,7 +121,7 @@ class Source:
     return len(self._films['id'])
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    names = ('id', 'age', 'male', 'label')
+    names = ('id', 'age', 'sex', 'label')
     film = {n: self._films[n][index] for n in names if n in self._films}
     return film | self._read(index)
 
@@ -141,7 +141,7 @@ def film_source(
   turned: Mapping[int, int] = types.MappingProxyType({}),
   crop_borders: bool = False,
 ) -> Source:
-  """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
+  """Open whole films: `image` (bytes), id, age, sex, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
   `turned`, film id -> quarters, are turned back, see `preprocess.rotate_back`,
@@ -169,7 +169,7 @@ def film_source(
 def crop_source(
   stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
 ) -> Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, male.
+  """Open the stored crops of films: `regions` (bytes), id, age, sex.
 
   With `take`, positions of the crops to use of each film's, also these.
   """

@@ -26,12 +26,14 @@ import numpy as np
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
+from boneage_jax.data import groups
 from boneage_jax.data import groups as groups_lib
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.runs import lineage
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 SOURCES = ('validation', 'half_of_test')
@@ -143,8 +145,8 @@ def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
     nominal = curves.pop('nominal')
     axes.plot([0, 100], [0, 100], color=palette['faint'], lw=1)
     looks = (
-      ('net', palette['female'], '--'),
-      ('tempered', palette['male'], '-.'),
+      ('net', palette['F'], '--'),
+      ('tempered', palette['M'], '-.'),
       (result['score'], palette['accent'], '-'),
     )
     for name, colour, dash in looks:
@@ -204,8 +206,13 @@ def write_calibration(
   with storage.replacing(os.path.join(folder, 'intervals.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(
-      [*run_lib.COLUMNS, *intervals.ends(result['levels']), 'role']
+      [
+        *predictions.FILE_COLUMNS[:5],
+        *intervals.ends(result['levels']),
+        'role',
+      ]
     )
+    films = {**films, 'sex': groups.sex_text(films['sex'])}
     columns = [films[name].tolist() for name in run_lib.COLUMNS]
     for *film, role, interval in zip(
       *columns, films['role'], films['interval'], strict=True
@@ -326,7 +333,7 @@ def grouped_coverage(
 ) -> dict[str, Any]:
   """Return `coverage` of all films, by_sex, by_predicted_age and by_age."""
   groups = {
-    'by_sex': groups_lib.sex(films['male']),
+    'by_sex': groups_lib.sex_text(films['sex']),
     'by_predicted_age': groups_lib.age_band(films['prediction']),
     'by_age': groups_lib.age_band(films['age']),
   }

@@ -45,7 +45,7 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
     ValueError: no common film, or a film with other labels in the other run.
   """
   films = run_lib.align_predictions([a, b])
-  male, errors = films['male'], (films['age'], *films['prediction'])
+  sex, errors = films['sex'], (films['age'], *films['prediction'])
   splits = {}
   for split in run_lib.SPLITS:
     in_a, in_b = films['split'] == split
@@ -58,12 +58,12 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
     }
     if of.any():
       row |= metrics.paired_difference(*(column[of] for column in errors))
-      sexes = np.where(of, groups.sex(male), '')
+      sexes = np.where(of, groups.sex_text(sex), '')
       row['by_sex'] = {
         name: metrics.paired_difference(
           *(column[sexes == name] for column in errors)
         )
-        for name in ('female', 'male', 'unknown')
+        for name in ('F', 'M', 'unknown')
         if name in sexes
       }
     splits[split] = row

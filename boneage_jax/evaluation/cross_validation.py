@@ -58,7 +58,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   stored = [run_lib.distributions(member, test['id']) for member in members]
   parts = [
     {
-      **{name: test[name] for name in ('id', 'male', 'age')},
+      **{name: test[name] for name in ('id', 'sex', 'age')},
       'split': test['split'][0],
       'prediction': test['prediction'].mean(axis=0),
     }
@@ -120,11 +120,11 @@ def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
   Of the films that the fold trained on which validates the film; for a test
   film the mean of all folds.
   """
-  sexes, predictions = groups.sex(films['male']), []
+  sexes, predictions = groups.sex_text(films['sex']), []
   names = splits(config, films)
   for split in names:
     of = split == 'train'
-    medians = groups.sex_medians(films['age'][of], films['male'][of])
+    medians = groups.sex_medians(films['age'][of], films['sex'][of])
     predictions.append([medians.get(sex, medians['unknown']) for sex in sexes])
   counts = np.where(names == 'train', 0, 1)
   ages = np.sum(counts * predictions, axis=0) / counts.sum(axis=0)

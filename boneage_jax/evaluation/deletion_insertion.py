@@ -56,13 +56,13 @@ def fill(image: np.ndarray, kind: str) -> np.ndarray:
 def make_maps(
   graph: Any, target: str, mirror: bool
 ) -> Callable[..., dict[str, jax.Array]]:
-  """Compile `maps(variables, image, male)`: method -> heat [B, n, n]."""
+  """Compile `maps(variables, image, sex)`: method -> heat [B, n, n]."""
 
   @jax.jit
-  def maps(variables, image, male):
+  def maps(variables, image, sex):
     net = restore.merge(graph, variables)
     return {
-      method: gradcam.input_maps(net, image, male, target, method, mirror)
+      method: gradcam.input_maps(net, image, sex, target, method, mirror)
       for method in gradcam.METHODS
     }
 
@@ -70,20 +70,20 @@ def make_maps(
 
 
 def make_ages(graph: Any, steps: int = STEPS) -> Callable[..., jax.Array]:
-  """Compile `ages(variables, image, fill, ranks, male)` of a net.
+  """Compile `ages(variables, image, fill, ranks, sex)` of a net.
 
   Gives months [steps + 1, B]: at step k the pixels whose rank is below
   k / steps are those of `fill`.
   """
 
   @jax.jit
-  def ages(variables, image, fill, ranks, male):
+  def ages(variables, image, fill, ranks, sex):
     net = restore.merge(graph, variables)
 
     def at(step):
       painted = ranks[..., None] < step / steps
       features = net.features(jnp.where(painted, fill, image))
-      return net.head(features, male)['age']
+      return net.head(features, sex)['age']
 
     return jax.lax.map(at, jnp.arange(steps + 1))
 
@@ -149,13 +149,13 @@ class Judge:
   def look(
     self, records: Sequence[Mapping[str, Any]]
   ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return image and male of at most a batch, padded, and its maps.
+    """Return image and sex of at most a batch, padded, and its maps.
 
     Maps are those of MAPS: name -> [B, n, n].
     """
     rows = [preprocess.make_example(record, self.input) for record in records]
     rows += rows[-1:] * (self.batch_size - len(rows))
-    batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'male')}
+    batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'sex')}
     maps = jax.device_get(self._maps(self._variables, **batch))
     shape = maps[gradcam.METHODS[0]].shape
     along = (np.arange(shape[1]) + 0.5) / shape[1] - 0.5
@@ -174,7 +174,7 @@ class Judge:
     rank = np.stack([ranks(h, self.input.size, rng) for h in heat])
     painted = np.stack([fill(i[..., 0], kind) for i in image])[..., None]
     ages = [
-      np.asarray(self._ages(self._variables, *pair, rank, batch['male'])).T
+      np.asarray(self._ages(self._variables, *pair, rank, batch['sex'])).T
       for pair in ((image, painted), (painted, image))
     ]
     return np.abs(np.stack(ages) - ages[0][None, :, :1])

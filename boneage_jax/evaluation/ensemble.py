@@ -118,7 +118,7 @@ def combine(
     index of the member with the least MAE on FIT; splits: split -> {'members':
     [figures], 'ways': way -> figures, 'gain': way -> paired difference with the
     best member, 'correlation': of the members' errors [M, M], None where they
-    do not vary}. And the films, weighted by `film_weights`: id, split, male,
+    do not vary}. And the films, weighted by `film_weights`: id, split, sex,
     age, prediction and, if all members have bins, probability.
 
   Raises:
@@ -181,7 +181,7 @@ def combine(
     'best': best,
     'splits': judged,
   }
-  rows = {name: films[name] for name in ('id', 'male', 'age')}
+  rows = {name: films[name] for name in ('id', 'sex', 'age')}
   rows |= {'split': split, 'prediction': combined[weights]}
   stored = [run_lib.distributions(member, films['id']) for member in members]
   if all(probability is not None for probability in stored):

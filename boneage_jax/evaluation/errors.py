@@ -53,7 +53,7 @@ def run_summary(run: run_lib.Run) -> dict[str, Any]:
     rows = selection.select_split(run.rows, split)
     if len(rows['id']):
       splits[split] = metrics.summary(
-        rows['age'], rows['prediction'], rows['male']
+        rows['age'], rows['prediction'], rows['sex']
       )
   result = {'run': run.name, 'data': run.data, 'splits': splits}
   if speed := metric_writer.speed(run.folder):
@@ -146,7 +146,7 @@ def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
 
 def _system(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
   """One row of `systems`."""
-  sexes = (row['by_sex'].get(sex, {}) for sex in ('female', 'male'))
+  sexes = (row['by_sex'].get(sex, {}) for sex in ('F', 'M'))
   cells = [
     result['run'],
     str(row['n']),

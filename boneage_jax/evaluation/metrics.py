@@ -43,7 +43,7 @@ def _check(**columns: np.ndarray) -> list[np.ndarray]:
 
 
 def collapse(
-  age: np.ndarray, prediction: np.ndarray, male: np.ndarray
+  age: np.ndarray, prediction: np.ndarray, sex: np.ndarray
 ) -> dict[str, Any]:
   """Compare the spread of the predictions with that of the truth, by sex.
 
@@ -52,7 +52,7 @@ def collapse(
     whether a sex with COLLAPSE_FILMS films or more is below COLLAPSE_RATIO.
   """
   out: dict[str, Any] = {'alarm': False}
-  sexes = groups.sex(male)
+  sexes = groups.sex_text(sex)
   for name in sorted(set(sexes)):
     of = sexes == name
     sd, true_sd = float(np.std(prediction[of])), float(np.std(age[of]))
@@ -65,7 +65,7 @@ def collapse(
 def summary(
   age: np.ndarray,
   prediction: np.ndarray,
-  male: np.ndarray,
+  sex: np.ndarray,
   bootstrap: int = 1000,
   seed: int = 0,
 ) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def summary(
   Args:
     age: true bone age, months, [N].
     prediction: predicted bone age, months, [N].
-    male: 1 male, 0 female, else unknown, [N].
+    sex: +1 male, -1 female, else unknown, [N].
     bootstrap: resamples of films behind each percentile interval; 0: no
       intervals. Those of shares are Wilson's, see `wilson`.
     seed: of the resampling.
@@ -83,22 +83,22 @@ def summary(
     A dict ready for JSON: n, mae, rmse, bias, within_6, within_12, within_24
     (shares, bounds inclusive), each with its `_ci95`; median (of the absolute
     error); by_sex, by_age, by_stage (group -> the same figures); by_sex_age,
-    by_sex_stage, by_sex_age_stage ('female, 72-96' -> the same figures, or n
+    by_sex_stage, by_sex_age_stage ('F, 72-96' -> the same figures, or n
     alone below CELL_FILMS films); age_balanced and collapse.
 
   Raises:
     ValueError: for no films, unequal lengths or values that are not finite.
   """
-  age, prediction, male = _check(age=age, prediction=prediction, male=male)
+  age, prediction, sex = _check(age=age, prediction=prediction, sex=sex)
   error = prediction - age
   out = statistics.error_summary(error, bootstrap, seed)
   bands = [
     f'{a}-{a + groups.BAND}' for a in range(0, groups.OLDEST, groups.BAND)
   ]
   axes = {
-    'sex': (groups.sex(male), ('female', 'male', 'unknown')),
+    'sex': (groups.sex_text(sex), ('F', 'M', 'unknown')),
     'age': (groups.age_band(age), bands),
-    'stage': (groups.stage(age, male), [name for name, _, _ in groups.STAGES]),
+    'stage': (groups.stage(age, sex), [name for name, _, _ in groups.STAGES]),
   }
   for key in ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage'):
     parts = [axes[name] for name in key.split('_')]
@@ -118,7 +118,7 @@ def summary(
         )
         out[f'by_{key}'][', '.join(cell)] = row
   out['age_balanced'] = age_balanced(age, error, bootstrap, seed)
-  out['collapse'] = collapse(age, prediction, male)
+  out['collapse'] = collapse(age, prediction, sex)
   return out
 
 

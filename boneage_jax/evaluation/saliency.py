@@ -218,7 +218,7 @@ def plot(result: Mapping[str, Any]) -> plot_style.Draw:
       zip(
         deletion_insertion.MAPS,
         zip(
-          ('accent', 'male', 'female', 'faint'),
+          ('accent', 'M', 'F', 'faint'),
           ('-', '--', '-.', ':'),
           strict=True,
         ),

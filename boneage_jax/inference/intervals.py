@@ -27,7 +27,7 @@ def of_new_films(
 
   Args:
     calibration: content of calibration.json.
-    films: prediction (months) and male, [N]; with bins also probability,
+    films: prediction (months) and sex, [N]; with bins also probability,
       [N, bins], as the net says it.
 
   Returns:
@@ -135,7 +135,7 @@ def fit(
   """Calibrate intervals on films that the net was not trained on.
 
   Args:
-    films: age, prediction (months) and male (1 male, 0 female, else unknown),
+    films: age, prediction (months) and sex (+1 male, -1 female, else unknown),
       [N]; with bins also probability, [N, bins].
     score: 'absolute', the error; 'normalised', the error over the standard
       deviation of the distribution; 'quantile', how far the age lies outside
@@ -161,7 +161,7 @@ def fit(
   scores = np.maximum(low - age, age - high) / scale
   needed = max(least_films(level) for level in levels)
 
-  sexes = groups_lib.sex(films['male'])
+  sexes = groups_lib.sex_text(films['sex'])
   parts = {'any': np.full(len(age), True)}
   if groups != 'all':
     named = {name: sexes == name for name in sorted(set(sexes))}
@@ -194,7 +194,7 @@ def intervals(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
       those of `fit` were: calibration.json has the `temperature`.
   """
   low, high, scale = _base(calibration, films)
-  sexes, reach = groups_lib.sex(films['male']), np.empty_like(low)
+  sexes, reach = groups_lib.sex_text(films['sex']), np.empty_like(low)
   for name in set(sexes):
     group = calibration['groups'].get(name, calibration['groups']['any'])
     of = sexes == name

@@ -101,12 +101,12 @@ class Predictor:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
       raise ValueError(f'Not uint8 [H, W]: {image.dtype} {image.shape}.')
-    if sex not in groups.MALE:
-      raise ValueError(f'Expected sex {", ".join(groups.MALE)}; got {sex!r}.')
+    if sex not in groups.SEX:
+      raise ValueError(f'Expected sex {", ".join(groups.SEX)}; got {sex!r}.')
     # Encoded, because training reads encoded films: one code path for both.
     record = {
       'id': 0,
-      'male': groups.MALE[sex],
+      'sex': groups.SEX[sex],
       'age': 0.0,
       'image': png_lib.png(image),
     }
@@ -139,7 +139,7 @@ class Predictor:
     """Predict at most `batch_size` films as the data set keeps them.
 
     Args:
-      records: id, male, age and image (encoded), as of
+      records: id, sex, age and image (encoded), as of
         `sources.film_source`.
 
     Returns:

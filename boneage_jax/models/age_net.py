@@ -90,7 +90,7 @@ class AgeNet(nnx.Module):
     """Return (step, first) of the map's positions along y and x, in pixels."""
     return self.backbone.grid_geometry(size_hw)
 
-  def head(self, features, male, rngs=None):
+  def head(self, features, sex, rngs=None):
     """Outputs of a map.
 
     Returns:
@@ -100,9 +100,9 @@ class AgeNet(nnx.Module):
       `grid` [2,2], where the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
-      outputs = self.age_head(features, male, rngs=rngs)
+      outputs = self.age_head(features, sex, rngs=rngs)
     else:
-      outputs = self.age_head(self.pool(features), male, rngs=rngs)
+      outputs = self.age_head(self.pool(features), sex, rngs=rngs)
       if not isinstance(self.pool, age_head.GlobalPool):
         return outputs
       outputs['maps'] = self.age_head.maps(features)
@@ -111,4 +111,4 @@ class AgeNet(nnx.Module):
 
   def __call__(self, batch, rngs=None):
     features = self.features(batch['image'], rngs)
-    return self.head(features, batch['male'], rngs=rngs)
+    return self.head(features, batch['sex'], rngs=rngs)

@@ -36,4 +36,4 @@ class RegionChannels(age_net.AgeNet):
       regions = batch['regions']
     else:  # the whole film is the only region
       regions = batch['image'][:, None]
-    return self.head(self.features(regions, rngs), batch['male'], rngs=rngs)
+    return self.head(self.features(regions, rngs), batch['sex'], rngs=rngs)

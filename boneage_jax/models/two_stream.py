@@ -157,10 +157,10 @@ class TwoStream(nnx.Module):
       return exchange_channels(a, b, *scales, self.threshold)
     return a, b
 
-  def head(self, features, male, rngs=None):
+  def head(self, features, sex, rngs=None):
     """Outputs of the two maps: `age` [B] and, with bins, `logits` [B,240]."""
     z = [p(f) for p, f in zip(self.pools, features, strict=True)]
-    outputs = self.age_head(jnp.concatenate(z, axis=-1), male, rngs=rngs)
+    outputs = self.age_head(jnp.concatenate(z, axis=-1), sex, rngs=rngs)
     if self.exchange == 'channel':
       scales = jnp.concatenate([norm.scale[...] for norm in self.norms])
       outputs['penalty'] = self.penalty * jnp.sum(jnp.abs(scales))
@@ -168,4 +168,4 @@ class TwoStream(nnx.Module):
 
   def __call__(self, batch: dict[str, jax.Array], rngs=None):
     features = self.features(batch['regions'], rngs)
-    return self.head(features, batch['male'], rngs=rngs)
+    return self.head(features, batch['sex'], rngs=rngs)

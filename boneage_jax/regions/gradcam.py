@@ -1,7 +1,7 @@
 """Class activation maps: where in the film an age net looks.
 
 Grad-CAM needs only the two halves of an age net, `features(image)` and
-`head(features, male)`: no hooks and no layer names. The net must be in eval
+`head(features, sex)`: no hooks and no layer names. The net must be in eval
 mode, so that batch statistics and dropout are frozen.
 """
 
@@ -45,7 +45,7 @@ def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
 def grad_cam(
   net: Any,
   image: jax.Array,
-  male: jax.Array,
+  sex: jax.Array,
   target: str = 'window',
   half_window: int = 5,
   method: str = 'grad_cam',
@@ -58,7 +58,7 @@ def grad_cam(
   Args:
     net: an age net in eval mode.
     image: [B, H, W, C], as `net.features` takes it.
-    male: [B] float32; 1 male, 0 female, 0.5 unknown.
+    sex: [B] float32; +1 male, -1 female, 0 unknown.
     target: 'window', the mean logit of the bins within `half_window` months of
       the estimate, cut at the ends of the scale (Chen 2020); 'probability',
       the log of their summed softmax, for nets whose logits are a softmax's and
@@ -81,7 +81,7 @@ def grad_cam(
   features = net.features(image).astype(jnp.float32)
 
   def score(features):
-    outputs = net.head(features, male)
+    outputs = net.head(features, sex)
     if target == 'age':
       value = outputs['age']
     else:
@@ -159,7 +159,7 @@ def to_input(
 def input_maps(
   net: Any,
   image: jax.Array,
-  male: jax.Array,
+  sex: jax.Array,
   target: str,
   method: str,
   mirror: bool,
@@ -169,7 +169,7 @@ def input_maps(
   Args:
     net: with `features`, `head` and `grid_geometry`.
     image: [B, H, W, 1].
-    male: [B].
+    sex: [B].
     target, method: of `grad_cam`.
     mirror: average with the map of the film mirrored left and right, each
       film's two maps brought to the same sum. What the net reads only by
@@ -181,7 +181,7 @@ def input_maps(
   size_hw = image.shape[1:3]
 
   def look(image):
-    maps = grad_cam(net, image, male, target, method=method)[0]
+    maps = grad_cam(net, image, sex, target, method=method)[0]
     return to_input(maps, net.grid_geometry(size_hw), size_hw)
 
   if not mirror:
@@ -194,13 +194,13 @@ def input_maps(
 def make_maps(
   graph: Any, variables: dict[str, Any], options: Any
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-  """Compile `predict_maps(image, male)` for `localize.find_regions`."""
+  """Compile `predict_maps(image, sex)` for `localize.find_regions`."""
 
   @jax.jit
-  def maps(variables, image, male):
+  def maps(variables, image, sex):
     net = restore.merge(graph, variables)
     return input_maps(
-      net, image, male, options.target, options.method, options.mirror
+      net, image, sex, options.target, options.method, options.mirror
     )
 
-  return lambda image, male: jax.device_get(maps(variables, image, male))
+  return lambda image, sex: jax.device_get(maps(variables, image, sex))

@@ -199,8 +199,8 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   )
   maps = gradcam.make_maps(graph, variables, section)
 
-  def predict_maps(image, male):
-    batch = {'image': image, 'male': male}
+  def predict_maps(image, sex):
+    batch = {'image': image, 'sex': sex}
     return maps(**input_pipeline.to_device(batch, mesh))
 
   locate_films(

@@ -32,7 +32,7 @@ class Film:
 
   Attributes:
     id: of the film.
-    male: 1 male, 0 female, 0.5 unknown.
+    sex: +1 male, -1 female, 0 unknown.
     image: uint8 [H, W], bones bright.
     annotations: dict of annotations.load, {} without any.
     regions: what was found so far.
@@ -44,7 +44,7 @@ class Film:
   """
 
   id: int
-  male: float
+  sex: float
   image: np.ndarray
   annotations: dict[str, Any]
   regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
@@ -63,7 +63,7 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
   text = text.decode() if isinstance(text, bytes) else str(text)
   return Film(
     id=int(record['id']),
-    male=float(record['male']),
+    sex=float(record['sex']),
     image=image,
     annotations=json.loads(text),
     turned=record.get('turned', 0),
@@ -81,7 +81,7 @@ def find_regions(
   """Fill `regions` and `maps` of at most `options.batch_size` films.
 
   Args:
-    predict_maps: images uint8 [B, S, S, 1] and male float32 [B] -> heat maps
+    predict_maps: images uint8 [B, S, S, 1] and sex float32 [B] -> heat maps
       [B, h, w]; always called with B = options.batch_size, padded.
     films: fresh from `load_film`.
     input_config: of the net's training: size, resize, percentiles.
@@ -95,8 +95,8 @@ def find_regions(
         f'{tuple(options[field])}'
       )
   size = (input_config.size, input_config.size)
-  male = np.full(options.batch_size, 0.5, np.float32)
-  male[: len(films)] = [film.male for film in films]
+  sex = np.zeros(options.batch_size, np.float32)
+  sex[: len(films)] = [film.sex for film in films]
   sides = options.minimum_side
   steps = zip(options.regions, options.threshold, sides, strict=True)
   for name, threshold, side in steps:
@@ -104,7 +104,7 @@ def find_regions(
     views = apply(lambda film: _view(film, input_config, options), films)
     for row, view in zip(images, views, strict=False):
       row[..., 0] = view
-    maps = np.asarray(predict_maps(images, male), np.float32)
+    maps = np.asarray(predict_maps(images, sex), np.float32)
 
     def add(film, heat, name=name, threshold=threshold, side=side):
       matrix = _matrix(film, input_config)

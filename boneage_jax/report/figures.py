@@ -71,7 +71,7 @@ def split_summaries(
 
 
 def _summary(rows: Mapping[str, np.ndarray], split: str) -> dict[str, Any]:
-  out = metrics.summary(rows['age'], rows['prediction'], rows['male'])
+  out = metrics.summary(rows['age'], rows['prediction'], rows['sex'])
   if 'low' in rows and split == 'test':  # not of films that gave the intervals
     inside = (rows['low'] <= rows['age']) & (rows['age'] <= rows['high'])
     out['covered_90'] = float(np.mean(inside))
@@ -92,7 +92,7 @@ def _compare(
       continue
     age, prediction = part['age'][both], part['prediction'][both]
     other = np.array([ages[int(i)] for i in part['id'][both]])
-    row = metrics.summary(age, other, part['male'][both])
+    row = metrics.summary(age, other, part['sex'][both])
     pair = metrics.paired_difference(age, prediction, other)
     keep = ('n', 'mae', 'mae_ci95', 'rmse', 'bias', 'within_12')
     out[name] = {k: row[k] for k in keep if k in row}

@@ -60,7 +60,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
     load_film=lambda i: codec.decode_stored(source[position[int(i)]]['image']),
     references=references,
     train_ages=train_films['age'],
-    train_male=train_films['male'],
+    train_sex=train_films['sex'],
     split=description,
     produced={
       'command': shlex.join(['python', '-m', 'boneage_jax.main', *sys.argv[1:]])

@@ -25,7 +25,7 @@ ALT = {
   'cumulative': 'Share of films whose error is at most a number of months, '
   'by sex.',
 }
-SEX = {'female': 'girl', 'male': 'boy', 'unknown': 'sex unknown'}
+SEX = {'F': 'girl', 'M': 'boy', 'unknown': 'sex unknown'}
 COVERAGE = {
   'n': 'films with annotated boxes',
   'found': 'of these, found',
@@ -51,7 +51,7 @@ def render(
   Args:
     report: content of report.json.
     pictures: plot name -> {'light': PNG, 'dark': PNG}.
-    films: of the gallery: id, kind, male, age, prediction, probability,
+    films: of the gallery: id, kind, sex, age, prediction, probability,
       regions, pictures (JPEG), and low and high where there are intervals.
     produced, settings: what to say about the run, and its config as JSON.
   """
@@ -181,7 +181,7 @@ def _gallery(films: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _film(film: Mapping[str, Any]) -> str:
-  sex = SEX[str(groups_lib.sex(film['male']))]
+  sex = SEX[str(groups_lib.sex_text(film['sex']))]
   age, prediction = float(film['age']), float(film['prediction'])
   missing = [name for name, r in film['regions'].items() if not r.found]
   alts = ('with the regions found', 'with the heat map of the localizer')

@@ -41,7 +41,7 @@ def write_report(
   load_film: Callable[[int], np.ndarray] | None = None,
   references: Mapping[str, Mapping[int, float]] | None = None,
   train_ages: np.ndarray | None = None,
-  train_male: np.ndarray | None = None,
+  train_sex: np.ndarray | None = None,
   split: str = '',
   produced: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def write_report(
     train_ages: ages of the training films, for the sex-median predictor, none
       where `references` has it; taken from the training rows of
       predictions.csv when None.
-    train_male: sexes of the training films.
+    train_sex: sexes of the training films.
     split: how the films were split, in words.
     produced: what to say about the run itself, as {'command': ...}.
 
@@ -79,11 +79,11 @@ def write_report(
   regions, coverage, maps = located
   if train_ages is None:
     train = rows['split'] == 'train'
-    train_ages, train_male = rows['age'][train], rows['male'][train]
+    train_ages, train_sex = rows['age'][train], rows['sex'][train]
   predictors = {name: dict(ages) for name, ages in (references or {}).items()}
   if len(train_ages):
-    medians = groups.sex_medians(train_ages, train_male)
-    sexes = groups.sex(rows['male'])
+    medians = groups.sex_medians(train_ages, train_sex)
+    sexes = groups.sex_text(rows['sex'])
     predictors['sex_median'] = {
       int(i): medians.get(name, medians['unknown'])
       for i, name in zip(rows['id'], sexes, strict=True)
@@ -201,7 +201,7 @@ def _plots(
   curves: Mapping[str, list],
 ) -> dict[str, dict[str, bytes]]:
   """Render every plot for light and for dark pages."""
-  columns = (rows['age'], rows['prediction'], rows['male'])
+  columns = (rows['age'], rows['prediction'], rows['sex'])
   draws = {
     'scatter': plots.scatter(*columns),
     'bland_altman': plots.bland_altman(*columns),
@@ -223,16 +223,17 @@ def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
   """Lay out one row per film."""
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
-  writer.writerow(
-    ['id', 'split', 'sex', 'age', 'prediction', 'lo90', 'hi90', 'regions_found']
-  )
-  sexes = groups.sex(rows['male'])
+  writer.writerow([*predictions.FILE_COLUMNS, 'regions_found'])
+  sexes = groups.sex_text(rows['sex'])
   for k, film_id in enumerate(rows['id'].tolist()):
     ages = [f'{rows[n][k]:.2f}' for n in ('age', 'prediction')]
     ages += [f'{rows[n][k]:.2f}' if n in rows else '' for n in ('low', 'high')]
     found = sum(r.found for r in regions.get(film_id, {}).values())
     writer.writerow(
-      [film_id, rows['split'][k], sexes[k], *ages, found if regions else '']
+      [
+        *(film_id, rows['split'][k], sexes[k], *ages),
+        *('', '', found if regions else ''),  # status, quality_flags
+      ]
     )
   return file.getvalue()
 

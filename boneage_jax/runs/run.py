@@ -35,7 +35,7 @@ class Run(NamedTuple):
   Attributes:
     name: as a table calls it.
     folder: of predictions.csv and, for nets with bins, distributions.npz.
-    rows: columns id, split, male, age, prediction; months.
+    rows: columns id, split, sex, age, prediction; months.
     data: of `lineage.data_set`, with label_files; empty where not known.
     config: of the run; None for a folder of predictions alone.
     train: ids of the training films; None where the prepared data are gone.
@@ -80,6 +80,11 @@ def read_run(name: str, stage: str = '') -> Run:
   config = config_lib.read_config(path)
   stage = stage or config.report.stage
   folder = os.path.join(workdir, stage)
+  if config.get(stage, {}).get('job', 'train') == 'report':
+    raise ValueError(
+      f'{workdir}:{stage} is a report: name the stage that it shows, '
+      f'{workdir}:{config[stage].stage}.'
+    )
   if not storage.exists(os.path.join(folder, 'predictions.csv')):
     has = [
       s
@@ -135,7 +140,7 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
   if missing:
     raise ValueError(
       f'Expected columns {", ".join(COLUMNS)} in {path}, got no '
-      f'{", ".join(missing)}: name the folder of a stage, not of a report.'
+      f'{", ".join(missing)}: they are of another task than age.'
     )
   for name in ('age', 'prediction'):
     bad = rows['id'][~np.isfinite(rows[name])].tolist()
@@ -176,7 +181,7 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
   """Return the films that every run predicted, in the order of the first.
 
   Returns:
-    id, male, age [N]; split, prediction [M, N], a row per run.
+    id, sex, age [N]; split, prediction [M, N], a row per run.
 
   Raises:
     ValueError: no common film, or a film with two ages or two sexes.
@@ -188,11 +193,11 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     names = ', '.join(run.name for run in runs)
     raise ValueError(f'Expected films in common, got none among {names}.')
   parts = [rows_at(run, ids) for run in runs]
-  first = {**parts[0], 'male': parts[0]['male'].copy()}
+  first = {**parts[0], 'sex': parts[0]['sex'].copy()}
   for run, part in zip(runs[1:], parts[1:], strict=True):
-    # An unknown sex (0.5) is no contradiction; months are compared to 0.01.
+    # An unknown sex (0) is no contradiction; months are compared to 0.01.
     other = np.abs(part['age'] - first['age']) > 0.01
-    other |= np.abs(part['male'] - first['male']) == 1
+    other |= part['sex'] * first['sex'] < 0
     if other.any():
       k = int(np.argmax(other))
       raise ValueError(
@@ -201,11 +206,11 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
         f'{ids[k]} ({first["age"][k]:g} and {part["age"][k]:g} months): '
         'errors against two label files do not compare; predict again.'
       )
-    unknown = first['male'] == 0.5
-    first['male'][unknown] = part['male'][unknown]
+    unknown = first['sex'] == 0
+    first['sex'][unknown] = part['sex'][unknown]
   return {
     'id': ids,
-    'male': first['male'],
+    'sex': first['sex'],
     'age': first['age'],
     'split': np.stack([part['split'] for part in parts]),
     'prediction': np.stack([part['prediction'] for part in parts]),

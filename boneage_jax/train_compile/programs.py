@@ -46,7 +46,7 @@ def _batch(
   noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
   record = {
     name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
-    **dict.fromkeys(('id', 'male', 'age'), 0),
+    **dict.fromkeys(('id', 'sex', 'age'), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0
@@ -104,13 +104,13 @@ def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
   batch = _batch(config, section.localizer, films * len(devices), mesh)
 
   @jax.jit
-  def maps(variables, image, male):
-    return gradcam.make_maps(graph, variables, section)(image, male)
+  def maps(variables, image, sex):
+    return gradcam.make_maps(graph, variables, section)(image, sex)
 
   return maps.lower(
     _like(variables, distributed.replicated(mesh)),
     batch['image'],
-    batch['male'],
+    batch['sex'],
   )
 
 

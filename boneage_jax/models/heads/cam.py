@@ -90,14 +90,14 @@ class CamHead(nnx.Module):
         sex_features, count, use_bias=False, rngs=rngs
       )
 
-  def __call__(self, features, male, rngs=None):
+  def __call__(self, features, sex, rngs=None):
     maps = self.fc(self.dropout(features.astype(jnp.float32), rngs=rngs))
     if self.weighted:
       out = jnp.sum(spatial_softmax(maps) * maps, (1, 2))
     else:
       out = jnp.mean(maps, (1, 2))
     if self.has_sex:
-      out += self.sex_fc(self.sex(2 * male.astype(jnp.float32)[:, None] - 1))
+      out += self.sex_fc(self.sex(sex.astype(jnp.float32)[:, None]))
     outputs = {'maps': maps}
     if self.output == 'scalar':
       outputs['age'] = out[:, 0]

@@ -32,7 +32,7 @@ def write_predictions(
   """Predict validation and test films; the lead writes the stage's files.
 
   Ages and probabilities are averaged over the views of `tta`.
-  `predictions.csv` (id, split, male, age, prediction; months) and, for nets
+  `predictions.csv` (id, split, sex, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """
   mesh, parts = distributed.make_mesh(), []
@@ -41,7 +41,7 @@ def write_predictions(
     outputs = prediction.Split(
       config, stage, workdir, part, mesh, final=True
     ).predict(predict, variables)
-    part = {column: part[column] for column in ('id', 'split', 'male', 'age')}
+    part = {column: part[column] for column in ('id', 'split', 'sex', 'age')}
     part['prediction'] = outputs['age'].astype(np.float64)
     if 'probability' in outputs:
       part['probability'] = outputs['probability']
