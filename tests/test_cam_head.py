@@ -137,7 +137,8 @@ def test_grad_cam_of_the_mean_is_the_relu_of_the_map():
   """G1: grad-CAM == relu(CAM) / (h w), the constant bias left aside."""
   built = net(pool='cam_mean', output='scalar')
   built.age_head.fc.bias[...] = jnp.zeros(1)
-  maps, outputs = gradcam.grad_cam(built, image(), SEX, target='age')
+  batch = {'image': image(), 'sex': SEX}
+  maps, outputs = gradcam.grad_cam(built, batch, target='age')
   positions = maps.shape[1] * maps.shape[2]
   expected = np.maximum(outputs['maps'][..., 0], 0) / positions
   assert expected.max() > 0

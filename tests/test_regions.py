@@ -15,6 +15,7 @@ from boneage_jax.data import film_table
 from boneage_jax.data import sources
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import overlay
+from boneage_jax.models import net as net_lib
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import job as locate_job
 from boneage_jax.regions import localize
@@ -259,7 +260,7 @@ def test_coverage_per_split(tmp_path):
   assert coverage['all']['metacarpal']['centre_in_wrist'] == 0
 
 
-class Net(nnx.Module):
+class Net(net_lib.Net):
   """A convolution, BatchNorm and a linear head."""
 
   def __init__(self):
@@ -268,10 +269,10 @@ class Net(nnx.Module):
     self.norm = nnx.BatchNorm(8, rngs=rngs)
     self.dense = nnx.Linear(8, 240, rngs=rngs)
 
-  def features(self, image):
-    return jax.nn.relu(self.norm(self.conv(image / 255.0)))
+  def features(self, batch, rngs=None):
+    return jax.nn.relu(self.norm(self.conv(batch['image'] / 255.0)))
 
-  def head(self, features, sex):
+  def head(self, features, inputs, rngs=None):
     logits = self.dense(features.mean((1, 2)))
     return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
 
@@ -289,7 +290,7 @@ def predictor(devices):
 
   @jax.jit
   def maps(image, sex):
-    return gradcam.grad_cam(net, image, sex)[0]
+    return gradcam.grad_cam(net, {'image': image, 'sex': sex})[0]
 
   return lambda image, sex: maps(*jax.device_put((image, sex), rows))
 

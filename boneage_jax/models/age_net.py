@@ -9,17 +9,18 @@ from boneage_jax.core import sizes
 from boneage_jax.models import backbones
 from boneage_jax.models import cbam
 from boneage_jax.models import layers
+from boneage_jax.models import net as net_lib
 from boneage_jax.models.backbones import base
 from boneage_jax.models.heads import age as age_head
 from boneage_jax.models.heads import cam as cam_head
 
 
-class AgeNet(nnx.Module):
+class AgeNet(net_lib.Net):
   """Whole film (or one crop) to bone age; also the cascade's localizer.
 
-  `features` and `head` are all that Grad-CAM needs. The localizer of Li 2023
-  is Inception-V3 with CBAM after the last block, global average pooling and
-  240 soft labels (the target of Chen 2020, phase I, which knows no sex).
+  The localizer of Li 2023 is Inception-V3 with CBAM after the last block,
+  global average pooling and 240 soft labels (the target of Chen 2020, phase I,
+  which knows no sex).
 
   Args:
     size: of the net input in pixels: side of a square, or (height, width).
@@ -60,6 +61,7 @@ class AgeNet(nnx.Module):
       if attention == 'cbam'
       else None
     )
+    self.inputs = ('sex',) if sex_features else ()
     size_hw = sizes.size_hw(size)
     self.grid = self.grid_geometry(size_hw)
     arguments = dict(
@@ -79,19 +81,19 @@ class AgeNet(nnx.Module):
     self.pool = age_head.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
 
-  def features(self, image, rngs=None):
-    """Map [B,h,w,C] of grey films, uint8 [B,H,W,1]."""
+  def features(self, batch, rngs=None):
+    """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
     net = self.backbone
-    x = layers.preprocess(image, net.input_range, net.in_channels)
+    x = layers.preprocess(batch['image'], net.input_range, net.in_channels)
     x = net.features(x, rngs)
     return x if self.attention is None else self.attention(x)
 
   def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:
-    """Return (step, first) of the map's positions along y and x, in pixels."""
+    """Return where the map's positions lie; see net.Net."""
     return self.backbone.grid_geometry(size_hw)
 
-  def head(self, features, sex, rngs=None):
-    """Outputs of a map.
+  def head(self, features, inputs, rngs=None):
+    """Return the outputs of a map.
 
     Returns:
       `age` [B] months or, of classes, none; with bins or classes, `logits`
@@ -100,15 +102,11 @@ class AgeNet(nnx.Module):
       `grid` [2,2], where the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
-      outputs = self.age_head(features, sex, rngs=rngs)
+      outputs = self.age_head(features, inputs, rngs=rngs)
     else:
-      outputs = self.age_head(self.pool(features), sex, rngs=rngs)
+      outputs = self.age_head(self.pool(features), inputs, rngs=rngs)
       if not isinstance(self.pool, age_head.GlobalPool):
         return outputs
       outputs['maps'] = self.age_head.maps(features)
       outputs['attention'] = cam_head.attention(outputs)
     return outputs | {'grid': jnp.array(self.grid, jnp.float32)}
-
-  def __call__(self, batch, rngs=None):
-    features = self.features(batch['image'], rngs)
-    return self.head(features, batch['sex'], rngs=rngs)

@@ -119,10 +119,10 @@ class AgeHead(nnx.Module):
     if output == 'scalar':
       self.fc.bias[...] = jnp.full((1,), MEAN_AGE)
 
-  def __call__(self, z, sex, rngs=None):
+  def __call__(self, z, inputs, rngs=None):
     z = self.dropout(z, rngs=rngs)
     if self.has_sex:
-      e = self.sex(sex.astype(jnp.float32)[:, None])
+      e = self.sex(inputs['sex'].astype(jnp.float32)[:, None])
       z = jnp.concatenate(
         [self.image_weight[...] * z, self.sex_weight[...] * e], axis=-1
       )
