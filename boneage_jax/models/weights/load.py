@@ -1,7 +1,7 @@
 """ImageNet weights from Keras' .h5 or PyTorch's .safetensors, merged by name.
 
-Tables in `models.keras_names` and `models.torch_names` give the names of the
-files the paths of our modules. A file that does not fit is refused with the
+Tables in `weights.keras` and `weights.torch` give the names of the files the
+paths of our modules. A file that does not fit is refused with the
 names that are missing, unexpected or of another shape.
 """
 
@@ -134,6 +134,91 @@ def _wanted(
   return wanted
 
 
+class Plan(NamedTuple):
+  """Which weights of a file go where in a net.
+
+  Attributes:
+    targets: name -> (tree, path) of what the net has room for and the file has.
+    misfits: name -> (shape in the file, shape in the net), of targets.
+    missing, unexpected, unused, fresh: as of a Report, allowed or not.
+  """
+
+  targets: dict[str, tuple[str, Path]]
+  misfits: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+  missing: list[str]
+  unexpected: list[str]
+  unused: list[str]
+  fresh: list[str]
+
+
+def _match(
+  weights: Mapping[str, np.ndarray],
+  table: Mapping[str, Path | None],
+  names: Any,
+  trees: Mapping[str, Any],
+) -> Plan:
+  """Compare what a file has with what a net has room for."""
+  wanted = _wanted(table, names, trees)
+  built = {path[:i] for path in trees['params'] for i in range(len(path))}
+  unused, unexpected = [], []
+  for name in weights:
+    layer = name.split('/')[0]
+    if layer in table and table[layer] not in built:
+      unused.append(name)
+    elif name not in wanted:
+      unexpected.append(name)
+  targets = {name: where for name, where in wanted.items() if name in weights}
+  shapes = {
+    name: (weights[name].shape, tuple(trees[tree][leaf].shape))
+    for name, (tree, leaf) in targets.items()
+  }
+  covered = set(wanted.values())
+  return Plan(
+    targets,
+    misfits={name: pair for name, pair in shapes.items() if pair[0] != pair[1]},
+    missing=[name for name in wanted if name not in weights],
+    unexpected=unexpected,
+    unused=unused,
+    fresh=[
+      '/'.join(map(str, leaf))
+      for tree, leaves in trees.items()
+      for leaf in leaves
+      if (tree, leaf) not in covered
+    ],
+  )
+
+
+def _problems(
+  plan: Plan, allow_missing: str | None, allow_unexpected: str | None
+) -> str:
+  """Name what of a plan is not allowed; '' where all is."""
+  problems = []
+  if refused := _refused(plan.missing, allow_missing):
+    problems.append(f'missing: {_some(refused)} (see allow_missing)')
+  if refused := _refused(plan.unexpected, allow_unexpected):
+    problems.append(f'unexpected: {_some(refused)} (see allow_unexpected)')
+  if plan.misfits:
+    shapes = [
+      f'{name} {there} for {"/".join(plan.targets[name][1])} {here}'
+      for name, (there, here) in plan.misfits.items()
+    ]
+    problems.append(
+      f'shapes (file for net): {_some(shapes)} (weights fit width=1 and 3 '
+      'input channels only)'
+    )
+  return '; '.join(problems)
+
+
+def _apply(
+  plan: Plan, weights: Mapping[str, np.ndarray], trees: Mapping[str, Any]
+) -> dict[str, dict]:
+  """Return the trees, nested, with the weights of a plan in their places."""
+  trees = {name: dict(leaves) for name, leaves in trees.items()}
+  for name, (tree, leaf) in plan.targets.items():
+    trees[tree][leaf] = jnp.asarray(weights[name], trees[tree][leaf].dtype)
+  return {k: traverse_util.unflatten_dict(v) for k, v in trees.items()}
+
+
 def load(
   path: str,
   params: dict,
@@ -174,58 +259,20 @@ def load(
     'params': traverse_util.flatten_dict(params),
     'stats': traverse_util.flatten_dict(stats),
   }
-  wanted = _wanted(table, names, trees)
-  built = {path[:i] for path in trees['params'] for i in range(len(path))}
-  missing = [name for name in wanted if name not in weights]
-  unused, unexpected = [], []
-  for name in weights:
-    layer = name.split('/')[0]
-    if layer in table and table[layer] not in built:
-      unused.append(name)
-    elif name not in wanted:
-      unexpected.append(name)
-
-  problems = []
-  if refused := _refused(missing, allow_missing):
-    problems.append(f'missing: {_some(refused)} (see allow_missing)')
-  if refused := _refused(unexpected, allow_unexpected):
-    problems.append(f'unexpected: {_some(refused)} (see allow_unexpected)')
-  shapes = []
-  loaded = [name for name in wanted if name in weights]
-  for name in loaded:
-    tree, leaf = wanted[name]
-    value = weights[name]
-    here = trees[tree][leaf]
-    if value.shape != here.shape:
-      shapes.append(
-        f'{name} {value.shape} for {"/".join(leaf)} {tuple(here.shape)}'
-      )
-      continue
-    trees[tree][leaf] = jnp.asarray(value, here.dtype)
-  if shapes:
-    problems.append(
-      f'shapes (file for net): {_some(shapes)} (weights fit width=1 and 3 '
-      'input channels only)'
-    )
-  if problems:
+  plan = _match(weights, table, names, trees)
+  if problems := _problems(plan, allow_missing, allow_unexpected):
     raise ValueError(
       f'{path!r} does not fit {architecture}, as {names.FILES[architecture]} '
-      'does: ' + '; '.join(problems) + '.'
+      f'does: {problems}.'
     )
-
-  covered = set(wanted.values())
-  fresh = [
-    '/'.join(map(str, leaf))
-    for tree, leaves in trees.items()
-    for leaf in leaves
-    if (tree, leaf) not in covered
-  ]
-  report = Report(*map(tuple, (loaded, missing, unexpected, unused, fresh)))
-  return (
-    traverse_util.unflatten_dict(trees['params']),
-    traverse_util.unflatten_dict(trees['stats']),
-    report,
+  trees = _apply(plan, weights, trees)
+  report = Report(
+    *map(
+      tuple,
+      (plan.targets, plan.missing, plan.unexpected, plan.unused, plan.fresh),
+    )
   )
+  return trees['params'], trees['stats'], report
 
 
 def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
