@@ -6,7 +6,6 @@ names that are missing, unexpected or of another shape.
 """
 
 from collections.abc import Mapping
-import os
 import re
 from typing import Any
 from typing import NamedTuple
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from boneage_jax.models.weights import keras as keras_names
-from boneage_jax.models.weights import torch as torch_names
+from boneage_jax.models.weights import read as read_weights
 
 Path = tuple[str, ...]
 
@@ -54,61 +53,6 @@ def table_name(backbone: Mapping[str, Any]) -> str:
     return name
   argument, default = SIZES[name]
   return f'{name}_{backbone.get(argument, default)}'
-
-
-def _names(path: str) -> Any:
-  """Return the module of names that a file's suffix asks for."""
-  return torch_names if path.endswith('.safetensors') else keras_names
-
-
-def _read_h5(path: str, hint: str) -> dict[str, np.ndarray]:
-  import h5py
-
-  if not h5py.is_hdf5(path):
-    raise ValueError(f'{path!r} is not an HDF5 file; {hint}.')
-  weights = {}
-
-  def visit(name, item):
-    if isinstance(item, h5py.Dataset):
-      weights[name] = item[()]
-
-  with h5py.File(path, 'r') as file:
-    # A whole model saved as .h5 keeps its weights one level down.
-    file.get('model_weights', file).visititems(visit)
-  if not weights or any(name.startswith('layers/') for name in weights):
-    raise ValueError(
-      f'{path!r} holds no weights by layer name (a .weights.h5 of Keras 3 does '
-      f"not; save the model as '.h5'); {hint}."
-    )
-  return dict(keras_names.clean(*item) for item in weights.items())
-
-
-def _read_safetensors(path: str, hint: str) -> dict[str, np.ndarray]:
-  import safetensors.numpy
-
-  try:
-    weights = safetensors.numpy.load_file(path)
-  except safetensors.SafetensorError as error:
-    raise ValueError(
-      f'{path!r} is not a safetensors file ({error}); {hint}.'
-    ) from error
-  return dict(
-    torch_names.clean(*item)
-    for item in weights.items()
-    if not item[0].endswith('.num_batches_tracked')
-  )
-
-
-def read(path: str, architecture: str) -> dict[str, np.ndarray]:
-  """Return every weight of a file as `layer/weight` -> array in our layout."""
-  names = _names(path)
-  hint = f'it must be {names.SOURCE} file of {architecture}, such as '
-  hint += names.FILES[architecture]
-  if not os.path.isfile(path):
-    raise ValueError(f'There is no weight file {path!r}; {hint}.')
-  if names is torch_names:
-    return _read_safetensors(path, hint)
-  return _read_h5(path, hint)
 
 
 def _some(names: list[str]) -> str:
@@ -246,13 +190,13 @@ def load(
     ValueError: no such file, or one that does not fit: names every kind of
       misfit at once.
   """
-  names = _names(path)
+  names = read_weights.names_of(path)
   if architecture not in names.FILES:
     raise ValueError(
       f'There is no weight table for {architecture!r} in {names.SOURCE} '
       f'files, only for {", ".join(names.FILES)}.'
     )
-  weights = read(path, architecture)
+  weights = read_weights.read(path, architecture)
   layers = {name.split('/')[0] for name in weights}
   table = names.table(architecture, layers)
   trees = {
@@ -277,7 +221,7 @@ def load(
 
 def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
   """Refuse a file whose weights are those of another form of the net."""
-  names, name = _names(path), backbone['name']
+  names, name = read_weights.names_of(path), backbone['name']
   if name not in names.REQUIRES:
     return
   argument, value = names.REQUIRES[name]
