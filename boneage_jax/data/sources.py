@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from boneage_jax.core import storage
+from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 
@@ -169,9 +170,9 @@ def film_source(
 def crop_source(
   stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
 ) -> Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, sex.
+  """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  With `take`, positions of the crops to use of each film's, also these.
+  With `take`, positions of the crops to use of each film's, these alone.
   """
   stored = film_table.read_films(os.path.join(stage_folder, 'films.csv'))[
     'id'
@@ -188,5 +189,9 @@ def crop_source(
       'again'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  chosen = {'take': list(take)} if take else {}
-  return Source(films, lambda i: chosen | {'regions': records[positions[i]]})
+
+  def read(index: int) -> dict[str, Any]:
+    files = crops.unpack(records[positions[index]])
+    return {'regions': [files[i] for i in take] if take else files}
+
+  return Source(films, read)

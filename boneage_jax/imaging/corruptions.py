@@ -103,8 +103,10 @@ def jpeg(film: np.ndarray, quality: int) -> np.ndarray:
 
 
 def corrupt(
-  film: np.ndarray, rng: np.random.Generator, moved: bool = True
-) -> np.ndarray:
+  film: np.ndarray | list[np.ndarray],
+  rng: np.random.Generator,
+  moved: bool = True,
+) -> np.ndarray | list[np.ndarray]:
   """Disturb a film in one way, drawn from those of CASES.
 
   Not by inversion, marks or turns: `input.rotate` turns films, and of quarter
@@ -113,15 +115,15 @@ def corrupt(
   and of noise and JPEG some are stronger than any of CASES.
 
   Args:
-    film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
+    film: uint8 [H, W], or a list of its crops: all are disturbed alike, each by
       itself.
     rng: the film's own generator.
     moved: whether the film may be framed.
   """
   change = _draw(rng, moved)
-  if film.ndim == 2:
+  if isinstance(film, np.ndarray):
     return change(film)
-  return np.stack([change(crop) for crop in film])
+  return [change(crop) for crop in film]
 
 
 def _draw(

@@ -162,8 +162,8 @@ class Predictor:
     if self._finders:
       crops = [localize.cut_crops(f, looks, options) for f in films]
       records = [
-        {**record, 'regions': png_lib.png(crop.reshape(-1, crop.shape[-1]))}
-        for record, crop in zip(records, crops, strict=True)
+        {**record, 'regions': [png_lib.encode(crop) for crop in of_film]}
+        for record, of_film in zip(records, crops, strict=True)
       ]
     each = []
     for view in self._views:
