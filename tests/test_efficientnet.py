@@ -104,7 +104,9 @@ def test_paddings_are_different_functions_of_the_same_kernels():
     )
     net.eval()
     out.append(nnx.jit(lambda net, x: net(x))(net, x))
-    assert net.block1.a.project.bn.eps == {'tf': 1e-3, 'torch': 1e-5}[padding]
+    assert (
+      net.block1.a.project.bn.epsilon == {'tf': 1e-3, 'torch': 1e-5}[padding]
+    )
   assert out[0].shape == out[1].shape
   assert float(jnp.abs(out[0] - out[1]).max()) > 1e-3
 
