@@ -272,9 +272,9 @@ def test_grad_cam_of_phase_one_is_its_cam(pool):
   net = models.create(config, size=SIZE)
   net.eval()
   image = jax.random.randint(jax.random.key(0), (3, SIZE, SIZE, 1), 0, 255)
-  sex = jnp.ones(3)
-  maps, outputs = gradcam.grad_cam(net, image, sex, 'window')
-  features = np.asarray(net.features(image))
+  batch = {'image': image, 'sex': jnp.ones(3)}
+  maps, outputs = gradcam.grad_cam(net, batch, 'window')
+  features = np.asarray(net.features(batch))
   kernel = np.asarray(net.age_head.fc.kernel[...])
   ages = np.argmax(outputs['logits'], -1)
   for film, age, one in zip(features, ages, maps, strict=True):
