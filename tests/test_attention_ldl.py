@@ -194,7 +194,7 @@ def test_erased_films_differ_from_films_inside_r1_alone(run):
   greys = []
   for record in source:
     film, erased = preprocess.make_example(record, settings)['regions'][..., 0]
-    region = found[int(record['id'])]['r1']
+    region = found[record['id']]['r1']
     if not region.found:
       np.testing.assert_array_equal(film, erased)
       continue
@@ -305,9 +305,9 @@ def test_grad_cam_of_phase_one_is_its_cam(pool):
   net = models.create(config, size=SIZE)
   net.eval()
   image = jax.random.randint(jax.random.key(0), (3, SIZE, SIZE, 1), 0, 255)
-  sex = jnp.ones(3)
-  maps, outputs = gradcam.grad_cam(net, image, sex, 'window')
-  features = np.asarray(net.features(image))
+  batch = {'image': image, 'sex': jnp.ones(3)}
+  maps, outputs = gradcam.grad_cam(net, batch, 'window')
+  features = np.asarray(net.features(batch))
   kernel = np.asarray(net.age_head.fc.kernel[...])
   ages = np.argmax(outputs['logits'], -1)
   for film, age, one in zip(features, ages, maps, strict=True):
