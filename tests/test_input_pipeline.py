@@ -295,7 +295,6 @@ def test_two_processes_hold_one_batch_in_order():
     port = str(free.getsockname()[1])
   here = pathlib.Path(__file__).parent
   environment = os.environ | {
-    'XLA_FLAGS': '',
     'JAX_PLATFORMS': 'cpu',
     'JAX_NUM_CPU_DEVICES': '2',
     'PYTHONPATH': f'{here.parent}{os.pathsep}{here}',

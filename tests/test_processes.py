@@ -37,7 +37,6 @@ def environment(devices):
   kept = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHERS)}
   return kept | {
     'PYTHONPATH': str(ROOT),
-    'XLA_FLAGS': '',
     'JAX_NUM_CPU_DEVICES': str(devices),
   }
 

@@ -240,6 +240,7 @@ def test_stages_without_a_program():
     train_compile.run(config, 'local')
 
 
+@pytest.mark.ci
 def test_a_mistaken_field_is_one_line():
   done = subprocess.run(
     [

@@ -30,7 +30,7 @@ def start(folder, archive, prepared, *arguments):
   return subprocess.Popen(
     command(archive, prepared, 'run', *arguments),
     cwd=folder,
-    env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''},
+    env=os.environ | {'PYTHONPATH': str(ROOT), 'JAX_NUM_CPU_DEVICES': '1'},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
