@@ -174,7 +174,7 @@ def test_each_group_is_covered():
   for (groups, sex, old), mean in means.items():
     if groups == 'sex_age':
       assert 0.78 < mean < 0.86, (sex, old)
-  assert means['all', 0, True] < 0.6 and means['all', 1, False] > 0.97
+  assert means['all', -1, True] < 0.6 and means['all', 1, False] > 0.97
 
 
 def test_groups_pool_neighbouring_bands():

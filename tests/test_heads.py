@@ -20,8 +20,8 @@ def test_concatenation_is_the_sum_of_two_linear_maps():
   net.image_weight[...], net.sex_weight[...] = jnp.array(0.7), jnp.array(-1.3)
   net.sex.bias[...] = jnp.linspace(-1, 1, 32)
   kernel = np.asarray(net.fc.kernel[...])
-  sex = sex[:, None] @ net.sex.kernel[...] + net.sex.bias[...]
-  expected = 0.7 * z @ kernel[:6] - 1.3 * sex @ kernel[6:] + net.fc.bias[...]
+  dense = sex[:, None] @ net.sex.kernel[...] + net.sex.bias[...]
+  expected = 0.7 * z @ kernel[:6] - 1.3 * dense @ kernel[6:] + net.fc.bias[...]
   np.testing.assert_allclose(net(z, sex)['logits'], expected, 1e-4, 1e-5)
 
 

@@ -265,7 +265,7 @@ import numpy as np
 index, port = int(sys.argv[1]), sys.argv[2]
 jax.distributed.initialize(f'localhost:{port}', 2, index)
 import test_input_pipeline as tests
-from boneage_jax import input_pipeline
+from boneage_jax.data import input_pipeline
 source = tests.Planted(13)
 mesh = jax.make_mesh((4,), ('data',))
 train = input_pipeline.train_dataset(source, tests.AUGMENTED, 8, 0)

@@ -318,4 +318,4 @@ def test_distribution_labels_stay_on_the_picture():
         r'text-anchor="(end|start)" x="([\d.-]+)"', drawing
       )
     }
-    assert 0 < ends['end'] < ends['init_from'] < charts.SVG_WIDTH
+    assert 0 < ends['end'] < ends['start'] < charts.SVG_WIDTH

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import statistics
 
 import fake_run
@@ -123,7 +124,7 @@ def test_cells_with_few_films_have_no_figures(run):
   assert few
   lines = errors_lib.errors_table(figures, ['sex_age_stage']).splitlines()
   for name, n in few.items():
-    shown = name.replace('female', 'girls').replace('sex', 'boys')
+    shown = re.sub('^F', 'girls', re.sub('^M', 'boys', name))
     line = next(x for x in lines if x.startswith(f'  {shown} '))
     assert line.split()[-1] == str(n)
 
