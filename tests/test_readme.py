@@ -24,6 +24,7 @@ PAGES = (
   *sorted((ROOT / 'docs').rglob('*.md')),
   ROOT / 'benchmarks/README.md',
   ROOT / 'tfds_rsna/README.md',
+  ROOT / 'results/README.md',
 )
 OURS = ('boneage_jax', 'tfds_rsna', 'benchmarks')
 SET_UP = (
