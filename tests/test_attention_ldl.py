@@ -197,13 +197,14 @@ def test_films_are_predicted_through_the_chain(run):
 
 def test_the_sweep_of_thresholds(run, tmp_path, capsys):
   out = str(tmp_path / 'sweep.json')
-  evaluate.main(['boxes', f'{run[0]}:hand', f'--out={out}'])
+  evaluate.main(['box-thresholds', f'{run[0]}:hand', f'--out={out}'])
   assert 'hand against hand_box, films: all' in capsys.readouterr().out
   with open(out) as file:
     levels = json.load(file)['levels']
   assert list(levels) == [str(v) for v in range(10, 101, 10)]
   assert all(row['n'] == 48 for row in levels.values())
-  evaluate.main(['boxes', f'{run[0]}:r1', '--truth=Wrist', '--split=test'])
+  options = ['--truth=Wrist', '--split=test']
+  evaluate.main(['box-thresholds', f'{run[0]}:r1', *options])
   assert 'r1 against Wrist, films: test' in capsys.readouterr().out
   for arguments, message in (
     ([f'{run[0]}:r2_localizer'], 'Expected a locate stage'),
@@ -211,7 +212,7 @@ def test_the_sweep_of_thresholds(run, tmp_path, capsys):
     ([str(tmp_path)], 'Expected RUN:STAGE'),
   ):
     with pytest.raises(SystemExit, match=message):
-      evaluate.main(['boxes', *arguments])
+      evaluate.main(['box-thresholds', *arguments])
 
 
 def test_a_row_needs_what_was_cut(run):

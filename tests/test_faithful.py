@@ -203,19 +203,19 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
 def test_too_few_films_are_refused(untrained, count):
   name = f'{untrained}/run:whole_image'
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
-    evaluate.main(['faithful', name, f'--films={count}'])
+    evaluate.main(['saliency', name, f'--films={count}'])
 
 
 def test_command(untrained, tmp_path, capsys):
   name = f'{untrained}/run:whole_image'
   evaluate.main(
-    ['faithful', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
+    ['saliency', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
   )
   printed = capsys.readouterr().out
   assert 'run:whole_image: phantoms: 24 films' in printed
   assert "2 test films; maps of the target 'age'" in printed
   assert 'in the wrist box' in printed
-  result = json.loads((tmp_path / 'faithful.json').read_text())
+  result = json.loads((tmp_path / 'saliency.json').read_text())
   assert len(result['films']) == 2 and not result['mirror']
   for kind in saliency.FILLS:
     for curve in deletion_insertion.CURVES:
@@ -223,11 +223,11 @@ def test_command(untrained, tmp_path, capsys):
       area = np.trapezoid(means, dx=1 / STEPS)
       found = result['areas'][kind][curve]['random']['area']
       assert found == pytest.approx(area)
-  assert matplotlib.image.imread(tmp_path / 'faithful.png').std() > 0.05
+  assert matplotlib.image.imread(tmp_path / 'saliency.png').std() > 0.05
 
 
 def test_an_ensemble_has_no_map(untrained, tmp_path):
   names = [f'{untrained}/run:assessor', f'{untrained}/run:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='of one net, got the ensemble'):
-    evaluate.main(['faithful', str(tmp_path)])
+    evaluate.main(['saliency', str(tmp_path)])

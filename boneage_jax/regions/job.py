@@ -21,6 +21,7 @@ from boneage_jax.data import film_table
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.data import splits
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import coverage as coverage_lib
 from boneage_jax.regions import gradcam
@@ -162,7 +163,7 @@ def _coverage(
   films: film_table.Films,
 ) -> dict[str, Any]:
   coverage = {}
-  for split in ('all', *film_table.SPLITS):
+  for split in ('all', *splits.SPLITS):
     ids = films['id']
     if split != 'all':
       ids = ids[films['split'] == split]
