@@ -280,7 +280,8 @@ def test_neither_films_nor_inputs_nor_crops_need_be_square():
   # What a net sees of them is the box without the margin.
   settings = common.image_input(size=(30, 15), crop_margin=0.1)
   record = {
-    'id': 1,
+    'id': '1',
+    'row': 1,
     'sex': 0.0,
     'age': 1.0,
     'regions': [png.encode(crop) for crop in crops],
