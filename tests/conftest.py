@@ -122,11 +122,20 @@ def prepared(archive, once):
 
 
 @pytest.fixture(scope='session')
-def untrained(once):
+def large_archive(once):
+  """Folder of an archive of 24 phantoms of 560 pixels."""
+  import untrained_run
+
+  return once('large_archive', untrained_run.write_archive)
+
+
+@pytest.fixture(scope='session')
+def untrained(large_archive, once):
   """Folder of `untrained_run.create`."""
   import untrained_run
 
-  return pathlib.Path(once('untrained', untrained_run.create))
+  make = lambda folder: untrained_run.create(folder, large_archive)
+  return pathlib.Path(once('untrained', make))
 
 
 @pytest.fixture(scope='session')

@@ -4,6 +4,7 @@ import ast
 import pathlib
 
 import pytest
+import without
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Each imports only what stands left of it. What is no room is a door: it may
@@ -17,8 +18,6 @@ DATA = {'launch'}  # scripts and manifests, no Python
 NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 NUMPY_ROOMS = {'imaging', 'phantom'}
 BANNED = {'tensorflow', 'tf_keras', 'keras'}
-# They have no wheels for Windows, where films can be predicted all the same.
-NOT_TO_PREDICT = {'grain', 'array_record', 'tensorflow_datasets'}
 LATE = {'matplotlib', 'pydicom'}  # imported where first needed
 CONFIGS = {'configs', 'ml_collections', 'collections', 'typing', 'functools'}
 
@@ -137,7 +136,7 @@ def test_predict_imports_nothing_that_windows_lacks():
   found = lambda module: imports(MODULES[module].read_text())
   packages = outside('boneage_jax.predict', found)
   assert {'jax', 'orbax', 'cv2'} <= packages
-  assert not packages & NOT_TO_PREDICT
+  assert not packages & without.NOT_TO_PREDICT
   deep = 'boneage_jax.runs.run'  # were it to import one, it would be found
   planted = lambda module: [*found(module), ('grain', module == deep)]
   assert 'grain' in outside('boneage_jax.predict', planted)

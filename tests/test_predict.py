@@ -12,7 +12,7 @@ import cv2
 import dicom_film
 import numpy as np
 import pytest
-import test_imports
+import without
 
 from boneage_jax import predict
 from boneage_jax.data import groups
@@ -256,7 +256,7 @@ def test_no_package_that_windows_lacks_is_used(run, predictor):
   """Not even late: there are no wheels of these for Windows."""
   text = (
     'import sys\n'
-    f'for name in {sorted(test_imports.NOT_TO_PREDICT)}:\n'
+    f'for name in {sorted(without.NOT_TO_PREDICT)}:\n'
     '  sys.modules[name] = None\n'
     'from boneage_jax import predict\n'
     'predict.main(sys.argv[1:])\n'

@@ -14,9 +14,9 @@ MEMBERS = ('whole_image', 'assessor', 'localizer')
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory):
+def run(large_archive, tmp_path_factory):
   folder = tmp_path_factory.mktemp('ensemble')
-  return str(untrained_run.create(folder, combine) / 'run')
+  return str(untrained_run.create(folder, large_archive, combine) / 'run')
 
 
 def combine(settings, members=MEMBERS):
@@ -60,13 +60,13 @@ def test_films_get_the_age_of_the_stage(run):
   assert set(result.regions) == {'carpal', 'metacarpal'}
 
 
-def test_of_folds_films_get_the_mean_of_all(tmp_path):
+def test_of_folds_films_get_the_mean_of_all(large_archive, tmp_path):
   def change(settings):
     settings.data.folds = 2
     settings.stages = ('prepare', 'localizer', 'whole_image')
     combine(settings, ('localizer', 'whole_image'))
 
-  run = str(untrained_run.create(tmp_path, change) / 'run')
+  run = str(untrained_run.create(tmp_path, large_archive, change) / 'run')
   each = [
     run_lib.read_run(f'{run}/fold_{k}:whole_image').rows for k in range(2)
   ]

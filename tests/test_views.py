@@ -74,13 +74,13 @@ VIEWS = {'rotate': (0.0, 15.0), 'flip': True}
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory):
+def run(large_archive, tmp_path_factory):
   def change(settings):
     settings.assessor.tta.update(VIEWS)
     settings.whole_image.tta.update(VIEWS)
 
   folder = tmp_path_factory.mktemp('views')
-  return untrained_run.create(folder, change) / 'run'
+  return untrained_run.create(folder, large_archive, change) / 'run'
 
 
 @pytest.mark.parametrize('stage', ['assessor', 'whole_image'])

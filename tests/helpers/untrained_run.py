@@ -72,13 +72,20 @@ def untrained(config, stage, workdir):
   )
 
 
-def create(folder: pathlib.Path, change=lambda config: None) -> pathlib.Path:
-  """Write an archive, its films as files, and a run on them to `folder`."""
-  manual = folder / 'manual'
-  phantom.write_archive(str(manual), 24, 0, long_side=560, workers=1)
-  shutil.unpack_archive(manual / 'boneage-training-dataset.zip', folder)
+def write_archive(folder: pathlib.Path) -> pathlib.Path:
+  """Write the archive of which the runs are."""
+  phantom.write_archive(str(folder), 24, 0, long_side=560, workers=1)
+  return folder
+
+
+def create(
+  folder: pathlib.Path, manual: str, change=lambda config: None
+) -> pathlib.Path:
+  """Write the films of an archive as files, and a run on them to `folder`."""
+  films = pathlib.Path(manual, 'boneage-training-dataset.zip')
+  shutil.unpack_archive(films, folder)
   (folder / 'boneage-training-dataset').rename(folder / 'films')
-  config = tiny(str(manual))
+  config = tiny(manual)
   change(config)
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(jobs.JOBS, 'train', untrained)
