@@ -104,15 +104,10 @@ def trainer(
 ) -> Callable[[], None]:
   """Return one training step of ours, the step that main runs."""
   mesh = distributed.make_mesh()
-  rule = ConfigDict(common.optimizer())
-  graph, state, tx = train_step.create_state(
-    net,
-    _size(batch),
-    0,
-    lambda params: optimizers.create(rule, params, 1000)[0],
-    ema,
-    mesh,
-  )
+  graph, shapes, _ = train_step.abstract_net(net, _size(batch))
+  section = ConfigDict(common.optimizer())
+  tx, _ = optimizers.create(section, shapes, 1000)
+  state = train_step.create_state(net, _size(batch), 0, tx, ema, mesh)
   step = train_step.make_train_step(
     graph, LOSS, tx, ema=ema, seed=0, freeze_statistics=False, mesh=mesh
   )

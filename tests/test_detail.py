@@ -1,4 +1,4 @@
-"""The check of detail: films as they are, blurred and shrunk."""
+"""The check of sharpness: films as they are, blurred and shrunk."""
 
 import copy
 
@@ -94,33 +94,35 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
   blurred = cv2.GaussianBlur(film, (0, 0), 0.06 * max(film.shape))
   assert predictor.inverted
-  for k, (image, doubts) in enumerate(
-    [(255 - film, []), (255 - blurred, ['detail'])]
+  for k, (image, flags) in enumerate(
+    [(255 - film, ()), (255 - blurred, ('sharpness',))]
   ):
-    assert predictor.predict(image, 'F')['doubts'] == doubts
+    found = predictor.predict(image, 'F')
+    assert found.quality_flags == flags
+    assert found.status == ('flagged' if flags else 'ok')
     path = str(tmp_path / f'{k}.png')
     cv2.imwrite(path, image)
     assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
     output = capsys.readouterr()
     assert output.out.startswith(f'{path}: ')
-    assert ('it is blurred, or has too few pixels' in output.err) == bool(
-      doubts
-    )
+    warned = 'the film is blurred, or has too few pixels' in output.err
+    assert warned == bool(flags)
     table = (tmp_path / 'predictions.csv').read_text().splitlines()
     row = dict(zip(*(line.split(',') for line in table), strict=True))
-    assert row['doubts'] == ' '.join(doubts)
+    assert row['quality_flags'] == ' '.join(flags)
+    assert row['status'] == found.status
 
 
-def test_what_one_net_of_several_doubts_is_doubted(untrained):
+def test_a_film_that_one_net_of_several_flags_is_flagged(untrained):
   one = loading.load(str(untrained / 'run'), 'assessor')
   finer = copy.copy(one)
-  finer._looks = copy.deepcopy(one._looks)
-  finer._looks.size = 4096
+  finer._film_input = copy.deepcopy(one._film_input)
+  finer._film_input.size = 4096
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
   both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
-  for net, doubts in zip(both, ([], ['detail']), strict=True):
-    assert net.predict(255 - film, 'F')['doubts'] == doubts
+  for net, flags in zip(both, ((), ('sharpness',)), strict=True):
+    assert net.predict(255 - film, 'F').quality_flags == flags
     record = {'id': 1, 'sex': -1.0, 'age': 0.0}
-    record |= {'image': png.png(255 - film)}
+    record |= {'image': png.encode(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
-    assert seen.doubts == doubts
+    assert seen.quality_flags == flags

@@ -312,7 +312,7 @@ def test_batch_size_and_devices_do_not_move_a_box(tmp_path):
 
 def test_a_film_that_does_not_decode_is_named():
   record = Source([film(0)])[0] | {'image': b'\x89PNG'}
-  with pytest.raises(ValueError, match='film 100'):
+  with pytest.raises(ValueError, match='Film 100'):
     localize.load_film(record, INPUT)
 
 

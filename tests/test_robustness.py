@@ -47,8 +47,8 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
     corrupted = case(255 - film if predictor.inverted else film, films['id'][1])
     corrupted = 255 - corrupted if predictor.inverted else corrupted
     found = alone.predict(corrupted, sex)
-    assert row[1] == pytest.approx(found['age'], abs=2e-3)
-    assert flags[1] == bool(found['doubts'])
+    assert row[1] == pytest.approx(found.age_predicted, abs=2e-3)
+    assert flags[1] == bool(found.quality_flags)
 
 
 def test_effect_is_what_numpy_says():

@@ -17,6 +17,8 @@ from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
 from boneage_jax.imaging import masks as masks_lib
 
+SURE = 0.9  # less probable rotations are left alone: most films stand upright
+
 
 def make_example(
   record: Mapping[str, Any],
@@ -119,22 +121,22 @@ def make_example(
 
 
 def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Return the record of a film without its frame, decoded.
+  """Return the record of a film without its border, decoded.
 
-  `frame` holds the box of the film within it, in fractions, if there is one;
-  annotations are then of what is inside.
+  If there is one, `film_box` says where the film lies within it, in fractions,
+  and annotations are of the film alone.
   """
   film = decode(record)
   rows, columns = borders.inside(film)
   (height, width), inner = film.shape, film[rows, columns]
-  made = {**record, 'image': cv2.imencode('.bmp', inner)[1].tobytes()}
+  made = {**record, 'image': codec.bitmap(inner)}
   if inner.shape == film.shape:
     return made
   box = (columns.start / width, rows.start / height)
   box += (columns.stop / width, rows.stop / height)
   found = json.loads(record.get('annotations') or '{}')
   text = json.dumps(annotations.within(found, box)) if found else ''
-  return {**made, 'annotations': text, 'frame': box}
+  return {**made, 'annotations': text, 'film_box': box}
 
 
 def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
@@ -142,19 +144,32 @@ def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
   try:
     return codec.decode_stored(record[name])
   except ValueError as error:
-    raise ValueError(f'film {record["id"]}: {error}') from error
+    raise ValueError(f'Film {record["id"]}: {error}') from error
+
+
+def quarter_turns(probability: np.ndarray) -> np.ndarray:
+  """Return by how many quarters films are rotated, counter-clockwise, [N].
+
+  Args:
+    probability: [N, 4], that a film is rotated by 0 to 3 quarters.
+  """
+  return np.where(probability.max(-1) >= SURE, probability.argmax(-1), 0)
 
 
 def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
-  """Return the record of a film that lies turned counter-clockwise, upright.
+  """Return the record of a film rotated counter-clockwise, turned upright.
 
-  `turned` holds the degrees. Annotations are of the film as it lies: a film
-  that is turned loses them.
+  `rotation_deg` says by how much it was rotated. Annotations are of the film as
+  it was: one that is turned back loses them.
   """
   if not quarters:
     return dict(record)
   image = codec.turn(record['image'], -quarters)
-  changed = {'image': image, 'annotations': '', 'turned': 90 * int(quarters)}
+  changed = {
+    'image': image,
+    'annotations': '',
+    'rotation_deg': 90 * int(quarters),
+  }
   return {**record, **changed}
 
 

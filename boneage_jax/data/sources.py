@@ -1,4 +1,8 @@
-"""Random access to the records of films: whole ones and stored crops."""
+"""Random access to the records of films: whole ones and stored crops.
+
+Grain and TFDS are imported where records are opened: they have no wheels for
+Windows, where new films can be predicted all the same.
+"""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -8,9 +12,7 @@ import os
 import types
 from typing import Any
 
-import grain
 import numpy as np
-import tensorflow_datasets as tfds
 
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
@@ -83,9 +85,9 @@ def load_films(folder: str) -> film_table.Films:
   """
   path = os.path.join(folder, 'films.csv')
   if not storage.exists(path):
-    builder = tfds.builder_from_directory(folder)
+    builder, records = _open(folder)
     rows = []
-    for r in _open(builder):
+    for r in records:
       marks = json.loads(r['annotations'].decode() or '{}')
       study, finding = marks.get('study', r['id']), marks.get('finding', '')
       rows.append((r['id'], r['male'], r['age'], study, finding))
@@ -126,12 +128,14 @@ class Source:
     return film | self._read(index)
 
 
-def _open(builder: tfds.core.DatasetBuilder) -> Any:
-  """Open the records of all splits, one split after the other."""
+def _open(folder: str) -> tuple[Any, Any]:
+  """Return the builder and the records of its splits, one after the other."""
+  import tensorflow_datasets as tfds
+
+  builder = tfds.builder_from_directory(folder)
   decoders = {'image': tfds.decode.SkipDecoding()}
-  return builder.as_data_source(
-    '+'.join(builder.info.splits), decoders=decoders
-  )
+  splits = '+'.join(builder.info.splits)
+  return builder, builder.as_data_source(splits, decoders=decoders)
 
 
 def film_source(
@@ -147,7 +151,7 @@ def film_source(
   `turned`, film id -> quarters, are turned back, see `preprocess.rotate_back`,
   and with `crop_borders` all have lost their frames before, see `borders`.
   """
-  records = _open(tfds.builder_from_directory(folder))
+  _, records = _open(folder)
   positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
@@ -173,6 +177,8 @@ def crop_source(
 
   With `take`, positions of the crops to use of each film's, also these.
   """
+  import grain
+
   stored = film_table.read_films(os.path.join(stage_folder, 'films.csv'))[
     'id'
   ].tolist()

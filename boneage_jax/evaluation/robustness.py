@@ -15,7 +15,6 @@ import csv
 import os
 from typing import Any
 
-import cv2
 import numpy as np
 import tqdm
 
@@ -80,12 +79,13 @@ def estimates(
     films = [bright(codec.decode_stored(record['image'])) for record in here]
     for i, case in enumerate((lambda film, _: film, *cases)):
       views = [
-        {**record, 'image': _bitmap(bright(case(film, record['id'])))}
+        {**record, 'image': codec.bitmap(bright(case(film, record['id'])))}
         for record, film in zip(here, films, strict=True)
       ]
       outputs, seen = predictor.outputs(views)
       out[i, batch.start : batch.stop] = outputs['age']
-      flagged[i, batch.start : batch.stop] = [bool(f.doubts) for f in seen]
+      flags = [bool(film.quality_flags) for film in seen]
+      flagged[i, batch.start : batch.stop] = flags
       bar.update(len(batch))
 
   with bar, futures.ThreadPoolExecutor(2) as pool:
@@ -283,8 +283,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = run_suite(run, args.films, args.batch_size)
     write_robustness(args.out or run.folder, result)
   print(robustness_table(result))
-
-
-def _bitmap(film: np.ndarray) -> bytes:
-  """Encode a film in no time."""
-  return cv2.imencode('.bmp', film)[1].tobytes()

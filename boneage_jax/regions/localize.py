@@ -37,10 +37,10 @@ class Film:
     annotations: dict of annotations.load, {} without any.
     regions: what was found so far.
     maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
-    turned: degrees, counter-clockwise, by which it lay before it was turned.
-    frame: where it lay in its frame, before it was turned; see `boxes`.
-    doubts: why not to trust its age: 'polarity', as its bones are not as those
-      of the run's films, 'detail', as it is too blurred or small for the net.
+    rotation_deg: by how much it was rotated, counter-clockwise, before it was
+      turned back.
+    film_box: where it lay within its border, before that; see `boxes`.
+    quality_flags: why not to trust its age; see `inference.quality`.
   """
 
   id: int
@@ -49,9 +49,9 @@ class Film:
   annotations: dict[str, Any]
   regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
   maps: list[np.ndarray] = dataclasses.field(default_factory=list)
-  turned: int = 0
-  frame: tuple[float, float, float, float] = boxes.WHOLE_FILM
-  doubts: list[str] = dataclasses.field(default_factory=list)
+  rotation_deg: int = 0
+  film_box: tuple[float, float, float, float] = boxes.WHOLE_FILM
+  quality_flags: tuple[str, ...] = ()
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
@@ -66,8 +66,8 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
     sex=float(record['sex']),
     image=image,
     annotations=json.loads(text),
-    turned=record.get('turned', 0),
-    frame=record.get('frame', boxes.WHOLE_FILM),
+    rotation_deg=record.get('rotation_deg', 0),
+    film_box=record.get('film_box', boxes.WHOLE_FILM),
   )
 
 

@@ -8,7 +8,6 @@ from flax import nnx
 import jax
 import numpy as np
 
-from boneage_jax import models
 from boneage_jax.core import distributed
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
@@ -30,8 +29,9 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
       'first.'
     )
   mesh = distributed.make_mesh()
-  make = lambda: models.create(section.net, size=section.input.size)
-  graph, params, stats = train_step.split(nnx.eval_shape(make))
+  graph, params, stats = train_step.abstract_net(
+    section.net, section.input.size
+  )
   variables = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=distributed.replicated(mesh)
@@ -64,14 +64,15 @@ def initial_weights(
   """Best parameters and statistics of the net that `stage` starts from.
 
   Args:
-    config, stage, workdir: `config[stage].start` names the run and its stage.
+    config, stage, workdir: `config[stage].init_from` names the run and its
+      stage.
     held_out: ids of the films that judge this stage's net.
 
   Raises:
     ValueError: no such run, another net, or one trained on films that are held
       out here.
   """
-  options = config[stage].start
+  options = config[stage].init_from
   before, other, folder = lineage.parent_run(config, stage, workdir)
   seen = lineage.training_films(before, other, folder)
   if options.ids_are_unrelated:
