@@ -71,7 +71,7 @@ def record(kind: str, film: bytes, settings: Any) -> dict[str, Any]:
     data = png.encode(np.concatenate(squares))
   elif kind != 'original':
     data = films_lib.encode(film, int(kind.removeprefix('px')))[0]
-  return {name: data, 'id': 1, 'sex': 1.0, 'age': 100.0}
+  return {name: data, 'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
 
 
 def ours(

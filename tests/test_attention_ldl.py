@@ -161,7 +161,7 @@ def test_erased_films_differ_from_films_inside_r1_alone(run):
   greys = []
   for record in source:
     film, erased = preprocess.make_example(record, settings)['regions'][..., 0]
-    region = found[int(record['id'])]['r1']
+    region = found[record['id']]['r1']
     if not region.found:
       np.testing.assert_array_equal(film, erased)
       continue

@@ -32,11 +32,11 @@ def stage(tmp_path):
   path = tmp_path / 'locate'
   path.mkdir()
   films = {
-    'id': np.array([5, 6, 7]),
+    'id': np.array(['5', '6', '7']),
     'split': np.array(['train', 'test', 'train']),
     'sex': np.array([1.0, -1.0, 1.0]),
     'age': np.array([1.5, 2.25, 3.0]),
-    'position': np.arange(3),
+    'position': np.array([2, 0, 1]),
   }
   film_table.write_films(str(path / 'films.csv'), films)
   crops_lib.write(
@@ -60,7 +60,7 @@ def test_crops_come_back_without_their_margin(stage):
     2,
   )[0]
   assert batch['regions'].shape == (2, 3, 12, 12, 1)
-  assert batch['id'].tolist() == [5, 7]
+  assert batch['id'].tolist() == [2, 1]
   for row, index in enumerate((0, 2)):
     for region in range(3):
       assert (batch['regions'][row, region] == 40 * region + index + 100).all()
@@ -71,7 +71,8 @@ def test_crops_mirror_together():
   stack[:, :, :4] = 200
   record = {
     'regions': cv2.imencode('.png', stack.reshape(16, 8))[1].tobytes(),
-    'id': 1,
+    'id': '1',
+    'row': 1,
   }
   record |= {'sex': 1.0, 'age': 1.0}
   seen = set()
@@ -85,8 +86,8 @@ def test_crops_mirror_together():
 
 def test_missing_crops_are_named(stage):
   films = film_table.load_crop_films(stage)
-  films['id'] = np.array([5, 6, 8])
-  with pytest.raises(ValueError, match=r'1 missing, such as \[8\]'):
+  films['id'] = np.array(['5', '6', '8'])
+  with pytest.raises(ValueError, match=r"1 missing, such as \['8'\]"):
     sources.crop_source(stage, films)
 
 

@@ -44,7 +44,7 @@ def _batch(
   noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
   record = {
     name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
-    **dict.fromkeys(('id', 'sex', 'age'), 0),
+    **dict.fromkeys(('row', 'sex', 'age'), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0
