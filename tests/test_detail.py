@@ -37,6 +37,13 @@ def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
   blurred = [corruptions.blur(film, 0.006) for film in films]
   few = [sum(sharpness.lacks_detail(f, n) for f in blurred) for n in (256, 64)]
   assert few == [len(films), 0]
+  # Of a net that is not square the side counts along which a film is long.
+  tall = [film for film in blurred if film.shape[0] > film.shape[1]]
+  assert tall
+  for film in tall:
+    assert sharpness.lacks_detail(film, (256, 64))
+    assert not sharpness.lacks_detail(film, (64, 256))
+    assert not sharpness.lacks_detail(film.T, (256, 64))
 
 
 def test_a_film_of_few_pixels_is_little(films):

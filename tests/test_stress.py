@@ -144,7 +144,8 @@ def test_crops_are_corrupted_alike_and_each_by_itself():
     rng = np.random.default_rng(seed)
     kind, much = rng.integers(5), np.sqrt(rng.random())
     seen.add(int(kind))
-    made = corruptions.corrupt(crops, np.random.default_rng(seed), moved=False)
+    rng = np.random.default_rng(seed)
+    made = np.stack(corruptions.corrupt(list(crops), rng, moved=False))
     assert made.shape == crops.shape and made.dtype == np.uint8
     if kind == 2:  # of one severity, but each with a noise of its own
       noise = (made.astype(float) - crops).reshape(3, -1)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import storage
+from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 
@@ -175,9 +176,9 @@ def film_source(
 def crop_source(
   stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
 ) -> Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, sex.
+  """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  With `take`, positions of the crops to use of each film's, also these.
+  With `take`, positions of the crops to use of each film's, these alone.
   """
   import grain
 
@@ -196,5 +197,9 @@ def crop_source(
       'again'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  chosen = {'take': list(take)} if take else {}
-  return Source(films, lambda i: chosen | {'regions': records[positions[i]]})
+
+  def read(index: int) -> dict[str, Any]:
+    files = crops.unpack(records[positions[index]])
+    return {'regions': [files[i] for i in take] if take else files}
+
+  return Source(films, read)

@@ -160,8 +160,8 @@ class Predictor:
       _, film_input, options = self._locators[-1]
       crops = [localize.cut_crops(f, film_input, options) for f in films]
       records = [
-        {**record, 'regions': png.encode(crop.reshape(-1, crop.shape[-1]))}
-        for record, crop in zip(records, crops, strict=True)
+        {**record, 'regions': [png.encode(crop) for crop in of_film]}
+        for record, of_film in zip(records, crops, strict=True)
       ]
     return self._net(records), films
 
