@@ -65,7 +65,7 @@ def record(kind: str, film: bytes, settings: Any) -> dict[str, Any]:
       data.append(png.encode(geometry.warp(image, matrix, (side, side))))
   elif kind != 'original':
     data = films_lib.encode(film, int(kind.removeprefix('px')))[0]
-  return {name: data, 'id': 1, 'sex': 1.0, 'age': 100.0}
+  return {name: data, 'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
 
 
 def ours(

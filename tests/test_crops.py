@@ -33,11 +33,11 @@ def stage(tmp_path):
   path = tmp_path / 'locate'
   path.mkdir()
   films = {
-    'id': np.array([5, 6, 7]),
+    'id': np.array(['5', '6', '7']),
     'split': np.array(['train', 'test', 'train']),
     'sex': np.array([1.0, -1.0, 1.0]),
     'age': np.array([1.5, 2.25, 3.0]),
-    'position': np.arange(3),
+    'position': np.array([2, 0, 1]),
   }
   film_table.write_films(str(path / 'films.csv'), films)
   crops_lib.write(
@@ -61,7 +61,7 @@ def test_crops_come_back_without_their_margin(stage):
     2,
   )[0]
   assert batch['regions'].shape == (2, 3, 12, 12, 1)
-  assert batch['id'].tolist() == [5, 7]
+  assert batch['id'].tolist() == [2, 1]
   for row, index in enumerate((0, 2)):
     for region in range(3):
       assert (batch['regions'][row, region] == 40 * region + index + 100).all()
@@ -82,7 +82,7 @@ def test_crops_of_a_record_keep_their_own_sizes():
 def test_crops_of_different_sizes_meet_in_a_batch(tmp_path):
   """Films that are not square, either; a subset in the order it is named."""
   films = {
-    'id': np.array([5]),
+    'id': np.array(['5']),
     'split': np.array(['test']),
     'sex': np.array([1.0]),
     'age': np.array([1.5]),
@@ -104,7 +104,7 @@ def test_crops_of_different_sizes_meet_in_a_batch(tmp_path):
 def test_crops_mirror_together():
   crop = np.zeros((8, 8), np.uint8)
   crop[:, :4] = 200
-  record = {'regions': [png.encode(crop)] * 2, 'id': 1}
+  record = {'regions': [png.encode(crop)] * 2, 'id': '1', 'row': 1}
   record |= {'sex': 1.0, 'age': 1.0}
   seen = set()
   for seed in range(20):
@@ -117,8 +117,8 @@ def test_crops_mirror_together():
 
 def test_missing_crops_are_named(stage):
   films = film_table.load_crop_films(stage)
-  films['id'] = np.array([5, 6, 8])
-  with pytest.raises(ValueError, match=r'1 missing, such as \[8\]'):
+  films['id'] = np.array(['5', '6', '8'])
+  with pytest.raises(ValueError, match=r"1 missing, such as \['8'\]"):
     sources.crop_source(stage, films)
 
 

@@ -129,7 +129,7 @@ def test_a_film_that_one_net_of_several_flags_is_flagged(untrained):
   both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
   for net, flags in zip(both, ((), ('sharpness',)), strict=True):
     assert net.predict(255 - film, 'F').quality_flags == flags
-    record = {'id': 1, 'sex': -1.0, 'age': 0.0}
+    record = {'id': '1', 'row': 1, 'sex': -1.0, 'age': 0.0}
     record |= {'image': png.encode(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
     assert seen.quality_flags == flags

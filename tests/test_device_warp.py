@@ -32,7 +32,7 @@ def film(height, width, seed=0):
 
 def record(image, **more):
   data = cv2.imencode('.png', image)[1].tobytes()
-  return {'id': 1, 'sex': 1.0, 'age': 90.0, 'image': data} | more
+  return {'id': '1', 'row': 1, 'sex': 1.0, 'age': 90.0, 'image': data} | more
 
 
 def both(one, seed, **changes):
@@ -92,7 +92,7 @@ def test_a_larger_film_is_averaged_first(monkeypatch, size):
 
 def test_regions_mirror_together():
   data = [png.encode(film(60, 60, 1)), png.encode(film(60, 48, 2))]
-  one = {'id': 1, 'sex': 1.0, 'age': 90.0, 'regions': data}
+  one = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 90.0, 'regions': data}
   for seed in range(6):
     host, device = both(
       one, seed, size=48, side=64, crop_margin=0.1, **MOVED, **TONED

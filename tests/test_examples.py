@@ -29,7 +29,8 @@ def planted(annotation, kind, hw=(150, 120)):
   """A film whose bright pixels are its mask."""
   film = masks.draw(annotation, (kind,), hw)
   return {
-    'id': 1,
+    'id': '1',
+    'row': 1,
     'sex': 1.0,
     'age': 100.0,
     'image': png(film),
@@ -49,7 +50,7 @@ def test_cutouts_are_boxes_half_of_the_time():
 
 def test_examples_lose_rectangles_in_training_only():
   image = png(np.full((64, 64), 200, np.uint8))
-  record = {'id': 1, 'sex': 1.0, 'age': 100.0, 'image': image}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0, 'image': image}
   settings = config(size=64, cutout=8)
   whole = preprocess.make_example(record, settings)['image']
   assert (whole == 200).all()
@@ -181,7 +182,7 @@ def test_spoilt_crops_do_not_run_into_each_other():
   side, rng = 40, np.random.default_rng(2)
   crops = rng.integers(0, 256, (4, side, side)).astype(np.uint8)
   crops[1], crops[2] = 255, 0
-  record = {'id': 1, 'sex': 1.0, 'age': 100.0}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
   several = record | {'regions': [png(crops[i]) for i in (3, 1, 2)]}
   single = record | {'regions': [png(crops[3])]}
   kinds = set()
@@ -207,7 +208,7 @@ def test_a_spoilt_film_is_erased_where_it_was_to_be():
   film = np.full((size, size), even, np.uint8)
   bright = film.copy()
   bright[80:120, 32:72] = 230  # no blur reaches the edge of the hole
-  record = {'id': 1, 'sex': 1.0, 'age': 100.0, 'holes': [(box, 0)]}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0, 'holes': [(box, 0)]}
   changed = 0
   for seed in range(40):
     without, seen = (

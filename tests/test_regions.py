@@ -76,7 +76,8 @@ class Source:
   def __getitem__(self, index):
     return {
       'image': cv2.imencode('.png', self.images[index])[1].tobytes(),
-      'id': 100 + index,
+      'id': str(100 + index),
+      'row': index,
       'age': 50.0,
       'sex': 2.0 * (index % 2) - 1,
       'annotations': self.annotations,
@@ -86,7 +87,7 @@ class Source:
 def table(count):
   splits = ['train', 'train', 'validation', 'test']
   return {
-    'id': np.arange(100, 100 + count),
+    'id': np.arange(100, 100 + count).astype(str),
     'split': np.array([splits[i % 4] for i in range(count)]),
     'sex': np.arange(count, dtype=np.float32) % 2 * 2 - 1,
     'age': np.full(count, 50, np.float32),
@@ -120,7 +121,7 @@ def run(folder, predict=brightness, source=None, input_config=INPUT, **changes):
 def test_boxes_are_the_planted_ones_in_order(tmp_path):
   done, lines = run(tmp_path)
   found = boxes.read_regions(str(tmp_path / 'regions.csv'))
-  assert list(found) == list(range(100, 107))
+  assert list(found) == [str(i) for i in range(100, 107)]
   for index, of_film in enumerate(found.values()):
     move = 0.01 * (index % 5)
     for name, planted in (('carpal', LARGE), ('metacarpal', SMALL)):
@@ -163,7 +164,7 @@ def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
   run(folder, source=Source([wide]), input_config=letterbox)
   _, _, heat = located.read_located(str(tmp_path), 'regions')
   assert heat['resize'] == 'letterbox'
-  drawn = overlay.film_heat(heat['maps'][100], wide.shape, heat['resize'])
+  drawn = overlay.film_heat(heat['maps']['100'], wide.shape, heat['resize'])
   rows, columns = np.nonzero(drawn > 0.5)
   found = [columns.min() / 120, rows.min() / 60, columns.max() / 120]
   # One cell is 1/8 of the height; taken for squashed, y0 would be 0.3.
@@ -216,7 +217,7 @@ def test_nothing_found_is_counted_and_paints_nothing(tmp_path):
   assert done['not_found'] == {'carpal': 7, 'metacarpal': 7}
   assert '7 kept whole' in lines[0]
   found = boxes.read_regions(str(tmp_path / 'regions.csv'))
-  assert found[103]['carpal'] == boxes.Region(boxes.WHOLE_FILM, 0.0, False)
+  assert found['103']['carpal'] == boxes.Region(boxes.WHOLE_FILM, 0.0, False)
 
 
 @pytest.mark.parametrize('fill', ['black', 'random_constant'])
@@ -279,7 +280,8 @@ def test_neither_films_nor_inputs_nor_crops_need_be_square():
   # What a net sees of them is the box without the margin.
   settings = common.image_input(size=(30, 15), crop_margin=0.1)
   record = {
-    'id': 1,
+    'id': '1',
+    'row': 1,
     'sex': 0.0,
     'age': 1.0,
     'regions': [png.encode(crop) for crop in crops],

@@ -53,7 +53,7 @@ def test_a_view_moves_films_and_all_their_crops():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
   mirror = geometry.view_matrix((16, 16), mirror=True)
   turn = geometry.view_matrix((16, 16), 90)  # clockwise
-  record = {'id': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
   settings = config(size=16)
   for view, expected in ((mirror, film[:, ::-1]), (turn, np.rot90(film, -1))):
     seen = preprocess.make_example(record, settings, view=view)['image']
@@ -131,7 +131,7 @@ def test_one_film_gets_the_mean_too(run):
 
 def test_sex_is_dropped_at_its_rate_and_nothing_else_changes():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-  record = {'id': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
   ranges = dict(size=8, rotate=9, zoom=0.1, flip=True, cutout=1, gamma=0.1)
   dropped = 0
   for seed in range(300):

@@ -95,7 +95,7 @@ def make_example(
   example = seen | {
     'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
-    'id': np.int32(record['id']),
+    'id': np.int32(record['row']),
     'valid': np.float32(1),
   }
   # Drawn last: all other draws are the same with and without.

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
@@ -156,7 +157,9 @@ class Judge:
     Maps are those of MAPS: name -> [B, m, n].
     """
     rows = [preprocess.make_example(record, self.input) for record in records]
+    seeds = [ids.number(record['id']) for record in records]
     rows += rows[-1:] * (self.batch_size - len(rows))
+    seeds += seeds[-1:] * (self.batch_size - len(seeds))
     batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'sex')}
     maps = jax.device_get(self._maps(self._variables, batch))
     shape = maps[gradcam.METHODS[0]].shape
@@ -164,7 +167,7 @@ class Judge:
     along = [np.exp(-0.5 * (x / SPREAD) ** 2) for x in along]
     maps['centre'] = np.broadcast_to(np.outer(*along), shape)
     maps['random'] = np.stack(
-      [np.random.default_rng(int(r['id'])).random(shape[1:]) for r in rows]
+      [np.random.default_rng(seed).random(shape[1:]) for seed in seeds]
     )
     return batch, maps
 

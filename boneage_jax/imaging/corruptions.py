@@ -12,6 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from boneage_jax.core import ids
+
 
 def rotate(film: np.ndarray, degrees: float) -> np.ndarray:
   """Turn a film counter-clockwise.
@@ -158,10 +160,10 @@ class Case(NamedTuple):
   change: Callable[..., np.ndarray]
   drawn: bool = False
 
-  def __call__(self, film: np.ndarray, film_id: int) -> np.ndarray:
+  def __call__(self, film: np.ndarray, film_id: str) -> np.ndarray:
     """Corrupt the film of this id."""
     if self.drawn:
-      return self.change(film, rng=np.random.default_rng(film_id))
+      return self.change(film, rng=np.random.default_rng(ids.number(film_id)))
     return self.change(film)
 
 

@@ -102,7 +102,8 @@ class Predictor:
       )
     # Encoded, because training reads encoded films: one code path for both.
     record = {
-      'id': 0,
+      'id': '0',
+      'row': 0,
       'sex': groups.SEX[sex],
       'age': 0.0,
       'image': png.encode(image),
@@ -136,7 +137,8 @@ class Predictor:
     """Predict at most `batch_size` films as the data set keeps them.
 
     Args:
-      records: id, sex, age and image (encoded), as of `sources.film_source`.
+      records: id, row, sex, age and image (encoded), as of
+        `sources.film_source`.
 
     Returns:
       `age` [N] months and, with bins, `probability` [N, 240]; and the films,

@@ -38,7 +38,7 @@ def locate_films(
   folder: str,
   input_config: Any,
   options: Any,
-  before: Mapping[int, Mapping[str, boxes.Region]] | None = None,
+  before: Mapping[str, Mapping[str, boxes.Region]] | None = None,
   log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
   """Find and cut the regions of every film; done.json is written last.
@@ -158,8 +158,8 @@ def _decoded(
 
 
 def _coverage(
-  found: Mapping[int, Mapping[str, boxes.Region]],
-  annotations: Mapping[int, Mapping[str, Any]],
+  found: Mapping[str, Mapping[str, boxes.Region]],
+  annotations: Mapping[str, Mapping[str, Any]],
   films: film_table.Films,
 ) -> dict[str, Any]:
   coverage = {}

@@ -44,7 +44,7 @@ class Film:
     quality_flags: why not to trust its age; see `inference.quality`.
   """
 
-  id: int
+  id: str
   sex: float
   image: np.ndarray
   annotations: dict[str, Any]
@@ -63,7 +63,7 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
   text = record.get('annotations') or '{}'
   text = text.decode() if isinstance(text, bytes) else str(text)
   return Film(
-    id=int(record['id']),
+    id=str(record['id']),
     sex=float(record['sex']),
     image=image,
     annotations=json.loads(text),

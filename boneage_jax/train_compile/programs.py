@@ -44,7 +44,7 @@ def _batch(
     pixels = {'regions': [png.encode(noise)] * len(chosen)}
   record = {
     **pixels,
-    **dict.fromkeys(('id', 'sex', 'age'), 0),
+    **dict.fromkeys(('row', 'sex', 'age'), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0
