@@ -73,3 +73,25 @@ def test_predictions_come_back(tmp_path):
     classification.read_predictions(str(path))
   with pytest.raises(ValueError, match='run the stage'):
     classification.read_predictions(str(tmp_path / 'none.csv'))
+
+
+def test_table_has_a_row_for_each_class_with_films():
+  label = np.array([0, 0, 2, 2])
+  found = classification.accuracy_summary(
+    label, np.eye(3)[[0, 2, 2, 2]], np.array([1, 1, 2, 3])
+  )
+  text = classification.classification_table(
+    {
+      'stage': 'net',
+      'data': {'name': 'made up', 'split': 'by hand'},
+      'classes': ['none', 'radius', 'ulna'],
+      'splits': {'test': found},
+    }
+  )
+  first, _, *lines = text.splitlines()
+  assert first == 'net: made up; by hand'
+  rows = {line[:24].strip(): line[24:].split() for line in lines}
+  assert rows['test'][:3] == ['4', '75.0', '%']
+  assert rows['none'] == ['2', '50.0', '%']
+  assert rows['ulna'] == ['2', '100.0', '%']
+  assert 'radius' not in rows

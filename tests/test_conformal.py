@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from boneage_jax.evaluation import calibrate
+from boneage_jax.evaluation import interval_coverage
 from boneage_jax.inference import intervals
 
 MONTHS = np.arange(240)
@@ -76,6 +76,21 @@ def test_temperature_is_the_best_of_a_grid():
   assert intervals.nll(probability, age) == pytest.approx(loss(1))
 
 
+def test_temperature_ends_at_the_coldest_and_at_the_hottest():
+  months = np.arange(240)
+  sure = 0.9 * np.eye(240) + 0.1 / 240  # the true month is always the likeliest
+  assert intervals.fit_temperature(sure, months) == intervals.COLDEST
+  wrong = np.roll(sure, 1, axis=0)
+  assert intervals.fit_temperature(wrong, months) == intervals.HOTTEST
+
+
+def test_temperature_of_two_bins_in_closed_form():
+  # 3 of 4 films lie in the bin of p = 0.6: 0.6^(1/T) to 0.4^(1/T) is 3 to 1.
+  probability = np.tile([0.6, 0.4], (4, 1))
+  fitted = intervals.fit_temperature(probability, np.array([0, 0, 0, 1]))
+  assert fitted == pytest.approx(np.log(1.5) / np.log(3), rel=1e-9)
+
+
 def test_temperature_one_changes_nothing():
   probability = _normal([50.0, 100.0], 9)
   np.testing.assert_allclose(
@@ -141,8 +156,8 @@ def test_coverage_over_many_draws(score):
       for part in parts:
         part['probability'] = intervals.temper(part['probability'], temperature)
     made = intervals.fit(parts[0], score, groups='all')
-    ends = intervals.intervals(made, parts[1])
-    covered.append(calibrate.coverage(parts[1]['age'], ends)['covered'])
+    ends = intervals.apply(made, parts[1])
+    covered.append(interval_coverage.coverage(parts[1]['age'], ends)['covered'])
   mean = np.mean(covered, axis=0)
   error = 3 * np.std(covered, axis=0) / np.sqrt(runs)
   levels = np.array(intervals.LEVELS) / 100
@@ -164,12 +179,12 @@ def test_each_group_is_covered():
       sets.append(films | {'age': films['prediction'] + error})
     for groups in ('all', 'sex_age'):
       made = intervals.fit(sets[0], groups=groups)
-      ends = intervals.intervals(made, sets[1])
+      ends = intervals.apply(made, sets[1])
       for sex in (-1, 1):
         for old in (False, True):
           of = (sets[1]['sex'] == sex) & ((sets[1]['prediction'] >= 96) == old)
-          row = calibrate.coverage(sets[1]['age'][of], ends[of])['covered']
-          tallies.setdefault((groups, sex, old), []).append(row[0])
+          row = interval_coverage.coverage(sets[1]['age'][of], ends[of])
+          tallies.setdefault((groups, sex, old), []).append(row['covered'][0])
   means = {key: np.mean(rows) for key, rows in tallies.items()}
   for (groups, sex, old), mean in means.items():
     if groups == 'sex_age':
@@ -196,7 +211,7 @@ def test_groups_pool_neighbouring_bands():
   }
   new = {'prediction': np.array([47.9, 48.0, 100.0, 100.0])}
   new['sex'] = np.array([1.0, 1.0, -1.0, 0.0])
-  ends = intervals.intervals(json.loads(json.dumps(made)), new)
+  ends = intervals.apply(json.loads(json.dumps(made)), new)
   reach = ends[:, 0, 1] - new['prediction']
   np.testing.assert_allclose(reach, [1.16, 1.44, 1.65, 1.65])
   for changes in ({'least': 40}, {}):  # by itself 50
@@ -212,7 +227,7 @@ def test_normalised_intervals_follow_the_distribution():
   sd = rng.choice([4.0, 16.0], 2000)
   films = _films(2000, rng, sd=sd, said=sd)
   made = intervals.fit(films, 'normalised', groups='all')
-  width = np.diff(intervals.intervals(made, films)[:, 0])[:, 0]
+  width = np.diff(intervals.apply(made, films)[:, 0])[:, 0]
   inside = (films['prediction'] > 60) & (films['prediction'] < 160)
   assert np.median(width[inside & (sd == 16)]) == pytest.approx(
     4 * np.median(width[inside & (sd == 4)]), rel=0.02
@@ -228,7 +243,7 @@ def test_quantile_intervals_never_turn_over():
   films = _films(400, rng, noise=2.0, said=said)
   made = intervals.fit(films, 'quantile', groups='all')
   assert made['groups']['any']['quantiles'][0][0] < 0
-  ends = intervals.intervals(made, films)
+  ends = intervals.apply(made, films)
   assert np.all(ends[..., 0] <= ends[..., 1])
   assert np.all(ends >= 0)
 
@@ -254,7 +269,7 @@ def test_coverage_by_group():
     'sex': np.array([-1.0, -1.0, 1.0, 0.0]),
   }
   ends = films['prediction'][:, None, None] + np.array([[-5.0, 5.0], [-20, 20]])
-  row = calibrate.grouped_coverage(films, ends)
+  row = interval_coverage.grouped_coverage(films, ends)
   assert row['covered'] == [0.5, 1.0]  # the ends are inside
   assert row['width'] == [10, 40]
   assert row['by_sex']['F']['covered'] == [0.5, 1]

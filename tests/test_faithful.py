@@ -31,10 +31,12 @@ def judge(untrained):
 def test_ranks_are_shares_of_hotter_pixels():
   rng = np.random.default_rng(0)
   heat = rng.random((6, 6)).astype(np.float32)
-  found = deletion_insertion.ranks(heat, 6, rng)
+  found = deletion_insertion.ranks(heat, (6, 6), rng)
   hotter = (heat[None, None] > heat[..., None, None]).sum((2, 3)) / 36
   np.testing.assert_allclose(found, hotter, atol=1e-6)
-  flat = [deletion_insertion.ranks(np.ones((3, 3)), 8, rng) for _ in range(2)]
+  flat = [
+    deletion_insertion.ranks(np.ones((3, 3)), (8, 8), rng) for _ in range(2)
+  ]
   assert (flat[0] != flat[1]).any()  # ties are drawn, not read from the top
   for one in flat:
     np.testing.assert_allclose(
@@ -137,7 +139,7 @@ def test_curves_are_those_of_painted_films(judge):
   )
   image = batch['image'][0]
   rank = deletion_insertion.ranks(
-    maps['hires_cam'][0], judge.input.size, np.random.default_rng(0)
+    maps['hires_cam'][0], image.shape[:2], np.random.default_rng(0)
   )
   grey = np.full_like(image, np.median(image))
   for step in (0, 3, STEPS):
@@ -203,19 +205,19 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
 def test_too_few_films_are_refused(untrained, count):
   name = f'{untrained}/run:whole_image'
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
-    evaluate.main(['faithful', name, f'--films={count}'])
+    evaluate.main(['saliency', name, f'--films={count}'])
 
 
 def test_command(untrained, tmp_path, capsys):
   name = f'{untrained}/run:whole_image'
   evaluate.main(
-    ['faithful', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
+    ['saliency', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
   )
   printed = capsys.readouterr().out
   assert 'run:whole_image: phantoms: 24 films' in printed
   assert "2 test films; maps of the target 'age'" in printed
   assert 'in the wrist box' in printed
-  result = json.loads((tmp_path / 'faithful.json').read_text())
+  result = json.loads((tmp_path / 'saliency.json').read_text())
   assert len(result['films']) == 2 and not result['mirror']
   for kind in saliency.FILLS:
     for curve in deletion_insertion.CURVES:
@@ -223,11 +225,11 @@ def test_command(untrained, tmp_path, capsys):
       area = np.trapezoid(means, dx=1 / STEPS)
       found = result['areas'][kind][curve]['random']['area']
       assert found == pytest.approx(area)
-  assert matplotlib.image.imread(tmp_path / 'faithful.png').std() > 0.05
+  assert matplotlib.image.imread(tmp_path / 'saliency.png').std() > 0.05
 
 
 def test_an_ensemble_has_no_map(untrained, tmp_path):
   names = [f'{untrained}/run:assessor', f'{untrained}/run:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='of one net, got the ensemble'):
-    evaluate.main(['faithful', str(tmp_path)])
+    evaluate.main(['saliency', str(tmp_path)])

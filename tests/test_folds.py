@@ -14,6 +14,7 @@ from boneage_jax import evaluate
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import cross_validation
 from boneage_jax.imaging import boxes
 from boneage_jax.runs import predictions
@@ -108,7 +109,7 @@ def test_each_film_is_predicted_by_the_fold_that_did_not_see_it(run):
 
 
 def test_what_is_joined_is_a_run_to_the_commands(run, tmp_path, capsys):
-  evaluate.main(['table', f'{run}:localizer'])
+  evaluate.main(['errors', f'{run}:localizer'])
   printed = capsys.readouterr().out
   assert 'run:localizer: phantoms: 48 films' in printed
   evaluate.main(
@@ -125,7 +126,7 @@ def test_figures_of_folds_and_report(run):
     f'fold_{fold}:localizer' for fold in range(FOLDS)
   ]
   for fold, member in enumerate(result['members']):
-    for split in run_lib.SPLITS:
+    for split in splits_lib.HELD_OUT:
       assert member[split]['mae'] == pytest.approx(10 * (fold + 1), abs=0.02)
   counts = [member['validation']['n'] for member in result['members']]
   assert result['films']['validation'] == sum(counts)

@@ -131,7 +131,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   }
   made = preprocess.without_border(record)
   np.testing.assert_array_equal(codec.decode_stored(made['image']), FILM)
-  assert made['frame'] == (8 / 60, 30 / 90, 48 / 60, 1)
+  assert made['film_box'] == (8 / 60, 30 / 90, 48 / 60, 1)
   found = json.loads(made['annotations'])
   assert found.keys() == marks.keys()
   for name in ('hand_box', 'keypoints'):
@@ -144,11 +144,11 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   )
   assert (found['study'], found['finding']) == ('7', 'none')
   bare = preprocess.without_border({'id': '1', 'row': 1, 'image': png(FILM)})
-  assert 'frame' not in bare and 'annotations' not in bare
+  assert 'film_box' not in bare and 'annotations' not in bare
 
 
 def test_a_broken_film_is_named():
-  with pytest.raises(ValueError, match='film 31: expected a complete'):
+  with pytest.raises(ValueError, match='Film 31: Expected a complete'):
     preprocess.without_border({'id': '31', 'row': 31, 'image': png(FILM)[:300]})
 
 
@@ -190,11 +190,11 @@ def test_a_run_reads_films_without_frames(run, stage):
     sex = 'M' if bare % 2 else 'F'
     plain = predictor.predict(films[bare], sex)
     other = predictor.predict(films[bare + 30], sex)
-    assert plain['age'] == pytest.approx(age, abs=1e-3)
-    assert other['age'] == pytest.approx(age, abs=1e-3)
-    assert other['regions'] == plain['regions']
+    assert plain.age_predicted == pytest.approx(age, abs=1e-3)
+    assert other.age_predicted == pytest.approx(age, abs=1e-3)
+    assert other.regions == plain.regions
     height, width = films[bare].shape
-    left, top, right, bottom = other['frame']
+    left, top, right, bottom = other.film_box
     np.testing.assert_allclose(
       np.array([left, right]) * (width + 28), [8, 8 + width]
     )
@@ -235,7 +235,7 @@ def test_a_run_says_that_frames_are_cut_off(run, capsys):
     config.data.crop_borders = cut
     prepare.prepare(config, 'prepare', str(folder))
     said = capsys.readouterr().out
-    assert ('by id; frames are cut off.\n' in said) == cut
+    assert ('by id; borders are cropped.\n' in said) == cut
   # Films are the same however they are read: runs can be compared.
   assert (
     'frames' not in selection.split_films(config, str(folder), 'original')[1]
@@ -251,10 +251,10 @@ def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
   predictor = loading.load(str(folder), 'whole_image')
   assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
   plain, cut = capsys.readouterr().out.splitlines()
-  assert cut.endswith('; frame cut off') and 'cut off' not in plain
+  assert cut.endswith('; border cropped') and 'border' not in plain
   with open(tmp_path / 'predictions.csv', newline='') as file:
     plain, cut = csv.DictReader(file)
   left, low = 8 / films[32].shape[1], 1 - 3 / films[32].shape[0]
-  assert float(cut['frame_x0']) == pytest.approx(left, abs=1e-6)
-  assert float(cut['frame_y1']) == pytest.approx(low, abs=1e-6)
-  assert (plain['frame_x0'], plain['frame_y1']) == ('0.000000', '1.000000')
+  assert float(cut['film_x0']) == pytest.approx(left, abs=1e-6)
+  assert float(cut['film_y1']) == pytest.approx(low, abs=1e-6)
+  assert (plain['film_x0'], plain['film_y1']) == ('0.000000', '1.000000')

@@ -14,9 +14,11 @@ from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import classification as classification_lib
 from boneage_jax.runs import metric_writer
+from boneage_jax.train_compile import programs
 from boneage_jax.training import attention_metrics
 from boneage_jax.training import loop
 from boneage_jax.training import restore
+from boneage_jax.training import setup
 from boneage_jax.training.tasks import classification
 from configs import guided
 from tfds_rsna import build
@@ -207,3 +209,21 @@ def test_unusable_classes(prepared, broken, tmp_path):
   source = sources.film_source(prepared, sources.load_films(prepared))
   with pytest.raises(ValueError, match='needs whole films'):
     attention_metrics.training_kinds(trained(config), 'guided_net', source)
+
+
+@pytest.mark.parametrize('weight', [0.0, 1.0])
+def test_train_compile_lowers_what_training_runs(prepared, tmp_path, weight):
+  """With guidance, too: masks in the batch, and their part of the loss."""
+  config = tiny('phantom', weight=weight, mask=('ossification_boxes',))
+  (tmp_path / 'prepare').mkdir()
+  (tmp_path / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': prepared}})
+  )
+  run = setup.create(config, 'guided_net', str(tmp_path))
+  batch = run.place(run.dataset[0])
+  assert ('region_mask' in batch) == bool(weight)
+  trained_with = run.update.lower(run.state, batch)
+  run.store.close()
+  films = run.section.batch_size // len(jax.devices())
+  compiled = programs.lower_train(config, 'guided_net', films, jax.devices())
+  assert compiled.as_text() == trained_with.as_text()

@@ -205,7 +205,7 @@ def test_training_refuses_what_cannot_be(source):
 
 def test_a_corrupt_film_is_named():
   dataset = input_pipeline.train_dataset(Planted(4, broken=2), config(), 4, 0)
-  with pytest.raises(ValueError, match='film 102: expected a complete'):
+  with pytest.raises(ValueError, match='Film 102: Expected a complete'):
     next(input_pipeline.iterate(dataset))
 
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from boneage_jax.core import statistics
 from boneage_jax.data import groups
@@ -32,7 +33,6 @@ def test_figures_of_four_films():
 
 
 def test_intervals_agree_with_another_bootstrap():
-  stats = pytest.importorskip('scipy.stats')
   age, prediction, sex = _films()
   row = metrics.summary(age, prediction, sex, bootstrap=1500)
   error = prediction - age
@@ -53,11 +53,11 @@ def test_intervals_agree_with_another_bootstrap():
 
 @pytest.mark.parametrize(('hits', 'n'), [(0, 8), (7, 8), (90, 100), (500, 500)])
 def test_wilson_interval(hits, n):
-  stats = pytest.importorskip('scipy.stats')
-  expected = stats.binomtest(hits, n).proportion_ci(method='wilson')
-  np.testing.assert_allclose(
-    statistics.wilson(hits, n), [expected.low, expected.high], atol=1e-12
-  )
+  # Its ends are the shares p whose z of `hits` is 1.96 (Wilson 1927).
+  z, share = 1.959963984540054, hits / n
+  a, b, c = 1 + z**2 / n, -(2 * share + z**2 / n), share**2
+  expected = sorted(np.roots([a, b, c]).tolist())
+  np.testing.assert_allclose(statistics.wilson(hits, n), expected, atol=1e-12)
 
 
 def test_wilson_stays_among_shares():
@@ -73,7 +73,7 @@ def test_interval_of_a_share_covers_it(share):
   covered = 0
   for hits in range(21):
     error = np.repeat([0.0, 20.0], [hits, 20 - hits])
-    low, high = statistics.error_summary(error, bootstrap=2)['within_12_ci95']
+    low, high = metrics.error_summary(error, bootstrap=2)['within_12_ci95']
     if low <= share <= high:
       covered += math.comb(20, hits) * share**hits * (1 - share) ** (20 - hits)
   # Resampled, 20 hits give 1 to 1, which misses 0.95 36 % of the time.
@@ -81,12 +81,28 @@ def test_interval_of_a_share_covers_it(share):
 
 
 def test_all_films_within_reach_leave_doubt():
-  row = statistics.error_summary(np.full(20, 7.0))
+  row = metrics.error_summary(np.full(20, 7.0))
   z2 = 1.959963984540054**2
   assert row['within_12_ci95'] == pytest.approx([20 / (20 + z2), 1])
   assert row['within_6_ci95'] == pytest.approx([0, z2 / (20 + z2)])
   assert row['within_6'] == 0 and row['within_12'] == 1
-  assert 'within_12_ci95' not in statistics.error_summary(np.full(9, 7.0))
+  assert 'within_12_ci95' not in metrics.error_summary(np.full(9, 7.0))
+
+
+def test_a_mean_has_the_interval_of_the_bias():
+  rng = np.random.default_rng(1)
+  values = rng.normal(3, 5, 40)
+  row, errors = (
+    statistics.mean(values, 'area'),
+    metrics.error_summary(values),
+  )
+  assert row == {
+    'area': pytest.approx(errors['bias']),
+    'area_ci95': pytest.approx(errors['bias_ci95']),
+  }
+  assert statistics.mean(values[:9], 'area') == {
+    'area': pytest.approx(values[:9].mean())
+  }
 
 
 def test_interval_covers_the_true_mae():
@@ -131,7 +147,7 @@ def test_empty_groups_are_left_out():
   assert list(row['by_sex']) == ['F']
   assert list(row['by_age']) == ['96-120']
   assert list(row['by_stage']) == ['early and mid puberty']
-  assert 'male_sd' not in row['collapse']
+  assert 'M_sd' not in row['collapse']
   one = metrics.summary([100.0], [99.0], [0])
   assert 'mae_ci95' not in one and one['mae'] == 1
 
@@ -139,10 +155,10 @@ def test_empty_groups_are_left_out():
 def test_few_films_have_no_interval():
   rng = np.random.default_rng(0)
   few, enough = (np.abs(rng.normal(0, 10, (400, n))) for n in (9, 10))
-  assert 'mae_ci95' not in statistics.error_summary(few[0])
+  assert 'mae_ci95' not in metrics.error_summary(few[0])
   assert 'difference_ci95' not in metrics.paired_difference(*np.zeros((3, 9)))
   true = 10 * np.sqrt(2 / np.pi)
-  ends = [statistics.error_summary(error)['mae_ci95'] for error in enough]
+  ends = [metrics.error_summary(error)['mae_ci95'] for error in enough]
   covered = np.mean([low <= true <= high for low, high in ends])
   assert 0.85 < covered < 0.97  # and 0.47 of two films
 

@@ -56,8 +56,8 @@ def test_films_get_the_age_of_the_stage(run):
   image = codec.read(records[0]['image'])[0]
   sex = 'M' if records[0]['sex'] > 0 else 'F'
   result = loading.load(run).predict(image, sex)
-  np.testing.assert_allclose(result['age'], expected[0], atol=2e-3)
-  assert set(result['regions']) == {'carpal', 'metacarpal'}
+  np.testing.assert_allclose(result.age_predicted, expected[0], atol=2e-3)
+  assert set(result.regions) == {'carpal', 'metacarpal'}
 
 
 def test_of_folds_films_get_the_mean_of_all(tmp_path):
@@ -83,12 +83,14 @@ def test_of_folds_films_get_the_mean_of_all(tmp_path):
       path = tmp_path / 'films' / f'{film}.png'
       image = codec.read(path.read_bytes())[0]
       sex = 'M' if one['sex'][one['id'] == film][0] > 0 else 'F'
-      found = predictor.predict(image, sex)['age']
+      found = predictor.predict(image, sex).age_predicted
       np.testing.assert_allclose(found, age[film], atol=2e-3)
 
 
-def test_stages_without_a_net_are_refused(run):
-  with pytest.raises(
-    ValueError, match="trains or combines nets, got 'regions'"
-  ):
-    loading.load(run, 'regions')
+@pytest.mark.parametrize('stage', ['regions', 'orientation', 'stages', 'no'])
+def test_stages_without_an_age_net_are_refused(run, stage):
+  with pytest.raises(ValueError, match='trains or combines age nets') as error:
+    loading.load(run, stage)
+  said = str(error.value)
+  assert f"got '{stage}'; choose one with --stage: " in said
+  assert said.endswith(': assessor, ensemble, localizer, whole_image.')

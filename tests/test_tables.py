@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 import statistics
 
 import fake_run
@@ -124,7 +123,8 @@ def test_cells_with_few_films_have_no_figures(run):
   assert few
   lines = errors_lib.errors_table(figures, ['sex_age_stage']).splitlines()
   for name, n in few.items():
-    shown = re.sub('^F', 'girls', re.sub('^M', 'boys', name))
+    sex, *others = name.split(', ')
+    shown = ', '.join([{'F': 'girls', 'M': 'boys'}[sex], *others])
     line = next(x for x in lines if x.startswith(f'  {shown} '))
     assert line.split()[-1] == str(n)
 

@@ -70,17 +70,20 @@ CSV = f'{TRAIN}.csv: '
 @pytest.mark.parametrize(
   ('change', 'reason'),
   [
-    (cut('2.png'), 'truncated PNG: '),
+    (cut('2.png'), 'Truncated PNG: '),
     (
       cut('2.jpg', dummy_archive.encoded(dummy_archive.pixels(2), '.jpg')),
-      'truncated JPEG: no end marker',
+      'Truncated JPEG: no end marker',
     ),
-    (flip_byte, 'corrupt PNG: wrong checksum at byte '),
-    (cut('2.png', b'GIF89a' * 9), 'neither PNG, JPEG nor DICOM'),
-    (cut('2.png', keep=0), 'empty file'),
+    (flip_byte, 'Corrupt PNG: wrong checksum at byte '),
+    (
+      cut('2.png', b'GIF89a' * 9),
+      'Expected PNG, JPEG or DICOM, got another kind',
+    ),
+    (cut('2.png', keep=0), 'Expected an image, got an empty file'),
     (
       cut('2.png', dummy_archive.encoded(np.zeros((9, 9), np.uint8)), 1),
-      'blank image: ',
+      'Blank image: ',
     ),
     (
       cut('5.png'),

@@ -76,13 +76,12 @@ def stepper(
     monkeypatch.setattr(models, 'create', lambda *_, **__: net())
   where = mesh(devices)
   rule = rule or optax.sgd(RATE)
-  graph, state, tx = train_step.create_state(
-    config, SIZE, 0, lambda _: rule, ema, where
-  )
+  graph, _, _ = train_step.abstract_net(config, SIZE)
+  state = train_step.create_state(config, SIZE, 0, rule, ema, where)
   step = train_step.make_train_step(
     graph,
     age_losses.LOSSES[loss],
-    tx,
+    rule,
     ema=ema,
     seed=0,
     freeze_statistics=freeze,

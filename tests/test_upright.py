@@ -20,7 +20,6 @@ from boneage_jax.runs import located
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
 from boneage_jax.training.tasks import classification
-from boneage_jax.training.tasks import orientation
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
 from configs import common
@@ -47,13 +46,13 @@ def config(**changes):
 
 
 def test_less_than_sure_films_stay_as_they_lie():
-  sure = orientation.SURE
+  sure = preprocess.SURE
   probability = np.full((6, 4), (1 - sure) / 3)
   probability[range(4), range(4)] = sure
   probability[4] = (0.05, sure - 0.01, 0.02, 0.04)
   probability[5] = 0.25
   np.testing.assert_array_equal(
-    orientation.quarters(probability), [0, 1, 2, 3, 0, 0]
+    preprocess.quarter_turns(probability), [0, 1, 2, 3, 0, 0]
   )
 
 
@@ -64,7 +63,7 @@ def test_a_film_turned_back_is_the_film(quarters):
   record = preprocess.rotate_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
   np.testing.assert_array_equal(image, film(3))
-  assert record.get('turned', 0) == 90 * quarters
+  assert record.get('rotation_deg', 0) == 90 * quarters
   assert (record['annotations'] == before['annotations']) == (quarters == 0)
   assert record['id'] == '3' and record['holes'] == [1]
 
@@ -181,7 +180,7 @@ def test_the_films_that_lie_are_found(run):
   assert found == {str(i): k for i, (k, _) in LYING.items()}
   assert found == selection.film_rotations(str(run), 'orientation')
   assert selection.film_rotations(str(run), '') == {}
-  assert all(float(row['probability']) >= orientation.SURE for row in rows)
+  assert all(float(row['probability']) >= preprocess.SURE for row in rows)
   table = runs_table(run / 'orientation' / 'predictions.csv')
   judged = {int(row['id']): row for row in table}
   standing = [row for i, row in judged.items() if i not in LYING]
@@ -232,7 +231,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   ]
   outputs, films = predictor.outputs(records)
   assert outputs['age'][0] == pytest.approx(outputs['age'][1], abs=1e-3)
-  assert [one.turned for one in films] == [0, 90]
+  assert [one.rotation_deg for one in films] == [0, 90]
   bright = 255 - film(number)  # polarity='invert'
   np.testing.assert_array_equal(films[1].image, bright)
   (stored,) = rows['prediction'][rows['id'] == str(number)]
@@ -244,9 +243,9 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   assert not stop.value.code
   printed = capsys.readouterr().out.splitlines()
   assert 'turned back' not in printed[0]
-  assert printed[1].endswith('turned back: it lay at 90 degrees')
+  assert printed[1].endswith('; was rotated by 90 degrees, turned back')
   table = runs_table(tmp_path / 'predictions.csv')
-  assert [row['turned'] for row in table] == ['0', '90']
+  assert [row['rotation_deg'] for row in table] == ['0', '90']
   assert table[0]['carpal_x0'] == pytest.approx(table[1]['carpal_x0'])
   shown = [
     cv2.imread(str(tmp_path / f'00{k}_{p.stem}.png'))
@@ -257,7 +256,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
 
 def test_the_report_counts_them(run):
   result = json.loads((run / 'report' / 'report.json').read_text())
-  said = f'{len(LYING)} films lay turned and are read upright'
+  said = f'{len(LYING)} rotated films are turned upright'
   assert result['data']['split'].endswith(said)
 
 

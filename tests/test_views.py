@@ -43,6 +43,8 @@ def test_views_are_turns_and_their_mirror_images():
   corner = np.array([8, 0, 1])  # right, top; the centre is (4, 4)
   expected = [(0, 0), (8, 0), (0, 8), (0, 0)]
   np.testing.assert_allclose([m @ corner for m in found], expected, atol=1e-9)
+  (wide,) = forward.views(section((4, 9), rotate=(90.0,)))
+  np.testing.assert_allclose(wide @ (4, 1.5, 1), (4, 1.5))  # the centre stays
   with pytest.raises(ValueError, match='one angle or more, got none'):
     forward.views(section(rotate=()))
 
@@ -59,7 +61,7 @@ def test_a_view_moves_films_and_all_their_crops():
   # A crop with a margin of a quarter: turning it brings the margin in.
   side = np.zeros((24, 24), np.uint8)
   side[:, :12] = 200
-  record['regions'] = png(np.concatenate([side, 255 - side]))
+  record['regions'] = [png(side), png(255 - side)]
   settings = config(size=16, crop_margin=0.25)
   view = geometry.view_matrix((16, 16), 45)
   seen = preprocess.make_example(record, settings, view=view)['regions'][..., 0]

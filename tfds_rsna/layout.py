@@ -13,6 +13,8 @@ SPLITS = {
   'validation': ('validation', 1425, 'valid'),
   'test': ('test', 200, 'test|ground.?truth'),
 }
+# Builder config: longest side of its films in pixels; None keeps them.
+LONG_SIDES = {'original': None, 'px768': 768, 'px512': 512}
 FILMS = ('.png', '.jpg', '.jpeg', '.dcm')
 LAYOUT = """Expected in the folder, zip files or extracted folders alike:
   boneage-training-dataset.csv     id,boneage,male

@@ -34,13 +34,14 @@ class Builder(dataset_builder.FileReaderBuilder):
     '2.0.0': 'Ids are text.',
   }
   BUILDER_CONFIGS: ClassVar = [
-    RsnaConfig(name='original', description='Films as they are published.'),
     RsnaConfig(
-      name='px768', description='Long side at most 768 pixels.', long_side=768
-    ),
-    RsnaConfig(
-      name='px512', description='Long side at most 512 pixels.', long_side=512
-    ),
+      name=name,
+      description=f'Long side at most {side} pixels.'
+      if side
+      else 'Films as they are published.',
+      long_side=side,
+    )
+    for name, side in layout.LONG_SIDES.items()
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = layout.LAYOUT
 

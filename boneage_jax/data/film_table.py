@@ -7,7 +7,6 @@ import numpy as np
 
 from boneage_jax.core import storage
 from boneage_jax.data import groups
-from boneage_jax.data import splits
 
 Films = dict[str, np.ndarray]  # columns of equal length
 COLUMNS = {
@@ -19,7 +18,6 @@ COLUMNS = {
   'study': str,  # films of one hand share it
   'finding': str,  # '' where nobody said
 }
-SPLITS = splits.SPLITS
 
 
 # Tables of films.

@@ -6,6 +6,7 @@ import numpy as np
 
 BAND = 24  # months an age band is wide
 OLDEST = 240  # months; the last band takes whatever is older
+BANDS = tuple(f'{a}-{a + BAND}' for a in range(0, OLDEST, BAND))
 
 # Stages after Gilsanz and Ratib with the bounds of Iglovikov et al. 2017: first
 # month of the stage for girls and for boys, inclusive.
@@ -21,6 +22,9 @@ STAGES = (
 
 # Sexes as tables and people write them, and as nets read them.
 SEX = {'M': 1.0, 'F': -1.0, 'unknown': 0.0}
+# Their words, in the order of every table.
+SINGULAR = {'F': 'girl', 'M': 'boy', 'unknown': 'sex unknown'}
+PLURAL = {'F': 'girls', 'M': 'boys', 'unknown': 'sex unknown'}
 
 
 def sex_number(text: Iterable[str]) -> np.ndarray:
@@ -56,16 +60,23 @@ def stage(age: np.ndarray, sex: np.ndarray) -> np.ndarray:
 
 def age_band(age: np.ndarray) -> np.ndarray:
   """Name the 24-month band of each age, as '48-72', lower bound inclusive."""
-  last = OLDEST // BAND - 1
-  low = np.clip(np.asarray(age, np.float64) // BAND, 0, last).astype(int) * BAND
-  return np.array([f'{start}-{start + BAND}' for start in low], dtype='<U16')
+  band = np.asarray(age, np.float64) // BAND
+  return np.array(BANDS)[np.clip(band, 0, len(BANDS) - 1).astype(int)]
 
 
-def sex_medians(age: np.ndarray, sex: np.ndarray) -> dict[str, float]:
-  """Return the median age by sex; 'unknown' is the median of all films."""
+def sex_medians(age: np.ndarray, sex: np.ndarray, of: np.ndarray) -> np.ndarray:
+  """Return the median age of each film's sex, months, [N].
+
+  Args:
+    age: months, [N].
+    sex: +1 male, -1 female, else unknown, [N]. A film of unknown sex, or of one
+      that no film of `of` has, gets the median of all these.
+    of: the films that medians are of, at least one, bool [N].
+  """
   age, sexes = np.asarray(age, np.float64), sex_text(sex)
-  out = {'unknown': float(np.median(age))}
+  out = np.full(age.shape, np.median(age[of]))
   for name in ('F', 'M'):
-    if np.any(sexes == name):
-      out[name] = float(np.median(age[sexes == name]))
+    known = of & (sexes == name)
+    if known.any():
+      out[sexes == name] = np.median(age[known])
   return out

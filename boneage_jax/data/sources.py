@@ -1,4 +1,8 @@
-"""Random access to the records of films: whole ones and stored crops."""
+"""Random access to the records of films: whole ones and stored crops.
+
+Grain and TFDS are imported where records are opened: they have no wheels for
+Windows, where new films can be predicted all the same.
+"""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -8,11 +12,10 @@ import os
 import types
 from typing import Any
 
-import grain
 import numpy as np
-import tensorflow_datasets as tfds
 
 from boneage_jax.core import storage
+from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 
@@ -60,7 +63,7 @@ def whole_films(
   """Random access to whole films as this run reads them.
 
   Args:
-    config: of the run; says whether frames are cut off.
+    config: of the run; says whether borders are cropped.
     workdir: of the run.
     builder_config: of the films.
     films: rows of `split_films`.
@@ -83,9 +86,9 @@ def load_films(folder: str) -> film_table.Films:
   """
   path = os.path.join(folder, 'films.csv')
   if not storage.exists(path):
-    builder = tfds.builder_from_directory(folder)
+    builder, records = _open(folder)
     rows = []
-    for r in _open(builder):
+    for r in records:
       marks = json.loads(r['annotations'].decode() or '{}')
       film, finding = r['id'].decode(), marks.get('finding', '')
       study = marks.get('study', film)
@@ -128,12 +131,14 @@ class Source:
     return film | row | self._read(index)
 
 
-def _open(builder: tfds.core.DatasetBuilder) -> Any:
-  """Open the records of all splits, one split after the other."""
+def _open(folder: str) -> tuple[Any, Any]:
+  """Return the builder and the records of its splits, one after the other."""
+  import tensorflow_datasets as tfds
+
+  builder = tfds.builder_from_directory(folder)
   decoders = {'image': tfds.decode.SkipDecoding()}
-  return builder.as_data_source(
-    '+'.join(builder.info.splits), decoders=decoders
-  )
+  splits = '+'.join(builder.info.splits)
+  return builder, builder.as_data_source(splits, decoders=decoders)
 
 
 def film_source(
@@ -149,7 +154,7 @@ def film_source(
   `turned`, film id -> quarters, are turned back, see `preprocess.rotate_back`,
   and with `crop_borders` all have lost their frames before, see `borders`.
   """
-  records = _open(tfds.builder_from_directory(folder))
+  _, records = _open(folder)
   positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
@@ -171,10 +176,12 @@ def film_source(
 def crop_source(
   stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
 ) -> Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, sex.
+  """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  With `take`, positions of the crops to use of each film's, also these.
+  With `take`, positions of the crops to use of each film's, these alone.
   """
+  import grain
+
   stored = film_table.read_films(os.path.join(stage_folder, 'films.csv'))[
     'id'
   ].tolist()
@@ -190,5 +197,9 @@ def crop_source(
       'again'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  chosen = {'take': list(take)} if take else {}
-  return Source(films, lambda i: chosen | {'regions': records[positions[i]]})
+
+  def read(index: int) -> dict[str, Any]:
+    files = crops.unpack(records[positions[index]])
+    return {'regions': [files[i] for i in take] if take else files}
+
+  return Source(films, read)

@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.core import ids as ids_lib
 
 SPLITS = ('train', 'validation', 'test')
+HELD_OUT = ('test', 'validation')  # never mixed; the order of every table
 UNUSED = 'unused'
 # Chen 2020, authors' code: 500 test and 500 validation of the training films.
 CHEN_FILMS, CHEN_OF = 500, 12611

@@ -13,6 +13,8 @@ import numpy as np
 from boneage_jax.core import statistics
 from boneage_jax.data import groups
 
+WITHIN = (6, 12, 24)  # months
+
 # A net that has learnt nothing but the sex answers with one age per sex.
 # Predictions with less than this share of the true spread count as collapsed:
 # they explain at most 44 % of the variance, whatever their correlation.
@@ -62,6 +64,35 @@ def collapse(
   return out
 
 
+def error_summary(
+  error: np.ndarray, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+  """Return those of `summary` that need no group.
+
+  Args:
+    error: months, [N].
+    bootstrap, seed: as for `summary`; no intervals below INTERVAL_FILMS films.
+  """
+  n, size = len(error), np.abs(error)
+  values = np.stack([size, error**2, error], axis=1)
+  names = ('mae', 'rmse', 'bias')
+  within = {f'within_{m}': int(np.sum(size <= m)) for m in WITHIN}
+
+  point = values.mean(axis=0)
+  point[1] = np.sqrt(point[1])
+  out: dict[str, Any] = {'n': n, 'median': float(np.median(size))}
+  out |= {name: float(v) for name, v in zip(names, point, strict=True)}
+  out |= {name: hits / n for name, hits in within.items()}
+  if bootstrap and n >= statistics.INTERVAL_FILMS:
+    samples = statistics.bootstrap_means(values, bootstrap, seed)
+    samples[:, 1] = np.sqrt(samples[:, 1])
+    for name, column in zip(names, samples.T, strict=True):
+      out[f'{name}_ci95'] = statistics.interval95(column)
+    for name, hits in within.items():
+      out[f'{name}_ci95'] = statistics.wilson(hits, n)
+  return out
+
+
 def summary(
   age: np.ndarray,
   prediction: np.ndarray,
@@ -91,13 +122,10 @@ def summary(
   """
   age, prediction, sex = _check(age=age, prediction=prediction, sex=sex)
   error = prediction - age
-  out = statistics.error_summary(error, bootstrap, seed)
-  bands = [
-    f'{a}-{a + groups.BAND}' for a in range(0, groups.OLDEST, groups.BAND)
-  ]
+  out = error_summary(error, bootstrap, seed)
   axes = {
-    'sex': (groups.sex_text(sex), ('F', 'M', 'unknown')),
-    'age': (groups.age_band(age), bands),
+    'sex': (groups.sex_text(sex), groups.PLURAL),
+    'age': (groups.age_band(age), groups.BANDS),
     'stage': (groups.stage(age, sex), [name for name, _, _ in groups.STAGES]),
   }
   for key in ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage'):
@@ -112,9 +140,7 @@ def summary(
       n = int(of.sum())
       if n:
         row = (
-          statistics.error_summary(error[of], bootstrap, seed)
-          if n >= least
-          else {'n': n}
+          error_summary(error[of], bootstrap, seed) if n >= least else {'n': n}
         )
         out[f'by_{key}'][', '.join(cell)] = row
   out['age_balanced'] = age_balanced(age, error, bootstrap, seed)
@@ -136,10 +162,7 @@ def age_balanced(
     1,000 83 %; five bands of 10, 92 %.
   """
   labels = groups.age_band(age)
-  sizes = {
-    f'{a}-{a + groups.BAND}': 0 for a in range(0, groups.OLDEST, groups.BAND)
-  }
-  sizes |= {band: int(np.sum(labels == band)) for band in sizes}
+  sizes = {band: int(np.sum(labels == band)) for band in groups.BANDS}
   bands = [band for band, n in sizes.items() if n >= BAND_FILMS]
   out: dict[str, Any] = {'bands': bands}
   out['left_out'] = {b: n for b, n in sizes.items() if 0 < n < BAND_FILMS}

@@ -33,7 +33,6 @@ DARK = {
   'unknown': '#b0b0b0',
 }
 MARKERS = {'F': 'o', 'M': '^', 'unknown': 's'}
-NAMES = {'F': 'girls', 'M': 'boys', 'unknown': 'sex unknown'}
 
 
 def png(draw: Draw, dark: bool = False) -> bytes:
@@ -86,11 +85,13 @@ def oldest(*ages: np.ndarray) -> float:
 
 
 def by_sex(sex: np.ndarray) -> list[tuple[str, np.ndarray]]:
+  """Return each sex that is there, and which films are of it, bool [N]."""
   sexes = groups.sex_text(sex)
   return [(name, sexes == name) for name in MARKERS if np.any(sexes == name)]
 
 
 def dots(axes: Any, xy: tuple, sex: str, colour: str, label: str) -> None:
+  """Draw a dot for each film, smaller and fainter where they are many."""
   few = len(xy[0]) < 1000
   axes.scatter(
     *xy,

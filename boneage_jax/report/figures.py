@@ -7,27 +7,28 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import storage
+from boneage_jax.data import groups
 from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import metrics
-from boneage_jax.evaluation import plot_style
-from boneage_jax.inference import intervals as intervals_lib
+from boneage_jax.evaluation import text_table
+from boneage_jax.inference import intervals
 from boneage_jax.runs import metric_writer
-from boneage_jax.runs import predictions
 
 
-def intervals(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def validation_intervals(
+  rows: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
   """Return `low` and `high`, 90 % conformal intervals in months, [N].
 
   Fitted on the validation films by sex and predicted age, see `intervals.fit`;
   nothing where these are too few.
   """
   fitted = selection.select_split(rows, 'validation')
-  levels = intervals_lib.LEVELS
-  if len(fitted['id']) < intervals_lib.least_films(max(levels)):
+  levels = intervals.LEVELS
+  if len(fitted['id']) < intervals.least_films(max(levels)):
     return {}
-  ends = intervals_lib.intervals(intervals_lib.fit(fitted), rows)[
-    :, levels.index(90)
-  ]
+  ends = intervals.apply(intervals.fit(fitted), rows)[:, levels.index(90)]
   return {'low': ends[:, 0], 'high': ends[:, 1]}
 
 
@@ -57,7 +58,7 @@ def split_summaries(
     rows: of `predictions`.
     predictors: name -> {film id: predicted age, months}.
   """
-  order = [s for s in predictions.SPLITS if s in rows['split']]
+  order = [s for s in splits_lib.SPLITS[::-1] if s in rows['split']]
   order += sorted(set(rows['split'].tolist()) - set(order))
   return {
     'headline': order[0],
@@ -122,12 +123,14 @@ def count_regions(
 def alarms(report: Mapping[str, Any]) -> list[str]:
   """Say what makes the figures doubtful, the worst first."""
   out = []
+  if 'test' not in report['splits']:
+    out.append(text_table.NO_TEST)
   for name, row in report['splits'].items():
     if row['collapse']['alarm']:
       spread = ' and '.join(
-        f'{plot_style.NAMES[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
+        f'{groups.PLURAL[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
         f'{row["collapse"][f"{s}_true_sd"]:.1f})'
-        for s in plot_style.NAMES
+        for s in groups.PLURAL
         if f'{s}_sd' in row['collapse']
       )
       out.append(

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax.core import statistics
+from boneage_jax.data import groups
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 
 
@@ -36,7 +37,7 @@ def scatter(
     axes.plot(line, line, color=palette['faint'], lw=1)
     for name, of in plot_style.by_sex(sex):
       mae = np.mean(np.abs(prediction[of] - age[of]))
-      label = f'{plot_style.NAMES[name]}, n = {of.sum()}, MAE {mae:.1f}'
+      label = f'{groups.PLURAL[name]}, n = {of.sum()}, MAE {mae:.1f}'
       plot_style.dots(
         axes, (age[of], prediction[of]), name, palette[name], label
       )
@@ -63,7 +64,7 @@ def bland_altman(
         (middle[of], error[of]),
         name,
         palette[name],
-        plot_style.NAMES[name],
+        groups.PLURAL[name],
       )
     bias, spread = np.mean(error), 1.96 * np.std(error)
     end = plot_style.oldest(middle)
@@ -111,7 +112,7 @@ def error_by_age(
     for name, of in plot_style.by_sex(sex):
       shown = of & (error <= top)
       points = (age[shown], error[shown])
-      plot_style.dots(axes, points, name, palette[name], plot_style.NAMES[name])
+      plot_style.dots(axes, points, name, palette[name], groups.PLURAL[name])
     for band, figures in by_age.items():
       low, high = map(int, band.split('-'))
       middle, mae = (low + high) / 2, figures['mae']
@@ -153,12 +154,12 @@ def cumulative(
       x = np.concatenate([[0], np.sort(error[of]), [max(end, error.max())]])
       y = np.concatenate([[0], np.arange(1, of.sum() + 1), [of.sum()]])
       dash = '-' if name == 'F' else '--'
-      label = f'{plot_style.NAMES[name]}, n = {of.sum()}'
+      label = f'{groups.PLURAL[name]}, n = {of.sum()}'
       y = 100 * y / of.sum()
       axes.step(
         x, y, dash, where='post', color=palette[name], lw=1.8, label=label
       )
-    for months in statistics.WITHIN:
+    for months in metrics.WITHIN:
       share = 100 * np.mean(error <= months)
       axes.axvline(months, color=palette['accent'], lw=1, ls=':')
       axes.annotate(

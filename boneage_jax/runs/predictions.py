@@ -10,7 +10,6 @@ import numpy as np
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 
-SPLITS = ('test', 'validation', 'train')  # the first present is the headline
 COLUMNS = ('id', 'split', 'sex', 'age', 'prediction')
 # The columns of predictions.csv. The last four stay empty until the run is
 # calibrated, or the film judged; further columns may follow.

@@ -27,7 +27,6 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 COLUMNS = predictions.COLUMNS
-SPLITS = ('test', 'validation')  # never mixed; the order of every table
 
 
 class Run(NamedTuple):

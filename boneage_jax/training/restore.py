@@ -8,7 +8,6 @@ from flax import nnx
 import jax
 import numpy as np
 
-from boneage_jax import models
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
 from boneage_jax.core import storage
@@ -31,8 +30,9 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
       'first.'
     )
   mesh = distributed.make_mesh()
-  make = lambda: models.create(section.net, size=section.input.size)
-  graph, params, stats = train_step.split(nnx.eval_shape(make))
+  graph, params, stats = train_step.abstract_net(
+    section.net, section.input.size
+  )
   variables = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=distributed.replicated(mesh)

@@ -16,25 +16,14 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
 from boneage_jax.core import storage
+from boneage_jax.data import preprocess
 from boneage_jax.training import prediction
 from boneage_jax.training.tasks import classification
 
-METRIC, SHOWN, error = (
-  classification.METRIC,
-  classification.SHOWN,
-  classification.error,
-)
-SURE = 0.9  # less probable turns are left alone: most films stand upright
-
-
-def quarters(probability: np.ndarray) -> np.ndarray:
-  """Return by how many quarters to turn films back, [N], clockwise.
-
-  Args:
-    probability: [N, 4], that a film lies turned by 0 to 3 quarters
-      counter-clockwise.
-  """
-  return np.where(probability.max(-1) >= SURE, probability.argmax(-1), 0)
+metric_name = classification.metric_name
+format_metric = classification.format_metric
+reduce, check = classification.reduce, classification.check
+error = classification.error
 
 
 def write_predictions(
@@ -60,7 +49,7 @@ def write_predictions(
     config, stage, workdir, films, distributed.make_mesh(), final=True
   )
   probability = source.predict(predict, variables)['probability']
-  turns = quarters(probability)
+  turns = preprocess.quarter_turns(probability)
   lying = np.flatnonzero(turns)
 
   def write() -> None:
