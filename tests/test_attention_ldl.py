@@ -117,7 +117,7 @@ def test_the_other_rows_differ_by_their_regions_alone(run):
       'sex': jax.ShapeDtypeStruct((2,), jnp.float32),
     }
     outputs = nnx.eval_shape(lambda net, batch: net(batch), net, batch)
-    assert outputs['probability'].shape == (2, 240)
+    assert outputs['logits'].shape == (2, 240)
 
 
 def test_the_table_stands_beside_the_papers(run):
