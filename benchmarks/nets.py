@@ -4,6 +4,7 @@ Peers are given the same shapes and the same head: map, pool, sex, 240 bins.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import functools
 import importlib
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import sizes
 from boneage_jax.models import ops
 from boneage_jax.training import forward
 from boneage_jax.training import optimizers
@@ -73,7 +75,9 @@ def config(name: str, dtype: str, variant: str) -> ConfigDict:
   )
 
 
-def examples(name: str, size: int, batch: int) -> dict[str, np.ndarray]:
+def examples(
+  name: str, size: int | Sequence[int], batch: int
+) -> dict[str, np.ndarray]:
   """Return a batch of noise in the form of the input pipeline.
 
   The nets of `SMALL` keep the size and batch of their config.
@@ -85,7 +89,7 @@ def examples(name: str, size: int, batch: int) -> dict[str, np.ndarray]:
   two = name in ('two_stream', 'phantom_assessor')
   key, shape = ('regions', (batch, 2)) if two else ('image', (batch,))
   return {
-    key: rng.integers(0, 256, (*shape, size, size, 1), np.uint8),
+    key: rng.integers(0, 256, (*shape, *sizes.size_hw(size), 1), np.uint8),
     'sex': np.where(np.arange(batch) % 2, 1, -1).astype(np.float32),
     'age': rng.uniform(1, 228, batch).astype(np.float32),
     'valid': np.ones(batch, np.float32),
@@ -167,5 +171,6 @@ def flops(net: ConfigDict, batch: dict[str, np.ndarray]) -> float:
     ops.FORM = form
 
 
-def _size(batch: dict[str, np.ndarray]) -> int:
-  return (batch['image'] if 'image' in batch else batch['regions']).shape[-2]
+def _size(batch: dict[str, np.ndarray]) -> tuple[int, int]:
+  pixels = batch['image'] if 'image' in batch else batch['regions']
+  return pixels.shape[-3:-1]

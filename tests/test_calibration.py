@@ -84,7 +84,7 @@ def test_the_file_serves_new_films(run, tmp_path, score):
   calibrate.main([str(run), f'--score={score}', f'--out={tmp_path}'])
   result = json.loads((tmp_path / 'calibration.json').read_text())
   row = _rows(tmp_path)[7]
-  film = np.array([int(row['id'])])
+  film = np.array([row['id']])
   new = {
     'prediction': np.array([float(row['age_predicted'])]),
     'sex': groups.sex_number([row['sex']]),

@@ -137,9 +137,10 @@ def test_grad_cam_of_the_mean_is_the_relu_of_the_map():
   """G1: grad-CAM == relu(CAM) / (h w), the constant bias left aside."""
   built = net(pool='cam_mean', output='scalar')
   built.age_head.fc.bias[...] = jnp.zeros(1)
-  maps, outputs = gradcam.grad_cam(built, image(), SEX, target='age')
-  cells = maps.shape[1] * maps.shape[2]
-  expected = np.maximum(outputs['maps'][..., 0], 0) / cells
+  batch = {'image': image(), 'sex': SEX}
+  maps, outputs = gradcam.grad_cam(built, batch, target='age')
+  positions = maps.shape[1] * maps.shape[2]
+  expected = np.maximum(outputs['maps'][..., 0], 0) / positions
   assert expected.max() > 0
   np.testing.assert_allclose(maps, expected, 1e-3, 1e-6)
 
@@ -156,7 +157,7 @@ def test_classes_have_no_age_and_a_convolution_has_no_maps():
   outputs = net(pool='cam', output='classes', classes=4)(
     {'image': image(), 'sex': SEX}
   )
-  assert set(outputs) == {'logits', 'maps', 'attention', 'cells'}
+  assert set(outputs) == {'logits', 'maps', 'attention', 'grid'}
   assert outputs['logits'].shape == (3, 4)
   assert outputs['maps'].shape == (3, 6, 6, 4)
   outputs = net(pool='conv_pool', output='scalar')(

@@ -63,7 +63,10 @@ def test_predictions_come_back(tmp_path):
   )
   rows = classification.read_predictions(str(path))
   assert rows['classes'] == ['none', 'radius']
-  assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [2, 2]
+  assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [
+    '2',
+    '2',
+  ]
   np.testing.assert_array_equal(rows['probability'], [[0.6, 0.4], [0.1, 0.9]])
   path.write_text('id,split,sex,age_true,age_predicted\n1,test,M,100,99\n')
   with pytest.raises(ValueError, match='Expected predictions of classes'):

@@ -37,6 +37,13 @@ def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
   blurred = [corruptions.blur(film, 0.006) for film in films]
   few = [sum(sharpness.lacks_detail(f, n) for f in blurred) for n in (256, 64)]
   assert few == [len(films), 0]
+  # Of a net that is not square the side counts along which a film is long.
+  tall = [film for film in blurred if film.shape[0] > film.shape[1]]
+  assert tall
+  for film in tall:
+    assert sharpness.lacks_detail(film, (256, 64))
+    assert not sharpness.lacks_detail(film, (64, 256))
+    assert not sharpness.lacks_detail(film.T, (256, 64))
 
 
 def test_a_film_of_few_pixels_is_little(films):
@@ -122,7 +129,7 @@ def test_a_film_that_one_net_of_several_flags_is_flagged(untrained):
   both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
   for net, flags in zip(both, ((), ('sharpness',)), strict=True):
     assert net.predict(255 - film, 'F').quality_flags == flags
-    record = {'id': 1, 'sex': -1.0, 'age': 0.0}
+    record = {'id': '1', 'row': 1, 'sex': -1.0, 'age': 0.0}
     record |= {'image': png.encode(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
     assert seen.quality_flags == flags

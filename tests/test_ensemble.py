@@ -193,7 +193,7 @@ def test_written_files(folder, tmp_path, capsys, weights):
   with np.load(tmp_path / 'distributions.npz') as file:
     mixture, ids = file['probability'], file['id'].tolist()
   assert mixture.dtype == np.float16 and mixture.shape == (len(stored), 240)
-  film = next(i for i in ids if stored[str(i)]['split'] == 'test')
+  film = next(i for i in ids if stored[i]['split'] == 'test')
   k = ids.index(film)
   parts = []
   for name in 'abc':
@@ -222,7 +222,10 @@ def test_weights_never_see_the_test_films(folder):
 def test_no_film_has_a_part_in_its_own_weights(way):
   rng = np.random.default_rng(0)
   error = rng.normal(0, [[5], [6], [8]], (3, 80))
-  ids, split = np.arange(80), np.where(np.arange(80) < 20, 'test', 'validation')
+  ids, split = (
+    np.arange(80).astype(str),
+    np.where(np.arange(80) < 20, 'test', 'validation'),
+  )
   weights, by_film = ensemble.film_weights(error, ids, split, way)
   assert (by_film[:, :20] == weights[:, None]).all()
   np.testing.assert_allclose(by_film.sum(axis=0), 1)

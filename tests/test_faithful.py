@@ -31,10 +31,12 @@ def judge(untrained):
 def test_ranks_are_shares_of_hotter_pixels():
   rng = np.random.default_rng(0)
   heat = rng.random((6, 6)).astype(np.float32)
-  found = deletion_insertion.ranks(heat, 6, rng)
+  found = deletion_insertion.ranks(heat, (6, 6), rng)
   hotter = (heat[None, None] > heat[..., None, None]).sum((2, 3)) / 36
   np.testing.assert_allclose(found, hotter, atol=1e-6)
-  flat = [deletion_insertion.ranks(np.ones((3, 3)), 8, rng) for _ in range(2)]
+  flat = [
+    deletion_insertion.ranks(np.ones((3, 3)), (8, 8), rng) for _ in range(2)
+  ]
   assert (flat[0] != flat[1]).any()  # ties are drawn, not read from the top
   for one in flat:
     np.testing.assert_allclose(
@@ -137,7 +139,7 @@ def test_curves_are_those_of_painted_films(judge):
   )
   image = batch['image'][0]
   rank = deletion_insertion.ranks(
-    maps['hires_cam'][0], judge.input.size, np.random.default_rng(0)
+    maps['hires_cam'][0], image.shape[:2], np.random.default_rng(0)
   )
   grey = np.full_like(image, np.median(image))
   for step in (0, 3, STEPS):

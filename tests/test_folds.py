@@ -47,7 +47,7 @@ def job(ran, fail=()):
       for k in np.flatnonzero(keep):
         sex = groups.sex_text(films['sex'][k]).item()
         film = [films['id'][k], films['split'][k], sex, films['age'][k]]
-        error = 10 * (fold + 1) + 0.01 * (film[0] % 2)
+        error = 10 * (fold + 1) + 0.01 * (int(film[0]) % 2)
         writer.writerow([*film, film[-1] + error])
     pathlib.Path(folder, 'done.json').write_text('{}')
 
@@ -146,7 +146,7 @@ def test_sex_medians_are_of_other_films(archive, prepared, run):
   for fold in range(FOLDS):
     one = run_lib.read_run(str(run / f'fold_{fold}'), 'localizer')
     for film, split in zip(one.rows['id'], one.rows['split'], strict=True):
-      where.setdefault(int(film), {})[fold] = split
+      where.setdefault(film.item(), {})[fold] = split
   splits = {1: 'validation', FOLDS: 'test'}
   errors = {'validation': [], 'test': []}
   for k, film in enumerate(films['id'].tolist()):

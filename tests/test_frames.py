@@ -106,7 +106,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'keypoints': [[0.5, 0.25], [float('nan')] * 2],
     'boxes': [['expert', 'Wrist', [0.25, 0.5, 0.75, 0.625]]],
     'polygons': [{'exterior': [[0.0, 1.0], [0.5, 0.5]], 'interior': []}],
-    'study': 7,
+    'study': '7',
     'finding': 'none',
   }
   x = lambda v: (v * 40 + 8) / 60  # 8 pixels on the left, 12 on the right
@@ -119,11 +119,16 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'polygons': [
       {'exterior': [[x(0), y(1)], [x(0.5), y(0.5)]], 'interior': []}
     ],
-    'study': 7,
+    'study': '7',
     'finding': 'none',
   }
   film = framed(FILM, 30, 0, 8, 12, 255)
-  record = {'id': 1, 'image': png(film), 'annotations': json.dumps(outer)}
+  record = {
+    'id': '1',
+    'row': 1,
+    'image': png(film),
+    'annotations': json.dumps(outer),
+  }
   made = preprocess.without_border(record)
   np.testing.assert_array_equal(codec.decode_stored(made['image']), FILM)
   assert made['film_box'] == (8 / 60, 30 / 90, 48 / 60, 1)
@@ -137,14 +142,14 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   np.testing.assert_allclose(
     found['polygons'][0]['exterior'], polygon, atol=1e-12
   )
-  assert (found['study'], found['finding']) == (7, 'none')
-  bare = preprocess.without_border({'id': 1, 'image': png(FILM)})
+  assert (found['study'], found['finding']) == ('7', 'none')
+  bare = preprocess.without_border({'id': '1', 'row': 1, 'image': png(FILM)})
   assert 'film_box' not in bare and 'annotations' not in bare
 
 
 def test_a_broken_film_is_named():
   with pytest.raises(ValueError, match='Film 31: Expected a complete'):
-    preprocess.without_border({'id': 31, 'image': png(FILM)[:300]})
+    preprocess.without_border({'id': '31', 'row': 31, 'image': png(FILM)[:300]})
 
 
 @pytest.fixture(scope='module')
@@ -181,7 +186,7 @@ def test_a_run_reads_films_without_frames(run, stage):
   predictor = loading.load(str(folder), stage)
   tried = 0
   for film, age in ages.items():
-    bare = (film - 1) % 30 + 1
+    bare = (int(film) - 1) % 30 + 1
     sex = 'M' if bare % 2 else 'F'
     plain = predictor.predict(films[bare], sex)
     other = predictor.predict(films[bare + 30], sex)

@@ -121,7 +121,7 @@ def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
     p = [float(row[f'p_{name}']) for name in names]
     assert sum(p) == pytest.approx(1, abs=1e-3)
     assert row['predicted'] == names[int(np.argmax(p))]
-    assert row['label'] == truth[int(row['id'])]
+    assert row['label'] == truth[row['id']]
   kept = {row['study'] for row in table if row['split'] == 'test'}
   assert not kept & {r['study'] for r in table if r['split'] == 'validation'}
   result = json.loads((folder / 'attention.json').read_text())

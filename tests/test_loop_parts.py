@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import types
 
 from ml_collections import ConfigDict
 import numpy as np
@@ -94,14 +95,17 @@ def test_the_clock_counts_what_an_idle_device_waits():
 
 def test_the_first_bad_step_is_named(tmp_path):
   stage = section(name='mse')
-  run = ConfigDict(
-    {'stage': 'net', 'section': stage, 'folder': str(tmp_path), 'start': 4}
-  )
-  run.update(total_steps=9, epoch_steps=3)
+  run = types.SimpleNamespace(
+    stage='net', section=stage, folder=str(tmp_path), start=4,
+    films={'position': np.arange(80), 'id': np.arange(100, 180).astype(str)},
+    total_steps=9, epoch_steps=3,
+  )  # fmt: skip
   with progress.Progress(run) as log:
     for step, value in ((5, 1.0), (6, np.nan), (7, np.nan)):
       scalars = {'loss': np.float32(value), 'gradient_norm': np.float32(1)}
       log.add(step, scalars, np.array([10 * step, 10 * step + 1]))
-    message = r'net: the loss is nan at step 6, on films 60, 61\. .*: step 4\.'
+    message = (
+      r'net: the loss is nan at step 6, on films 160, 161\. .*: step 4\.'
+    )
     with pytest.raises(ValueError, match=message):
       log.check_finite()

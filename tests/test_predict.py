@@ -71,7 +71,7 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
   assert np.ptp([float(row['age_predicted']) for row in table]) > 0.1
   assert {row['split'] for row in table} == {'validation', 'test'}
   for row in table:
-    film = int(row['id'])
+    film = row['id']
     image = read(run, film)
     result = predictor.predict(image, sex_of(row))
     assert result.age_predicted == pytest.approx(

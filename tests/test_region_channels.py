@@ -42,7 +42,7 @@ def test_the_papers_net_has_6400_features_and_32_of_sex():
   )
   assert made.age_head.fc.kernel.shape == (6400 + 32, 240)
   shape = jax.ShapeDtypeStruct((1, 3, 560, 560, 1), jnp.uint8)
-  maps = nnx.eval_shape(lambda m, x: m.features(x), made, shape)
+  maps = nnx.eval_shape(lambda m, x: m.features({'regions': x}), made, shape)
   assert maps.shape == (1, 18, 18, 2048)
 
 
@@ -50,7 +50,7 @@ def test_regions_are_the_channels_in_their_order():
   made, three = net(), crops(3)
   seen = []
   made.backbone.features = lambda x, rngs: seen.append(x) or x
-  made.features(three)
+  made.features({'regions': three})
   np.testing.assert_allclose(
     seen[0], np.moveaxis(three[..., 0], 1, -1) / 127.5 - 1, atol=1e-6
   )
@@ -83,7 +83,7 @@ def test_a_film_is_a_single_region():
 def test_one_number_has_no_bins():
   batch = {'regions': crops(3), 'sex': SEX}
   outputs = call(net(output='scalar'), batch)
-  assert set(outputs) == {'age', 'maps', 'attention', 'cells'}
+  assert set(outputs) == {'age', 'maps', 'attention', 'grid'}
   assert np.abs(np.asarray(outputs['age']) - 127.3).max() < 60
 
 

@@ -25,14 +25,14 @@ _MISSED = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
 
 
 def _film(film_id):
-  rng = np.random.default_rng(film_id)
+  rng = np.random.default_rng(int(film_id))
   return rng.integers(0, 255, (80, 60), dtype=np.uint8)
 
 
 def _workdir(tmp_path, predict=None):
   """Write the files that the stages of a run leave behind."""
   rng = np.random.default_rng(0)
-  ids, sex = np.arange(FILMS) + 1000, np.arange(FILMS) % 2 * 2 - 1
+  ids, sex = (np.arange(FILMS) + 1000).astype(str), np.arange(FILMS) % 2 * 2 - 1
   age = rng.uniform(20, 200, FILMS)
   prediction = age + rng.normal(0, 6, FILMS) if predict is None else predict
   for name in ('assessor', 'localizer', 'locate', 'data'):
@@ -58,7 +58,7 @@ def _workdir(tmp_path, predict=None):
         row |= {'validation_mae': 30 / step} if step % 4 == 0 else {}
         file.write(json.dumps(row) + '\n')
   carpal = boxes.Region((0.3, 0.6, 0.7, 0.9), 0.5, True)
-  rows = [(i, 'carpal', _MISSED if i == 1003 else carpal) for i in ids]
+  rows = [(i, 'carpal', _MISSED if i == '1003' else carpal) for i in ids]
   boxes.write_regions(str(tmp_path / 'locate/regions.csv'), rows)
   maps = rng.random((FILMS, 1, 5, 5)).astype(np.float16)
   np.savez(tmp_path / 'locate/maps.npz', id=ids, maps=maps)

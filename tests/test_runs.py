@@ -95,7 +95,7 @@ def test_training_films_without_the_data(run):
 
 
 def test_films_of_a_net_that_it_started_from_are_not_forgotten(run, tmp_path):
-  more = {**FILMS, 'id': FILMS['id'] + 5000}
+  more = {**FILMS, 'id': np.char.add('5', FILMS['id'])}
   before = fake_run.write(tmp_path / 'before', more)
   config = json.loads((run / 'config.json').read_text())
   start = {'run': f'{before}:assessor', 'ids_are_unrelated': False}
@@ -225,7 +225,7 @@ def test_a_sex_that_one_run_knows_serves_all(run, tmp_path):
 
 
 def test_no_common_film(run, tmp_path):
-  table = {**FILMS, 'id': FILMS['id'] + 5000}
+  table = {**FILMS, 'id': np.char.add('5', FILMS['id'])}
   other = fake_run.write(tmp_path / 'b', table)
   with pytest.raises(ValueError, match='none among run:assessor, b:assessor'):
     run_lib.align_predictions(
@@ -246,6 +246,6 @@ def test_distributions(run):
     mean[inside], read.rows['prediction'][::-3][inside], atol=0.05
   )
   with pytest.raises(ValueError, match='of another run'):
-    run_lib.distributions(read, np.array([1]))
+    run_lib.distributions(read, np.array(['1']))
   os.remove(run / 'assessor/distributions.npz')
   assert run_lib.distributions(read, ids) is None

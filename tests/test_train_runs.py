@@ -76,7 +76,7 @@ def test_files_of_a_run(run, prepared):
   ]
   assert np.mean(error) == pytest.approx(min(measured.values()), abs=1e-3)
   stored = np.load(folder / 'distributions.npz')
-  assert stored['id'].tolist() == [int(c[0]) for c in cells]
+  assert stored['id'].tolist() == [c[0] for c in cells]
   assert stored['probability'].shape == (len(cells), 240)
 
 
@@ -110,18 +110,20 @@ def test_a_loss_that_is_not_finite_names_step_films_and_checkpoint(
   run, prepared, monkeypatch
 ):
   real = age_losses.mae
-  films = split_films(prepared)['train']['id'].tolist()
+  films = split_films(prepared)['train']
 
   def bad(outputs, batch):
     loss, scalars = real(outputs, batch)
-    return jnp.where(batch['id'] == films[0], jnp.nan, loss), scalars
+    return jnp.where(
+      batch['id'] == films['position'][0], jnp.nan, loss
+    ), scalars
 
   monkeypatch.setitem(age_losses.LOSSES, 'mae', bad)
   with pytest.raises(ValueError) as error:
     run(loss=ConfigDict({'name': 'mae'}))
   text = str(error.value)
   assert text.startswith('localizer: the loss is nan at step ')
-  assert str(films[0]) in text.split('on films ')[1].split('.', maxsplit=1)[
+  assert films['id'][0] in text.split('on films ')[1].split('.', maxsplit=1)[
     0
   ].split(', ')
   step = int(text.split('at step ')[1].split(',', maxsplit=1)[0])

@@ -58,20 +58,27 @@ def test_less_than_sure_films_stay_as_they_lie():
 
 @pytest.mark.parametrize('quarters', range(4))
 def test_a_film_turned_back_is_the_film(quarters):
-  before = {'id': 3, 'image': png(np.rot90(film(3), quarters))}
+  before = {'id': '3', 'row': 3, 'image': png(np.rot90(film(3), quarters))}
   before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
   record = preprocess.rotate_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
   np.testing.assert_array_equal(image, film(3))
   assert record.get('rotation_deg', 0) == 90 * quarters
   assert (record['annotations'] == before['annotations']) == (quarters == 0)
-  assert record['id'] == 3 and record['holes'] == [1]
+  assert record['id'] == '3' and record['holes'] == [1]
 
 
 def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   settings = config(size=40, rotate90=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
-  record = {'id': 1, 'sex': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
+  record = {
+    'id': '1',
+    'row': 1,
+    'sex': 1.0,
+    'age': 1.0,
+    'image': png(square),
+    'label': 3,
+  }
   seen = preprocess.make_example(record, settings)
   assert seen['label'] == 3
   np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))
@@ -169,8 +176,8 @@ def run(tmp_path_factory):
 def test_the_films_that_lie_are_found(run):
   with open(run / 'orientation' / 'turned.csv', newline='') as file:
     rows = list(csv.DictReader(file))
-  found = {int(row['id']): int(row['turned']) // 90 for row in rows}
-  assert found == {i: k for i, (k, _) in LYING.items()}
+  found = {row['id']: int(row['turned']) // 90 for row in rows}
+  assert found == {str(i): k for i, (k, _) in LYING.items()}
   assert found == selection.film_rotations(str(run), 'orientation')
   assert selection.film_rotations(str(run), '') == {}
   assert all(float(row['probability']) >= preprocess.SURE for row in rows)
@@ -192,13 +199,15 @@ def runs_table(path):
 def test_every_stage_reads_them_upright(run):
   for stage in ('localizer', 'assessor'):
     rows = run_lib.read_run(f'{run}:{stage}').rows
-    age = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
+    ids = map(int, rows['id'])
+    age = dict(zip(ids, rows['prediction'], strict=True))
     pairs = [(i, of) for i, (_, of) in LYING.items() if {i, of} <= age.keys()]
     assert len(pairs) > 2 and np.ptp(list(age.values())) > 0.01
     for lying, standing in pairs:
       assert age[lying] == pytest.approx(age[standing], abs=1e-3)
   found, _, maps = located.read_located(str(run), 'regions')
-  for lying, (_, standing) in LYING.items():
+  for i, (_, of) in LYING.items():
+    lying, standing = str(i), str(of)
     for name in ('carpal', 'metacarpal'):
       np.testing.assert_allclose(
         found[lying][name].box, found[standing][name].box, atol=1e-5
@@ -211,13 +220,13 @@ def test_every_stage_reads_them_upright(run):
 def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   predictor = loading.load(str(run), batch_size=2)
   rows = run_lib.read_run(str(run)).rows
-  number = next(i for i in rows['id'].tolist() if i <= FILMS and i % 2 == 0)
+  number = next(i for i in map(int, rows['id']) if i <= FILMS and i % 2 == 0)
   paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
   pictures = film(number), np.rot90(film(number))
   for path, image in zip(paths, pictures, strict=True):
     path.write_bytes(png(image))
   records = [
-    {'id': i, 'sex': 1.0, 'age': 0.0, 'image': path.read_bytes()}
+    {'id': str(i), 'row': i, 'sex': 1.0, 'age': 0.0, 'image': path.read_bytes()}
     for i, path in enumerate(paths)
   ]
   outputs, films = predictor.outputs(records)
@@ -225,7 +234,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   assert [one.rotation_deg for one in films] == [0, 90]
   bright = 255 - film(number)  # polarity='invert'
   np.testing.assert_array_equal(films[1].image, bright)
-  (stored,) = rows['prediction'][rows['id'] == number]
+  (stored,) = rows['prediction'][rows['id'] == str(number)]
   assert outputs['age'][0] == pytest.approx(stored, abs=2e-3)
   with pytest.raises(SystemExit) as stop:
     predict.main(

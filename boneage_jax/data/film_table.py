@@ -10,12 +10,12 @@ from boneage_jax.data import groups
 
 Films = dict[str, np.ndarray]  # columns of equal length
 COLUMNS = {
-  'id': np.int64,
+  'id': str,
   'split': str,
   'sex': str,  # M, F, unknown; in memory float32 [N], see groups.SEX
   'age': np.float32,
   'position': np.int64,
-  'study': np.int64,  # films of one hand share it
+  'study': str,  # films of one hand share it
   'finding': str,  # '' where nobody said
 }
 

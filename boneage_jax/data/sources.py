@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import storage
+from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 
@@ -56,8 +57,8 @@ def whole_films(
   workdir: str,
   builder_config: str,
   films: dict[str, np.ndarray],
-  turned: Mapping[int, int],
-  holes: Mapping[int, Any] | None = None,
+  turned: Mapping[str, int],
+  holes: Mapping[str, Any] | None = None,
 ) -> Any:
   """Random access to whole films as this run reads them.
 
@@ -89,8 +90,9 @@ def load_films(folder: str) -> film_table.Films:
     rows = []
     for r in records:
       marks = json.loads(r['annotations'].decode() or '{}')
-      study, finding = marks.get('study', r['id']), marks.get('finding', '')
-      rows.append((r['id'], r['male'], r['age'], study, finding))
+      film, finding = r['id'].decode(), marks.get('finding', '')
+      study = marks.get('study', film)
+      rows.append((film, r['male'], r['age'], study, finding))
     columns = (np.array(column) for column in zip(*rows, strict=True))
     ids, male, age, study, finding = columns
     sizes = [split.num_examples for split in builder.info.splits.values()]
@@ -125,7 +127,8 @@ class Source:
   def __getitem__(self, index: int) -> dict[str, Any]:
     names = ('id', 'age', 'sex', 'label')
     film = {n: self._films[n][index] for n in names if n in self._films}
-    return film | self._read(index)
+    row = {'row': self._films['position'][index]}
+    return film | row | self._read(index)
 
 
 def _open(folder: str) -> tuple[Any, Any]:
@@ -141,8 +144,8 @@ def _open(folder: str) -> tuple[Any, Any]:
 def film_source(
   folder: str,
   films: film_table.Films,
-  holes: Mapping[int, Any] | None = None,
-  turned: Mapping[int, int] = types.MappingProxyType({}),
+  holes: Mapping[str, Any] | None = None,
+  turned: Mapping[str, int] = types.MappingProxyType({}),
   crop_borders: bool = False,
 ) -> Source:
   """Open whole films: `image` (bytes), id, age, sex, annotations (JSON).
@@ -156,7 +159,7 @@ def film_source(
 
   def read(index: int) -> dict[str, Any]:
     record = records[positions[index]]
-    film = int(films['id'][index])
+    film = str(films['id'][index])
     made = {
       'id': film,
       'image': record['image'],
@@ -173,9 +176,9 @@ def film_source(
 def crop_source(
   stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
 ) -> Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, sex.
+  """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  With `take`, positions of the crops to use of each film's, also these.
+  With `take`, positions of the crops to use of each film's, these alone.
   """
   import grain
 
@@ -194,5 +197,9 @@ def crop_source(
       'again'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  chosen = {'take': list(take)} if take else {}
-  return Source(films, lambda i: chosen | {'regions': records[positions[i]]})
+
+  def read(index: int) -> dict[str, Any]:
+    files = crops.unpack(records[positions[index]])
+    return {'regions': [files[i] for i in take] if take else files}
+
+  return Source(films, read)

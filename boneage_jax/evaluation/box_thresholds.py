@@ -123,10 +123,10 @@ def sweep(
   rows = []
   for record in tqdm.tqdm(source, 'boxes', unit='film', disable=None):
     box = truth_box(json.loads(record['annotations'] or '{}'), truth)
-    if box is None or int(record['id']) not in heat['maps']:
+    if box is None or record['id'] not in heat['maps']:
       continue
     hw = codec.decode_stored(record['image']).shape
-    one = heat['maps'][int(record['id'])][0]
+    one = heat['maps'][record['id']][0]
     rows.append(
       [
         overlap(one, hw, heat['resize'], box, level, options.component)

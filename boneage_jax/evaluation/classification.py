@@ -33,9 +33,9 @@ def read_predictions(path: str) -> dict[str, Any]:
   index = {name: i for i, name in enumerate(names)}
   return {
     'classes': names,
-    'id': np.array([int(row['id']) for row in rows]),
+    'id': np.array([row['id'] for row in rows]),
     'split': np.array([row['split'] for row in rows]),
-    'study': np.array([int(row['study']) for row in rows]),
+    'study': np.array([row['study'] for row in rows]),
     'label': np.array([index.get(row['label'], -1) for row in rows]),
     'probability': np.array(
       [[float(row[f'p_{name}']) for name in names] for row in rows]

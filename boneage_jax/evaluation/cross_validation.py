@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.data import selection
@@ -75,7 +76,10 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   rows = {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
   }
-  order = np.lexsort((rows['id'], rows['split'] == 'test'))
+  film, test = rows['id'].tolist(), rows['split'] == 'test'
+  order = sorted(
+    range(len(film)), key=lambda k: (test[k], ids.sort_key(film[k]))
+  )
   rows = {name: column[order] for name, column in rows.items()}
   builder_config = stages.builder_configs(config)[0]
   films, description = selection.split_films(config, workdir, builder_config)
@@ -84,6 +88,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
     expected = np.sort(films['id'][films['split'] == split])
     if not np.array_equal(given, expected):
       wrong = np.setxor1d(given, expected).tolist()
+      wrong.sort(key=ids.sort_key)
       raise ValueError(
         f'Expected the folds of {workdir} to predict each of {len(expected)} '
         f'{split} films once, got {len(given)} predictions; films lost, moved '
@@ -115,7 +120,7 @@ def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
   return np.stack(names)
 
 
-def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
+def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[str, float]:
   """Return the median age of the sex by film id, months.
 
   Of the films that the fold trained on which validates the film; for a test

@@ -54,7 +54,7 @@ HEAD = (
 def estimates(
   predictor: loading.Either,
   records: Any,
-  cases: Sequence[Callable[[np.ndarray, int], np.ndarray]],
+  cases: Sequence[Callable[[np.ndarray, str], np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:
   """Predict every film as it is and corrupted, with a progress bar.
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from boneage_jax.core import sizes
 from boneage_jax.core import startup
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
@@ -109,7 +110,7 @@ def pointing(
     it) and share_ci95 (Wilson's); empty where no film has boxes.
   """
   inside: dict[str, dict[str, list]] = {}
-  size = (judge.input.size, judge.input.size)
+  size = sizes.size_hw(judge.input.size)
   records = (source[i] for i in range(len(source)))
   has_boxes = lambda record: json.loads(record['annotations'] or '{}').get(
     'boxes'

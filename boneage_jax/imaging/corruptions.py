@@ -12,6 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from boneage_jax.core import ids
+
 
 def rotate(film: np.ndarray, degrees: float) -> np.ndarray:
   """Turn a film counter-clockwise.
@@ -103,8 +105,10 @@ def jpeg(film: np.ndarray, quality: int) -> np.ndarray:
 
 
 def corrupt(
-  film: np.ndarray, rng: np.random.Generator, moved: bool = True
-) -> np.ndarray:
+  film: np.ndarray | list[np.ndarray],
+  rng: np.random.Generator,
+  moved: bool = True,
+) -> np.ndarray | list[np.ndarray]:
   """Corrupt a film in one way of CASES, drawn at random.
 
   Never by inversion, markers or rotation: `input.rotate` rotates films, and a
@@ -112,15 +116,15 @@ def corrupt(
   likely than slight ones; some noise and JPEG is more severe than any of CASES.
 
   Args:
-    film: uint8 [H, W], or its crops [R, S, S]: all are corrupted alike, each by
+    film: uint8 [H, W], or a list of its crops: all are corrupted alike, each by
       itself.
     rng: the film's own generator.
     moved: whether it may get borders, which move the film.
   """
   change = _draw(rng, moved)
-  if film.ndim == 2:
+  if isinstance(film, np.ndarray):
     return change(film)
-  return np.stack([change(crop) for crop in film])
+  return [change(crop) for crop in film]
 
 
 def _draw(
@@ -156,10 +160,10 @@ class Case(NamedTuple):
   change: Callable[..., np.ndarray]
   drawn: bool = False
 
-  def __call__(self, film: np.ndarray, film_id: int) -> np.ndarray:
+  def __call__(self, film: np.ndarray, film_id: str) -> np.ndarray:
     """Corrupt the film of this id."""
     if self.drawn:
-      return self.change(film, rng=np.random.default_rng(film_id))
+      return self.change(film, rng=np.random.default_rng(ids.number(film_id)))
     return self.change(film)
 
 

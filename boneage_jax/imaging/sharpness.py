@@ -1,7 +1,11 @@
 """Whether a film is sharp enough for a net, or blurred or too small."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+
+from boneage_jax.core import sizes
 
 LEAST = 0.06  # docs/results.md has the scores of plain and of blurred films
 MIDDLE = 0.35  # standard deviation of the weights, in halves of a side
@@ -19,7 +23,7 @@ def score(film: np.ndarray, side: int) -> float:
 
   Args:
     film: uint8 [H, W], without border.
-    side: long side of the net's input, in pixels.
+    side: of the net's input along the film's long side, in pixels.
   """
   if 2 * max(film.shape) <= side:
     return 0.0
@@ -34,9 +38,10 @@ def score(film: np.ndarray, side: int) -> float:
   return float(max(finest, 0) / max(rest, ROUNDING))
 
 
-def lacks_detail(film: np.ndarray, side: int) -> bool:
-  """Whether uint8 [H, W] shows too little for a net of `side` pixels."""
-  return score(film, side) < LEAST
+def lacks_detail(film: np.ndarray, size: int | Sequence[int]) -> bool:
+  """Whether uint8 [H, W] shows too little for a net's input of `size`."""
+  long_side = sizes.size_hw(size)[int(np.argmax(film.shape))]
+  return score(film, long_side) < LEAST
 
 
 def _averaged(film: np.ndarray, side: float) -> np.ndarray:

@@ -102,7 +102,8 @@ class Predictor:
       )
     # Encoded, because training reads encoded films: one code path for both.
     record = {
-      'id': 0,
+      'id': '0',
+      'row': 0,
       'sex': groups.SEX[sex],
       'age': 0.0,
       'image': png.encode(image),
@@ -136,7 +137,8 @@ class Predictor:
     """Predict at most `batch_size` films as the data set keeps them.
 
     Args:
-      records: id, sex, age and image (encoded), as of `sources.film_source`.
+      records: id, row, sex, age and image (encoded), as of
+        `sources.film_source`.
 
     Returns:
       `age` [N] months and, with bins, `probability` [N, 240]; and the films,
@@ -158,8 +160,8 @@ class Predictor:
       _, film_input, options = self._locators[-1]
       crops = [localize.cut_crops(f, film_input, options) for f in films]
       records = [
-        {**record, 'regions': png.encode(crop.reshape(-1, crop.shape[-1]))}
-        for record, crop in zip(records, crops, strict=True)
+        {**record, 'regions': [png.encode(crop) for crop in of_film]}
+        for record, of_film in zip(records, crops, strict=True)
       ]
     return self._net(records), films
 

@@ -3,18 +3,20 @@
 Nothing is changed unasked: a film that is flagged is read as it is.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from boneage_jax.imaging import polarity
 from boneage_jax.imaging import sharpness
 
 
-def flags(film: np.ndarray, size: int) -> tuple[str, ...]:
+def flags(film: np.ndarray, size: int | Sequence[int]) -> tuple[str, ...]:
   """Name the checks that a film fails: 'polarity', 'sharpness'.
 
   Args:
     film: uint8 [H, W], bones bright if the film is as the run's are.
-    size: long side, in pixels, of the net that sees the whole film.
+    size: `input.size` of the net that sees the whole film.
   """
   checks = {
     'polarity': polarity.looks_inverted(film),

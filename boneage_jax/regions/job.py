@@ -38,7 +38,7 @@ def locate_films(
   folder: str,
   input_config: Any,
   options: Any,
-  before: Mapping[int, Mapping[str, boxes.Region]] | None = None,
+  before: Mapping[str, Mapping[str, boxes.Region]] | None = None,
   log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
   """Find and cut the regions of every film; done.json is written last.
@@ -75,7 +75,7 @@ def locate_films(
       for stale in storage.glob(path(name)):
         storage.remove(stale)
 
-  def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
+  def crops(pool: futures.Executor) -> Iterator[list[np.ndarray]]:
     cut = lambda film: localize.cut_crops(film, input_config, options)
 
     def load(index: int) -> localize.Film:
@@ -119,7 +119,7 @@ def locate_films(
       'crops': list(localize.crop_names(options)),
       'crop_size': options.crop_size,
       'crop_margin': options.crop_margin,
-      'crop_side': localize.crop_side(options),
+      'crop_hw': list(localize.crop_hw(options)),
     }
     for name, share in done['found'].items():
       log(
@@ -158,8 +158,8 @@ def _decoded(
 
 
 def _coverage(
-  found: Mapping[int, Mapping[str, boxes.Region]],
-  annotations: Mapping[int, Mapping[str, Any]],
+  found: Mapping[str, Mapping[str, boxes.Region]],
+  annotations: Mapping[str, Mapping[str, Any]],
   films: film_table.Films,
 ) -> dict[str, Any]:
   coverage = {}

@@ -50,7 +50,7 @@ def curves(
 
 def split_summaries(
   rows: Mapping[str, np.ndarray],
-  predictors: Mapping[str, Mapping[int, float]],
+  predictors: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
   """Summarise every split and compare it with other predictors.
 
@@ -82,17 +82,17 @@ def _summary(rows: Mapping[str, np.ndarray], split: str) -> dict[str, Any]:
 def _compare(
   rows: Mapping[str, np.ndarray],
   splits: Sequence[str],
-  ages: Mapping[int, float],
+  ages: Mapping[str, float],
 ) -> dict[str, Any]:
   """Compare the predictions with a reference's on the films both have."""
   out = {}
   for name in splits:
     part = selection.select_split(rows, name)
-    both = np.array([int(i) in ages for i in part['id']], bool)
+    both = np.array([i in ages for i in part['id'].tolist()], bool)
     if not both.any():
       continue
     age, prediction = part['age'][both], part['prediction'][both]
-    other = np.array([ages[int(i)] for i in part['id'][both]])
+    other = np.array([ages[i] for i in part['id'][both].tolist()])
     row = metrics.summary(age, other, part['sex'][both])
     pair = metrics.paired_difference(age, prediction, other)
     keep = ('n', 'mae', 'mae_ci95', 'rmse', 'bias', 'within_12')
@@ -108,7 +108,7 @@ def count_regions(
   """Count the films each region was found on, among those reported."""
   if not regions:
     return {}
-  ids = [int(i) for i in rows['id'] if int(i) in regions]
+  ids = [i for i in rows['id'].tolist() if i in regions]
   names = list(dict.fromkeys(name for i in ids for name in regions[i]))
   found = {
     name: {

@@ -94,8 +94,8 @@ def _film_loader(
   builder_config: str,
   films: dict[str, np.ndarray],
   rotated: dict[int, int],
-) -> Callable[[int], np.ndarray]:
+) -> Callable[[str], np.ndarray]:
   """Return the function that reads a film by its id, as the nets see it."""
   source = sources.whole_films(config, workdir, builder_config, films, rotated)
   row = {film: k for k, film in enumerate(films['id'].tolist())}
-  return lambda film: codec.decode_stored(source[row[int(film)]]['image'])
+  return lambda film: codec.decode_stored(source[row[film]]['image'])

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.data import selection
@@ -53,16 +54,16 @@ class ReportInputs:
   workdir: str
   stage: str
   config: Any
-  regions: Mapping[int, Mapping[str, Any]] = dataclasses.field(
+  regions: Mapping[str, Mapping[str, Any]] = dataclasses.field(
     default_factory=dict
   )
   coverage: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   heat: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  references: Mapping[str, Mapping[int, float]] = dataclasses.field(
+  references: Mapping[str, Mapping[str, float]] = dataclasses.field(
     default_factory=dict
   )
-  load_film: Callable[[int], np.ndarray] | None = None
+  load_film: Callable[[str], np.ndarray] | None = None
   produced: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def path(self, *names: str) -> str:
@@ -176,7 +177,7 @@ def _films(
   films = []
   for kind, k in _picks(rows):
     film = {key: column[k] for key, column in rows.items()}
-    i = int(film['id'])
+    i = str(film['id'])
     film |= {
       'kind': kind,
       'probability': distributions.get(i),
@@ -189,7 +190,10 @@ def _films(
 
 def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
   """Choose the best, median and worst films as (kind, row); each once."""
-  order = np.lexsort((rows['id'], np.abs(rows['prediction'] - rows['age'])))
+  film, error = rows['id'].tolist(), np.abs(rows['prediction'] - rows['age'])
+  order = sorted(
+    range(len(film)), key=lambda k: (error[k], ids.sort_key(film[k]))
+  )
   count = min(PER_KIND, -(-len(order) // 3))
   start = (len(order) - count) // 2
   kinds = {
@@ -209,7 +213,7 @@ def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
   ]
 
 
-def _film_pictures(inputs: ReportInputs, film_id: int) -> list[bytes]:
+def _film_pictures(inputs: ReportInputs, film_id: str) -> list[bytes]:
   """Draw a film twice: its regions, and its heat map with the regions."""
   if inputs.load_film is None:
     return []

@@ -35,7 +35,6 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
   if not rows:
     raise ValueError(f'Expected predictions in {path}, got none.')
   out = {name: np.array([r[name] for r in rows]) for name in ('id', 'split')}
-  out['id'] = out['id'].astype(np.int64)
   if 'sex' in rows[0]:
     out['sex'] = groups.sex_number(row['sex'] for row in rows)
   for name, column in (('age', 'age_true'), ('prediction', 'age_predicted')):
@@ -44,7 +43,7 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
   ids, counts = np.unique(out['id'], return_counts=True)
   if np.any(counts > 1):
     twice = ids[counts > 1]
-    film = int(twice[0])
+    film = twice[0]
     where = ', '.join(out['split'][out['id'] == film])
     raise ValueError(
       f'Expected each film once in {path}; {len(twice)} films come more than '
@@ -81,7 +80,7 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
       np.savez(file, id=rows['id'], probability=probability)
 
 
-def read_npz(path: str, key: str) -> dict[int, Any]:
+def read_npz(path: str, key: str) -> dict[str, Any]:
   """Return {film id: row of `key`}; empty where the file is missing."""
   if not storage.exists(path):
     return {}

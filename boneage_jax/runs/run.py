@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import ids as ids_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -45,7 +46,7 @@ class Run(NamedTuple):
   rows: dict[str, np.ndarray]
   data: dict[str, Any]
   config: Any = None
-  train: frozenset[int] | None = None
+  train: frozenset[str] | None = None
 
 
 def read_run(name: str, stage: str = '') -> Run:
@@ -104,7 +105,7 @@ def read_run(name: str, stage: str = '') -> Run:
   train = lineage.training_films(config, stage, workdir)
   rows = _rows(folder)
   held_out = rows['id'][rows['split'] != 'train'].tolist()
-  shared = sorted((train or frozenset()) & set(held_out))
+  shared = sorted((train or frozenset()) & set(held_out), key=ids_lib.sort_key)
   if shared:
     raise ValueError(
       f'Expected every film in one split, but {len(shared)} films that {name} '
@@ -152,7 +153,7 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
   return {name: rows[name] for name in COLUMNS}
 
 
-def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
+def trained_on(run: Run, ids: Collection[str]) -> set[str] | None:
   """Return those of `ids` that the run was trained on; None if not known.
 
   Where the prepared data are gone but films were split by a hash of their id,
@@ -169,7 +170,7 @@ def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
   own, _ = selection.assign(run.config, run.rows)
   if np.any(own != run.rows['split']):
     return None  # not split by hash after all
-  films = np.array(sorted(ids), np.int64)
+  films = np.array(sorted(ids))
   names, _ = selection.assign(
     run.config, {'id': films, 'split': np.full(len(films), 'train')}
   )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 import time
 from typing import Any
 
-import cv2
 from flax import nnx
 import jax
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from boneage_jax import models
 from boneage_jax.core import distributed
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import png
 from boneage_jax.models import ops
 from boneage_jax.regions import gradcam
 from boneage_jax.train_compile import cost
@@ -37,14 +37,14 @@ def _batch(
 ) -> dict[str, Any]:
   """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
   section = config[stage].input
-  name, count = 'image', 1
+  noise = np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)
+  pixels = {'image': png.encode(noise)}
   if section.crops_from:
     chosen = section.regions or config[section.crops_from].regions
-    name, count = 'regions', len(chosen)
-  noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
+    pixels = {'regions': [png.encode(noise)] * len(chosen)}
   record = {
-    name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
-    **dict.fromkeys(('id', 'sex', 'age'), 0),
+    **pixels,
+    **dict.fromkeys(('row', 'sex', 'age'), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from boneage_jax.core import sizes
 from boneage_jax.imaging import geometry
 from boneage_jax.models import ops
 from boneage_jax.training import restore
@@ -41,7 +42,7 @@ def make_predict(
 
 def views(section: Any) -> list[np.ndarray]:
   """Return the matrices, over the net's input, that `tta` asks for."""
-  chosen, size = section.tta, (section.input.size, section.input.size)
+  chosen, size = section.tta, sizes.size_hw(section.input.size)
   if not chosen.rotate:
     raise ValueError(
       'expected tta.rotate to hold one angle or more, got none: '

@@ -82,14 +82,16 @@ class Progress:
     """Open the bar and, in process 0, metrics.jsonl and speed.jsonl.
 
     Args:
-      run: stage, section, folder, start, total_steps and epoch_steps of a
-        `setup.Setup`.
+      run: a `setup.Setup`: its stage, section, films, folder and steps.
     """
     self.clock = DispatchClock()
     self.last_good = run.start or None
     self._stage, self._batch_size = run.stage, run.section.batch_size
     self._log_steps = run.section.log_steps
     self._total_steps, self._epoch_steps = run.total_steps, run.epoch_steps
+    positions = run.films['position'].tolist()
+    names = run.films['id'].tolist()
+    self._names = dict(zip(positions, names, strict=True))
     self._recent: list[tuple[int, dict, np.ndarray]] = []
     self._began = time.monotonic()
     main = distributed.is_main_process()
@@ -114,10 +116,10 @@ class Progress:
     if self._writer:
       self._writer.close()
 
-  def add(self, step: int, scalars: dict, ids: np.ndarray) -> None:
-    """Take a step's scalars, ready or not, and the ids of its films."""
+  def add(self, step: int, scalars: dict, rows: np.ndarray) -> None:
+    """Take a step's scalars, ready or not, and its films' rows."""
     self.clock.dispatched(scalars)
-    self._recent.append((step, scalars, ids))
+    self._recent.append((step, scalars, rows))
     self._bar.update(self._batch_size)
 
   def due(self, step: int) -> bool:
@@ -126,18 +128,19 @@ class Progress:
 
   def check_finite(self) -> None:
     """Raise, naming step and films, at the first step that spoils the net."""
-    for step, scalars, local_ids in self._recent:
+    for step, scalars, local_rows in self._recent:
       for name in ('loss', 'gradient_norm'):
         value = float(scalars[name])
         if math.isfinite(value):
           continue
-        ids = distributed.all_gather_objects(local_ids.tolist())
+        rows = distributed.all_gather_objects(local_rows.tolist())
         last = (
           'none yet' if self.last_good is None else f'step {self.last_good}'
         )
         raise ValueError(
           f'{self._stage}: the {name} is {value} at step {step}, on films '
-          f'{", ".join(map(str, ids))}. Last good checkpoint: {last}. Lower '
+          f'{", ".join(self._names[row] for row in rows)}. Last good '
+          f'checkpoint: {last}. Lower '
           f'--config.{self._stage}.optimizer.learning_rate, set '
           f'--config.{self._stage}.optimizer.grad_clip_norm=1.0, or look at '
           'these films.'

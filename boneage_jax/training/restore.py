@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from boneage_jax.core import distributed
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
@@ -64,8 +65,7 @@ def initial_weights(
   """Best parameters and statistics of the net that `stage` starts from.
 
   Args:
-    config, stage, workdir: `config[stage].init_from` names the run and its
-      stage.
+    config, stage, workdir: `init_from` of the stage names a run and its stage.
     held_out: ids of the films that judge this stage's net.
 
   Raises:
@@ -82,7 +82,9 @@ def initial_weights(
       f'{stage}: the data of {options.run} are gone, so that nobody knows '
       'whether it was trained on films that are held out here.'
     )
-  shared = sorted((seen or frozenset()) & set(held_out.tolist()))
+  shared = sorted(
+    (seen or frozenset()) & set(held_out.tolist()), key=ids.sort_key
+  )
   if shared:
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} '

@@ -11,7 +11,7 @@ WINDOW = 5  # months either side of an age (Chen 2020)
 
 
 def spatial_softmax(maps: jax.Array) -> jax.Array:
-  """Softmax over the places of maps [B,h,w] or [B,h,w,K], float32."""
+  """Softmax over the positions of maps [B,h,w] or [B,h,w,K], float32."""
   return jax.nn.softmax(maps.astype(jnp.float32), axis=(1, 2))
 
 
@@ -90,14 +90,15 @@ class CamHead(nnx.Module):
         sex_features, count, use_bias=False, rngs=rngs
       )
 
-  def __call__(self, features, sex, rngs=None):
+  def __call__(self, features, inputs, rngs=None):
     maps = self.fc(self.dropout(features.astype(jnp.float32), rngs=rngs))
     if self.weighted:
       out = jnp.sum(spatial_softmax(maps) * maps, (1, 2))
     else:
       out = jnp.mean(maps, (1, 2))
     if self.has_sex:
-      out += self.sex_fc(self.sex(sex.astype(jnp.float32)[:, None]))
+      e = self.sex(inputs['sex'].astype(jnp.float32)[:, None])
+      out += self.sex_fc(e)
     outputs = {'maps': maps}
     if self.output == 'scalar':
       outputs['age'] = out[:, 0]

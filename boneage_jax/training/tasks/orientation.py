@@ -6,6 +6,7 @@ Stages that name it in `input.orientation_from` see films as it turns them,
 those of the archive as well as new ones.
 """
 
+from collections.abc import Sequence
 import csv
 import os
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import distributed
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.data import preprocess
 from boneage_jax.training import prediction
@@ -58,16 +60,15 @@ def write_predictions(
       for i in lying.tolist():
         row = films['id'][i], films['split'][i], 90 * turns[i]
         writer.writerow([*row, f'{probability[i].max():.5f}'])
-    print(found(stage, np.sort(films['id'][lying]), len(turns)))
+    print(found(stage, films['id'][lying].tolist(), len(turns)))
 
   distributed.on_main_process(write)
 
 
-def found(stage: str, ids: np.ndarray, count: int) -> str:
+def found(stage: str, films: Sequence[str], count: int) -> str:
   """Say which films lie turned."""
-  some = ', '.join(map(str, ids[:5].tolist())) + (
-    ', ...' if ids[5:].size else ''
-  )
-  return f'{stage}: {len(ids)} of {count} films lie turned' + (
-    f' and are turned back: {some}.' if len(ids) else '.'
+  some = ', '.join(sorted(films, key=ids.sort_key)[:5])
+  some += ', ...' if films[5:] else ''
+  return f'{stage}: {len(films)} of {count} films lie turned' + (
+    f' and are turned back: {some}.' if films else '.'
   )

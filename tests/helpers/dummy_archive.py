@@ -45,7 +45,7 @@ def read_back(folder, split='train'):
   source = tfds.builder_from_directory(folder).as_data_source(
     split, decoders={'image': tfds.decode.SkipDecoding()}
   )
-  return {r['id']: r for r in (source[i] for i in range(len(source)))}
+  return {r['id'].decode(): r for r in (source[i] for i in range(len(source)))}
 
 
 def info(folder):

@@ -17,7 +17,7 @@ def films(count=600, seed=0):
   """Returns id, sex, age and the archive's split of made-up films."""
   rng = np.random.default_rng(seed)
   return {
-    'id': rng.permutation(count) + 1000,
+    'id': (rng.permutation(count) + 1000).astype(str),
     'sex': rng.choice([-1.0, 1.0], count),
     'age': np.round(rng.uniform(1, 228, count)),
     'split': np.full(count, 'train'),
