@@ -51,7 +51,6 @@ MARKERS = {
     'buckets',
     'launch',
     'launch_runs',
-    'main_command',
     'processes',
     'resume',
     'start_up',

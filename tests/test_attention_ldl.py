@@ -290,8 +290,8 @@ def test_a_row_finds_no_more_than_it_needs(row, found, cut):
 
 
 def test_one_row_at_a_time():
-  with pytest.raises(ValueError, match='takes one row, got'):
-    attention_ldl.get_config('phantom,h,r1')
+  with pytest.raises(ValueError, match='Expected one row in'):
+    attention_ldl.get_config('h,r1,phantom')
   assert attention_ldl.get_config('h+r1+r2').stages == (
     attention_ldl.get_config().stages
   )
