@@ -201,7 +201,7 @@ def test_films_that_were_lost_or_moved(archive, prepared, run, tmp_path):
   lost = next(k for k, line in enumerate(lines) if ',validation,' in line)
   path.write_text(''.join(lines[:lost] + lines[lost + 1 :]))
   film = lines[lost].split(',')[0]
-  message = rf'validation films once, .* such as \[{film}\].*remove fold_<k>'
+  message = rf"validation films once, .* such as \['{film}'\].*remove fold_<k>"
   with pytest.raises(ValueError, match=message):
     cross_validation.join_folds(
       config(archive, prepared), 'localizer', str(folder)
