@@ -69,6 +69,19 @@ def test_it_starts_where_the_other_ended(first, prepared, tmp_path):
   )
 
 
+def test_without_epochs_it_is_that_net(first, prepared, tmp_path):
+  """As a segmenter that was trained on one archive serves another."""
+  config = make(run=f'{first}:net')
+  config.again.update(steps=0, epochs=0)
+  loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
+  ours, theirs = predictions(tmp_path, 'again'), predictions(first, 'net')
+  assert ours == theirs
+  config.again.init_from.run = ''
+  workdir = write(config, tmp_path / 'none', prepared)
+  with pytest.raises(ValueError, match=r'again\.epochs=0 and no net to take'):
+    loop.train_and_evaluate(config, 'again', workdir)
+
+
 def test_a_stage_of_the_same_run(first):
   config = make(run=':net')
   assert lineage.parent_run(config, 'again', str(first)) == (
@@ -109,7 +122,7 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   seen = lineage.training_films(config, 'again', workdir)
   assert seen > own
   assert seen >= lineage.training_films(make(), 'net', str(first))
-  assert set(map(int, predictions(tmp_path, 'again'))) & seen
+  assert set(predictions(tmp_path, 'again')) & seen
   config.again.init_from.run = f'{first}/gone:net'
   assert lineage.training_films(config, 'again', workdir) is None
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from boneage_jax.models import net as net_lib
 from boneage_jax.models.backbones import base
+from boneage_jax.models.heads import cam as cam_head
 from boneage_jax.training import restore
 
 TARGETS = ('window', 'probability', 'age')
@@ -48,7 +49,7 @@ def grad_cam(
   net: Any,
   batch: Mapping[str, jax.Array],
   target: str = 'window',
-  half_window: int = 5,
+  half_window: int = cam_head.WINDOW,
   method: str = 'grad_cam',
 ) -> tuple[net_lib.Maps, net_lib.Outputs]:
   """Return relu(sum_k w_k F_k), w_k the spatial mean of d target / d F_k.
@@ -101,7 +102,7 @@ def grad_cam(
 
 def window_score(
   outputs: dict[str, jax.Array],
-  half_window: int = 5,
+  half_window: int = cam_head.WINDOW,
   probability: bool = False,
 ) -> jax.Array:
   """Return the mean logit of the bins within `half_window` of the estimate.
@@ -120,10 +121,7 @@ def window_score(
       f" gives {sorted(outputs)}: use target='age' or a head with bins."
     )
   logits = outputs['logits'].astype(jnp.float32)
-  last = logits.shape[-1] - 1
-  centre = jnp.clip(jnp.round(outputs['age'].astype(jnp.float32)), 0, last)
-  distance = jnp.abs(jnp.arange(last + 1) - centre[:, None])
-  window = jax.lax.stop_gradient(distance <= half_window)
+  window = cam_head.near_age(outputs['age'], logits.shape[-1], half_window)
   if probability:
     inside = jax.nn.logsumexp(logits, -1, where=window)
     return inside - jax.nn.logsumexp(logits, -1)

@@ -143,6 +143,11 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   )
   epoch_steps = max(len(train_films['id']) // section.batch_size, 1)
   total_steps = section.steps or epoch_steps * section.epochs
+  if not total_steps and not section.init_from.run:
+    raise ValueError(
+      f'Expected steps to train for, got {stage}.epochs=0 and no net to take '
+      f'over: set --config.{stage}.epochs or --config.{stage}.init_from.run.'
+    )
   store = checkpoints.Checkpoints(os.path.join(folder, 'checkpoints'))
   start = store.latest_step() or 0
   load = None if start else _loader(config, stage, workdir, films)

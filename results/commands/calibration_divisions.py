@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from boneage_jax.data import film_table
-from boneage_jax.evaluation import calibrate
+from boneage_jax.evaluation import interval_coverage
 from boneage_jax.inference import intervals
 from boneage_jax.runs import run as run_lib
 
@@ -24,8 +24,8 @@ for _ in range(200):
   fitted = order < FITTED_SHARE * len(order)
   parts = [film_table.select(films, part) for part in (fitted, ~fitted)]
   made = intervals.fit(parts[0], groups='sex_age')
-  row = calibrate.grouped_coverage(
-    parts[1], intervals.intervals(made, parts[1])
+  row = interval_coverage.grouped_coverage(
+    parts[1], intervals.apply(made, parts[1])
   )
   covered.append([r['covered'][1] for r in (row, *row['by_sex'].values())])
 print('mean', np.mean(covered, axis=0))

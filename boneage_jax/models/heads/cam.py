@@ -15,12 +15,19 @@ def spatial_softmax(maps: jax.Array) -> jax.Array:
   return jax.nn.softmax(maps.astype(jnp.float32), axis=(1, 2))
 
 
+def near_age(age: jax.Array, bins: int, months: int = WINDOW) -> jax.Array:
+  """Say which bins lie within `months` of ages [B], bool [B,bins].
+
+  The window is cut at the ends of the scale, and no gradient flows through it.
+  """
+  age = jax.lax.stop_gradient(age.astype(jnp.float32))
+  centre = jnp.clip(jnp.round(age), 0, bins - 1)
+  return jnp.abs(jnp.arange(bins) - centre[:, None]) <= months
+
+
 def window_map(maps: jax.Array, age: jax.Array) -> jax.Array:
   """Return the mean map [B,h,w] of the bins within WINDOW of `age` [B]."""
-  last = maps.shape[-1] - 1
-  centre = jnp.clip(jnp.round(jax.lax.stop_gradient(age)), 0, last)
-  near = jnp.abs(jnp.arange(last + 1) - centre[:, None]) <= WINDOW
-  near = near.astype(jnp.float32)
+  near = near_age(age, maps.shape[-1]).astype(jnp.float32)
   near /= jnp.sum(near, -1, keepdims=True)
   return jnp.einsum('bhwk,bk->bhw', maps, near)
 
