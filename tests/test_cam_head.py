@@ -11,7 +11,8 @@ from boneage_jax.models.heads import cam as cam_head
 from boneage_jax.regions import gradcam
 
 BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage2'}
-SEX = jnp.array([0.0, 1.0, 0.5])
+SEX = jnp.array([-1.0, 1.0, 0.0])
+INPUTS = {'sex': SEX}
 
 
 def head(channels=6, **changes):
@@ -39,7 +40,7 @@ def image(seed=0, count=3):
 def test_outputs_are_the_published_sums(output, weighted):
   layer = head(output=output, weighted=weighted, classes=4, readout='argmax')
   x = np.asarray(features(), np.float64)
-  outputs = layer(jnp.asarray(x, jnp.float32), SEX)
+  outputs = layer(jnp.asarray(x, jnp.float32), INPUTS)
   kernel, bias = (np.asarray(v[...]) for v in (layer.fc.kernel, layer.fc.bias))
   maps = x @ kernel + bias
   np.testing.assert_allclose(outputs['maps'], maps, 1e-4, 1e-4)
@@ -65,7 +66,7 @@ def test_a_constant_map_pools_to_itself():
   x = jnp.broadcast_to(features()[:, :1, :1], (3, 4, 5, 6))
   logits = {}
   for weighted in (True, False):
-    outputs = head(output='classes', classes=4, weighted=weighted)(x, SEX)
+    outputs = head(output='classes', classes=4, weighted=weighted)(x, INPUTS)
     np.testing.assert_allclose(outputs['attention'], 1 / 20, rtol=1e-5)
     logits[weighted] = outputs['logits']
     np.testing.assert_allclose(logits[weighted], outputs['maps'][:, 2, 3], 1e-4)
@@ -93,14 +94,14 @@ def test_attention_is_that_of_the_answer():
 def test_sex_adds_a_linear_term():
   layer = head(output='scalar', sex_features=8)
   x = jnp.broadcast_to(features()[:1], (3, 4, 5, 6))
-  girl, boy, unknown = np.asarray(layer(x, SEX)['age'])
+  girl, boy, unknown = np.asarray(layer(x, INPUTS)['age'])
   assert girl != boy
   assert unknown == pytest.approx((girl + boy) / 2, rel=1e-6)
-  assert np.ptp(head(output='scalar')(x, SEX)['age']) == 0
+  assert np.ptp(head(output='scalar')(x, INPUTS)['age']) == 0
 
 
 def test_a_scalar_starts_near_the_mean_age():
-  age = head(output='scalar')(jnp.zeros((3, 4, 5, 6)), SEX)['age']
+  age = head(output='scalar')(jnp.zeros((3, 4, 5, 6)), INPUTS)['age']
   np.testing.assert_allclose(age, 127.3, rtol=1e-6)
 
 

@@ -22,21 +22,24 @@ def test_concatenation_is_the_sum_of_two_linear_maps():
   kernel = np.asarray(net.fc.kernel[...])
   dense = sex[:, None] @ net.sex.kernel[...] + net.sex.bias[...]
   expected = 0.7 * z @ kernel[:6] - 1.3 * dense @ kernel[6:] + net.fc.bias[...]
-  np.testing.assert_allclose(net(z, sex)['logits'], expected, 1e-4, 1e-5)
+  np.testing.assert_allclose(
+    net(z, {'sex': sex})['logits'], expected, 1e-4, 1e-5
+  )
 
 
 def test_weight_zero_removes_sex():
   net = head()
   z = jnp.ones((2, 6))
   sex = jnp.array([-1.0, 1.0])
-  assert np.ptp(net(z, sex)['age']) > 0
+  assert np.ptp(net(z, {'sex': sex})['age']) > 0
   net.sex_weight[...] = jnp.array(0.0)
-  assert np.ptp(net(z, sex)['age']) == 0
-  assert np.ptp(head(sex_features=0)(z, sex)['age']) == 0
+  assert np.ptp(net(z, {'sex': sex})['age']) == 0
+  assert np.ptp(head(sex_features=0)(z, {})['age']) == 0
 
 
 def test_unknown_sex_is_exactly_between():
-  logits = head()(jnp.ones((3, 6)), jnp.array([0.0, 0.5, 1.0]))['logits']
+  inputs = {'sex': jnp.array([-1.0, 0.0, 1.0])}
+  logits = head()(jnp.ones((3, 6)), inputs)['logits']
   np.testing.assert_allclose(
     logits[1], (logits[0] + logits[2]) / 2, rtol=1e-5, atol=1e-6
   )
@@ -45,7 +48,7 @@ def test_unknown_sex_is_exactly_between():
 @pytest.mark.parametrize('output', ['scalar', 'standardized'])
 def test_scalar_head_starts_at_the_mean_age(output):
   net = head(output=output, sex_features=0)
-  outputs = net(jnp.zeros((2, 6)), jnp.zeros(2))
+  outputs = net(jnp.zeros((2, 6)), {})
   np.testing.assert_allclose(outputs['age'], 127.3, rtol=1e-6)
   assert set(outputs) == {'age'}
 
@@ -56,13 +59,13 @@ def test_standardized_head_counts_in_deviations():
   kernel = np.asarray(net.fc.kernel[...])
   e = np.asarray(net.sex(jnp.ones((4, 1))))
   expected = 127.3 + 41.2 * (np.concatenate([z, e], -1) @ kernel)[:, 0]
-  np.testing.assert_allclose(net(z, sex)['age'], expected, 1e-5)
+  np.testing.assert_allclose(net(z, {'sex': sex})['age'], expected, 1e-5)
   # A map's mean is the age, but for the sex.
   map_ = jax.random.normal(jax.random.key(1), (2, 3, 5, 6))
   age = head(output='standardized', sex_features=0)
   np.testing.assert_allclose(
     age.maps(map_).mean((1, 2))[:, 0],
-    age(map_.mean((1, 2)), jnp.zeros(2))['age'],
+    age(map_.mean((1, 2)), {})['age'],
     1e-5,
   )
 
@@ -85,9 +88,9 @@ def test_global_pools():
 
 def test_dropout_falls_in_training_only():
   net = head(dropout=0.5, sex_features=0)
-  z, sex = jnp.ones((4, 6)), jnp.zeros(4)
+  z = jnp.ones((4, 6))
   net.train()
-  draws = [net(z, sex, rngs=nnx.Rngs(i))['logits'] for i in range(2)]
+  draws = [net(z, {}, rngs=nnx.Rngs(i))['logits'] for i in range(2)]
   assert not np.allclose(*draws)
   net.eval()
-  assert np.ptp(net(z, sex)['logits'], axis=0).max() == 0
+  assert np.ptp(net(z, {})['logits'], axis=0).max() == 0

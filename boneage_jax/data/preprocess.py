@@ -131,14 +131,14 @@ def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def decode(record: Mapping[str, Any]) -> np.ndarray:
   """Decode the image of a record; an error names the film."""
-  return _decode(record['image'], record['id'])
+  return _decode(record['image'], record)
 
 
-def _decode(data: bytes, film: Any) -> np.ndarray:
+def _decode(data: bytes, record: Mapping[str, Any]) -> np.ndarray:
   try:
     return codec.decode_stored(data)
   except ValueError as error:
-    raise ValueError(f'Film {film}: {error}') from error
+    raise ValueError(f'Film {record["id"]}: {error}') from error
 
 
 def _pictures(
@@ -148,7 +148,7 @@ def _pictures(
   if polarity not in ('keep', 'invert'):
     raise ValueError(f"expected polarity 'keep' or 'invert', got {polarity!r}")
   files = record[name] if name == 'regions' else [record[name]]
-  pictures = [_decode(data, record['id']) for data in files]
+  pictures = [_decode(data, record) for data in files]
   return [255 - p for p in pictures] if polarity == 'invert' else pictures
 
 
