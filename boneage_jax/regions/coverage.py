@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.imaging import boxes as boxes_lib
 
 NEAR = 0.08  # long sides from the wrist box's centre
@@ -47,7 +48,8 @@ def region_coverage(
     covers_dip, covers_pip, covers_mcp (mean share of box centres inside).
   """
   rows: dict[str, dict[str, list]] = {}
-  for film_id in sorted(set(regions) & set(annotations)):
+  films = set(regions) & set(annotations)
+  for film_id in sorted(films, key=ids.sort_key):
     targets = boxes_lib.annotated_boxes(annotations[film_id])
     if not targets:
       continue
