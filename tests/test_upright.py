@@ -162,9 +162,9 @@ def run(tmp_path_factory):
 
 
 def test_the_films_that_lie_are_found(run):
-  with open(run / 'upright' / 'turned.csv', newline='') as file:
+  with open(run / 'upright' / 'rotated.csv', newline='') as file:
     rows = list(csv.DictReader(file))
-  found = {int(row['id']): int(row['turned']) // 90 for row in rows}
+  found = {int(row['id']): int(row['rotation_deg']) // 90 for row in rows}
   assert found == {i: k for i, (k, _) in LYING.items()}
   assert found == selection.film_rotations(str(run), 'upright')
   assert selection.film_rotations(str(run), '') == {}

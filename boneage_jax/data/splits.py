@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 SPLITS = ('train', 'validation', 'test')
+WAYS = ('auto', 'official', 'hash', 'chen500')
 UNUSED = 'unused'
 # Chen 2020, authors' code: 500 test and 500 validation of the training films.
 CHEN_FILMS, CHEN_OF = 500, 12611
@@ -33,7 +34,7 @@ def assign(
   Returns:
     the name of the split per film, and a line that describes the choice.
   """
-  if split not in ('auto', 'official', 'hash', 'chen500'):
+  if split not in WAYS:
     raise ValueError(
       f"expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
     )

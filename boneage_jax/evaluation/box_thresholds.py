@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
-import os
 import sys
 from typing import Any
 
@@ -117,7 +116,7 @@ def sweep(
   if split:
     films = selection.select_split(films, split)
   turned = selection.film_rotations(
-    workdir, stages.orientation_stage(config, stage)
+    workdir, stages.Stage(config, stage, workdir).orientation()
   )
   source = sources.whole_films(
     config, workdir, options.input.builder_config, films, turned
@@ -178,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   try:
     workdir, _, stage = args.run.rpartition(':')
     workdir = storage.absolute(workdir)
-    path = os.path.join(workdir, 'config.json')
+    path = stages.config_path(workdir)
     if not storage.exists(path):
       raise ValueError(f'Expected RUN:STAGE, a run and its stage: {args.run}.')
     config = config_lib.read_config(path)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import splits
@@ -28,7 +29,7 @@ from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 WEIGHTS = ('mean', 'mae', 'mse')
-FIT, JUDGE = 'validation', 'test'
+FIT = 'validation'
 SMOOTH = 0.05  # months; |e| is minimised as sqrt(e^2 + SMOOTH^2)
 STEPS = 5000
 PARTS = 5  # of the films that weights are fitted on
@@ -123,7 +124,7 @@ def combine(
 
   Raises:
     ValueError: fewer than two members; members whose labels or splits differ,
-      or that have no FIT or no JUDGE film in common.
+      or that have no FIT film in common.
   """
   if len(members) < 2:
     raise ValueError(f'Expected two or more members, got {len(members)}.')
@@ -136,9 +137,8 @@ def combine(
       'member would be judged on films that another was fitted on.'
     )
   split, age = films['split'][0], films['age']
-  for name in (FIT, JUDGE):
-    if name not in split:
-      raise ValueError(f'Expected {name} films that all members predicted.')
+  if FIT not in split:
+    raise ValueError(f'Expected {FIT} films that all members predicted.')
   error = films['prediction'] - age
   ways, by_film = {}, {}
   for way in WEIGHTS:
@@ -148,7 +148,7 @@ def combine(
   }
   best = int(np.argmin(np.abs(error[:, split == FIT]).mean(axis=1)))
   judged = {}
-  for name in run_lib.SPLITS:
+  for name in [name for name in run_lib.SPLITS if name in split]:
     of = split == name
     own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
     judged[name] = {
@@ -199,6 +199,7 @@ def ensemble_table(result: Mapping[str, Any]) -> str:
     f'{len(names)} members; {lineage.dataset_line(result["data"])}',
     f'Weights fitted on {FIT}, where {best} is the best member; each fifth of '
     'it has weights from the others.',
+    *([] if 'test' in result['splits'] else [text_table.NO_TEST]),
     text_table.layout(
       ('weights', *WEIGHTS, 'films left out'),
       [
@@ -239,7 +240,7 @@ def write_ensemble(
 ) -> None:
   """Write ensemble.json, predictions.csv and, with bins, distributions.npz."""
   storage.make_folder(folder)
-  storage.write_json(os.path.join(folder, 'ensemble.json'), result, indent=1)
+  storage.write_json(os.path.join(folder, stages.ENSEMBLE), result, indent=1)
   predictions.write_predictions(folder, rows)
 
 
@@ -296,5 +297,5 @@ def combine_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   members = [run_lib.read_run(workdir, member) for member in section.members]
   result, rows = combine(members, section.weights)
-  write_ensemble(os.path.join(workdir, stage), result, rows)
+  write_ensemble(stages.path(workdir, stage), result, rows)
   print(ensemble_table(result))

@@ -6,6 +6,8 @@ from typing import Any
 
 from boneage_jax.evaluation import plot_style
 
+NO_TEST = 'The run has no test films: its figures are of validation films.'
+
 
 def layout(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   """Align columns: the first to the left, the others to the right.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 
 SPLITS = ('test', 'validation', 'train')  # the first present is the headline
@@ -51,14 +52,14 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins].
   """
   columns = {**rows, 'prediction': np.round(rows['prediction'], 4)}
-  with storage.replacing(os.path.join(folder, 'predictions.csv')) as file:
+  with storage.replacing(os.path.join(folder, stages.PREDICTIONS)) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     writer.writerows(
       zip(*(columns[name].tolist() for name in COLUMNS), strict=True)
     )
   if 'probability' in rows:
-    path = os.path.join(folder, 'distributions.npz')
+    path = os.path.join(folder, stages.DISTRIBUTIONS)
     probability = rows['probability'].astype(np.float16)
     with storage.replacing(path, 'wb') as file:
       np.savez(file, id=rows['id'], probability=probability)
