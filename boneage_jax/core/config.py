@@ -5,7 +5,6 @@ import re
 import sys
 from typing import Any
 
-from absl import app
 from absl import flags
 import ml_collections
 from ml_collections import config_flags
@@ -41,21 +40,22 @@ def parse(argv: list[str]) -> list[str]:
 
   `--config.stages=prepare,localizer` is read as a tuple of names.
   """
-  if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
-    argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
   names = re.compile(r'(--?config\.stages=)(\w+(?:,\w+)*)')
   for i, argument in enumerate(argv):
     if match := names.fullmatch(argument):
+      # In place: the flag reads its overrides from sys.argv.
       argv[i] = match[1] + str(tuple(match[2].split(',')))
+  if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
+    argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
   try:
-    rest = app.parse_flags_with_usage(argv)
+    rest = FLAGS(argv)
     FLAGS.config.name  # noqa: B018, raises where the file could not be read
     return rest
   except (AttributeError, KeyError) as error:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.
     text = inner.args[0] if isinstance(inner, KeyError) else inner
     sys.exit(f'Error: the config has no field {text}')
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, flags.Error) as error:
     sys.exit(f'Error: {error}')
 
 
