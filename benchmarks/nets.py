@@ -4,6 +4,7 @@ Peers are given the same shapes and the same head: map, pool, sex, 240 bins.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import functools
 import importlib
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import sizes
 from boneage_jax.models import ops
 from boneage_jax.training import forward
 from boneage_jax.training import optimizers
@@ -73,7 +75,9 @@ def config(name: str, dtype: str, variant: str) -> ConfigDict:
   )
 
 
-def examples(name: str, size: int, batch: int) -> dict[str, np.ndarray]:
+def examples(
+  name: str, size: int | Sequence[int], batch: int
+) -> dict[str, np.ndarray]:
   """Return a batch of noise in the form of the input pipeline.
 
   The nets of `SMALL` keep the size and batch of their config.
@@ -85,8 +89,8 @@ def examples(name: str, size: int, batch: int) -> dict[str, np.ndarray]:
   two = name in ('two_stream', 'phantom_assessor')
   key, shape = ('regions', (batch, 2)) if two else ('image', (batch,))
   return {
-    key: rng.integers(0, 256, (*shape, size, size, 1), np.uint8),
-    'male': (np.arange(batch) % 2).astype(np.float32),
+    key: rng.integers(0, 256, (*shape, *sizes.size_hw(size), 1), np.uint8),
+    'sex': np.where(np.arange(batch) % 2, 1, -1).astype(np.float32),
     'age': rng.uniform(1, 228, batch).astype(np.float32),
     'valid': np.ones(batch, np.float32),
   }
@@ -104,15 +108,10 @@ def trainer(
 ) -> Callable[[], None]:
   """Return one training step of ours, the step that main runs."""
   mesh = distributed.make_mesh()
-  rule = ConfigDict(common.optimizer())
-  graph, state, tx = train_step.create_state(
-    net,
-    _size(batch),
-    0,
-    lambda params: optimizers.create(rule, params, 1000)[0],
-    ema,
-    mesh,
-  )
+  graph, shapes, _ = train_step.abstract_net(net, _size(batch))
+  section = ConfigDict(common.optimizer())
+  tx, _ = optimizers.create(section, shapes, 1000)
+  state = train_step.create_state(net, _size(batch), 0, tx, ema, mesh)
   step = train_step.make_train_step(
     graph, LOSS, tx, ema=ema, seed=0, freeze_statistics=False, mesh=mesh
   )
@@ -172,5 +171,6 @@ def flops(net: ConfigDict, batch: dict[str, np.ndarray]) -> float:
     ops.FORM = form
 
 
-def _size(batch: dict[str, np.ndarray]) -> int:
-  return (batch['image'] if 'image' in batch else batch['regions']).shape[-2]
+def _size(batch: dict[str, np.ndarray]) -> tuple[int, int]:
+  pixels = batch['image'] if 'image' in batch else batch['regions']
+  return pixels.shape[-3:-1]

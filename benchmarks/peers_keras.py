@@ -22,7 +22,7 @@ def age_net(name: str, size: int) -> keras.Model:
   two = name == 'two_stream'
   names = ('xception', 'resnet50') if two else (name,)
   images = [keras.Input((size, size, 3)) for _ in names]
-  male = keras.Input((1,))
+  sex = keras.Input((1,))
   z = []
   for kind, image in zip(names, images, strict=True):
     backbone = APPLICATIONS[kind](include_top=False, weights=None)
@@ -32,9 +32,9 @@ def age_net(name: str, size: int) -> keras.Model:
       z.append(keras.layers.Flatten()(keras.layers.MaxPooling2D(3, 3)(x)))
     else:
       z.append(keras.layers.GlobalAveragePooling2D()(x))
-  z = keras.layers.Concatenate()([*z, keras.layers.Dense(32)(2 * male - 1)])
+  z = keras.layers.Concatenate()([*z, keras.layers.Dense(32)(sex)])
   logits = keras.layers.Dense(240, dtype='float32')(z)
-  return keras.Model([*images, male], logits)
+  return keras.Model([*images, sex], logits)
 
 
 def loss(age, logits):
@@ -61,7 +61,7 @@ class Net:
     self.net = age_net(name, images[0].shape[1])
     self.net.compile(keras.optimizers.Adam(3e-4), loss)
     put = lambda x: jax.device_put(np.asarray(x, np.float32))
-    self.inputs = [put(x) for x in (*images, batch['male'][:, None])]
+    self.inputs = [put(x) for x in (*images, batch['sex'][:, None])]
     self.age = put(batch['age'][:, None])
 
   def train(self) -> None:

@@ -57,14 +57,14 @@ class AgeNet(nn.Module):
     self.sex = nn.Linear(1, 32)
     self.fc = nn.LazyLinear(240)
 
-  def forward(self, images: list[torch.Tensor], male: torch.Tensor):
+  def forward(self, images: list[torch.Tensor], sex: torch.Tensor):
     maps = [f(x) for f, x in zip(self.backbones, images, strict=True)]
     if self.convolutions:
       pairs = zip(self.convolutions, maps, strict=True)
       z = [F.max_pool2d(f(x), 3, 3).flatten(1) for f, x in pairs]
     else:
       z = [x.mean((2, 3)) for x in maps]
-    return self.fc(torch.cat([*z, self.sex(2 * male[:, None] - 1)], 1))
+    return self.fc(torch.cat([*z, self.sex(sex[:, None])], 1))
 
 
 def loss(logits: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
@@ -87,13 +87,13 @@ class Net:
     torch.set_float32_matmul_precision('high')
     net, images = AgeNet(name), map(torch.from_numpy, nets.images(batch))
     self.images = [x.permute(0, 3, 1, 2) for x in images]
-    self.male, self.age = map(torch.from_numpy, (batch['male'], batch['age']))
+    self.sexes, self.age = map(torch.from_numpy, (batch['sex'], batch['age']))
     with torch.no_grad():
-      net(self.images, self.male)  # LazyLinear learns its width
+      net(self.images, self.sexes)  # LazyLinear learns its width
     place = {'device': self.device, 'memory_format': torch.channels_last}
     net = net.to(**place)
     self.images = [x.to(**place) for x in self.images]
-    self.male = self.male.to(self.device)
+    self.sexes = self.sexes.to(self.device)
     self.age = self.age.to(self.device)
     self.mixed = torch.autocast(
       self.device, torch.bfloat16, enabled=dtype == 'bfloat16'
@@ -106,7 +106,7 @@ class Net:
     self.net.train()
     self.optimizer.zero_grad()
     with self.mixed:
-      logits = self.net(self.images, self.male)
+      logits = self.net(self.images, self.sexes)
     loss(logits, self.age).backward()
     self.optimizer.step()
     self._wait()
@@ -115,7 +115,7 @@ class Net:
     """Run inference to the probabilities of the bins."""
     self.net.eval()
     with torch.inference_mode(), self.mixed:
-      self.net(self.images, self.male).float().softmax(-1)
+      self.net(self.images, self.sexes).float().softmax(-1)
     self._wait()
 
   def _wait(self) -> None:

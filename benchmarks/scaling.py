@@ -37,17 +37,13 @@ NET = 'phantom_localizer'
 
 def train(steps: int, out: str) -> None:
   """Take steps on all devices of this process; write what came out."""
-  stage = cascade.get_config('phantom').localizer
+  stage = cascade.get_config('phantom').unlock().localizer
   stage.optimizer.update(dict(name='sgd', schedule='constant', warmup=0.0))
   mesh = distributed.make_mesh()
-  graph, state, tx = train_step.create_state(
-    stage.net,
-    stage.input.size,
-    0,
-    lambda params: optimizers.create(stage.optimizer, params, steps)[0],
-    stage.ema,
-    mesh,
-  )
+  size = stage.input.size
+  graph, shapes, _ = train_step.abstract_net(stage.net, size)
+  tx, _ = optimizers.create(stage.optimizer, shapes, steps)
+  state = train_step.create_state(stage.net, size, 0, tx, stage.ema, mesh)
   step = train_step.make_train_step(
     graph,
     nets.LOSS,

@@ -1,29 +1,31 @@
-"""Figures of finished runs.
+"""Judge finished runs.
 
-  python -m boneage_jax.evaluate table|compare|calibrate|ensemble RUN ...
+  python -m boneage_jax.evaluate COMMAND RUN ...
 
-judges finished runs by the predictions they left, and
+Commands that read the predictions of a run:
+  errors          errors of a run by sex, age and stage, or of several runs
+  compare         paired difference of two runs on the same films
+  calibrate       temperature and prediction intervals
+  ensemble        combine the predictions of several runs
 
-  python -m boneage_jax.evaluate stress|faithful RUN ...
+Commands that run its nets again:
+  robustness      errors on corrupted films
+  saliency        do heat maps show what a net reads?
+  box-thresholds  boxes at other thresholds, against annotated boxes
 
-by what their nets say to films that are changed, `boxes RUN:STAGE` by their
-heat maps; --help after the command.
+For example: python -m boneage_jax.evaluate errors runs/cascade_phantom
+Options of a command: python -m boneage_jax.evaluate COMMAND --help
 """
 
 from collections.abc import Sequence
 import importlib
 import sys
 
-# Modules of `evaluation`, imported when called.
-COMMANDS = {
-  'table': 'errors',
-  'compare': 'compare',
-  'calibrate': 'calibrate',
-  'ensemble': 'ensemble',
-  'stress': 'robustness',
-  'faithful': 'saliency',
-  'boxes': 'box_thresholds',
-}
+# Each is a module of `evaluation`, with `_` for `-`, imported when called.
+COMMANDS = (
+  *('errors', 'compare', 'calibrate', 'ensemble'),
+  *('robustness', 'saliency', 'box-thresholds'),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,11 +35,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(__doc__)
     return
   if command not in COMMANDS:
-    sys.exit(f'Expected {", ".join(COMMANDS)} and its runs, got {command!r}.')
-  module = importlib.import_module(
-    f'boneage_jax.evaluation.{COMMANDS[command]}'
-  )
-  module.main(rest)
+    got = f'got {command!r}' if command else 'got none'
+    sys.exit(
+      f'Error: Expected a command of {", ".join(COMMANDS)}; {got}. See '
+      'python -m boneage_jax.evaluate --help.'
+    )
+  name = command.replace('-', '_')
+  importlib.import_module(f'boneage_jax.evaluation.{name}').main(rest)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from boneage_jax.core import config as config_lib
 from boneage_jax.core import distributed
 from boneage_jax.core import startup
 from boneage_jax.core import storage
+from boneage_jax.training import preemption
 from boneage_jax.workflow import run as workflow_run
 
 FLAGS = flags.FLAGS
@@ -45,6 +46,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.distributed or any(value is not None for value in where):
       distributed.join(*where)
     workflow_run.run(config, storage.absolute(workdir))
+  except preemption.Preempted as stopped:
+    distributed.print_once(str(stopped))
   except ValueError as error:
     if logging.level_debug():
       raise

@@ -26,8 +26,8 @@ Variants
   v1     the first version of the paper: one number and its absolute error
 Presets: phantom (a row in minutes on two cores), thumbnails (100 px films),
 half (half-size films, a quarter of an hour a row); without one, the paper's.
-docs/attention_ldl.md says what the paper leaves open and what we read into it,
-docs/results.md has the figures that runs of ours reached.
+docs/explanation/attention_ldl.md says what the paper leaves open and what we
+read into it, docs/results.md has the figures that runs of ours reached.
 """
 
 from ml_collections import ConfigDict
@@ -52,7 +52,7 @@ LOCALIZERS = ('hand_localizer', 'r1_localizer', 'r2_localizer')
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """Chen 2020 as docs/attention_ldl.md reads it, its variants and presets."""
+  """Chen 2020 with its variants and presets."""
   config = common.base('attention_ldl', variant)
   variants, preset = presets.parse(config, VARIANTS, PRESETS)
   rows = [name for name in variants if name != 'v1']
@@ -257,7 +257,7 @@ def half(config: ConfigDict, parts: ConfigDict) -> None:
 
   All nets are presets.HALF_BACKBONE, so that one file of weights does. One
   localizer finds hand and R1: with so few films an average pool reads the empty
-  part of the film, too, and its map shows it (docs/attention_ldl.md).
+  part of the film, too, and its map shows it.
   """
   presets.half(config)
   for name in (*LOCALIZERS, 'assessor'):

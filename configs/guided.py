@@ -30,7 +30,8 @@ The sweep of the paper's tables, fewer films and weaker or stronger guidance:
 With `--config.classifier.net.pool=cam_mean` the maps are averaged, as the paper
 does without guidance. Any age net can be guided, e.g. the cascade's localizer:
 `--config.localizer.guidance.weight=0.1
---config.localizer.guidance.mask="('wrist_box',)"`. docs/guided.md says more.
+--config.localizer.guidance.mask="('wrist_box',)"`. docs/explanation/guided.md
+says more.
 """
 
 from ml_collections import ConfigDict
@@ -40,7 +41,7 @@ from configs import presets
 
 
 def get_config(variant: str = '') -> ConfigDict:
-  """Liao 2022 as docs/guided.md reads it, its variant or a preset of it."""
+  """Liao 2022, its variant or a preset of it."""
   config = common.base('guided', variant)
   variants, preset = presets.parse(config, VARIANTS, PRESETS)
   if variants and preset:

@@ -1,12 +1,16 @@
-"""What every test runs on: eight virtual devices and a small archive."""
+"""What all tests share: workers, virtual devices, archives and runs."""
 
+import fcntl
 import os
 import pathlib
-import sys
+import shutil
 
+WORKER = os.environ.get('PYTEST_XDIST_WORKER')
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 )
+if WORKER:  # workers share the cores
+  os.environ.setdefault('NPROC', '1')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('KERAS_BACKEND', 'jax')
 # Compiled programs are kept: a second run of the tests takes half the time.
@@ -15,17 +19,49 @@ os.environ.setdefault(
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
 from absl import flags  # noqa: E402
 import cv2  # noqa: E402
 import pytest  # noqa: E402
 
-from boneage_jax import phantom  # noqa: E402
-from tfds_rsna import build  # noqa: E402
-
 FILMS = 48
+TESTS = pathlib.Path(__file__).parent
+# Files that are more than units, by what they are.
+MARKERS = {
+  'parity': ('pretrained', 'pretrained_torch', 'published'),
+  'run': (
+    'attention_ldl',
+    'detail',
+    'faithful',
+    'folds',
+    'frames',
+    'guided',
+    'predict',
+    'predictors',
+    'report',
+    'robustness',
+    'train_compile',
+    'train_runs',
+    'trained',
+    'upright',
+    'views',
+  ),
+  'launch': (
+    'buckets',
+    'launch',
+    'launch_runs',
+    'main_command',
+    'processes',
+    'resume',
+    'start_up',
+  ),
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+  """Two where there are two cores, none for the tests of one file."""
+  one = len(config.args) == 1 and '.py' in config.args[0]
+  return 2 if os.cpu_count() > 1 and not one else 0
 
 
 def pytest_configure():
@@ -34,23 +70,70 @@ def pytest_configure():
   cv2.setNumThreads(0)
 
 
+def pytest_collection_modifyitems(items):
+  """Marks every test that is not `ci` by its file."""
+  marker = {name: kind for kind, names in MARKERS.items() for name in names}
+  for item in items:
+    if not item.get_closest_marker('ci'):
+      name = item.path.stem.removeprefix('test_')
+      item.add_marker(marker.get(name, 'unit'))
+
+
 @pytest.fixture(scope='session')
-def archive(tmp_path_factory):
+def once(tmp_path_factory):
+  """Function that makes a folder for all workers: the first one makes it."""
+  root = tmp_path_factory.getbasetemp()
+  root = root.parent if WORKER else root
+
+  def make_once(name, make):
+    folder, done = root / name, root / f'{name}.done'
+    with open(root / f'{name}.lock', 'w') as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        done.write_text(str(make(folder)))
+    return done.read_text()
+
+  return make_once
+
+
+@pytest.fixture(scope='session')
+def archive(once):
   """Folder of an archive of 48 phantoms of 64 pixels."""
-  path = str(tmp_path_factory.mktemp('archive') / 'phantoms')
-  phantom.write_archive(path, FILMS, 0, long_side=64, workers=1)
-  return path
+  from boneage_jax.phantom import archive as phantom
+
+  def make(folder):
+    path = str(folder / 'phantoms')
+    phantom.write_archive(path, FILMS, 0, long_side=64, workers=1)
+    return path
+
+  return once('archive', make)
 
 
 @pytest.fixture(scope='session')
-def prepared(archive, tmp_path_factory):
+def prepared(archive, once):
   """Folder of the prepared data set of `archive`."""
-  return build.build(archive, str(tmp_path_factory.mktemp('data')))
+  from tfds_rsna import build
+
+  return once('data', lambda folder: build.build(archive, str(folder)))
 
 
 @pytest.fixture(scope='session')
-def untrained(tmp_path_factory):
+def untrained(once):
   """Folder of `untrained_run.create`."""
   import untrained_run
 
-  return untrained_run.create(tmp_path_factory.mktemp('untrained'))
+  return pathlib.Path(once('untrained', untrained_run.create))
+
+
+@pytest.fixture(scope='session')
+def trained(archive, prepared, once):
+  """Folder in which the tiny cascade ran from one end to the other: `run`."""
+  import cascade_command
+
+  def make(folder):
+    cascade_command.finish(cascade_command.start(folder, archive, prepared))
+    return folder
+
+  return pathlib.Path(once('trained', make))

@@ -36,17 +36,17 @@ def test_every_file_comes_back_as_plain_lists(tmp_path):
 
   films = annotations.load(tmp_path)
 
-  assert films.keys() == {7, 8}
-  assert films[7]['hand_box'] == [0.1, 0.2, 0.8, 0.9]
-  assert films[7]['boxes'] == [['expert', 'DIP', [0.1, 0.1, 0.2, 0.2]]]
-  points = films[7]['keypoints']
+  assert films.keys() == {'7', '8'}
+  assert films['7']['hand_box'] == [0.1, 0.2, 0.8, 0.9]
+  assert films['7']['boxes'] == [['expert', 'DIP', [0.1, 0.1, 0.2, 0.2]]]
+  points = films['7']['keypoints']
   assert len(points) == len(annotations.POINTS) == 21
   assert points[0] == [0.5, 0.8]
   assert points[20] == [0.9, 0.3]
   assert all(math.isnan(v) for point in points[1:20] for v in point)
-  assert 'hand_box' not in films[8]
-  assert films[8]['polygons'] == [{'exterior': ring, 'interior': [hole]}]
-  assert json.loads(json.dumps(films[8])) == films[8]
+  assert 'hand_box' not in films['8']
+  assert films['8']['polygons'] == [{'exterior': ring, 'interior': [hole]}]
+  assert json.loads(json.dumps(films['8'])) == films['8']
 
 
 def test_fractures_have_a_study_a_finding_and_three_kinds_of_mask(tmp_path):
@@ -64,13 +64,13 @@ def test_fractures_have_a_study_a_finding_and_three_kinds_of_mask(tmp_path):
     json.dumps({'7': masks | {'polygons': [{'exterior': ring}]}, '8': masks})
   )
   films = annotations.load(tmp_path)
-  assert [films[i]['study'] for i in (7, 8, 9)] == [3, 3, 4]
-  assert [films[i]['finding'] for i in (7, 9)] == ['radius', 'none']
-  assert films[7]['fracture'] == masks | {
+  assert [films[i]['study'] for i in '789'] == ['3', '3', '4']
+  assert [films[i]['finding'] for i in '79'] == ['radius', 'none']
+  assert films['7']['fracture'] == masks | {
     'polygons': [{'exterior': ring, 'interior': []}]
   }
-  assert films[8]['fracture']['polygons'] == []
-  assert 'fracture' not in films[9]
+  assert films['8']['fracture']['polygons'] == []
+  assert 'fracture' not in films['9']
 
 
 def test_missing_folder_is_no_annotation(tmp_path):
@@ -79,7 +79,7 @@ def test_missing_folder_is_no_annotation(tmp_path):
 
 def test_small_overshoot_is_clipped(tmp_path):
   write(tmp_path, 'hand_boxes.csv', 'id,x0,y0,x1,y1', '7,-0.04,0,1.05,1')
-  assert annotations.load(tmp_path)[7]['hand_box'] == [0, 0, 1, 1]
+  assert annotations.load(tmp_path)['7']['hand_box'] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,11 @@ def test_small_overshoot_is_clipped(tmp_path):
       ('id,left,top', '7,0,0'),
       'expected the columns id,x0,y0,x1,y1, found id,left,top',
     ),
-    ('hand_boxes.csv', ('id,x0,y0,x1,y1', 'a,0,0,1,1'), 'whole number'),
+    (
+      'hand_boxes.csv',
+      ('id,x0,y0,x1,y1', 'a b,0,0,1,1'),
+      'an id without spaces',
+    ),
     (
       'hand_keypoints.csv',
       ('id,point,x,y', '7,elbow,0.5,0.8'),
@@ -124,8 +128,8 @@ def test_small_overshoot_is_clipped(tmp_path):
     ),
     (
       'fracture_labels.csv',
-      ('id,study,finding', '7,left,none'),
-      "film 7: the id must be a whole number, got 'left'",
+      ('id,study,finding', '7,a/b,none'),
+      "film 7: Expected an id without spaces, .* got 'a/b'",
     ),
     (
       'fracture_masks.json',

@@ -14,7 +14,7 @@ from boneage_jax.training import prediction
 
 @pytest.mark.parametrize('count', [9, 10])
 def test_few_films_have_no_interval(count, tmp_path, monkeypatch, capsys):
-  films = {'id': np.arange(count)}
+  films = {'id': np.arange(count).astype(str)}
   share = np.linspace(0.2, 0.4, count, dtype=np.float32)
   split = types.SimpleNamespace(
     films=films,

@@ -203,21 +203,23 @@ def test_torch_form_strides_in_the_3x3():
     (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 135),
   ],
 )
-def test_cells_look_where_their_receptive_fields_are(make, size):
+def test_positions_lie_where_their_receptive_fields_are(make, size):
   net = make(nnx.Rngs(0))
   net.eval()
-  image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
+  hw = (size, size + 21)
+  image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
   graph, state = nnx.split(net)
   features = lambda state, x: nnx.merge(graph, state).features(x)
-  rows = jax.eval_shape(features, state, image).shape[1]
-  step, first = net.cells(size)
+  rows, columns = jax.eval_shape(features, state, image).shape[1:3]
+  grid = net.grid_geometry(hw)
   look = lambda x, state, row: jnp.sum(
-    jnp.square(features(state, x)[0, row, rows // 2])
+    jnp.square(features(state, x)[0, row, columns // 2])
   )
   look = jax.jit(jax.grad(look))
   for row in (rows // 2 - 1, rows // 2):
-    reach = look(image, state, row)
-    seen = np.flatnonzero(np.abs(np.asarray(reach)).sum((0, 2, 3)))
-    assert seen[0] > 0 and seen[-1] < size - 1  # a field inside the image
-    centre = (seen[0] + seen[-1] + 1) / 2
-    np.testing.assert_allclose(centre, first + step * row, atol=0.51)
+    reach = np.abs(np.asarray(look(image, state, row)))
+    for axis, position in ((1, row), (2, columns // 2)):
+      seen = np.flatnonzero(reach.sum((0, 3 - axis, 3)))
+      assert seen[0] > 0 and seen[-1] < hw[axis - 1] - 1  # inside the image
+      centre, (step, first) = (seen[0] + seen[-1] + 1) / 2, grid[axis - 1]
+      np.testing.assert_allclose(centre, first + step * position, atol=0.51)

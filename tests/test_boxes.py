@@ -126,9 +126,11 @@ def test_regions_file_round_trip(tmp_path):
   path = tmp_path / 'regions.csv'
   region = boxes.Region((0.125, 0.25, 0.5, 1.0), 0.75, True)
   missing = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
-  boxes.write_regions(path, [(7, 'carpal', region), (7, 'metacarpal', missing)])
+  boxes.write_regions(
+    path, [('7', 'carpal', region), ('7', 'metacarpal', missing)]
+  )
   assert boxes.read_regions(path) == {
-    7: {'carpal': region, 'metacarpal': missing}
+    '7': {'carpal': region, 'metacarpal': missing}
   }
   lines = path.read_text().splitlines()
   assert lines[0] == 'id,region,x0,y0,x1,y1,score,found'

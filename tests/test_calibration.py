@@ -9,6 +9,7 @@ import fake_run
 import numpy as np
 import pytest
 
+from boneage_jax.data import groups
 from boneage_jax.evaluation import calibrate
 from boneage_jax.evaluation import plot_style
 from boneage_jax.inference import intervals
@@ -40,14 +41,16 @@ def _rows(out):
 def test_intervals_are_written_and_hold(run, written):
   result, out = written
   rows = _rows(out)
-  head = 'id,split,male,age,prediction,lo80,hi80,lo90,hi90,lo95,hi95,role'
+  head = (
+    'id,split,sex,age_true,age_predicted,lo80,hi80,lo90,hi90,lo95,hi95,role'
+  )
   assert ','.join(rows[0]) == head
   roles = {'validation': 'fitted', 'test': 'judged'}
   assert all(row['role'] == roles[row['split']] for row in rows)
   test = [row for row in rows if row['split'] == 'test']
   for k, level in enumerate((80, 90, 95)):
     inside = [
-      float(r[f'lo{level}']) <= float(r['age']) <= float(r[f'hi{level}'])
+      float(r[f'lo{level}']) <= float(r['age_true']) <= float(r[f'hi{level}'])
       for r in test
     ]
     share = np.mean(inside)
@@ -81,10 +84,10 @@ def test_the_file_serves_new_films(run, tmp_path, score):
   calibrate.main([str(run), f'--score={score}', f'--out={tmp_path}'])
   result = json.loads((tmp_path / 'calibration.json').read_text())
   row = _rows(tmp_path)[7]
-  film = np.array([int(row['id'])])
+  film = np.array([row['id']])
   new = {
-    'prediction': np.array([float(row['prediction'])]),
-    'male': np.array([float(row['male'])]),
+    'prediction': np.array([float(row['age_predicted'])]),
+    'sex': groups.sex_number([row['sex']]),
     'probability': run_lib.distributions(run_lib.read_run(str(run)), film),
   }
   ends = intervals.of_new_films(result, new)

@@ -11,7 +11,7 @@ from boneage_jax.models.heads import cam as cam_head
 from boneage_jax.regions import gradcam
 
 BACKBONE = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage2'}
-MALE = jnp.array([0.0, 1.0, 0.5])
+SEX = jnp.array([0.0, 1.0, 0.5])
 
 
 def head(channels=6, **changes):
@@ -39,7 +39,7 @@ def image(seed=0, count=3):
 def test_outputs_are_the_published_sums(output, weighted):
   layer = head(output=output, weighted=weighted, classes=4, readout='argmax')
   x = np.asarray(features(), np.float64)
-  outputs = layer(jnp.asarray(x, jnp.float32), MALE)
+  outputs = layer(jnp.asarray(x, jnp.float32), SEX)
   kernel, bias = (np.asarray(v[...]) for v in (layer.fc.kernel, layer.fc.bias))
   maps = x @ kernel + bias
   np.testing.assert_allclose(outputs['maps'], maps, 1e-4, 1e-4)
@@ -65,7 +65,7 @@ def test_a_constant_map_pools_to_itself():
   x = jnp.broadcast_to(features()[:, :1, :1], (3, 4, 5, 6))
   logits = {}
   for weighted in (True, False):
-    outputs = head(output='classes', classes=4, weighted=weighted)(x, MALE)
+    outputs = head(output='classes', classes=4, weighted=weighted)(x, SEX)
     np.testing.assert_allclose(outputs['attention'], 1 / 20, rtol=1e-5)
     logits[weighted] = outputs['logits']
     np.testing.assert_allclose(logits[weighted], outputs['maps'][:, 2, 3], 1e-4)
@@ -93,14 +93,14 @@ def test_attention_is_that_of_the_answer():
 def test_sex_adds_a_linear_term():
   layer = head(output='scalar', sex_features=8)
   x = jnp.broadcast_to(features()[:1], (3, 4, 5, 6))
-  girl, boy, unknown = np.asarray(layer(x, MALE)['age'])
+  girl, boy, unknown = np.asarray(layer(x, SEX)['age'])
   assert girl != boy
   assert unknown == pytest.approx((girl + boy) / 2, rel=1e-6)
-  assert np.ptp(head(output='scalar')(x, MALE)['age']) == 0
+  assert np.ptp(head(output='scalar')(x, SEX)['age']) == 0
 
 
 def test_a_scalar_starts_near_the_mean_age():
-  age = head(output='scalar')(jnp.zeros((3, 4, 5, 6)), MALE)['age']
+  age = head(output='scalar')(jnp.zeros((3, 4, 5, 6)), SEX)['age']
   np.testing.assert_allclose(age, 127.3, rtol=1e-6)
 
 
@@ -117,7 +117,7 @@ def test_wrong_settings():
 def test_the_mean_of_the_maps_is_the_logit_behind_average_pooling_only():
   """H5: for maximum pooling this must fail."""
   for pool, holds in (('gap', True), ('cam_mean', True), ('gmp', False)):
-    outputs = net(pool=pool)({'image': image(), 'male': MALE})
+    outputs = net(pool=pool)({'image': image(), 'sex': SEX})
     close = np.allclose(
       outputs['maps'].mean((1, 2)), outputs['logits'], 1e-3, 1e-4
     )
@@ -126,9 +126,9 @@ def test_the_mean_of_the_maps_is_the_logit_behind_average_pooling_only():
 
 def test_the_maps_leave_out_the_sex_and_nothing_else():
   built = net(pool='gap', sex_features=16)
-  outputs = built({'image': image(), 'male': MALE})
+  outputs = built({'image': image(), 'sex': SEX})
   left = outputs['logits'] - outputs['maps'].mean((1, 2))
-  e = built.age_head.sex(2 * MALE[:, None] - 1)
+  e = built.age_head.sex(SEX[:, None])
   kernel = built.age_head.fc.kernel[...][-16:]
   np.testing.assert_allclose(left, e @ kernel, 1e-3, 1e-3)
 
@@ -137,9 +137,10 @@ def test_grad_cam_of_the_mean_is_the_relu_of_the_map():
   """G1: grad-CAM == relu(CAM) / (h w), the constant bias left aside."""
   built = net(pool='cam_mean', output='scalar')
   built.age_head.fc.bias[...] = jnp.zeros(1)
-  maps, outputs = gradcam.grad_cam(built, image(), MALE, target='age')
-  cells = maps.shape[1] * maps.shape[2]
-  expected = np.maximum(outputs['maps'][..., 0], 0) / cells
+  batch = {'image': image(), 'sex': SEX}
+  maps, outputs = gradcam.grad_cam(built, batch, target='age')
+  positions = maps.shape[1] * maps.shape[2]
+  expected = np.maximum(outputs['maps'][..., 0], 0) / positions
   assert expected.max() > 0
   np.testing.assert_allclose(maps, expected, 1e-3, 1e-6)
 
@@ -154,13 +155,13 @@ def test_both_pools_share_their_parameters():
 
 def test_classes_have_no_age_and_a_convolution_has_no_maps():
   outputs = net(pool='cam', output='classes', classes=4)(
-    {'image': image(), 'male': MALE}
+    {'image': image(), 'sex': SEX}
   )
-  assert set(outputs) == {'logits', 'maps', 'attention', 'cells'}
+  assert set(outputs) == {'logits', 'maps', 'attention', 'grid'}
   assert outputs['logits'].shape == (3, 4)
   assert outputs['maps'].shape == (3, 6, 6, 4)
   outputs = net(pool='conv_pool', output='scalar')(
-    {'image': image(), 'male': MALE}
+    {'image': image(), 'sex': SEX}
   )
   assert set(outputs) == {'age'}
   with pytest.raises(ValueError, match=r"choose one of .'bins', 'scalar'"):

@@ -63,10 +63,35 @@ def test_predictions_come_back(tmp_path):
   )
   rows = classification.read_predictions(str(path))
   assert rows['classes'] == ['none', 'radius']
-  assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [2, 2]
+  assert rows['label'].tolist() == [1, -1] and rows['study'].tolist() == [
+    '2',
+    '2',
+  ]
   np.testing.assert_array_equal(rows['probability'], [[0.6, 0.4], [0.1, 0.9]])
-  path.write_text('id,split,male,age,prediction\n1,test,1,100,99\n')
+  path.write_text('id,split,sex,age_true,age_predicted\n1,test,M,100,99\n')
   with pytest.raises(ValueError, match='Expected predictions of classes'):
     classification.read_predictions(str(path))
   with pytest.raises(ValueError, match='run the stage'):
     classification.read_predictions(str(tmp_path / 'none.csv'))
+
+
+def test_table_has_a_row_for_each_class_with_films():
+  label = np.array([0, 0, 2, 2])
+  found = classification.accuracy_summary(
+    label, np.eye(3)[[0, 2, 2, 2]], np.array([1, 1, 2, 3])
+  )
+  text = classification.classification_table(
+    {
+      'stage': 'net',
+      'data': {'name': 'made up', 'split': 'by hand'},
+      'classes': ['none', 'radius', 'ulna'],
+      'splits': {'test': found},
+    }
+  )
+  first, _, *lines = text.splitlines()
+  assert first == 'net: made up; by hand'
+  rows = {line[:24].strip(): line[24:].split() for line in lines}
+  assert rows['test'][:3] == ['4', '75.0', '%']
+  assert rows['none'] == ['2', '50.0', '%']
+  assert rows['ulna'] == ['2', '100.0', '%']
+  assert 'radius' not in rows

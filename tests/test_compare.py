@@ -40,12 +40,15 @@ def test_difference_is_that_of_the_stored_predictions(folder, tmp_path, capsys):
     in_b = {i for i in b if b[i]['split'] == split}
     row = result['splits'][split]
     assert (row['only_a'], row['only_b']) == (len(in_a - in_b), 0)
-    parts = [(row, None), (row['by_sex']['female'], '0.0')]
-    for part, sex in [*parts, (row['by_sex']['male'], '1.0')]:
-      ids = [i for i in in_a & in_b if sex in (None, a[i]['male'])]
+    parts = [(row, None), (row['by_sex']['F'], 'F')]
+    for part, sex in [*parts, (row['by_sex']['M'], 'M')]:
+      ids = [i for i in in_a & in_b if sex in (None, a[i]['sex'])]
       errors = np.array(
         [
-          [abs(float(r[i]['prediction']) - float(r[i]['age'])) for r in (a, b)]
+          [
+            abs(float(r[i]['age_predicted']) - float(r[i]['age_true']))
+            for r in (a, b)
+          ]
           for i in ids
         ]
       )

@@ -11,11 +11,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 import pytest
 
-from boneage_jax import data
-from boneage_jax import losses
 from boneage_jax import main
 from boneage_jax import models
-from boneage_jax import optimizers
+from boneage_jax.core import stages
+from boneage_jax.training import optimizers
+from boneage_jax.training.losses import age as age_losses
 from configs import common
 from configs import presets
 
@@ -59,7 +59,7 @@ each = pytest.mark.parametrize(('name', 'variant'), ALL)
 
 def references(config):
   """(stage, field, stage that it names) of every edge between stages."""
-  for stage, section in data.sections(config).items():
+  for stage, section in stages.sections(config).items():
     edges = {field: section.get(field) for field in EDGES}
     source = section.get('input', {})
     edges |= {field: source.get(field) for field in INPUT_EDGES}
@@ -80,7 +80,7 @@ def test_there_are_variants_and_presets():
 def test_it_loads_locked(name, variant):
   config = read(name, variant)
   assert (config.name, config.variant) == (name, variant)
-  for section in (config, *data.sections(config).values()):
+  for section in (config, *stages.sections(config).values()):
     with pytest.raises(AttributeError):
       section.epoch = 3
 
@@ -88,7 +88,7 @@ def test_it_loads_locked(name, variant):
 @each
 def test_stages_name_stages(name, variant):
   config = read(name, variant)
-  described = data.sections(config)
+  described = stages.sections(config)
   assert config.stages and set(config.stages) <= set(described)
   for stage, field, named in references(config):
     assert named in described, f'{stage}.{field}'
@@ -114,7 +114,7 @@ def test_references_are_found():
 @each
 def test_stages_fit_together(name, variant):
   config = read(name, variant)
-  for stage, section in data.sections(config).items():
+  for stage, section in stages.sections(config).items():
     assert section.job in main.JOBS
     if section.job == 'locate':
       assert len(section.threshold) == len(section.regions)
@@ -136,9 +136,11 @@ def test_stages_fit_together(name, variant):
 
 @each
 def test_losses_and_schedules_are_accepted(name, variant):
-  for section in data.sections(read(name, variant)).values():
+  for section in stages.sections(read(name, variant)).values():
     if section.job == 'train':
-      accepted = inspect.signature(losses.LOSSES[section.loss.name]).parameters
+      accepted = inspect.signature(
+        age_losses.LOSSES[section.loss.name]
+      ).parameters
       assert set(section.loss) - {'name'} <= set(accepted)
       optimizers.schedule(section.optimizer, 100)
 
@@ -156,7 +158,7 @@ def backbones(net):
 
 def train_stages():
   for name, variant in ALL:
-    for section in data.sections(read(name, variant)).values():
+    for section in stages.sections(read(name, variant)).values():
       if section.job == 'train':
         yield section
 
@@ -180,7 +182,7 @@ def test_its_backbones_can_be_built(section):
 def test_its_nets_can_be_built(name, variant):
   config = read(name, variant)
   small = common.age_net()['backbone'] | {'width': 0.125, 'endpoint': 'stem'}
-  for section in data.sections(config).values():
+  for section in stages.sections(config).values():
     if section.job == 'train':
       net = section.net.to_dict() | dict.fromkeys(backbones(section.net), small)
       built = create(json.dumps(net), section.input.size)
@@ -255,7 +257,7 @@ def test_a_preset_keeps_the_method_of_a_variant(preset):
 
 def test_a_config_describes_what_it_runs():
   config = read('attention_ldl', 'h,half')
-  assert set(data.sections(config)) == set(config.stages)
+  assert set(stages.sections(config)) == set(config.stages)
   for variant, second in (('full', 'convnext'), ('phantom', 'resnet18')):
     both = {'convnext', 'resnet18'} & set(load('best', variant))
     assert both == {second}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from boneage_jax.evaluation import calibrate
+from boneage_jax.evaluation import interval_coverage
 from boneage_jax.inference import intervals
 
 MONTHS = np.arange(240)
@@ -25,7 +25,7 @@ def _films(n, rng, *, sd=None, noise=8.0, said=10.0):
   return {
     'prediction': prediction,
     'age': prediction + sd * rng.normal(size=n),
-    'male': rng.integers(0, 2, n).astype(float),
+    'sex': rng.choice([-1.0, 1.0], n),
     'probability': _normal(prediction, said),
   }
 
@@ -74,6 +74,21 @@ def test_temperature_is_the_best_of_a_grid():
   assert fitted == pytest.approx(best, rel=0.012)  # one step of the grid
   assert intervals.nll(probability, age, fitted) == pytest.approx(loss(fitted))
   assert intervals.nll(probability, age) == pytest.approx(loss(1))
+
+
+def test_temperature_ends_at_the_coldest_and_at_the_hottest():
+  months = np.arange(240)
+  sure = 0.9 * np.eye(240) + 0.1 / 240  # the true month is always the likeliest
+  assert intervals.fit_temperature(sure, months) == intervals.COLDEST
+  wrong = np.roll(sure, 1, axis=0)
+  assert intervals.fit_temperature(wrong, months) == intervals.HOTTEST
+
+
+def test_temperature_of_two_bins_in_closed_form():
+  # 3 of 4 films lie in the bin of p = 0.6: 0.6^(1/T) to 0.4^(1/T) is 3 to 1.
+  probability = np.tile([0.6, 0.4], (4, 1))
+  fitted = intervals.fit_temperature(probability, np.array([0, 0, 0, 1]))
+  assert fitted == pytest.approx(np.log(1.5) / np.log(3), rel=1e-9)
 
 
 def test_temperature_one_changes_nothing():
@@ -141,8 +156,8 @@ def test_coverage_over_many_draws(score):
       for part in parts:
         part['probability'] = intervals.temper(part['probability'], temperature)
     made = intervals.fit(parts[0], score, groups='all')
-    ends = intervals.intervals(made, parts[1])
-    covered.append(calibrate.coverage(parts[1]['age'], ends)['covered'])
+    ends = intervals.apply(made, parts[1])
+    covered.append(interval_coverage.coverage(parts[1]['age'], ends)['covered'])
   mean = np.mean(covered, axis=0)
   error = 3 * np.std(covered, axis=0) / np.sqrt(runs)
   levels = np.array(intervals.LEVELS) / 100
@@ -158,54 +173,52 @@ def test_each_group_is_covered():
     sets = []
     for n in (240, 400):
       films = _films(n, rng)
-      spread = np.where(films['male'] == 1, 3.0, 12.0)
+      spread = np.where(films['sex'] == 1, 3.0, 12.0)
       spread *= np.where(films['prediction'] >= 96, 2, 1)
       error = spread * rng.normal(size=n)
       sets.append(films | {'age': films['prediction'] + error})
     for groups in ('all', 'sex_age'):
       made = intervals.fit(sets[0], groups=groups)
-      ends = intervals.intervals(made, sets[1])
-      for male in (0, 1):
+      ends = intervals.apply(made, sets[1])
+      for sex in (-1, 1):
         for old in (False, True):
-          of = (sets[1]['male'] == male) & (
-            (sets[1]['prediction'] >= 96) == old
-          )
-          row = calibrate.coverage(sets[1]['age'][of], ends[of])['covered']
-          tallies.setdefault((groups, male, old), []).append(row[0])
+          of = (sets[1]['sex'] == sex) & ((sets[1]['prediction'] >= 96) == old)
+          row = interval_coverage.coverage(sets[1]['age'][of], ends[of])
+          tallies.setdefault((groups, sex, old), []).append(row['covered'][0])
   means = {key: np.mean(rows) for key, rows in tallies.items()}
-  for (groups, male, old), mean in means.items():
+  for (groups, sex, old), mean in means.items():
     if groups == 'sex_age':
-      assert 0.78 < mean < 0.86, (male, old)
-  assert means['all', 0, True] < 0.6 and means['all', 1, False] > 0.97
+      assert 0.78 < mean < 0.86, (sex, old)
+  assert means['all', -1, True] < 0.6 and means['all', 1, False] > 0.97
 
 
 def test_groups_pool_neighbouring_bands():
   prediction = np.repeat([10.0, 30.0, 60.0, 100.0, 230.0], [5, 15, 30, 21, 4])
   films = {
     'prediction': np.concatenate([prediction, [100.0] * 6]),
-    'male': np.repeat([1.0, 0.0], [75, 6]),
+    'sex': np.repeat([1.0, -1.0], [75, 6]),
   }
   films['age'] = films['prediction'] + 1 + np.arange(81) / 100
   made = intervals.fit(films, least=0)
   # 5 + 15 boys are 20; 30 are enough; 21 + 4 stay together.
-  assert made['groups']['male']['cuts'] == [48, 72]
-  assert made['groups']['male']['n'] == [20, 30, 25]
-  assert 'female' not in made['groups']  # six girls: all films speak for them
+  assert made['groups']['M']['cuts'] == [48, 72]
+  assert made['groups']['M']['n'] == [20, 30, 25]
+  assert 'F' not in made['groups']  # six girls: all films speak for them
   assert made['groups']['any'] == {
     'cuts': [],
     'n': [81],
     'quantiles': [[pytest.approx(1 + k / 100) for k in (65, 73, 77)]],
   }
   new = {'prediction': np.array([47.9, 48.0, 100.0, 100.0])}
-  new['male'] = np.array([1.0, 1.0, 0.0, 0.5])
-  ends = intervals.intervals(json.loads(json.dumps(made)), new)
+  new['sex'] = np.array([1.0, 1.0, -1.0, 0.0])
+  ends = intervals.apply(json.loads(json.dumps(made)), new)
   reach = ends[:, 0, 1] - new['prediction']
   np.testing.assert_allclose(reach, [1.16, 1.44, 1.65, 1.65])
   for changes in ({'least': 40}, {}):  # by itself 50
     wide = intervals.fit(films, **changes)
-    assert wide['groups']['male']['n'] == [75]
+    assert wide['groups']['M']['n'] == [75]
   many = {name: np.tile(column, 3) for name, column in films.items()}
-  assert intervals.fit(many)['groups']['male']['n'] == [60, 90, 75]
+  assert intervals.fit(many)['groups']['M']['n'] == [60, 90, 75]
   assert list(intervals.fit(films, groups='all')['groups']) == ['any']
 
 
@@ -214,7 +227,7 @@ def test_normalised_intervals_follow_the_distribution():
   sd = rng.choice([4.0, 16.0], 2000)
   films = _films(2000, rng, sd=sd, said=sd)
   made = intervals.fit(films, 'normalised', groups='all')
-  width = np.diff(intervals.intervals(made, films)[:, 0])[:, 0]
+  width = np.diff(intervals.apply(made, films)[:, 0])[:, 0]
   inside = (films['prediction'] > 60) & (films['prediction'] < 160)
   assert np.median(width[inside & (sd == 16)]) == pytest.approx(
     4 * np.median(width[inside & (sd == 4)]), rel=0.02
@@ -230,7 +243,7 @@ def test_quantile_intervals_never_turn_over():
   films = _films(400, rng, noise=2.0, said=said)
   made = intervals.fit(films, 'quantile', groups='all')
   assert made['groups']['any']['quantiles'][0][0] < 0
-  ends = intervals.intervals(made, films)
+  ends = intervals.apply(made, films)
   assert np.all(ends[..., 0] <= ends[..., 1])
   assert np.all(ends >= 0)
 
@@ -253,13 +266,13 @@ def test_coverage_by_group():
   films = {
     'age': np.array([10.0, 50.0, 100.0, 110.0]),
     'prediction': np.array([30.0, 50.0, 100.0, 100.0]),
-    'male': np.array([0.0, 0.0, 1.0, 0.5]),
+    'sex': np.array([-1.0, -1.0, 1.0, 0.0]),
   }
   ends = films['prediction'][:, None, None] + np.array([[-5.0, 5.0], [-20, 20]])
-  row = calibrate.grouped_coverage(films, ends)
+  row = interval_coverage.grouped_coverage(films, ends)
   assert row['covered'] == [0.5, 1.0]  # the ends are inside
   assert row['width'] == [10, 40]
-  assert row['by_sex']['female']['covered'] == [0.5, 1]
+  assert row['by_sex']['F']['covered'] == [0.5, 1]
   assert row['by_sex']['unknown']['n'] == 1
   assert list(row['by_predicted_age']) == ['24-48', '48-72', '96-120']
   assert list(row['by_age']) == ['0-24', '48-72', '96-120']

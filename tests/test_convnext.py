@@ -1,4 +1,4 @@
-"""ConvNeXt: sizes, a block in NumPy, dropped paths, where cells look."""
+"""ConvNeXt: sizes, a block in NumPy, dropped paths, where positions lie."""
 
 import math
 
@@ -90,7 +90,7 @@ def test_block_is_the_papers():
   np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_last_stage_normalises_every_cell():
+def test_last_stage_normalises_every_position():
   net = ConvNeXt(width=0.05, rngs=nnx.Rngs(0))
   raw = np.random.default_rng(0).normal(size=(1, 2, 3, net.channels))
   ours = net.run(jnp.asarray(raw, jnp.float32), start=net.stages.index('norm'))
@@ -149,33 +149,35 @@ def test_remat_drops_the_same_paths():
 
 
 @pytest.mark.parametrize('size', [130, 133])
-def test_cells_look_where_their_receptive_fields_are(size):
+def test_positions_lie_where_their_receptive_fields_are(size):
   net = ConvNeXt(
     width=0.05, endpoint='stage1', layer_scale=1.0, rngs=nnx.Rngs(0)
   )
-  image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
-  step, first = net.cells(size)
+  hw = (size, size - 9)
+  image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
+  grid = net.grid_geometry(hw)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 16]))
   for row in (12, 17):
-    reach = jax.jit(jax.grad(response))(image, row)
-    seen = np.flatnonzero(np.abs(np.asarray(reach)).sum((0, 2, 3)))
-    assert seen[0] > 0 and seen[-1] < size - 1  # a field inside the image
-    centre = (seen[0] + seen[-1] + 1) / 2
-    np.testing.assert_allclose(centre, first + step * row, atol=0.01)
+    reach = np.abs(np.asarray(jax.jit(jax.grad(response))(image, row)))
+    for axis, position in ((1, row), (2, 16)):
+      seen = np.flatnonzero(reach.sum((0, 3 - axis, 3)))
+      assert seen[0] > 0 and seen[-1] < hw[axis - 1] - 1  # inside the image
+      centre, (step, first) = (seen[0] + seen[-1] + 1) / 2, grid[axis - 1]
+      np.testing.assert_allclose(centre, first + step * position, atol=0.01)
   net, _ = abstract()
-  assert net.cells(size) == (32, 16.0)
+  assert net.grid_geometry(hw) == ((32, 16.0), (32, 16.0))
 
 
 def test_nets_hand_over_what_drops_paths():
   films = jax.random.randint(jax.random.key(0), (32, 2, 32, 32, 1), 0, 255)
-  films, male = films.astype(jnp.uint8), jnp.ones(32)
+  films, sex = films.astype(jnp.uint8), jnp.ones(32)
   stream = {'name': 'convnext', 'width': 0.1, 'endpoint': 'stage1'}
   stream |= {'layer_scale': 1.0, 'drop_path': 0.99}  # 0, 0.06, 0.12
   options = {'size': 32, 'pool': 'gap', 'rngs': nnx.Rngs(0)}
   single = age_net.AgeNet(backbone=stream, **options)
   options |= {'exchange': 'mid', 'mid': ('stem', 'stem')}
   double = two_stream.TwoStream(carpal=stream, metacarpal=stream, **options)
-  batch = {'image': films[:, 0], 'regions': films, 'male': male}
+  batch = {'image': films[:, 0], 'regions': films, 'sex': sex}
   for net in (single, double):
     net.train()
     age = nnx.jit(lambda net, rngs: net(batch, rngs)['age'])

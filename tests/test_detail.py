@@ -1,4 +1,4 @@
-"""The check of detail: films as they are, blurred and shrunk."""
+"""The check of sharpness: films as they are, blurred and shrunk."""
 
 import copy
 
@@ -37,6 +37,13 @@ def test_what_is_little_for_one_net_is_enough_for_a_smaller_one(films):
   blurred = [corruptions.blur(film, 0.006) for film in films]
   few = [sum(sharpness.lacks_detail(f, n) for f in blurred) for n in (256, 64)]
   assert few == [len(films), 0]
+  # Of a net that is not square the side counts along which a film is long.
+  tall = [film for film in blurred if film.shape[0] > film.shape[1]]
+  assert tall
+  for film in tall:
+    assert sharpness.lacks_detail(film, (256, 64))
+    assert not sharpness.lacks_detail(film, (64, 256))
+    assert not sharpness.lacks_detail(film.T, (256, 64))
 
 
 def test_a_film_of_few_pixels_is_little(films):
@@ -94,33 +101,35 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
   blurred = cv2.GaussianBlur(film, (0, 0), 0.06 * max(film.shape))
   assert predictor.inverted
-  for k, (image, doubts) in enumerate(
-    [(255 - film, []), (255 - blurred, ['detail'])]
+  for k, (image, flags) in enumerate(
+    [(255 - film, ()), (255 - blurred, ('sharpness',))]
   ):
-    assert predictor.predict(image, 'F')['doubts'] == doubts
+    found = predictor.predict(image, 'F')
+    assert found.quality_flags == flags
+    assert found.status == ('flagged' if flags else 'ok')
     path = str(tmp_path / f'{k}.png')
     cv2.imwrite(path, image)
     assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
     output = capsys.readouterr()
     assert output.out.startswith(f'{path}: ')
-    assert ('it is blurred, or has too few pixels' in output.err) == bool(
-      doubts
-    )
+    warned = 'the film is blurred, or has too few pixels' in output.err
+    assert warned == bool(flags)
     table = (tmp_path / 'predictions.csv').read_text().splitlines()
     row = dict(zip(*(line.split(',') for line in table), strict=True))
-    assert row['doubts'] == ' '.join(doubts)
+    assert row['quality_flags'] == ' '.join(flags)
+    assert row['status'] == found.status
 
 
-def test_what_one_net_of_several_doubts_is_doubted(untrained):
+def test_a_film_that_one_net_of_several_flags_is_flagged(untrained):
   one = loading.load(str(untrained / 'run'), 'assessor')
   finer = copy.copy(one)
-  finer._looks = copy.deepcopy(one._looks)
-  finer._looks.size = 4096
+  finer._film_input = copy.deepcopy(one._film_input)
+  finer._film_input.size = 4096
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
   both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
-  for net, doubts in zip(both, ([], ['detail']), strict=True):
-    assert net.predict(255 - film, 'F')['doubts'] == doubts
-    record = {'id': 1, 'male': 0.0, 'age': 0.0}
-    record |= {'image': png.png(255 - film)}
+  for net, flags in zip(both, ((), ('sharpness',)), strict=True):
+    assert net.predict(255 - film, 'F').quality_flags == flags
+    record = {'id': '1', 'row': 1, 'sex': -1.0, 'age': 0.0}
+    record |= {'image': png.encode(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
-    assert seen.doubts == doubts
+    assert seen.quality_flags == flags

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tiny_cascade
 
+from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import masks
+from boneage_jax.imaging import png
 from boneage_jax.training import loop
 from configs import common
 
@@ -30,7 +32,7 @@ def film(height, width, seed=0):
 
 def record(image, **more):
   data = cv2.imencode('.png', image)[1].tobytes()
-  return {'id': 1, 'male': 1.0, 'age': 90.0, 'image': data} | more
+  return {'id': '1', 'row': 1, 'sex': 1.0, 'age': 90.0, 'image': data} | more
 
 
 def both(one, seed, **changes):
@@ -55,41 +57,42 @@ def differences(ours, theirs):
 
 @pytest.mark.parametrize('seed', range(6))
 @pytest.mark.parametrize('resize', ['squash', 'letterbox'])
-def test_a_film(seed, resize):
+@pytest.mark.parametrize('size', [128, (128, 96)])
+def test_a_film(seed, resize, size):
   one = record(film(150, 110, seed))
   host, device = both(
-    one, seed, size=128, side=160, resize=resize, **MOVED, **TONED
+    one, seed, size=size, side=160, resize=resize, **MOVED, **TONED
   )
   assert host.keys() == device.keys()
-  assert device['image'].shape == (128, 128, 1)
+  assert device['image'].shape == (*sizes.size_hw(size), 1)
   assert device['image'].dtype == np.uint8
   # OpenCV rounds positions to 1/32 of a pixel, which moves steep edges.
   away = differences(device['image'], host['image'])
   assert np.mean(away > 2) < 0.01 and away.mean() < 0.2
   assert host['image'].std() > 20
   # The picture of another draw is far from this one.
-  other = both(one, seed + 50, size=128, side=160, **MOVED, **TONED)[1]
+  other = both(one, seed + 50, size=size, side=160, **MOVED, **TONED)[1]
   assert differences(other['image'], host['image']).mean() > 5
 
 
-def test_a_larger_film_is_averaged_first(monkeypatch):
+@pytest.mark.parametrize('size', [96, (96, 128)])
+def test_a_larger_film_is_averaged_first(monkeypatch, size):
   rng = np.random.default_rng(0)
   image = film(384, 384)
   image[::2] //= 2  # stripes that alias where pixels are skipped
   image = np.clip(image + rng.normal(0, 20, image.shape), 0, 255)
   one = record(image.astype(np.uint8))
-  host, device = both(one, 3, size=96, side=384, rotate=10.0)
+  host, device = both(one, 3, size=size, side=384, rotate=10.0)
   away = differences(device['image'], host['image'])[20:-20, 20:-20]
   monkeypatch.setattr(device_augment, 'block', lambda size, side: 1)
-  _, aliased = both(one, 3, size=96, side=384, rotate=10.0)
+  _, aliased = both(one, 3, size=size, side=384, rotate=10.0)
   skipped = differences(aliased['image'], host['image'])[20:-20, 20:-20]
   assert away.mean() < 3 and skipped.mean() > 10
 
 
 def test_regions_mirror_together():
-  stack = np.concatenate([film(60, 60, 1), film(60, 60, 2)])
-  data = cv2.imencode('.png', stack)[1].tobytes()
-  one = {'id': 1, 'male': 1.0, 'age': 90.0, 'regions': data}
+  data = [png.encode(film(60, 60, 1)), png.encode(film(60, 48, 2))]
+  one = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 90.0, 'regions': data}
   for seed in range(6):
     host, device = both(
       one, seed, size=48, side=64, crop_margin=0.1, **MOVED, **TONED

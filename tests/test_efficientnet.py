@@ -1,4 +1,4 @@
-"""EfficientNet: the compound rule, both forms, dropped paths, cells."""
+"""EfficientNet: the compound rule, both paddings, dropped paths, geometry."""
 
 from flax import nnx
 import jax
@@ -40,7 +40,7 @@ def test_parameter_counts(variant, parameters):
 def test_map_shapes():
   for arguments, hwc, shape in [
     ({}, (224, 224, 3), (2, 7, 7, 1280)),
-    ({'form': 'torch'}, (225, 97, 3), (2, 8, 4, 1280)),
+    ({'padding': 'torch'}, (225, 97, 3), (2, 8, 4, 1280)),
     ({'variant': 'b4', 'endpoint': 'block5'}, (380, 380, 3), (2, 24, 24, 160)),
     ({'width': 0.25, 'in_channels': 1}, (100, 100, 1), (2, 4, 4, 320)),
   ]:
@@ -79,10 +79,10 @@ def test_strided_depthwise(monkeypatch, form, kernel, hw, even):
     diagonal = taps * jnp.eye(4)[None, None]
     sides = [(padding, padding)] * 2 if even else padding
     return lax.conv_general_dilated(
-      x, diagonal, (2, 2), sides, dimension_numbers=ops.NHWC
+      x, diagonal, (2, 2), sides, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
 
-  ours = lambda x, taps: efficientnet.depthwise(x, taps, 2, padding)
+  ours = lambda x, taps: ops.depthwise(x, taps, 2, padding)
   results = []
   for function in (ours, dense):
     y = jax.jit(function)(x, taps)
@@ -95,16 +95,18 @@ def test_strided_depthwise(monkeypatch, form, kernel, hw, even):
   )
 
 
-def test_forms_are_different_functions_of_the_same_kernels():
+def test_paddings_are_different_functions_of_the_same_kernels():
   out = []
   x = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
-  for form in efficientnet.FORMS:
+  for padding in efficientnet.PADDINGS:
     net = EfficientNet(
-      width=0.25, endpoint='block2', form=form, rngs=nnx.Rngs(0)
+      width=0.25, endpoint='block2', padding=padding, rngs=nnx.Rngs(0)
     )
     net.eval()
     out.append(nnx.jit(lambda net, x: net(x))(net, x))
-    assert net.block1.a.project.bn.eps == {'tf': 1e-3, 'torch': 1e-5}[form]
+    assert (
+      net.block1.a.project.bn.epsilon == {'tf': 1e-3, 'torch': 1e-5}[padding]
+    )
   assert out[0].shape == out[1].shape
   assert float(jnp.abs(out[0] - out[1]).max()) > 1e-3
 
@@ -177,30 +179,34 @@ def test_remat_drops_the_same_paths():
   )
 
 
-@pytest.mark.parametrize('form', efficientnet.FORMS)
+@pytest.mark.parametrize('padding', efficientnet.PADDINGS)
 @pytest.mark.parametrize('size', [96, 101])
-def test_cells_look_where_their_receptive_fields_are(form, size):
-  net = EfficientNet(width=0.1, endpoint='block3', form=form, rngs=nnx.Rngs(0))
+def test_positions_lie_where_their_receptive_fields_are(padding, size):
+  net = EfficientNet(
+    width=0.1, endpoint='block3', padding=padding, rngs=nnx.Rngs(0)
+  )
   net.eval()
   for _, module in nnx.iter_modules(net):
     if isinstance(module, efficientnet.SqueezeExcite):  # sees the whole map
       module.expand.kernel[...] = jnp.zeros_like(module.expand.kernel[...])
-  image = jax.random.normal(jax.random.key(0), (1, size, size, 3))
-  step, first = net.cells(size)
-  assert step == 8
+  hw = (size, size + 7)
+  image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
+  grid = net.grid_geometry(hw)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 6]))
   for row in (5, 6):
-    reach = jax.jit(jax.grad(response))(image, row)
-    seen = np.flatnonzero(np.abs(np.asarray(reach)).sum((0, 2, 3)))
-    assert seen[0] > 0 and seen[-1] < size - 1  # a field inside the image
-    centre = (seen[0] + seen[-1] + 1) / 2
-    np.testing.assert_allclose(centre, first + step * row, atol=0.51)
+    reach = np.abs(np.asarray(jax.jit(jax.grad(response))(image, row)))
+    for axis, position in ((1, row), (2, 6)):
+      seen = np.flatnonzero(reach.sum((0, 3 - axis, 3)))
+      assert seen[0] > 0 and seen[-1] < hw[axis - 1] - 1  # inside the image
+      centre, (step, first) = (seen[0] + seen[-1] + 1) / 2, grid[axis - 1]
+      assert step == 8
+      np.testing.assert_allclose(centre, first + step * position, atol=0.51)
 
 
 def test_wrong_arguments_are_named():
   with pytest.raises(ValueError, match=r"one of b0, .*, not 'b8'"):
     abstract(variant='b8')
   with pytest.raises(ValueError, match="one of tf, torch, not 'keras'"):
-    abstract(form='keras')
+    abstract(padding='keras')
   with pytest.raises(ValueError, match="no endpoint 'block8'"):
     abstract(endpoint='block8')

@@ -8,7 +8,9 @@ import shutil
 import fake_run
 import numpy as np
 import pytest
+from scipy import optimize
 
+from boneage_jax.data import splits
 from boneage_jax.evaluation import ensemble
 from boneage_jax.runs import run as run_lib
 
@@ -44,7 +46,7 @@ def test_weights_beat_every_weight_of_a_grid(case, members, loss):
   assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
   best = min(_grid(members), key=lambda w: _loss(error, w, loss))
   least = _loss(error, best, loss)
-  assert _loss(error, weights, loss) <= least * (1 + 1e-6)
+  assert _loss(error, weights, loss) <= least + 1e-12
   np.testing.assert_allclose(weights, best, atol=0.03)
 
 
@@ -67,24 +69,71 @@ def test_weights_of_known_members():
   np.testing.assert_allclose(
     ensemble.fit_weights(shifted, 'mae'), [0.25, 0.75], atol=0.02
   )
-  same = ensemble.fit_weights(np.vstack([good, good])[:, :99], 'mse')
-  assert same.sum() == pytest.approx(1)
   with pytest.raises(ValueError, match="got 'rmse'"):
     ensemble.fit_weights(good, 'rmse')
 
 
-def test_many_members_take_no_grid():
-  # The optimum of a convex loss: no single exchange of weight improves it.
+@pytest.mark.parametrize('loss', ['mae', 'mse'])
+def test_many_members_take_no_grid(loss):
+  # A convex loss is least where no exchange of weight improves it.
   rng = np.random.default_rng(3)
   error = rng.normal(0, 4, 400) + rng.normal(0, 8, (18, 400))
-  weights = ensemble.fit_weights(error, 'mae')
-  base = _loss(error, weights, 'mae')
+  weights = ensemble.fit_weights(error, loss)
+  base = _loss(error, weights, loss)
   for one, other in itertools.permutations(range(18), 2):
-    moved = weights.copy()
-    amount = min(0.02, moved[one])
-    moved[one] -= amount
-    moved[other] += amount
-    assert _loss(error, moved, 'mae') > base - 2e-3
+    for most in (1e-4, 0.02):
+      moved = weights.copy()
+      amount = min(most, moved[one])
+      moved[one] -= amount
+      moved[other] += amount
+      assert _loss(error, moved, loss) >= base - 1e-10
+
+
+def test_least_absolute_weights_meet_the_optimum_of_the_program_itself():
+  rng = np.random.default_rng(7)
+  error = rng.laplace(0, 6, 200) + rng.normal(0, 5, (6, 200))
+  # min sum(over + under) with w @ error = over - under, films by rows.
+  eye, films = np.eye(200), np.zeros(200)
+  solved = optimize.linprog(
+    np.append(np.zeros(6), np.ones(400)),
+    A_eq=np.vstack(
+      [
+        np.hstack([error.T, -eye, eye]),
+        np.append(np.ones(6), np.zeros(400)),
+      ]
+    ),
+    b_eq=np.append(films, 1),
+  )
+  weights = ensemble.fit_weights(error, 'mae')
+  np.testing.assert_allclose(weights, solved.x[:6], atol=1e-9)
+  assert _loss(error, weights, 'mae') == pytest.approx(solved.fun / 200)
+
+
+def test_least_square_weights_of_two_members_in_closed_form():
+  rng = np.random.default_rng(5)
+  for _ in range(50):
+    error = rng.normal(
+      rng.normal(0, 3, (2, 1)), rng.uniform(1, 9, (2, 1)), (2, 30)
+    )
+    difference = error[0] - error[1]
+    first = np.clip(-error[1] @ difference / (difference @ difference), 0, 1)
+    weights = ensemble.fit_weights(error, 'mse')
+    np.testing.assert_allclose(weights, [first, 1 - first], atol=1e-9)
+
+
+@pytest.mark.parametrize('loss', ['mae', 'mse'])
+@pytest.mark.parametrize('case', ['equal', 'none', 'alone', 'constant'])
+def test_ties_end_in_a_corner_that_is_always_the_same(loss, case):
+  noise = np.random.default_rng(0).normal(size=(1, 99))
+  error = {
+    'equal': np.vstack([noise, noise]),
+    'none': np.zeros((3, 9)),
+    'alone': noise,
+    'constant': np.full((3, 4), -2.0),
+  }[case]
+  weights = ensemble.fit_weights(error, loss)
+  assert sorted(weights.tolist()) == [0] * (len(error) - 1) + [1]
+  np.testing.assert_array_equal(weights, ensemble.fit_weights(error, loss))
 
 
 @pytest.fixture(scope='module')
@@ -117,19 +166,19 @@ def test_written_files(folder, tmp_path, capsys, weights):
   members = [_stored(folder / name / 'assessor') for name in 'abc']
   assert set(stored) == set(members[0])
   for film, row in stored.items():
-    own = [float(member[film]['prediction']) for member in members]
+    own = [float(member[film]['age_predicted']) for member in members]
     near = 1e-4
     if row['split'] == 'validation' and weights != 'mean':
       near = 0.05 * np.ptp(own)  # weighted by other validation films alone
-    assert float(row['prediction']) == pytest.approx(
+    assert float(row['age_predicted']) == pytest.approx(
       np.dot(used, own), abs=near
     )
-    for column in ('split', 'male', 'age'):
+    for column in ('split', 'sex', 'age_true'):
       assert row[column] == members[0][film][column]
   # The table's figures, from the stored file alone.
   for split in ('test', 'validation'):
     rows = [row for row in stored.values() if row['split'] == split]
-    errors = [float(r['prediction']) - float(r['age']) for r in rows]
+    errors = [float(r['age_predicted']) - float(r['age_true']) for r in rows]
     figures = result['splits'][split]['ways'][weights]
     assert figures['n'] == len(rows) == result['films'][split]
     assert figures['mae'] == pytest.approx(np.mean(np.abs(errors)), abs=1e-4)
@@ -144,7 +193,7 @@ def test_written_files(folder, tmp_path, capsys, weights):
   with np.load(tmp_path / 'distributions.npz') as file:
     mixture, ids = file['probability'], file['id'].tolist()
   assert mixture.dtype == np.float16 and mixture.shape == (len(stored), 240)
-  film = next(i for i in ids if stored[str(i)]['split'] == 'test')
+  film = next(i for i in ids if stored[i]['split'] == 'test')
   k = ids.index(film)
   parts = []
   for name in 'abc':
@@ -173,18 +222,26 @@ def test_weights_never_see_the_test_films(folder):
 def test_no_film_has_a_part_in_its_own_weights(way):
   rng = np.random.default_rng(0)
   error = rng.normal(0, [[5], [6], [8]], (3, 80))
-  ids, split = np.arange(80), np.where(np.arange(80) < 20, 'test', 'validation')
+  ids, split = (
+    np.arange(80).astype(str),
+    np.where(np.arange(80) < 20, 'test', 'validation'),
+  )
   weights, by_film = ensemble.film_weights(error, ids, split, way)
   assert (by_film[:, :20] == weights[:, None]).all()
   np.testing.assert_allclose(by_film.sum(axis=0), 1)
-  groups = np.unique(by_film[:, 20:], axis=1, return_inverse=True)[1].ravel()
-  assert groups.max() == ensemble.PARTS - 1
+  groups = np.full(80, -1)
+  for part in range(ensemble.PARTS):
+    names = splits.fold({'id': ids}, split, ensemble.PARTS, part)
+    groups[(names == 'validation') & (split == 'validation')] = part
+    own = by_film[:, groups == part]
+    assert own.size and (own == own[:, :1]).all()
+  assert (groups >= 0).sum() == 60
   moved = error.copy()
   moved[:, 50] = [1000, -2000, 30]
   other, others = ensemble.film_weights(moved, ids, split, way)
   same = np.all(others == by_film, axis=0)
-  np.testing.assert_array_equal(same[20:], groups == groups[30])
-  assert not same[:20].any() and np.abs(other - weights).max() > 0.01
+  np.testing.assert_array_equal(same, groups == groups[50])
+  assert np.abs(other - weights).max() > 0.01
 
 
 def test_a_film_or_a_member_that_does_not_vary(folder):

@@ -19,7 +19,7 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(
   ('command', 'arguments', 'says'),
   [
-    ('table', ['{run}'], 'age-balanced'),
+    ('errors', ['{run}'], 'age-balanced'),
     ('compare', ['{run}', '{run}:localizer'], 'A better'),
     ('calibrate', ['{run}', '--out={out}'], 'Temperature'),
     ('ensemble', ['{run}', '{run}:localizer', '--out={out}'], 'less best'),
@@ -32,30 +32,35 @@ def test_commands(run, tmp_path, capsys, command, arguments, says):
   assert says in printed and 'sha256 cdcdcdcdcdcd' in printed
 
 
-def test_help_names_the_command(capsys):
-  with pytest.raises(SystemExit):
-    evaluate.main(['compare', '--help'])
-  assert 'usage: evaluate compare' in capsys.readouterr().out
+@pytest.mark.parametrize('command', evaluate.COMMANDS)
+def test_help_of_a_command_has_an_example(capsys, command):
+  with pytest.raises(SystemExit) as ended:
+    evaluate.main([command, '--help'])
+  assert ended.value.code == 0
+  printed = capsys.readouterr().out
+  called = f'python -m boneage_jax.evaluate {command}'
+  assert printed.startswith(f'usage: {called} ')
+  assert f'  {called} runs/' in printed
 
 
 def test_help_of_all_commands(capsys):
   evaluate.main(['--help'])
   printed = capsys.readouterr().out
   for command in evaluate.COMMANDS:
-    assert command in printed
+    assert f'\n  {command} ' in printed
 
 
 @pytest.mark.parametrize('argv', [[], ['comapre', 'a', 'b']])
 def test_unknown_command(argv):
   with pytest.raises(
-    SystemExit, match='Expected table, compare, calibrate, en'
+    SystemExit, match='Error: Expected a command of errors, compare, calib'
   ):
     evaluate.main(argv)
 
 
 def test_errors_have_no_traceback(tmp_path):
   result = subprocess.run(
-    [sys.executable, '-m', 'boneage_jax.evaluate', 'table', str(tmp_path)],
+    [sys.executable, '-m', 'boneage_jax.evaluate', 'errors', str(tmp_path)],
     capture_output=True,
     text=True,
     check=False,

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from boneage_jax.core import sizes
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
@@ -28,8 +29,9 @@ def planted(annotation, kind, hw=(150, 120)):
   """A film whose bright pixels are its mask."""
   film = masks.draw(annotation, (kind,), hw)
   return {
-    'id': 1,
-    'male': 1.0,
+    'id': '1',
+    'row': 1,
+    'sex': 1.0,
     'age': 100.0,
     'image': png(film),
     'annotations': json.dumps(annotation),
@@ -48,7 +50,7 @@ def test_cutouts_are_boxes_half_of_the_time():
 
 def test_examples_lose_rectangles_in_training_only():
   image = png(np.full((64, 64), 200, np.uint8))
-  record = {'id': 1, 'male': 1.0, 'age': 100.0, 'image': image}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0, 'image': image}
   settings = config(size=64, cutout=8)
   whole = preprocess.make_example(record, settings)['image']
   assert (whole == 200).all()
@@ -61,7 +63,7 @@ AUGMENTED = dict(rotate=25, zoom=0.15, shift=0.08, flip=True, cutout=3)
 TONED = dict(percentiles=(), brightness=0.1, contrast=0.1, gamma=0.1)
 
 
-@pytest.mark.parametrize('size', [48, 200])
+@pytest.mark.parametrize('size', [48, (150, 200)])
 @pytest.mark.parametrize('resize', ['squash', 'letterbox'])
 @pytest.mark.parametrize(
   ('annotation', 'kind'),
@@ -79,10 +81,10 @@ def test_mask_and_film_stay_aligned(annotation, kind, resize, size):
   for seed in range(12):
     rng = np.random.default_rng(seed)
     example = preprocess.make_example(record, settings, rng, masks=(kind,))
-    mask = example['region_mask']
-    assert mask.dtype == np.uint8 and mask.shape == (size, size)
+    mask, grey = example['region_mask'], example['image'][..., 0]
+    assert mask.dtype == np.uint8
+    assert mask.shape == grey.shape == sizes.size_hw(size)
     assert set(np.unique(mask)) <= {0, 1, 255}
-    grey = example['image'][..., 0]
     black = mask == masks.UNKNOWN
     assert (grey[black] < 90).all()
     # The tone moves the grey of the edge a little, never a whole pixel.
@@ -103,7 +105,7 @@ def _matrix(seed, size):
   rng = np.random.default_rng(seed)
   rng.uniform(-1, 1, 3)
   kept = {k: v for k, v in AUGMENTED.items() if k != 'cutout'}
-  return geometry.augment_matrix((size, size), rng, **kept)[:, :2]
+  return geometry.augment_matrix(sizes.size_hw(size), rng, **kept)[:, :2]
 
 
 def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
@@ -180,12 +182,9 @@ def test_spoilt_crops_do_not_run_into_each_other():
   side, rng = 40, np.random.default_rng(2)
   crops = rng.integers(0, 256, (4, side, side)).astype(np.uint8)
   crops[1], crops[2] = 255, 0
-  record = {'id': 1, 'male': 1.0, 'age': 100.0}
-  several = record | {
-    'regions': png(crops.reshape(-1, side)),
-    'take': [3, 1, 2],
-  }
-  single = record | {'regions': png(crops[3])}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
+  several = record | {'regions': [png(crops[i]) for i in (3, 1, 2)]}
+  single = record | {'regions': [png(crops[3])]}
   kinds = set()
   for seed in range(30):
     rng = np.random.default_rng(seed)
@@ -209,7 +208,7 @@ def test_a_spoilt_film_is_erased_where_it_was_to_be():
   film = np.full((size, size), even, np.uint8)
   bright = film.copy()
   bright[80:120, 32:72] = 230  # no blur reaches the edge of the hole
-  record = {'id': 1, 'male': 1.0, 'age': 100.0, 'holes': [(box, 0)]}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0, 'holes': [(box, 0)]}
   changed = 0
   for seed in range(40):
     without, seen = (

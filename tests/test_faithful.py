@@ -31,10 +31,12 @@ def judge(untrained):
 def test_ranks_are_shares_of_hotter_pixels():
   rng = np.random.default_rng(0)
   heat = rng.random((6, 6)).astype(np.float32)
-  found = deletion_insertion.ranks(heat, 6, rng)
+  found = deletion_insertion.ranks(heat, (6, 6), rng)
   hotter = (heat[None, None] > heat[..., None, None]).sum((2, 3)) / 36
   np.testing.assert_allclose(found, hotter, atol=1e-6)
-  flat = [deletion_insertion.ranks(np.ones((3, 3)), 8, rng) for _ in range(2)]
+  flat = [
+    deletion_insertion.ranks(np.ones((3, 3)), (8, 8), rng) for _ in range(2)
+  ]
   assert (flat[0] != flat[1]).any()  # ties are drawn, not read from the top
   for one in flat:
     np.testing.assert_allclose(
@@ -52,8 +54,8 @@ def test_what_stands_for_nothing():
 def planted(size=32):
   """A judge whose net reads the mean grey of the upper left quarter."""
 
-  def ages(variables, image, fill, ranks, male):
-    del variables, male
+  def ages(variables, image, fill, ranks, sex):
+    del variables, sex
     steps = np.arange(STEPS + 1)[:, None, None, None, None] / STEPS
     shown = np.where(ranks[None, ..., None] < steps, fill, image)
     return shown[:, :, : size // 2, : size // 2].mean((2, 3, 4))
@@ -67,7 +69,7 @@ def test_a_map_of_what_is_read_is_faithful_and_others_are_not():
   rng = np.random.default_rng(0)
   image = np.full((40, 32, 32, 1), 40, np.uint8)
   image[:, :16, :16] = 200 + rng.integers(0, 20, (40, 16, 16, 1))
-  batch = {'image': image, 'male': np.ones(40, np.float32)}
+  batch = {'image': image, 'sex': np.ones(40, np.float32)}
   right = np.zeros((40, 8, 8), np.float32)
   right[:, :4, :4] = 1
   maps = {
@@ -133,11 +135,11 @@ def test_curves_are_those_of_painted_films(judge):
   graph, variables = restore.load_net(run.config, 'localizer', judge.workdir)
   net = forward.make_predict(graph)
   age = lambda image: np.asarray(
-    net(variables, {'image': image[None], 'male': batch['male'][:1]})['age']
+    net(variables, {'image': image[None], 'sex': batch['sex'][:1]})['age']
   )
   image = batch['image'][0]
   rank = deletion_insertion.ranks(
-    maps['hires_cam'][0], judge.input.size, np.random.default_rng(0)
+    maps['hires_cam'][0], image.shape[:2], np.random.default_rng(0)
   )
   grey = np.full_like(image, np.median(image))
   for step in (0, 3, STEPS):
@@ -201,21 +203,21 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
 
 @pytest.mark.parametrize('count', [0, -1])
 def test_too_few_films_are_refused(untrained, count):
-  name = f'{untrained}/run:whole'
+  name = f'{untrained}/run:whole_image'
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
-    evaluate.main(['faithful', name, f'--films={count}'])
+    evaluate.main(['saliency', name, f'--films={count}'])
 
 
 def test_command(untrained, tmp_path, capsys):
-  name = f'{untrained}/run:whole'
+  name = f'{untrained}/run:whole_image'
   evaluate.main(
-    ['faithful', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
+    ['saliency', name, '--films=2', '--batch_size=4', f'--out={tmp_path}']
   )
   printed = capsys.readouterr().out
-  assert 'run:whole: phantoms: 24 films' in printed
+  assert 'run:whole_image: phantoms: 24 films' in printed
   assert "2 test films; maps of the target 'age'" in printed
   assert 'in the wrist box' in printed
-  result = json.loads((tmp_path / 'faithful.json').read_text())
+  result = json.loads((tmp_path / 'saliency.json').read_text())
   assert len(result['films']) == 2 and not result['mirror']
   for kind in saliency.FILLS:
     for curve in deletion_insertion.CURVES:
@@ -223,11 +225,11 @@ def test_command(untrained, tmp_path, capsys):
       area = np.trapezoid(means, dx=1 / STEPS)
       found = result['areas'][kind][curve]['random']['area']
       assert found == pytest.approx(area)
-  assert matplotlib.image.imread(tmp_path / 'faithful.png').std() > 0.05
+  assert matplotlib.image.imread(tmp_path / 'saliency.png').std() > 0.05
 
 
 def test_an_ensemble_has_no_map(untrained, tmp_path):
-  names = [f'{untrained}/run:assessor', f'{untrained}/run:whole']
+  names = [f'{untrained}/run:assessor', f'{untrained}/run:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='of one net, got the ensemble'):
-    evaluate.main(['faithful', str(tmp_path)])
+    evaluate.main(['saliency', str(tmp_path)])

@@ -11,10 +11,13 @@ import pytest
 import tiny_cascade
 
 from boneage_jax import evaluate
+from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import cross_validation
 from boneage_jax.imaging import boxes
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
@@ -40,10 +43,11 @@ def job(ran, fail=()):
     np.savez(f'{folder}/distributions.npz', id=ids, probability=probability)
     with open(f'{folder}/predictions.csv', 'w', newline='') as file:
       writer = csv.writer(file)
-      writer.writerow(run_lib.COLUMNS)
+      writer.writerow(predictions.FILE_COLUMNS[:5])
       for k in np.flatnonzero(keep):
-        film = [films[name][k] for name in run_lib.COLUMNS[:4]]
-        error = 10 * (fold + 1) + 0.01 * (film[0] % 2)
+        sex = groups.sex_text(films['sex'][k]).item()
+        film = [films['id'][k], films['split'][k], sex, films['age'][k]]
+        error = 10 * (fold + 1) + 0.01 * (int(film[0]) % 2)
         writer.writerow([*film, film[-1] + error])
     pathlib.Path(folder, 'done.json').write_text('{}')
 
@@ -56,7 +60,7 @@ def config(archive, prepared, **changes):
   value.manual_dir = archive
   value.data_dir = str(pathlib.Path(prepared).parents[2])
   value.data.update({'folds': FOLDS, **changes})
-  value.report.update({'stage': 'localizer', 'regions': ''})
+  value.report.update({'stage': 'localizer', 'regions_from': ''})
   return value.lock()
 
 
@@ -105,7 +109,7 @@ def test_each_film_is_predicted_by_the_fold_that_did_not_see_it(run):
 
 
 def test_what_is_joined_is_a_run_to_the_commands(run, tmp_path, capsys):
-  evaluate.main(['table', f'{run}:localizer'])
+  evaluate.main(['errors', f'{run}:localizer'])
   printed = capsys.readouterr().out
   assert 'run:localizer: phantoms: 48 films' in printed
   evaluate.main(
@@ -122,7 +126,7 @@ def test_figures_of_folds_and_report(run):
     f'fold_{fold}:localizer' for fold in range(FOLDS)
   ]
   for fold, member in enumerate(result['members']):
-    for split in run_lib.SPLITS:
+    for split in splits_lib.HELD_OUT:
       assert member[split]['mae'] == pytest.approx(10 * (fold + 1), abs=0.02)
   counts = [member['validation']['n'] for member in result['members']]
   assert result['films']['validation'] == sum(counts)
@@ -142,14 +146,14 @@ def test_sex_medians_are_of_other_films(archive, prepared, run):
   for fold in range(FOLDS):
     one = run_lib.read_run(str(run / f'fold_{fold}'), 'localizer')
     for film, split in zip(one.rows['id'], one.rows['split'], strict=True):
-      where.setdefault(int(film), {})[fold] = split
+      where.setdefault(film.item(), {})[fold] = split
   splits = {1: 'validation', FOLDS: 'test'}
   errors = {'validation': [], 'test': []}
   for k, film in enumerate(films['id'].tolist()):
     medians = []
     for fold in where[film]:
       others = [i not in where or fold not in where[i] for i in films['id']]
-      of = np.array(others) & (films['male'] == films['male'][k])
+      of = np.array(others) & (films['sex'] == films['sex'][k])
       medians.append(np.median(films['age'][of]))
     errors[splits[len(medians)]].append(abs(np.mean(medians) - films['age'][k]))
   for split, sizes in errors.items():

@@ -106,7 +106,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'keypoints': [[0.5, 0.25], [float('nan')] * 2],
     'boxes': [['expert', 'Wrist', [0.25, 0.5, 0.75, 0.625]]],
     'polygons': [{'exterior': [[0.0, 1.0], [0.5, 0.5]], 'interior': []}],
-    'study': 7,
+    'study': '7',
     'finding': 'none',
   }
   x = lambda v: (v * 40 + 8) / 60  # 8 pixels on the left, 12 on the right
@@ -119,14 +119,19 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     'polygons': [
       {'exterior': [[x(0), y(1)], [x(0.5), y(0.5)]], 'interior': []}
     ],
-    'study': 7,
+    'study': '7',
     'finding': 'none',
   }
   film = framed(FILM, 30, 0, 8, 12, 255)
-  record = {'id': 1, 'image': png(film), 'annotations': json.dumps(outer)}
+  record = {
+    'id': '1',
+    'row': 1,
+    'image': png(film),
+    'annotations': json.dumps(outer),
+  }
   made = preprocess.without_border(record)
   np.testing.assert_array_equal(codec.decode_stored(made['image']), FILM)
-  assert made['frame'] == (8 / 60, 30 / 90, 48 / 60, 1)
+  assert made['film_box'] == (8 / 60, 30 / 90, 48 / 60, 1)
   found = json.loads(made['annotations'])
   assert found.keys() == marks.keys()
   for name in ('hand_box', 'keypoints'):
@@ -137,14 +142,14 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   np.testing.assert_allclose(
     found['polygons'][0]['exterior'], polygon, atol=1e-12
   )
-  assert (found['study'], found['finding']) == (7, 'none')
-  bare = preprocess.without_border({'id': 1, 'image': png(FILM)})
-  assert 'frame' not in bare and 'annotations' not in bare
+  assert (found['study'], found['finding']) == ('7', 'none')
+  bare = preprocess.without_border({'id': '1', 'row': 1, 'image': png(FILM)})
+  assert 'film_box' not in bare and 'annotations' not in bare
 
 
 def test_a_broken_film_is_named():
-  with pytest.raises(ValueError, match='film 31: expected a complete'):
-    preprocess.without_border({'id': 31, 'image': png(FILM)[:300]})
+  with pytest.raises(ValueError, match='Film 31: Expected a complete'):
+    preprocess.without_border({'id': '31', 'row': 31, 'image': png(FILM)[:300]})
 
 
 @pytest.fixture(scope='module')
@@ -164,7 +169,7 @@ def run(tmp_path_factory):
   dummy_archive.write_table(manual / f'{name}.csv', rows)
   config = untrained_run.tiny(str(manual))
   config.data.crop_borders = True
-  for stage in ('localizer', 'assessor', 'whole'):
+  for stage in ('localizer', 'assessor', 'whole_image'):
     config[stage].input.polarity = 'keep'
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(jobs.JOBS, 'train', untrained_run.untrained)
@@ -172,7 +177,7 @@ def run(tmp_path_factory):
   return folder / 'run', films
 
 
-@pytest.mark.parametrize('stage', ['whole', 'assessor'])
+@pytest.mark.parametrize('stage', ['whole_image', 'assessor'])
 def test_a_run_reads_films_without_frames(run, stage):
   """Nets, their crops and new films alike: by frames nothing changes."""
   folder, films = run
@@ -181,15 +186,15 @@ def test_a_run_reads_films_without_frames(run, stage):
   predictor = loading.load(str(folder), stage)
   tried = 0
   for film, age in ages.items():
-    bare = (film - 1) % 30 + 1
+    bare = (int(film) - 1) % 30 + 1
     sex = 'M' if bare % 2 else 'F'
     plain = predictor.predict(films[bare], sex)
     other = predictor.predict(films[bare + 30], sex)
-    assert plain['age'] == pytest.approx(age, abs=1e-3)
-    assert other['age'] == pytest.approx(age, abs=1e-3)
-    assert other['regions'] == plain['regions']
+    assert plain.age_predicted == pytest.approx(age, abs=1e-3)
+    assert other.age_predicted == pytest.approx(age, abs=1e-3)
+    assert other.regions == plain.regions
     height, width = films[bare].shape
-    left, top, right, bottom = other['frame']
+    left, top, right, bottom = other.film_box
     np.testing.assert_allclose(
       np.array([left, right]) * (width + 28), [8, 8 + width]
     )
@@ -204,14 +209,16 @@ def test_regions_of_films_cut_otherwise_are_not_painted_over(run):
   """Films of two sizes may lose different frames."""
   folder, _ = run
   config = run_lib.read_config(str(folder))
-  config.whole.input.erase_from = 'regions'
+  config.whole_image.input.erase_from = 'regions'
   config.regions.erase = ('carpal',)
-  assert config.whole.input.builder_config == 'px512'
-  films = selection.stage_films(config, 'whole', str(folder))
-  with pytest.raises(ValueError, match=r'whole reads .* lose different frames'):
-    selection.stage_source(config, 'whole', str(folder), films)
+  assert config.whole_image.input.builder_config == 'px512'
+  films = selection.stage_films(config, 'whole_image', str(folder))
+  with pytest.raises(
+    ValueError, match=r'whole_image reads .* lose different frames'
+  ):
+    selection.stage_source(config, 'whole_image', str(folder), films)
   config.data.crop_borders = False
-  selection.stage_source(config, 'whole', str(folder), films)
+  selection.stage_source(config, 'whole_image', str(folder), films)
 
 
 def test_regions_of_framed_films_are_those_of_the_films(run):
@@ -228,7 +235,7 @@ def test_a_run_says_that_frames_are_cut_off(run, capsys):
     config.data.crop_borders = cut
     prepare.prepare(config, 'prepare', str(folder))
     said = capsys.readouterr().out
-    assert ('by id; frames are cut off.\n' in said) == cut
+    assert ('by id; borders are cropped.\n' in said) == cut
   # Films are the same however they are read: runs can be compared.
   assert (
     'frames' not in selection.split_films(config, str(folder), 'original')[1]
@@ -241,13 +248,13 @@ def test_predict_says_that_a_frame_was_cut_off(run, tmp_path, capsys):
   for film in (2, 32):
     paths.append(str(tmp_path / f'{film}.png'))
     cv2.imwrite(paths[-1], films[film])
-  predictor = loading.load(str(folder), 'whole')
+  predictor = loading.load(str(folder), 'whole_image')
   assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
   plain, cut = capsys.readouterr().out.splitlines()
-  assert cut.endswith('; frame cut off') and 'cut off' not in plain
+  assert cut.endswith('; border cropped') and 'border' not in plain
   with open(tmp_path / 'predictions.csv', newline='') as file:
     plain, cut = csv.DictReader(file)
   left, low = 8 / films[32].shape[1], 1 - 3 / films[32].shape[0]
-  assert float(cut['frame_x0']) == pytest.approx(left, abs=1e-6)
-  assert float(cut['frame_y1']) == pytest.approx(low, abs=1e-6)
-  assert (plain['frame_x0'], plain['frame_y1']) == ('0.000000', '1.000000')
+  assert float(cut['film_x0']) == pytest.approx(left, abs=1e-6)
+  assert float(cut['film_y1']) == pytest.approx(low, abs=1e-6)
+  assert (plain['film_x0'], plain['film_y1']) == ('0.000000', '1.000000')

@@ -1,20 +1,22 @@
 """Grad-CAM against the closed form of linear heads."""
 
-import types
-
 from flax import nnx
 import jax
 from jax import numpy as jnp
 import numpy as np
 import pytest
 
+from boneage_jax.models import layers
+from boneage_jax.models import net as net_lib
+from boneage_jax.models import two_stream
+from boneage_jax.models.backbones import inception_v3
 from boneage_jax.regions import gradcam
 from boneage_jax.training.losses import age as age_losses
 
 BINS = 24
 
 
-class TinyNet(nnx.Module):
+class TinyNet(net_lib.Net):
   """A convolution with BatchNorm, a pooling and a linear head."""
 
   def __init__(self, pool=jnp.mean, dtype=jnp.float32):
@@ -26,11 +28,11 @@ class TinyNet(nnx.Module):
     self.drop = nnx.Dropout(0.5, rngs=rngs)
     self.pool = pool
 
-  def features(self, image):
-    return jnp.tanh(self.norm(self.conv(image)))
+  def features(self, batch, rngs=None):
+    return jnp.tanh(self.norm(self.conv(batch['image'])))
 
-  def head(self, features, male):
-    pooled = self.pool(features, axis=(1, 2)) + 0 * male[:, None]
+  def head(self, features, inputs, rngs=None):
+    pooled = self.pool(features, axis=(1, 2)) + 0 * inputs['sex'][:, None]
     logits = self.dense(self.drop(pooled))
     return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
 
@@ -38,13 +40,17 @@ class TinyNet(nnx.Module):
 class ScalarNet(TinyNet):
   """The age is one linear output."""
 
-  def head(self, features, male):
+  def head(self, features, inputs, rngs=None):
     return {'age': self.dense(self.pool(features, axis=(1, 2)))[:, 0]}
 
 
 @pytest.fixture
 def image():
   return jax.random.normal(jax.random.key(1), (3, 12, 10, 1))
+
+
+def films(image):
+  return {'image': image, 'sex': jnp.ones(len(image))}
 
 
 def evaluated(net):
@@ -54,8 +60,8 @@ def evaluated(net):
 
 def test_average_pool_and_linear_head_is_cam_over_area(image):
   net = evaluated(TinyNet())
-  maps, outputs = gradcam.grad_cam(net, image, jnp.ones(3), half_window=2)
-  features = np.asarray(net.features(image))
+  maps, outputs = gradcam.grad_cam(net, films(image), half_window=2)
+  features = np.asarray(net.features({'image': image}))
   kernel = np.asarray(net.dense.kernel[...])
   for i in range(3):
     centre = int(np.argmax(outputs['logits'][i]))
@@ -68,21 +74,23 @@ def test_average_pool_and_linear_head_is_cam_over_area(image):
 
 def test_age_target_needs_no_bins(image):
   net = evaluated(ScalarNet())
-  maps, outputs = gradcam.grad_cam(net, image, jnp.ones(3), target='age')
+  maps, outputs = gradcam.grad_cam(net, films(image), target='age')
   kernel = net.dense.kernel[...][:, 0]
-  expected = jax.nn.relu(gradcam.cam(net.features(image), kernel)) / 30
+  expected = (
+    jax.nn.relu(gradcam.cam(net.features({'image': image}), kernel)) / 30
+  )
   np.testing.assert_allclose(maps, expected, atol=1e-6)
   assert set(outputs) == {'age'}
   with pytest.raises(ValueError, match="target='age'"):
-    gradcam.grad_cam(net, image, jnp.ones(3))
+    gradcam.grad_cam(net, films(image))
 
 
 def test_probability_target_is_the_closed_form(image):
   net = evaluated(TinyNet())
   maps, outputs = gradcam.grad_cam(
-    net, image, jnp.ones(3), 'probability', half_window=2
+    net, films(image), 'probability', half_window=2
   )
-  features = np.asarray(net.features(image), np.float64)
+  features = np.asarray(net.features({'image': image}), np.float64)
   kernel = np.asarray(net.dense.kernel[...], np.float64)
   for i in range(3):
     p = np.exp(np.asarray(outputs['logits'][i], np.float64))
@@ -98,17 +106,17 @@ def test_probability_target_is_the_closed_form(image):
 @pytest.mark.parametrize('pool, holds', [(jnp.mean, True), (jnp.max, False)])
 def test_mean_of_cam_plus_bias_is_the_logit(image, pool, holds):
   net = evaluated(TinyNet(pool))
-  features = net.features(image)
+  features = net.features({'image': image})
   maps = gradcam.cam(features, net.dense.kernel[...])
-  logits = net.head(features, jnp.ones(3))['logits']
+  logits = net.head(features, {'sex': jnp.ones(3)})['logits']
   sums = maps.mean((1, 2)) + net.dense.bias[...]
   assert np.allclose(sums, logits, atol=1e-5) == holds
 
 
 def test_a_film_has_the_same_map_alone_and_in_a_batch(image):
   net = evaluated(TinyNet())
-  together, _ = gradcam.grad_cam(net, image, jnp.ones(3))
-  alone, _ = gradcam.grad_cam(net, image[1:2], jnp.ones(1))
+  together, _ = gradcam.grad_cam(net, films(image))
+  alone, _ = gradcam.grad_cam(net, films(image[1:2]))
   np.testing.assert_allclose(together[1:2], alone, atol=1e-6)
 
 
@@ -119,39 +127,54 @@ def test_runs_under_jit_and_leaves_the_statistics_alone(image):
 
   @jax.jit
   def maps_of(state, image):
-    return gradcam.grad_cam(nnx.merge(graphdef, state), image, jnp.ones(3))
+    return gradcam.grad_cam(nnx.merge(graphdef, state), films(image))
 
   maps, _ = maps_of(state, image)
   assert maps.dtype == jnp.float32 and np.isfinite(maps).all()
   np.testing.assert_array_equal(before, net.norm.mean[...])
 
 
-@pytest.mark.parametrize('cells', [(8, 0.5), (8, 13.5), (16, 10.0)])
-def test_to_input_puts_cells_where_they_look(cells):
-  step, first = cells
-  size, count = 128, 128 // step - 1
-  centres = first + step * np.arange(count)
-  # A map that says where its cells look says so at every place redrawn.
-  ramp = np.repeat(centres[:, None], count, 1)
-  redrawn = gradcam.to_input(jnp.stack([ramp, ramp.T]), cells, size)
-  places = (np.arange(256 // step) + 0.5) * step / 2
-  expected = np.repeat(
-    np.clip(places, centres[0], centres[-1])[:, None], len(places), 1
-  )
-  np.testing.assert_allclose(redrawn, [expected, expected.T], atol=1e-3)
+@pytest.mark.parametrize(
+  ('size_hw', 'grid'),
+  [
+    ((128, 128), ((8, 0.5), (8, 0.5))),
+    ((96, 128), ((8, 13.5), (8, 13.5))),
+    ((160, 96), ((16, 10.0), (8, 0.5))),
+  ],
+)
+def test_to_input_puts_positions_where_they_lie(size_hw, grid):
+  axes = list(zip(size_hw, grid, strict=True))
+  centres = [
+    first + step * np.arange(size // step - 1) for size, (step, first) in axes
+  ]
+  places = [
+    (np.arange(2 * size // step) + 0.5) * step / 2 for size, (step, _) in axes
+  ]
+  # A map that says where its positions lie says so at every place redrawn.
+  ramps = jnp.asarray(np.stack(np.meshgrid(*centres, indexing='ij')))
+  redrawn = gradcam.to_input(ramps, grid, size_hw)
+  inside = [
+    np.clip(p, c[0], c[-1]) for p, c in zip(places, centres, strict=True)
+  ]
+  expected = np.stack(np.meshgrid(*inside, indexing='ij'))
+  np.testing.assert_allclose(redrawn, expected, atol=1e-3)
   assert redrawn.dtype == jnp.float32
-  # And a warm spot between cells stays where it is.
-  y, x = centres[count // 2] + 0.3 * step, centres[count // 2 - 1]
-  heat = [np.exp(-0.5 * ((centres - c) / (0.8 * step)) ** 2) for c in (y, x)]
-  spot = np.asarray(gradcam.to_input(np.outer(*heat)[None], cells, size))[0]
-  found = [spot.sum(1) @ places, spot.sum(0) @ places] / spot.sum()
+  # And a warm spot between positions stays where it is.
+  y = centres[0][len(centres[0]) // 2] + 0.3 * grid[0][0]
+  x = centres[1][len(centres[1]) // 2 - 1]
+  heat = [
+    np.exp(-0.5 * ((c - at) / (0.8 * step)) ** 2)
+    for c, at, (step, _) in zip(centres, (y, x), grid, strict=True)
+  ]
+  spot = np.asarray(gradcam.to_input(np.outer(*heat)[None], grid, size_hw))[0]
+  found = [spot.sum(1) @ places[0], spot.sum(0) @ places[1]] / spot.sum()
   np.testing.assert_allclose(found, [y, x], atol=0.5)
 
 
-def test_to_input_rounds_to_whole_cells():
-  maps = jnp.ones((1, 5, 5))
-  assert gradcam.to_input(maps, (16, 12.0), 100).shape == (1, 12, 12)
-  np.testing.assert_allclose(gradcam.to_input(maps, (64, 12.0), 10), [[[1]]])
+def test_to_input_rounds_to_whole_positions():
+  maps, grid = jnp.ones((1, 5, 5)), ((16, 12.0), (64, 12.0))
+  assert gradcam.to_input(maps, grid, (100, 100)).shape == (1, 12, 3)
+  np.testing.assert_allclose(gradcam.to_input(maps, grid, (8, 10)), [[[1]]])
 
 
 def test_window_is_cut_at_both_ends():
@@ -172,30 +195,29 @@ def test_no_gradient_through_the_choice_of_the_window():
 def test_wrong_kernel_and_target_are_errors(image):
   net = evaluated(TinyNet())
   with pytest.raises(ValueError, match='channels'):
-    gradcam.cam(net.features(image), jnp.ones((7, 2)))
+    gradcam.cam(net.features({'image': image}), jnp.ones((7, 2)))
   with pytest.raises(ValueError, match='target'):
-    gradcam.grad_cam(net, image, jnp.ones(3), target='logit')
+    gradcam.grad_cam(net, films(image), target='logit')
 
 
 def test_hires_cam_is_grad_cam_behind_average_pooling_only():
-  class Net(nnx.Module):
+  class Net(net_lib.Net):
     def __init__(self, reduce, rngs):
       self.reduce = reduce
       self.fc = nnx.Linear(6, 240, rngs=rngs)
 
-    def features(self, image):
-      return image
+    def features(self, batch, rngs=None):
+      return batch['image']
 
-    def head(self, features, male):
+    def head(self, features, inputs, rngs=None):
       logits = self.fc(self.reduce(features, axis=(1, 2)))
       return {'age': age_losses.expectation(logits), 'logits': logits}
 
   image = jax.random.normal(jax.random.key(1), (8, 4, 5, 6))
-  male = jnp.ones(8)
   for reduce, agree in ((jnp.mean, True), (jnp.max, False)):
     net = Net(reduce, nnx.Rngs(0))
     a, b = (
-      gradcam.grad_cam(net, image, male, 'age', method=m)[0]
+      gradcam.grad_cam(net, films(image), 'age', method=m)[0]
       for m in gradcam.METHODS
     )
     assert np.asarray(a).any() and np.asarray(b).any()
@@ -206,20 +228,22 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
 
 
 class Located(TinyNet):
-  """With the geometry of its map: stride 2 on an even side, 'SAME'."""
+  """With the geometry of its map: stride 2 on even sides, 'SAME'."""
 
-  @property
-  def backbone(self):
-    return types.SimpleNamespace(cells=lambda size: (2, 0.5))
+  def grid_geometry(self, size_hw):
+    assert not any(n % 2 for n in size_hw)
+    return ((2, 1.5), (2, 1.5))
 
 
 @pytest.mark.parametrize('target', ['window', 'probability'])
 def test_mirrored_film_gives_the_mirrored_map(target):
   net = evaluated(Located())
   image = jax.random.normal(jax.random.key(2), (3, 12, 12, 1))
-  male = jnp.array([0.0, 1.0, 0.5])
+  sex = jnp.array([-1.0, 1.0, 0.0])
   look = lambda image, mirror: np.asarray(
-    gradcam.input_maps(net, image, male, target, 'hires_cam', mirror)
+    gradcam.input_maps(
+      net, {'image': image, 'sex': sex}, target, 'hires_cam', mirror
+    )
   )
   maps = look(image, True)
   np.testing.assert_allclose(
@@ -236,6 +260,92 @@ def test_mirrored_film_gives_the_mirrored_map(target):
 def test_mirrored_map_without_heat_stays_empty():
   net = evaluated(Located(pool=lambda x, axis: 0 * jnp.mean(x, axis)))
   maps = gradcam.input_maps(
-    net, jnp.ones((2, 12, 12, 1)), jnp.ones(2), 'window', 'grad_cam', True
+    net, films(jnp.ones((2, 12, 12, 1))), 'window', 'grad_cam', True
   )
   assert np.array_equal(maps, np.zeros_like(maps))
+
+
+class Bright(net_lib.Net):
+  """An age that is the brightness its backbone's map sees, sex unused."""
+
+  inputs = ()
+
+  def __init__(self, backbone):
+    self.backbone = backbone
+    self.grid_geometry = backbone.grid_geometry
+
+  def features(self, batch, rngs=None):
+    return self.backbone(batch['image'])
+
+  def head(self, features, inputs, rngs=None):
+    assert inputs == {}
+    return {'age': jnp.square(features).sum((1, 2, 3))}
+
+
+@pytest.mark.parametrize('hw', [(96, 128), (160, 80)])
+@pytest.mark.parametrize('mirror', [False, True])
+def test_a_planted_spot_lies_where_it_is_on_both_axes(hw, mirror):
+  """Through an unpadded stem, on films that are not square."""
+  backbone = inception_v3.InceptionV3(
+    in_channels=1, width=0.125, endpoint='stem', rngs=nnx.Rngs(0)
+  )
+  for _, module in nnx.iter_modules(backbone):
+    if isinstance(module, layers.Conv):  # blur, so that no side is preferred
+      module.kernel[...] = jnp.ones_like(module.kernel[...]) / 9
+  net = evaluated(Bright(backbone))
+  places = [(0.35, 0.55), (0.6, 0.45)]
+  image = np.zeros((2, *hw, 1), np.float32)
+  for film, at in zip(image, places, strict=True):
+    y, x = (round(share * n) for share, n in zip(at, hw, strict=True))
+    film[y - 4 : y + 4, x - 4 : x + 4] = 1
+  maps = nnx.jit(
+    lambda net, image: gradcam.input_maps(
+      net, {'image': image}, 'age', 'hires_cam', mirror
+    )
+  )(net, image)
+  for heat, at in zip(np.asarray(maps), places, strict=True):
+    for axis in (0, 1):
+      along = (np.arange(heat.shape[axis]) + 0.5) / heat.shape[axis]
+      found = heat.sum(1 - axis) @ along / heat.sum()
+      assert abs(found - at[axis]) * hw[axis] < 2  # pixels; a step is 8
+
+
+@pytest.mark.parametrize('exchange', ['none', 'whole', 'mid'])
+def test_streams_have_maps_of_their_own_regions(exchange):
+  """What is planted in one region shows in the map of its name alone."""
+  tiny = {'name': 'resnet', 'depth': 18, 'width': 0.125, 'endpoint': 'stage2'}
+  net = two_stream.TwoStream(
+    size=(96, 64),
+    carpal=tiny,
+    metacarpal=tiny,
+    exchange=exchange,
+    mid=('stage1', 'stage1'),
+    pool='gap',
+    output='scalar',
+    rngs=nnx.Rngs(0),
+  )
+  net.eval()
+  grid = net.grid_geometry((96, 64))
+  regions = np.zeros((1, 2, 96, 64, 1), np.uint8)
+  regions[0, 1, 60:76, 10:26] = 255
+  batch = {'sex': jnp.zeros(1)}
+  features = nnx.jit(lambda net, x: net.features(batch | {'regions': x}))
+  empty, seen = (features(net, x) for x in (0 * regions, regions))
+  np.testing.assert_array_equal(empty['carpal'], seen['carpal'])
+  moved = np.abs(np.asarray(seen['metacarpal'] - empty['metacarpal']))[0].sum(
+    -1
+  )
+  for axis, centre in ((0, 68), (1, 18)):
+    step, first = grid['metacarpal'][axis]
+    along = first + step * np.arange(moved.shape[axis])
+    found = moved.sum(1 - axis) @ along / moved.sum()
+    assert abs(found - centre) < step
+  maps = nnx.jit(
+    lambda net, x: gradcam.input_maps(
+      net, batch | {'regions': x}, 'age', 'grad_cam', True
+    )
+  )(net, regions)
+  assert {name: m.shape for name, m in maps.items()} == {
+    'carpal': (1, 24, 16),
+    'metacarpal': (1, 24, 16),
+  }

@@ -14,28 +14,35 @@ from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import classification as classification_lib
 from boneage_jax.runs import metric_writer
+from boneage_jax.train_compile import programs
 from boneage_jax.training import attention_metrics
 from boneage_jax.training import loop
 from boneage_jax.training import restore
+from boneage_jax.training import setup
 from boneage_jax.training.tasks import classification
 from configs import guided
 from tfds_rsna import build
 
 
+def trained(config):
+  """The section of the net that a config trains."""
+  return config[config.stages[1]]
+
+
 def tiny(variant='', **changes):
-  config = guided.get_config(variant)
+  config = guided.get_config(variant).unlock()
   config.data.update(validation_fraction=0.2, test_fraction=0.2)
-  config.net.net.backbone = ConfigDict(tiny_cascade.BACKBONE)
-  config.net.net.bn_momentum = 0.9
-  config.net.input.update(size=32, builder_config='original')
-  config.net.update(
+  trained(config).net.backbone = ConfigDict(tiny_cascade.BACKBONE)
+  trained(config).net.bn_momentum = 0.9
+  trained(config).input.update(size=32, builder_config='original')
+  trained(config).update(
     batch_size=8, eval_batch_size=8, steps=24, eval_steps=12, log_steps=4
   )
-  config.net.optimizer.update(
+  trained(config).optimizer.update(
     name='adamw', learning_rate=0.01, schedule='constant', warmup=0.0
   )
-  config.net.optimizer.update(boundaries=(), lr_factors=())
-  config.net.guidance.update(changes)
+  trained(config).optimizer.update(boundaries=(), lr_factors=())
+  trained(config).guidance.update(changes)
   return config
 
 
@@ -56,8 +63,8 @@ def go(config, folder, workdir):
   (workdir / 'prepare' / 'done.json').write_text(
     json.dumps({'folders': {'original': folder}})
   )
-  loop.train_and_evaluate(config, 'net', str(workdir))
-  return workdir / 'net'
+  loop.train_and_evaluate(config, config.stages[1], str(workdir))
+  return workdir / config.stages[1]
 
 
 def rows_of(folder):
@@ -75,7 +82,7 @@ def test_age_variants_learn(variant, prepared, tmp_path, capsys):
   assert all(row['train_guided_films'] == 1 for row in rows)
   assert (folder / 'predictions.csv').exists()
   result = json.loads((folder / 'attention.json').read_text())
-  assert result['mask'] == list(config.net.guidance.mask)
+  assert result['mask'] == list(trained(config).guidance.mask)
   for split in ('validation', 'test'):
     row = result['after'][split]
     assert 0 < row['inside'] < 1
@@ -114,7 +121,7 @@ def test_the_fracture_variant_learns_and_reports(broken, tmp_path, capsys):
     p = [float(row[f'p_{name}']) for name in names]
     assert sum(p) == pytest.approx(1, abs=1e-3)
     assert row['predicted'] == names[int(np.argmax(p))]
-    assert row['label'] == truth[int(row['id'])]
+    assert row['label'] == truth[row['id']]
   kept = {row['study'] for row in table if row['split'] == 'test'}
   assert not kept & {r['study'] for r in table if r['split'] == 'validation'}
   result = json.loads((folder / 'attention.json').read_text())
@@ -138,13 +145,16 @@ def test_without_any_mask_the_run_is_that_of_weight_zero(
   folders = []
   for weight in (0.0, 0.1):
     config = tiny('phantom', weight=weight, mask=('fracture_boxes',))
-    config.net.update(steps=6, eval_steps=3)
+    trained(config).update(steps=6, eval_steps=3)
     folders.append(go(config, prepared, tmp_path / str(weight)))
   assert 'so not at all: as with guidance.weight=0' in capsys.readouterr().out
   for name in ('metrics.jsonl', 'predictions.csv'):
     first, second = ((folder / name).read_bytes() for folder in folders)
     assert first == second, name
-  nets = [restore.load_net(config, 'net', str(f.parent))[1] for f in folders]
+  nets = [
+    restore.load_net(config, config.stages[1], str(f.parent))[1]
+    for f in folders
+  ]
   jax.tree.map(np.testing.assert_array_equal, *nets)
   assert not (folders[0] / attention_metrics.FILE).exists()
 
@@ -153,7 +163,7 @@ def test_with_weight_zero_masks_are_measured_and_do_not_guide(
   prepared, tmp_path
 ):
   config = tiny('phantom', weight=0.0)
-  config.net.update(steps=2, eval_steps=2, log_steps=1)
+  trained(config).update(steps=2, eval_steps=2, log_steps=1)
   folder = go(config, prepared, tmp_path)
   assert 'train_guidance' not in rows_of(folder)[0]
   assert {'before', 'after', 'change'} <= json.loads(
@@ -163,9 +173,9 @@ def test_with_weight_zero_masks_are_measured_and_do_not_guide(
 
 def test_the_localizer_of_the_cascade_can_be_guided(prepared, tmp_path):
   config = tiny_cascade.get_config()
-  config.net = config.localizer  # the name that `go` trains
-  config.net.guidance.update(weight=1.0, mask=('wrist_box',))
-  config.net.update(steps=2, eval_steps=2, epochs=0)
+  config.stages = ('prepare', 'localizer')  # the name that `go` trains
+  trained(config).guidance.update(weight=1.0, mask=('wrist_box',))
+  trained(config).update(steps=2, eval_steps=2, epochs=0)
   folder = go(config, prepared, tmp_path)
   assert all(row['train_guidance'] > 0 for row in rows_of(folder))
 
@@ -187,7 +197,7 @@ def test_unusable_classes(prepared, broken, tmp_path):
   config = tiny('fracture')
   with pytest.raises(ValueError, match='No training film is labelled none or'):
     go(config, prepared, tmp_path / 'a')
-  config.net.net.classes = 3
+  trained(config).net.classes = 3
   with pytest.raises(ValueError, match='classes is 3, but'):
     go(config, broken, tmp_path / 'b')
   config = tiny('phantom')
@@ -195,7 +205,25 @@ def test_unusable_classes(prepared, broken, tmp_path):
   with pytest.raises(ValueError, match=r'name these with --config\.data'):
     go(config, broken, tmp_path / 'c')
   config = tiny('phantom')
-  config.net.input.crops_from = 'regions'
+  trained(config).input.crops_from = 'regions'
   source = sources.film_source(prepared, sources.load_films(prepared))
   with pytest.raises(ValueError, match='needs whole films'):
-    attention_metrics.training_kinds(config.net, 'net', source)
+    attention_metrics.training_kinds(trained(config), 'guided_net', source)
+
+
+@pytest.mark.parametrize('weight', [0.0, 1.0])
+def test_train_compile_lowers_what_training_runs(prepared, tmp_path, weight):
+  """With guidance, too: masks in the batch, and their part of the loss."""
+  config = tiny('phantom', weight=weight, mask=('ossification_boxes',))
+  (tmp_path / 'prepare').mkdir()
+  (tmp_path / 'prepare' / 'done.json').write_text(
+    json.dumps({'folders': {'original': prepared}})
+  )
+  run = setup.create(config, 'guided_net', str(tmp_path))
+  batch = run.place(run.dataset[0])
+  assert ('region_mask' in batch) == bool(weight)
+  trained_with = run.update.lower(run.state, batch)
+  run.store.close()
+  films = run.section.batch_size // len(jax.devices())
+  compiled = programs.lower_train(config, 'guided_net', films, jax.devices())
+  assert compiled.as_text() == trained_with.as_text()

@@ -16,23 +16,23 @@ def head(features=6, **changes):
 def test_concatenation_is_the_sum_of_two_linear_maps():
   net = head()
   z = jax.random.normal(jax.random.key(1), (3, 6))
-  male = jnp.array([0.0, 1.0, 0.5])
+  sex = jnp.array([-1.0, 1.0, 0.0])
   net.image_weight[...], net.sex_weight[...] = jnp.array(0.7), jnp.array(-1.3)
   net.sex.bias[...] = jnp.linspace(-1, 1, 32)
   kernel = np.asarray(net.fc.kernel[...])
-  sex = (2 * male[:, None] - 1) @ net.sex.kernel[...] + net.sex.bias[...]
-  expected = 0.7 * z @ kernel[:6] - 1.3 * sex @ kernel[6:] + net.fc.bias[...]
-  np.testing.assert_allclose(net(z, male)['logits'], expected, 1e-4, 1e-5)
+  dense = sex[:, None] @ net.sex.kernel[...] + net.sex.bias[...]
+  expected = 0.7 * z @ kernel[:6] - 1.3 * dense @ kernel[6:] + net.fc.bias[...]
+  np.testing.assert_allclose(net(z, sex)['logits'], expected, 1e-4, 1e-5)
 
 
 def test_weight_zero_removes_sex():
   net = head()
   z = jnp.ones((2, 6))
-  male = jnp.array([0.0, 1.0])
-  assert np.ptp(net(z, male)['age']) > 0
+  sex = jnp.array([-1.0, 1.0])
+  assert np.ptp(net(z, sex)['age']) > 0
   net.sex_weight[...] = jnp.array(0.0)
-  assert np.ptp(net(z, male)['age']) == 0
-  assert np.ptp(head(sex_features=0)(z, male)['age']) == 0
+  assert np.ptp(net(z, sex)['age']) == 0
+  assert np.ptp(head(sex_features=0)(z, sex)['age']) == 0
 
 
 def test_unknown_sex_is_exactly_between():
@@ -52,11 +52,11 @@ def test_scalar_head_starts_at_the_mean_age(output):
 
 def test_standardized_head_counts_in_deviations():
   net = head(output='standardized')
-  z, male = jax.random.normal(jax.random.key(0), (4, 6)), jnp.ones(4)
+  z, sex = jax.random.normal(jax.random.key(0), (4, 6)), jnp.ones(4)
   kernel = np.asarray(net.fc.kernel[...])
   e = np.asarray(net.sex(jnp.ones((4, 1))))
   expected = 127.3 + 41.2 * (np.concatenate([z, e], -1) @ kernel)[:, 0]
-  np.testing.assert_allclose(net(z, male)['age'], expected, 1e-5)
+  np.testing.assert_allclose(net(z, sex)['age'], expected, 1e-5)
   # A map's mean is the age, but for the sex.
   map_ = jax.random.normal(jax.random.key(1), (2, 3, 5, 6))
   age = head(output='standardized', sex_features=0)
@@ -85,9 +85,9 @@ def test_global_pools():
 
 def test_dropout_falls_in_training_only():
   net = head(dropout=0.5, sex_features=0)
-  z, male = jnp.ones((4, 6)), jnp.zeros(4)
+  z, sex = jnp.ones((4, 6)), jnp.zeros(4)
   net.train()
-  draws = [net(z, male, rngs=nnx.Rngs(i))['logits'] for i in range(2)]
+  draws = [net(z, sex, rngs=nnx.Rngs(i))['logits'] for i in range(2)]
   assert not np.allclose(*draws)
   net.eval()
-  assert np.ptp(net(z, male)['logits'], axis=0).max() == 0
+  assert np.ptp(net(z, sex)['logits'], axis=0).max() == 0

@@ -17,6 +17,8 @@ DATA = {'launch'}  # scripts and manifests, no Python
 NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 NUMPY_ROOMS = {'imaging', 'phantom'}
 BANNED = {'tensorflow', 'tf_keras', 'keras'}
+# They have no wheels for Windows, where films can be predicted all the same.
+NOT_TO_PREDICT = {'grain', 'array_record', 'tensorflow_datasets'}
 LATE = {'matplotlib', 'pydicom'}  # imported where first needed
 CONFIGS = {'configs', 'ml_collections', 'collections', 'typing', 'functools'}
 
@@ -111,6 +113,34 @@ def test_no_circles():
     for module, path in MODULES.items()
   }
   assert not [module for module in graph if module in reach(module, graph)]
+
+
+def outside(start, found):
+  """Other packages that an import of `start` imports; `found`: imports of."""
+  packages, seen, todo = set(), {start}, [start]
+  while todo:
+    for name, at_top in found(todo.pop()):
+      if not at_top:
+        continue
+      module = own(name)
+      if not module:
+        packages.add(name.split('.')[0])
+      while module and module not in seen:  # and the packages that hold it
+        seen.add(module)
+        todo.append(module)
+        module = own(module.rpartition('.')[0])
+  return packages
+
+
+def test_predict_imports_nothing_that_windows_lacks():
+  """What is imported where first needed: test_predict.py blocks these."""
+  found = lambda module: imports(MODULES[module].read_text())
+  packages = outside('boneage_jax.predict', found)
+  assert {'jax', 'orbax', 'cv2'} <= packages
+  assert not packages & NOT_TO_PREDICT
+  deep = 'boneage_jax.runs.run'  # were it to import one, it would be found
+  planted = lambda module: [*found(module), ('grain', module == deep)]
+  assert 'grain' in outside('boneage_jax.predict', planted)
 
 
 def test_nothing_lies_outside_the_rooms():

@@ -96,7 +96,13 @@ class Planted:
 
   def __getitem__(self, index):
     data = b'broken' if index == self.broken else encode(film(index))
-    return {'image': data, 'id': 100 + index, 'male': 0.5, 'age': 7.0}
+    return {
+      'image': data,
+      'id': str(100 + index),
+      'row': index,
+      'sex': 0.0,
+      'age': 7.0,
+    }
 
 
 def same(first, second):
@@ -107,12 +113,15 @@ def same(first, second):
 
 
 def test_load_films_lists_every_record_and_caches(folder, films):
-  order = np.argsort(films['id'])
-  np.testing.assert_array_equal(films['id'][order], 100 + np.arange(COUNT))
+  order = np.argsort(films['id'])  # all of three figures
+  expected = [str(100 + k) for k in range(COUNT)]
+  assert films['id'][order].tolist() == expected
   np.testing.assert_array_equal(films['age'][order], 12 * np.arange(COUNT) + 1)
-  np.testing.assert_array_equal(films['male'][order], np.arange(COUNT) % 2 == 0)
+  np.testing.assert_array_equal(
+    films['sex'][order], np.where(np.arange(COUNT) % 2, -1, 1)
+  )
   np.testing.assert_array_equal(films['position'], np.arange(COUNT))
-  expected = np.where(films['id'] < 110, 'train', 'validation')
+  expected = np.where(films['id'].astype(int) < 110, 'train', 'validation')
   np.testing.assert_array_equal(films['split'], expected)
   same(films, sources.load_films(folder))
   assert 'tensorflow' not in sys.modules
@@ -129,7 +138,7 @@ def test_film_source_follows_the_table(folder, films):
     assert record['age'] == films['age'][keep[index]]
     assert record['annotations'] == ''
     np.testing.assert_array_equal(
-      codec.decode_stored(record['image']), film(record['id'] - 100)
+      codec.decode_stored(record['image']), film(int(record['id']) - 100)
     )
 
 
@@ -142,7 +151,7 @@ def test_a_step_is_the_same_whenever_it_is_asked_for(source):
   batch = first[0]
   assert batch['image'].shape == (4, 16, 16, 1)
   assert batch['image'].dtype == np.uint8 and batch['id'].dtype == np.int32
-  for name in ('male', 'age', 'valid'):
+  for name in ('sex', 'age', 'valid'):
     assert batch[name].dtype == np.float32
 
 
@@ -150,7 +159,7 @@ def test_an_epoch_holds_every_film_and_the_next_is_drawn_anew(source):
   dataset = input_pipeline.train_dataset(source, AUGMENTED, COUNT, seed=0)
   first, second = dataset[0], dataset[1]
   for batch in (first, second):
-    assert sorted(batch['id']) == list(range(100, 100 + COUNT))
+    assert sorted(batch['id']) == list(range(COUNT))
   assert first['id'].tolist() != second['id'].tolist()
   order = np.argsort(first['id']), np.argsort(second['id'])
   moved = first['image'][order[0]] != second['image'][order[1]]
@@ -196,7 +205,7 @@ def test_training_refuses_what_cannot_be(source):
 
 def test_a_corrupt_film_is_named():
   dataset = input_pipeline.train_dataset(Planted(4, broken=2), config(), 4, 0)
-  with pytest.raises(ValueError, match='film 102: expected a complete'):
+  with pytest.raises(ValueError, match='Film 102: Expected a complete'):
     next(input_pipeline.iterate(dataset))
 
 
@@ -216,7 +225,7 @@ def test_evaluation_sees_every_film_once_in_order(source, count):
   assert not joined['image'][COUNT:].any()
   for index in range(COUNT):
     record = source[index]
-    assert joined['id'][index] == record['id']
+    assert joined['id'][index] == record['row'] == index
     assert joined['age'][index] == record['age']
     image = codec.decode_stored(record['image'])
     matrix = geometry.fit_matrix(image.shape, (16, 16))
@@ -263,7 +272,7 @@ import numpy as np
 index, port = int(sys.argv[1]), sys.argv[2]
 jax.distributed.initialize(f'localhost:{port}', 2, index)
 import test_input_pipeline as tests
-from boneage_jax import input_pipeline
+from boneage_jax.data import input_pipeline
 source = tests.Planted(13)
 mesh = jax.make_mesh((4,), ('data',))
 train = input_pipeline.train_dataset(source, tests.AUGMENTED, 8, 0)

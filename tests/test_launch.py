@@ -192,7 +192,7 @@ def commands(text):
     yield from block.replace('\\\n', ' ').splitlines()
 
 
-PAGE = (ROOT / 'docs' / 'launch.md').read_text(encoding='utf-8')
+PAGE = (ROOT / 'docs/how-to/launch.md').read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize('command', list(commands(PAGE)))

@@ -9,12 +9,12 @@ import pytest
 from boneage_jax.training.losses import age as age_losses
 from boneage_jax.training.losses import attention as attention_losses
 
-CELLS = jnp.array([8.0, 4.0])  # a map of 6 x 6 over 48 pixels
+GRID = jnp.array([[8.0, 4.0], [8.0, 4.0]])  # a map of 6 x 6 over 48 pixels
 SIZE = 48
 
 
 def outputs_of(maps, **more):
-  return {'maps': jnp.asarray(maps, jnp.float32), 'cells': CELLS, **more}
+  return {'maps': jnp.asarray(maps, jnp.float32), 'grid': GRID, **more}
 
 
 def batch_of(mask, valid=None, **more):
@@ -37,7 +37,7 @@ def random_maps(count=3, classes=1, seed=0):
 
 
 def squares(*sides):
-  """Masks of so many cells a side, all from the same corner; 0 is unknown."""
+  """Masks of so many positions a side, from one corner; 0 is unknown."""
   masks = np.zeros((len(sides), SIZE, SIZE), np.uint8)
   for mask, side in zip(masks, sides, strict=True):
     mask[: 8 * side, : 8 * side] = 1
@@ -112,7 +112,7 @@ def test_attention_uniform_on_the_mask_costs_the_log_of_its_size(
 @pytest.mark.parametrize('normalise', attention_losses.NORMALISERS)
 @pytest.mark.parametrize('value', [0, 255])
 def test_empty_masks_cost_nothing_and_move_nothing(value, normalise, resample):
-  """H8, for masks without a place inside and for films without a mask."""
+  """H8, for masks without a position inside and for films without a mask."""
   batch = batch_of(np.full((3, SIZE, SIZE), value))
 
   def total(maps):
@@ -174,26 +174,61 @@ def test_bins_are_guided_about_the_true_age():
   assert mean(loss, batch) == pytest.approx(expected, rel=1e-4)
 
 
-def test_masks_are_read_at_the_centres_of_the_cells():
-  """Inception's cells lie inside of where an even grid would have them."""
-  cells = jnp.array([8.0, 11.5])  # 11.5, 19.5, 27.5, 35.5
-  mask = np.zeros((1, SIZE, SIZE), np.uint8)
-  mask[0, 11, 27] = mask[0, 35, 35] = 1
-  found = np.asarray(attention_losses.at_cells(mask, cells, (4, 4)))[0]
+def test_masks_are_read_at_the_centres_of_the_positions():
+  """Inception's lie inside of where an even grid would have them."""
+  grid = jnp.array([[8.0, 11.5], [16.0, 4.5]])  # 11.5 to 35.5, 4.5 to 52.5
+  mask = np.zeros((1, SIZE, SIZE + 16), np.uint8)
+  mask[0, 11, 36] = mask[0, 35, 52] = 1
+  found = np.asarray(attention_losses.at_positions(mask, grid, (4, 5)))[0]
+  assert found.shape == (4, 5)
   assert found.sum() == 2 and found[0, 2] and found[3, 3]
 
 
 def test_enlarging_is_the_usual_bicubic():
   maps = random_maps(2, 3).astype(np.float32)
-  large = attention_losses.enlarge(jnp.asarray(maps), CELLS, SIZE)
+  grid = jnp.array([[8.0, 4.0], [4.0, 2.0]])
+  large = attention_losses.enlarge(jnp.asarray(maps), grid, (48, 24))
   for film, ours in zip(maps, np.asarray(large), strict=True):
-    usual = cv2.resize(film, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    usual = cv2.resize(film, (24, 48), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_allclose(ours, usual, atol=1e-4)
 
 
-def test_bicubic_guidance_sees_masks_between_the_cells():
+@pytest.mark.parametrize('resample', attention_losses.RESAMPLERS)
+def test_films_need_not_be_square(resample):
+  """A map of 6 x 4 over 48 x 64 pixels; axes swapped, nothing changes."""
+  maps = np.random.default_rng(1).normal(size=(2, 6, 4, 1))
+  mask = np.zeros((2, 48, 64), np.uint8)
+  mask[:, 8:24, 16:48] = 1  # rows 1 and 2, columns 1 and 2 of the map
+  grid = np.array([[8.0, 4.0], [16.0, 8.0]])
+  guide = lambda maps, grid, mask: mean(
+    attention_losses.attention_guidance(
+      {'maps': jnp.asarray(maps, jnp.float32), 'grid': jnp.asarray(grid)},
+      batch_of(mask),
+      resample=resample,
+    )[0],
+    batch_of(mask),
+  )
+  loss = guide(maps, grid, mask)
+  if resample == 'nearest':
+    expected = -log_softmax(maps)[:, 1:3, 1:3].mean()
+    assert loss == pytest.approx(expected, rel=1e-4)
+  swapped = guide(maps.swapaxes(1, 2), grid[::-1], mask.swapaxes(1, 2))
+  assert loss == pytest.approx(swapped, rel=1e-5)
+  share = attention_losses.inside(
+    {
+      'attention': jax.nn.softmax(jnp.asarray(maps[..., 0]), (1, 2)),
+      'grid': jnp.asarray(grid),
+    },
+    jnp.asarray(mask),
+  )
+  large = np.stack([cv2.resize(m, (64, 48), None, 0, 0, 2) for m in maps])
+  inside = np.exp(log_softmax(large[..., None]))[:, 8:24, 16:48].sum((1, 2, 3))
+  np.testing.assert_allclose(share, inside, rtol=1e-4)
+
+
+def test_bicubic_guidance_sees_masks_between_the_positions():
   masks = np.zeros((1, SIZE, SIZE), np.uint8)
-  masks[0, 7:9, 7:9] = 1  # the corner where four cells meet
+  masks[0, 7:9, 7:9] = 1  # the corner where four positions meet
   maps, batch = outputs_of(random_maps(1)), batch_of(masks)
   guide = attention_losses.attention_guidance
   assert not np.asarray(guide(maps, batch, resample='nearest')[0]).any()
@@ -210,11 +245,11 @@ def test_attention_inside_a_mask():
   attention = jax.nn.softmax(jnp.asarray(maps[..., 0]), (1, 2))
   masks = squares(3, 3)
   share = attention_losses.inside(
-    {'attention': attention, 'cells': CELLS}, jnp.asarray(masks)
+    {'attention': attention, 'grid': GRID}, jnp.asarray(masks)
   )
   np.testing.assert_allclose(share, [1, 0.25], atol=1e-3)
   nothing = attention_losses.inside(
-    {'attention': attention, 'cells': CELLS}, jnp.asarray(squares(0, 0))
+    {'attention': attention, 'grid': GRID}, jnp.asarray(squares(0, 0))
   )
   assert not np.asarray(nothing).any()
 

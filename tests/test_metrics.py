@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from boneage_jax.core import statistics
 from boneage_jax.data import groups
@@ -14,11 +15,11 @@ from boneage_jax.evaluation import metrics
 def _films(n=400, seed=0, spread=8.0):
   rng = np.random.default_rng(seed)
   age = rng.uniform(1, 228, n)
-  return age, age + rng.normal(1.5, spread, n), rng.integers(0, 2, n)
+  return age, age + rng.normal(1.5, spread, n), rng.choice([-1, 1], n)
 
 
 def test_figures_of_four_films():
-  row = metrics.summary([10, 20, 30, 40], [16, 20, 18, 65], [1, 1, 0, 0])
+  row = metrics.summary([10, 20, 30, 40], [16, 20, 18, 65], [1, 1, -1, -1])
   assert row['n'] == 4
   assert row['mae'] == pytest.approx((6 + 0 + 12 + 25) / 4)
   assert row['rmse'] == pytest.approx(np.sqrt((36 + 144 + 625) / 4))
@@ -27,14 +28,13 @@ def test_figures_of_four_films():
   # Six and twelve months themselves count as within.
   within = [row[f'within_{m}'] for m in (6, 12, 24)]
   assert within == [0.5, 0.75, 0.75]
-  assert row['by_sex']['male']['mae'] == pytest.approx(3)
-  assert row['by_sex']['female']['mae'] == pytest.approx(18.5)
+  assert row['by_sex']['M']['mae'] == pytest.approx(3)
+  assert row['by_sex']['F']['mae'] == pytest.approx(18.5)
 
 
 def test_intervals_agree_with_another_bootstrap():
-  stats = pytest.importorskip('scipy.stats')
-  age, prediction, male = _films()
-  row = metrics.summary(age, prediction, male, bootstrap=1500)
+  age, prediction, sex = _films()
+  row = metrics.summary(age, prediction, sex, bootstrap=1500)
   error = prediction - age
   for name, statistic in (
     ('mae', lambda e, axis: np.mean(np.abs(e), axis=axis)),
@@ -53,11 +53,11 @@ def test_intervals_agree_with_another_bootstrap():
 
 @pytest.mark.parametrize(('hits', 'n'), [(0, 8), (7, 8), (90, 100), (500, 500)])
 def test_wilson_interval(hits, n):
-  stats = pytest.importorskip('scipy.stats')
-  expected = stats.binomtest(hits, n).proportion_ci(method='wilson')
-  np.testing.assert_allclose(
-    statistics.wilson(hits, n), [expected.low, expected.high], atol=1e-12
-  )
+  # Its ends are the shares p whose z of `hits` is 1.96 (Wilson 1927).
+  z, share = 1.959963984540054, hits / n
+  a, b, c = 1 + z**2 / n, -(2 * share + z**2 / n), share**2
+  expected = sorted(np.roots([a, b, c]).tolist())
+  np.testing.assert_allclose(statistics.wilson(hits, n), expected, atol=1e-12)
 
 
 def test_wilson_stays_among_shares():
@@ -73,7 +73,7 @@ def test_interval_of_a_share_covers_it(share):
   covered = 0
   for hits in range(21):
     error = np.repeat([0.0, 20.0], [hits, 20 - hits])
-    low, high = statistics.error_summary(error, bootstrap=2)['within_12_ci95']
+    low, high = metrics.error_summary(error, bootstrap=2)['within_12_ci95']
     if low <= share <= high:
       covered += math.comb(20, hits) * share**hits * (1 - share) ** (20 - hits)
   # Resampled, 20 hits give 1 to 1, which misses 0.95 36 % of the time.
@@ -81,12 +81,28 @@ def test_interval_of_a_share_covers_it(share):
 
 
 def test_all_films_within_reach_leave_doubt():
-  row = statistics.error_summary(np.full(20, 7.0))
+  row = metrics.error_summary(np.full(20, 7.0))
   z2 = 1.959963984540054**2
   assert row['within_12_ci95'] == pytest.approx([20 / (20 + z2), 1])
   assert row['within_6_ci95'] == pytest.approx([0, z2 / (20 + z2)])
   assert row['within_6'] == 0 and row['within_12'] == 1
-  assert 'within_12_ci95' not in statistics.error_summary(np.full(9, 7.0))
+  assert 'within_12_ci95' not in metrics.error_summary(np.full(9, 7.0))
+
+
+def test_a_mean_has_the_interval_of_the_bias():
+  rng = np.random.default_rng(1)
+  values = rng.normal(3, 5, 40)
+  row, errors = (
+    statistics.mean(values, 'area'),
+    metrics.error_summary(values),
+  )
+  assert row == {
+    'area': pytest.approx(errors['bias']),
+    'area_ci95': pytest.approx(errors['bias_ci95']),
+  }
+  assert statistics.mean(values[:9], 'area') == {
+    'area': pytest.approx(values[:9].mean())
+  }
 
 
 def test_interval_covers_the_true_mae():
@@ -110,10 +126,10 @@ def test_seed_fixes_the_interval():
 
 
 def test_groups_partition_the_films():
-  age, prediction, male = _films()
-  male = male.astype(float)
-  male[:7] = 0.5
-  row = metrics.summary(age, prediction, male, bootstrap=20)
+  age, prediction, sex = _films()
+  sex = sex.astype(float)
+  sex[:7] = 0
+  row = metrics.summary(age, prediction, sex, bootstrap=20)
   json.dumps(row, allow_nan=False)
   sizes = {
     k: sum(r['n'] for r in row[f'by_{k}'].values()) for k in ('sex', 'age')
@@ -127,11 +143,11 @@ def test_groups_partition_the_films():
 
 
 def test_empty_groups_are_left_out():
-  row = metrics.summary([100.0, 101.0], [99.0, 99.0], [0, 0])
-  assert list(row['by_sex']) == ['female']
+  row = metrics.summary([100.0, 101.0], [99.0, 99.0], [-1, -1])
+  assert list(row['by_sex']) == ['F']
   assert list(row['by_age']) == ['96-120']
   assert list(row['by_stage']) == ['early and mid puberty']
-  assert 'male_sd' not in row['collapse']
+  assert 'M_sd' not in row['collapse']
   one = metrics.summary([100.0], [99.0], [0])
   assert 'mae_ci95' not in one and one['mae'] == 1
 
@@ -139,17 +155,17 @@ def test_empty_groups_are_left_out():
 def test_few_films_have_no_interval():
   rng = np.random.default_rng(0)
   few, enough = (np.abs(rng.normal(0, 10, (400, n))) for n in (9, 10))
-  assert 'mae_ci95' not in statistics.error_summary(few[0])
+  assert 'mae_ci95' not in metrics.error_summary(few[0])
   assert 'difference_ci95' not in metrics.paired_difference(*np.zeros((3, 9)))
   true = 10 * np.sqrt(2 / np.pi)
-  ends = [statistics.error_summary(error)['mae_ci95'] for error in enough]
+  ends = [metrics.error_summary(error)['mae_ci95'] for error in enough]
   covered = np.mean([low <= true <= high for low, high in ends])
   assert 0.85 < covered < 0.97  # and 0.47 of two films
 
 
 def test_crossed_cells_partition_the_films():
-  age, prediction, male = _films()
-  row = metrics.summary(age, prediction, male, bootstrap=20)
+  age, prediction, sex = _films()
+  row = metrics.summary(age, prediction, sex, bootstrap=20)
   for key in ('sex_age', 'sex_stage', 'sex_age_stage'):
     cells = row[f'by_{key}']
     assert sum(cell['n'] for cell in cells.values()) == 400
@@ -157,8 +173,8 @@ def test_crossed_cells_partition_the_films():
       assert ('mae' in cell) == (cell['n'] >= 10)
   assert any('mae' not in cell for cell in row['by_sex_age_stage'].values())
   # Girls from 72 months; pre-puberty ends at 84 for them.
-  of = (male == 0) & (age >= 72) & (age < 84)
-  cell = row['by_sex_age_stage']['female, 72-96, pre-puberty']
+  of = (sex == -1) & (age >= 72) & (age < 84)
+  cell = row['by_sex_age_stage']['F, 72-96, pre-puberty']
   error = (prediction - age)[of]
   assert cell['n'] == of.sum()
   assert cell['bias'] == pytest.approx(error.mean())
@@ -226,12 +242,12 @@ STAGE_TABLE = [
 
 @pytest.mark.parametrize(('name', 'girls', 'boys'), STAGE_TABLE)
 def test_stage_bounds(name, girls, boys):
-  assert list(groups.stage(np.array(girls), np.zeros(2))) == [name] * 2
+  assert list(groups.stage(np.array(girls), -np.ones(2))) == [name] * 2
   assert list(groups.stage(np.array(boys), np.ones(2))) == [name] * 2
 
 
 def test_stage_of_unknown_sex_is_empty():
-  assert list(groups.stage(np.array([100.0]), np.array([0.5]))) == ['']
+  assert list(groups.stage(np.array([100.0]), np.array([0.0]))) == ['']
 
 
 def test_age_bands():
@@ -242,15 +258,15 @@ def test_age_bands():
 
 
 def test_collapse_alarm():
-  age, prediction, male = _films()
-  good = metrics.summary(age, prediction, male, bootstrap=0)['collapse']
+  age, prediction, sex = _films()
+  good = metrics.summary(age, prediction, sex, bootstrap=0)['collapse']
   assert not good['alarm']
-  assert good['male_sd'] == pytest.approx(np.std(prediction[male == 1]))
+  assert good['M_sd'] == pytest.approx(np.std(prediction[sex == 1]))
   # One age per sex: over both sexes the predictions do spread.
-  constant = np.where(male == 1, 140.0, 110.0)
-  assert metrics.summary(age, constant, male, bootstrap=0)['collapse']['alarm']
-  half = np.where(male == 1, 140.0, prediction)
-  assert metrics.summary(age, half, male, bootstrap=0)['collapse']['alarm']
+  constant = np.where(sex == 1, 140.0, 110.0)
+  assert metrics.summary(age, constant, sex, bootstrap=0)['collapse']['alarm']
+  half = np.where(sex == 1, 140.0, prediction)
+  assert metrics.summary(age, half, sex, bootstrap=0)['collapse']['alarm']
 
 
 def test_bad_values_are_counted():

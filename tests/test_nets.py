@@ -39,7 +39,7 @@ def regions(films=3, size=SIZE, seed=0):
   rng = np.random.default_rng(seed)
   return {
     'regions': rng.integers(0, 256, (films, 2, size, size, 1), dtype=np.uint8),
-    'male': np.array([0, 1, 0.5], np.float32)[:films],
+    'sex': np.array([-1, 1, 0], np.float32)[:films],
   }
 
 
@@ -169,10 +169,11 @@ def test_penalty_is_the_sum_of_the_scales():
   net = streams(exchange='channel', penalty=0.5)
   net.norms[0].scale[...] *= -3
   channels = net.carpal.channels
-  maps = [jnp.zeros((1, 4, 4, channels))] * 2
-  outputs = net.head(maps, jnp.zeros(1))
+  maps = dict.fromkeys(two_stream.STREAMS, jnp.zeros((1, 4, 4, channels)))
+  inputs = {'sex': jnp.zeros(1)}
+  outputs = net.head(maps, inputs)
   assert float(outputs['penalty']) == pytest.approx(0.5 * (3 + 1) * channels)
-  assert 'penalty' not in streams(exchange='whole').head(maps, jnp.zeros(1))
+  assert 'penalty' not in streams(exchange='whole').head(maps, inputs)
 
 
 def test_streams_see_their_own_region():
@@ -182,9 +183,9 @@ def test_streams_see_their_own_region():
   other['regions'][:, 1] = 0
   net.eval()
   features = nnx.jit(lambda net, x: net.features(x))
-  (a, b), (c, d) = (features(net, x['regions']) for x in (batch, other))
-  np.testing.assert_array_equal(a, c)
-  assert not np.allclose(b, d)
+  before, after = (features(net, x) for x in (batch, other))
+  np.testing.assert_array_equal(before['carpal'], after['carpal'])
+  assert not np.allclose(before['metacarpal'], after['metacarpal'])
 
 
 # Whole nets.
@@ -202,41 +203,78 @@ def test_shapes_at_300():
   assert net.age_head.fc.kernel.shape == (2048 + 32, 240)
   assert net.projections[0].kernel.shape == (1024, 728)
 
-  def run(net, image, male):
+  def run(net, image, sex):
     halves, ends = [], []
     for stream, name in zip((net.carpal, net.metacarpal), mid, strict=True):
       cut = stream.stages.index(name) + 1
       halves.append(stream.run(image, stop=cut))
       ends.append(stream.run(halves[-1], start=cut))
-    return halves, ends, net.head(ends, male)
+    maps = dict(zip(two_stream.STREAMS, ends[::-1], strict=True))
+    return halves, ends, net.head(maps, {'sex': sex})
 
   image = jax.ShapeDtypeStruct((2, 300, 300, 3), jnp.float32)
-  male = jax.ShapeDtypeStruct((2,), jnp.float32)
-  halves, ends, outputs = nnx.eval_shape(run, net, image, male)
+  sex = jax.ShapeDtypeStruct((2,), jnp.float32)
+  halves, ends, outputs = nnx.eval_shape(run, net, image, sex)
   assert [x.shape for x in halves] == [(2, 19, 19, 728), (2, 19, 19, 1024)]
   assert [x.shape for x in ends] == [(2, 10, 10, 2048)] * 2
   assert outputs['age'].shape == (2,) and outputs['logits'].shape == (2, 240)
 
 
 def test_head_of_features_is_the_net():
-  batch = {'image': regions()['regions'][:, 0], 'male': regions()['male']}
+  batch = {'image': regions()['regions'][:, 0], 'sex': regions()['sex']}
   net = age_net(attention='cbam')
   net.eval()
 
   @nnx.jit
   def two(net, batch):
-    outputs = net.head(net.features(batch['image']), batch['male'])
+    outputs = net.head(net.features(batch), net.scalars(batch))
     return outputs['age'], net(batch)['age']
 
   np.testing.assert_array_equal(*two(net, batch))
 
 
+@pytest.mark.parametrize('sex_features', [0, 4])
+def test_a_net_declares_the_scalars_that_its_head_takes(sex_features):
+  batch = {'image': regions()['regions'][:, 0], 'age': np.zeros(3)}
+  for pool in ('gap', 'cam'):
+    net = age_net(pool=pool, sex_features=sex_features)
+    if sex_features:
+      with pytest.raises(KeyError, match='sex'):
+        net.scalars(batch)
+    else:
+      assert net.scalars(batch) == {}
+      assert nnx.eval_shape(lambda n, b: n(b)['age'], net, batch).shape == (3,)
+
+
+@pytest.mark.parametrize('pool', ['gap', 'conv_pool', 'cam'])
+def test_films_need_not_be_square(pool):
+  """Mapped on 96 x 128, a net sees what lies where on both axes."""
+  net = age_net(size=(96, 128), pool=pool)
+  batch = {
+    'image': np.zeros((1, 96, 128, 1), np.uint8),
+    'sex': np.zeros(1, np.float32),
+  }
+  features, outputs = nnx.eval_shape(
+    lambda n, b: (n.features(b), n(b)), net, batch
+  )
+  assert features.shape[1:3] == (12, 16)
+  if pool != 'conv_pool':
+    assert outputs['maps'].shape[1:3] == (12, 16)
+    np.testing.assert_array_equal(
+      age_net(size=(96, 128), pool=pool)(batch)['grid'],
+      net.grid_geometry((96, 128)),
+    )
+  else:
+    channels = net.pool.conv.kernel.shape[-1]
+    assert net.pool.out_features == 3 * 4 * channels
+
+
 def test_bfloat16_computes_in_it_and_gives_float32():
   net = streams(exchange='channel', dtype='bfloat16', output='bins')
   features, outputs = nnx.eval_shape(
-    lambda n, b: (n.features(b['regions']), n(b)), net, regions()
+    lambda n, b: (n.features(b), n(b)), net, regions()
   )
-  assert {x.dtype for x in features} == {jnp.dtype('bfloat16')}
+  assert {x.dtype for x in features.values()} == {jnp.dtype('bfloat16')}
   assert {x.dtype for x in outputs.values()} == {jnp.dtype('float32')}
   leaves = jax.tree.leaves(train_step.split(net)[1:])
   assert {x.dtype for x in leaves} == {jnp.dtype('float32')}

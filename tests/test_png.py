@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from boneage_jax.imaging import codec
 from boneage_jax.imaging import png
 
 
@@ -58,7 +57,7 @@ def test_same_pixels_in_a_sound_file(image, filters):
   data = encode(image, cv2.IMWRITE_PNG_FILTER, filters)
   stored = png.inflate(data)
   np.testing.assert_array_equal(decode(stored), image)
-  codec.check_png(stored)  # lengths and checksums
+  png.check(stored)  # lengths and checksums
   lines, size = pixel_bytes(stored)
   assert lines == pixel_bytes(data)[0]
   assert size > len(lines)  # stored indeed
@@ -105,11 +104,11 @@ def test_many_chunks_palettes_and_remarks():
 def test_refuses_what_does_not_inflate():
   data = encode(noise(60, 50))
   for cut in (20, 45, len(data) // 2):
-    with pytest.raises(ValueError, match='expected a complete PNG'):
+    with pytest.raises(ValueError, match='Expected a complete PNG'):
       png.inflate(data[:cut])
   damaged = bytearray(data)
   damaged[-20] ^= 1  # in the checksum of the pixels, or just before
-  with pytest.raises(ValueError, match='expected a complete PNG'):
+  with pytest.raises(ValueError, match='Expected a complete PNG'):
     png.inflate(bytes(damaged))
 
 

@@ -10,7 +10,7 @@ from boneage_jax.imaging import codec
 from boneage_jax.inference import loading
 from boneage_jax.runs import run as run_lib
 
-MEMBERS = ('whole', 'assessor', 'localizer')
+MEMBERS = ('whole_image', 'assessor', 'localizer')
 
 
 @pytest.fixture(scope='module')
@@ -20,7 +20,7 @@ def run(tmp_path_factory):
 
 
 def combine(settings, members=MEMBERS):
-  settings.whole.input.polarity = 'invert'
+  settings.whole_image.input.polarity = 'invert'
   settings.ensemble = dict(job='ensemble', members=members, weights='mean')
   settings.stages = (*settings.stages, 'ensemble')
   settings.report.stage = 'ensemble'
@@ -51,42 +51,46 @@ def test_films_get_the_age_of_the_stage(run):
   rows = dict(zip(one.rows['id'], one.rows['prediction'], strict=True))
   expected = [rows[i] for i in films['id'][:2]]
   np.testing.assert_allclose(outputs['age'], expected, atol=2e-3)
-  assert 'probability' not in outputs  # `whole` has no bins
+  assert 'probability' not in outputs  # `whole_image` has no bins
   assert set(found[0].regions) == {'carpal', 'metacarpal'}
   image = codec.read(records[0]['image'])[0]
-  sex = 'M' if records[0]['male'] else 'F'
+  sex = 'M' if records[0]['sex'] > 0 else 'F'
   result = loading.load(run).predict(image, sex)
-  np.testing.assert_allclose(result['age'], expected[0], atol=2e-3)
-  assert set(result['regions']) == {'carpal', 'metacarpal'}
+  np.testing.assert_allclose(result.age_predicted, expected[0], atol=2e-3)
+  assert set(result.regions) == {'carpal', 'metacarpal'}
 
 
 def test_of_folds_films_get_the_mean_of_all(tmp_path):
   def change(settings):
     settings.data.folds = 2
-    settings.stages = ('prepare', 'localizer', 'whole')
-    combine(settings, ('localizer', 'whole'))
+    settings.stages = ('prepare', 'localizer', 'whole_image')
+    combine(settings, ('localizer', 'whole_image'))
 
   run = str(untrained_run.create(tmp_path, change) / 'run')
-  each = [run_lib.read_run(f'{run}/fold_{k}:whole').rows for k in range(2)]
-  joined = run_lib.read_run(f'{run}:whole').rows
+  each = [
+    run_lib.read_run(f'{run}/fold_{k}:whole_image').rows for k in range(2)
+  ]
+  joined = run_lib.read_run(f'{run}:whole_image').rows
   test = joined['id'][joined['split'] == 'test']
   of = lambda rows: rows['prediction'][np.searchsorted(rows['id'], test[0])]
   by_id = [{n: v[np.argsort(r['id'])] for n, v in r.items()} for r in each]
   assert abs(of(by_id[0]) - of(by_id[1])) > 0.1
-  for stage in ('whole', 'localizer', 'ensemble'):
+  for stage in ('whole_image', 'localizer', 'ensemble'):
     one = run_lib.read_run(f'{run}:{stage}').rows
     age = dict(zip(one['id'].tolist(), one['prediction'], strict=True))
     predictor = loading.load(run, '' if stage == 'ensemble' else stage)
     for film in test[:2].tolist():
       path = tmp_path / 'films' / f'{film}.png'
       image = codec.read(path.read_bytes())[0]
-      sex = 'M' if one['male'][one['id'] == film][0] else 'F'
-      found = predictor.predict(image, sex)['age']
+      sex = 'M' if one['sex'][one['id'] == film][0] > 0 else 'F'
+      found = predictor.predict(image, sex).age_predicted
       np.testing.assert_allclose(found, age[film], atol=2e-3)
 
 
-def test_stages_without_a_net_are_refused(run):
-  with pytest.raises(
-    ValueError, match="trains or combines nets, got 'regions'"
-  ):
-    loading.load(run, 'regions')
+@pytest.mark.parametrize('stage', ['regions', 'orientation', 'stages', 'no'])
+def test_stages_without_an_age_net_are_refused(run, stage):
+  with pytest.raises(ValueError, match='trains or combines age nets') as error:
+    loading.load(run, stage)
+  said = str(error.value)
+  assert f"got '{stage}'; choose one with --stage: " in said
+  assert said.endswith(': assessor, ensemble, localizer, whole_image.')

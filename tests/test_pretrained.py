@@ -210,11 +210,18 @@ KERAS = {
 RAW = ('convnext_tiny', 'efficientnet_b0', 'efficientnet_b4')
 # Evaluated alone, and compiled in a hurry: the modules are those of B0.
 LARGE = ('efficientnet_b4',)
+# The first half of a net: our stage, and Keras' layer that follows it.
+HALVES = {
+  'convnext_tiny': ('stage2', 'convnext_tiny_downsampling_block_1'),
+  'efficientnet_b0': ('block4', 'block5a_expand_conv'),
+  'inception_v3': ('mixed3', 'conv2d_30'),
+  'xception': ('block4', 'block5_sepconv1_act'),
+}
 
 
-@pytest.mark.filterwarnings('ignore')  # Keras': NumPy, legacy file format
-@pytest.mark.parametrize('name', KERAS)
-def test_equal_to_keras(keras, tmp_path, monkeypatch, name):
+@pytest.fixture(name='draw')
+def _draw(keras, monkeypatch):
+  """Random numbers of a test, which are also Keras' first weights."""
   rng = np.random.default_rng(0)
 
   def draw(_, shape, dtype=None):
@@ -226,7 +233,26 @@ def test_equal_to_keras(keras, tmp_path, monkeypatch, name):
   monkeypatch.setattr(keras.initializers.VarianceScaling, '__call__', draw)
   # Keras broadcasts [C] against maps.
   with jax.numpy_rank_promotion('allow'):
-    check_equal(keras, name, str(tmp_path / 'keras.h5'), rng)
+    yield rng
+
+
+@pytest.mark.filterwarnings('ignore')  # Keras': NumPy, legacy file format
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(n, marks=() if n == 'resnet_50' else pytest.mark.ci)
+    for n in KERAS
+  ],
+)
+def test_equal_to_keras(keras, tmp_path, draw, name):
+  check_equal(keras, name, str(tmp_path / 'keras.h5'), draw)
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('name', HALVES)
+def test_the_first_half_is_equal_to_keras(keras, tmp_path, draw, name):
+  path = str(tmp_path / 'keras.h5')
+  check_equal(keras, name, path, draw, *HALVES[name])
 
 
 def fill(keras, model, rng):
@@ -253,12 +279,16 @@ def fill(keras, model, rng):
       layer.rate = 0.0
 
 
-def check_equal(keras, name, path, rng):
+def check_equal(keras, name, path, rng, endpoint=None, following=''):
   theirs, backbone, sizes = KERAS[name]
-  make = lambda: backbone(rngs=nnx.Rngs(0))
+  make = lambda: backbone(endpoint=endpoint, rngs=nnx.Rngs(0))
   model = getattr(keras.applications, theirs)(
     include_top=False, weights=None, input_shape=(None, None, 3)
   )
+  if following:
+    layer = model.get_layer(following)
+    model = keras.Model(model.input, layer.input)
+    sizes = sizes[-1:]
   fill(keras, model, rng)
   model.save(path)
   graph = split(nnx.eval_shape(make))[0]
@@ -277,7 +307,8 @@ def check_equal(keras, name, path, rng):
     x = layers.preprocess(x, net.input_range) if name in RAW else x
     return net(x), nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
 
-  quick = {'xla_backend_optimization_level': 0} if name in LARGE else None
+  hurry = name in LARGE or following
+  quick = {'xla_backend_optimization_level': 0} if hurry else None
   jit = functools.partial(jax.jit, static_argnums=3, compiler_options=quick)
   ours, theirs = jit(ours), jit(model.stateless_call)
   limits = (0, 255) if name in RAW else (-1, 1)

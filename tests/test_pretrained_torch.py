@@ -111,7 +111,11 @@ def test_wrong_files_are_named(tmp_path):
   'path, backbone, message',
   [
     ('a.safetensors', {'name': 'resnet'}, "variant='v1.5', not 'v1'"),
-    ('a.h5', {'name': 'efficientnet', 'form': 'torch'}, "form='tf', not 't"),
+    (
+      'a.h5',
+      {'name': 'efficientnet', 'padding': 'torch'},
+      "padding='tf', not 't",
+    ),
   ],
 )
 def test_files_of_another_form_are_refused(path, backbone, message):
@@ -172,7 +176,7 @@ TORCH = {
   'convnext_tiny': (convnext.ConvNeXt, {'name': 'convnext'}),
   'efficientnet_b0': (
     efficientnet.EfficientNet,
-    {'name': 'efficientnet', 'form': 'torch'},
+    {'name': 'efficientnet', 'padding': 'torch'},
   ),
   'tf_efficientnet_b4': (
     efficientnet.EfficientNet,
@@ -211,7 +215,7 @@ def test_equal_to_torch(name, tmp_path):
     x = x.astype(np.float32)
     with torch.no_grad():
       y = model.forward_features(torch.as_tensor(x).permute(0, 3, 1, 2))
-      # timm averages first; our map is normalised cell by cell.
+      # timm averages first; our map is normalised at every position.
       y = model.head.norm(y) if name.startswith('convnext') else y
     wanted = y.permute(0, 2, 3, 1).numpy()
     y = np.asarray(ours(params, stats, x))

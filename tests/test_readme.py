@@ -1,77 +1,170 @@
-"""Every command of the README and docs exists, with flags and config fields."""
+"""What the README and docs print is true; see pages.py for what is checked."""
 
-import importlib.util
-import pathlib
+from collections.abc import Iterator
 import re
-import shlex
 
+from ml_collections import ConfigDict
+import pages
 import pytest
 
 from boneage_jax import evaluate
+from configs import common
 
-ROOT = pathlib.Path(__file__).parent.parent
-PAGES = ['README.md', *(f'docs/{p.name}' for p in (ROOT / 'docs').glob('*.md'))]
-
-
-def text_of(page):
-  return (ROOT / page).read_text(encoding='utf-8')
-
-
-def commands(page):
-  """Commands `python -m ...` of the code blocks and of inline code."""
-  code = re.findall(r'```sh\n(.*?)```', text_of(page), re.S)
-  code += re.findall(r'`(python -m [^`]*)`', text_of(page))
-  lines = '\n'.join(code).replace('\\\n', ' ')
-  lines = re.sub(r'\n(?=--)', ' ', lines)  # inline code breaks with the text
-  lines = [line.strip() for line in lines.splitlines()]
-  return [line for line in lines if line.startswith('python -m')]
+ROOT = pages.ROOT
+README = ROOT / 'README.md'
+PAGES = (
+  README,
+  *sorted((ROOT / 'docs').rglob('*.md')),
+  ROOT / 'benchmarks/README.md',
+  ROOT / 'tfds_rsna/README.md',
+  ROOT / 'results/README.md',
+)
+SET_UP = (
+  r"python3 -m venv \.venv && \.venv/bin/pip install -q -e (\.|'\.\[test\]')"
+)
 
 
-def build(path):
-  name, _, variant = path.partition(':')
-  spec = importlib.util.spec_from_file_location('config', ROOT / name)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_config(variant)
+def leaves(section: dict, name: str = '') -> Iterator[str]:
+  """Yield the fields of a section; what depends on a net's kind as one."""
+  for key, value in section.items():
+    path = f'{name}.{key}' if name else key
+    if isinstance(value, dict) and path not in ('net', 'loss', 'pretrained'):
+      yield from leaves(value, path)
+    else:
+      yield path
 
 
-def test_there_are_commands():
-  assert len(commands('README.md')) >= 6
-  assert len(commands('docs/results.md')) >= 20
+def listed(text: str, heading: str) -> set[str]:
+  """Return the fields in the first column of the tables below a heading."""
+  _, _, rest = text.partition(f'\n## {heading}\n')
+  return set(re.findall(r'^\| `([\w.]+)` \|', rest.partition('\n## ')[0], re.M))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_page_is_true(page):
+  text = page.read_text(encoding='utf-8')
+  problems = pages.link_problems(text, page) + pages.field_problems(text)
+  problems += pages.config_problems(text)
+  for command in pages.commands(text):
+    problems += [
+      f'{" ".join(command)}: {p}' for p in pages.command_problems(*command)
+    ]
+  assert not problems, '\n'.join(problems)
+
+
+def test_pages_have_links_and_commands():
+  texts = {page: page.read_text(encoding='utf-8') for page in PAGES}
+  assert len(pages.commands(texts[README])) >= 6
+  assert sum(len(pages.commands(text)) for text in texts.values()) >= 60
+  index = texts[ROOT / 'docs/README.md']
+  assert index.count('\n') <= 40
+  for page in PAGES:
+    if page.parent.parent == ROOT / 'docs':
+      assert f']({page.parent.name}/{page.name})' in index, page
 
 
 @pytest.mark.parametrize(
-  'command', sorted({command for page in PAGES for command in commands(page)})
+  ('text', 'word'),
+  [
+    ('[a](nowhere.md)', 'no such file'),
+    ('[a](README.md#nothing-of-that-name)', 'no such heading'),
+    ('[a](#absent)\n\n# Present\n', 'no such heading'),
+  ],
 )
-def test_command_exists(command):
-  _, _, module, *arguments = shlex.split(command)
-  assert importlib.util.find_spec(module) is not None
-  flags = dict(
-    a[2:].partition('=')[::2] for a in arguments if a.startswith('--')
+def test_wrong_link_is_found(text, word):
+  assert word in ''.join(pages.link_problems(text, README))
+  assert not pages.link_problems('[a](LICENSE) [b](#c-d)\n\n## C, d\n', README)
+
+
+@pytest.mark.parametrize(
+  ('line', 'word'),
+  [
+    ('python -m boneage_jax.mian --config=configs/cascade.py', 'no module'),
+    ('python -m boneage_jax.main --workdirs=a', 'no flag --workdirs'),
+    (
+      'python -m boneage_jax.main --config=configs/cascade.py:phantom \\\n'
+      '  --config.assessor.net.depth=3',
+      '--config.assessor.net.depth: no such field',
+    ),
+    ('python -m boneage_jax.predict film.png --sex=F', '--workdir'),
+    (
+      'python -m boneage_jax.predict --workdir=a f.png --sex=X',
+      'invalid choice',
+    ),
+    ('python -m boneage_jax.evaluate nothing RUN', 'nothing'),
+    ('python -m boneage_jax.evaluate compare RUN', 'required'),
+    ('python -m boneage_jax.phantom --out=DIR --films=many', 'invalid int'),
+    ('python -m tfds_rsna.build --manual=DIR', 'no flag --manual'),
+    ('python -m benchmarks.first_step --turn=x', '--turn'),
+    (
+      'bash boneage_jax/launch/gpu.sh --gpus=0 -- --config=configs/best.py '
+      '--config.nothing=1',
+      '--config.nothing',
+    ),
+  ],
+)
+def test_wrong_command_is_found(line, word):
+  (command,) = pages.commands(f'Text\n\n```sh\n{line}\n```\n')
+  assert word.lower() in ' '.join(pages.command_problems(*command)).lower()
+
+
+@pytest.mark.parametrize(
+  ('text', 'word'),
+  [
+    ('See `configs/casc.py`.', 'configs.casc'),
+    ('Run --config=configs/best.py:no now.', 'Presets'),
+    ('`configs/cascade.py:phantom,half`', 'at most one'),
+  ],
+)
+def test_wrong_config_is_found(text, word):
+  assert word in ''.join(pages.config_problems(text))
+  assert not pages.config_problems(
+    '`configs/cascade.py:strict,phantom`, or not'
   )
-  if flags.get('config', '').startswith('configs/'):
-    path = flags.pop('config')
-    config = build(path)
-    for name in [name for name in flags if name.startswith('config.')]:
-      field = config
-      for part in name.split('.')[1:]:
-        assert part in field, f'{name} is not a field of {path}'
-        field = field[part]
-      del flags[name]
-  folder = ROOT / module.replace('.', '/')
-  files = [folder.with_suffix('.py'), folder / '__main__.py']
-  if module == 'boneage_jax.evaluate':
-    files = [ROOT / f'boneage_jax/{evaluate.COMMANDS[arguments[0]]}.py']
-  if module.startswith('benchmarks.'):
-    files.append(ROOT / 'benchmarks/pairs.py')  # the flags they share
-  text = ''.join(f.read_text(encoding='utf-8') for f in files if f.exists())
-  for name in flags:
-    assert re.search(rf"['\"](--)?{name}['\"]", text), f'{command}: --{name}'
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_files_named_in_links_exist(page):
-  links = re.findall(r'\]\((?!http)([^)#]+)\)', text_of(page))
-  assert links or page != 'README.md'
-  for link in links:
-    assert (ROOT / page).parent.joinpath(link).exists(), link
+def test_wrong_field_is_found():
+  problems = pages.field_problems(
+    '`--config.STAGE.input.size=1` `--config.STAGE.input.sise=1`'
+  )
+  assert problems == ['--config.STAGE.input.sise: no config has this field']
+
+
+def test_first_block_of_the_readme():
+  language, block = pages.FENCE.findall(README.read_text(encoding='utf-8'))[0]
+  run, test = block.splitlines()
+  assert language == 'sh'
+  config = '--config=configs/cascade.py:phantom'
+  main = rf'{SET_UP} && \.venv/bin/python -m boneage_jax\.main {config}'
+  assert re.fullmatch(main, run)
+  assert re.fullmatch(rf'{SET_UP} && \.venv/bin/python -m pytest', test)
+  assert "'.[test]'" in test
+
+
+def test_readme_is_short():
+  text = README.read_text(encoding='utf-8')
+  assert text.count('\n') <= 180
+  _, _, glossary = text.partition('\n## Glossary\n')
+  lines = [line for line in glossary.partition('\n## ')[0].splitlines() if line]
+  assert 5 <= len(lines) - 2 <= 12  # less the head of the table
+
+
+def test_every_command_is_documented():
+  text = (ROOT / 'docs/reference/command_line.md').read_text(encoding='utf-8')
+  for name in evaluate.COMMANDS:
+    assert f'`{name}' in text, name
+
+
+@pytest.mark.parametrize(
+  ('heading', 'section'),
+  [
+    ('Every config', common.base('', '')),
+    ('Stages that train', common.train_stage()),
+    ('Stages that locate', common.locate_stage()),
+    ('Stages that report', common.report_stage()),
+  ],
+)
+def test_every_field_is_documented(heading, section):
+  text = (ROOT / 'docs/reference/config.md').read_text(encoding='utf-8')
+  section = ConfigDict(section).to_dict()
+  assert listed(text, heading) == set(leaves(section))

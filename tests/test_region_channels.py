@@ -11,7 +11,7 @@ from configs import attention_ldl
 
 TINY = {'name': 'inception_v3', 'width': 0.125, 'endpoint': 'stem'}
 SIDE = 48
-MALE = jnp.array([0.0, 1.0])
+SEX = jnp.array([0.0, 1.0])
 
 
 def net(**changes):
@@ -42,7 +42,7 @@ def test_the_papers_net_has_6400_features_and_32_of_sex():
   )
   assert made.age_head.fc.kernel.shape == (6400 + 32, 240)
   shape = jax.ShapeDtypeStruct((1, 3, 560, 560, 1), jnp.uint8)
-  maps = nnx.eval_shape(lambda m, x: m.features(x), made, shape)
+  maps = nnx.eval_shape(lambda m, x: m.features({'regions': x}), made, shape)
   assert maps.shape == (1, 18, 18, 2048)
 
 
@@ -50,7 +50,7 @@ def test_regions_are_the_channels_in_their_order():
   made, three = net(), crops(3)
   seen = []
   made.backbone.features = lambda x, rngs: seen.append(x) or x
-  made.features(three)
+  made.features({'regions': three})
   np.testing.assert_allclose(
     seen[0], np.moveaxis(three[..., 0], 1, -1) / 127.5 - 1, atol=1e-6
   )
@@ -59,7 +59,7 @@ def test_regions_are_the_channels_in_their_order():
 def test_fewer_regions_take_turns():
   made = net()
   one, two = crops(1), crops(2)
-  ages = lambda regions: call(made, {'regions': regions, 'male': MALE})['age']
+  ages = lambda regions: call(made, {'regions': regions, 'sex': SEX})['age']
   np.testing.assert_array_equal(ages(one), ages(jnp.repeat(one, 3, 1)))
   np.testing.assert_array_equal(
     ages(two), ages(jnp.concatenate([two, two[:, :1]], 1))
@@ -68,28 +68,28 @@ def test_fewer_regions_take_turns():
   with pytest.raises(ValueError, match='in_channels=4'):
     ages(crops(4))
   wide = net(backbone=TINY | {'in_channels': 4})
-  outputs = call(wide, {'regions': crops(4), 'male': MALE})
+  outputs = call(wide, {'regions': crops(4), 'sex': SEX})
   assert outputs['age'].shape == (2,)
 
 
 def test_a_film_is_a_single_region():
   made, one = net(), crops(1)
   np.testing.assert_array_equal(
-    call(made, {'image': one[:, 0], 'male': MALE})['age'],
-    call(made, {'regions': one, 'male': MALE})['age'],
+    call(made, {'image': one[:, 0], 'sex': SEX})['age'],
+    call(made, {'regions': one, 'sex': SEX})['age'],
   )
 
 
 def test_one_number_has_no_bins():
-  batch = {'regions': crops(3), 'male': MALE}
+  batch = {'regions': crops(3), 'sex': SEX}
   outputs = call(net(output='scalar'), batch)
-  assert set(outputs) == {'age', 'maps', 'attention', 'cells'}
+  assert set(outputs) == {'age', 'maps', 'attention', 'grid'}
   assert np.abs(np.asarray(outputs['age']) - 127.3).max() < 60
 
 
 def test_sex_matters_and_gradients_reach_the_backbone():
   made = net()
-  batch = {'regions': jnp.repeat(crops(3)[:1], 2, 0), 'male': MALE}
+  batch = {'regions': jnp.repeat(crops(3)[:1], 2, 0), 'sex': SEX}
   assert np.ptp(call(made, batch)['age']) > 0
   gradients = nnx.jit(nnx.grad(lambda m: m(batch)['age'].sum()))(made)
   assert all(

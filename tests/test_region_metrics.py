@@ -22,19 +22,19 @@ def test_region_coverage_of_two_films():
   wrist = [0.4, 0.7, 0.6, 0.9]
   joints = [('expert', 'MCP', _box(x, 0.5)) for x in (0.3, 0.5, 0.7, 0.95)]
   annotations = {
-    1: {'boxes': [('expert', 'Wrist', wrist), *joints], 'hw': (2000, 1000)},
-    2: {'boxes': [('train', 'Wrist', wrist)], 'hw': (1000, 1000)},
-    3: {'hand_box': [0, 0, 1, 1]},  # no boxes: not annotated for this
+    '1': {'boxes': [('expert', 'Wrist', wrist), *joints], 'hw': (2000, 1000)},
+    '2': {'boxes': [('train', 'Wrist', wrist)], 'hw': (1000, 1000)},
+    '3': {'hand_box': [0, 0, 1, 1]},  # no boxes: not annotated for this
   }
   whole = (0.0, 0.0, 1.0, 1.0)
   regions = {
-    1: {
+    '1': {
       'carpal': (_box(0.65, 0.8, 0.1), 0.5, True),  # just outside, yet near
       'metacarpal': ((0.2, 0.4, 0.8, 0.6), 0.5, True),
     },
-    2: {'carpal': (whole, 0.0, False), 'metacarpal': (wrist, 0.5, True)},
-    3: {'carpal': (wrist, 0.5, True)},
-    4: {'carpal': (wrist, 0.5, True)},
+    '2': {'carpal': (whole, 0.0, False), 'metacarpal': (wrist, 0.5, True)},
+    '3': {'carpal': (wrist, 0.5, True)},
+    '4': {'carpal': (wrist, 0.5, True)},
   }
   rows = coverage.region_coverage(regions, annotations)
   carpal = rows['carpal']

@@ -12,13 +12,19 @@ import numpy as np
 import pytest
 
 from boneage_jax.data import film_table
+from boneage_jax.data import preprocess
 from boneage_jax.data import sources
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import geometry
 from boneage_jax.imaging import overlay
+from boneage_jax.imaging import png
+from boneage_jax.models import net as net_lib
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import job as locate_job
 from boneage_jax.regions import localize
 from boneage_jax.runs import located
+from configs import common
 
 SIZE = 32
 INPUT = ConfigDict(
@@ -70,9 +76,10 @@ class Source:
   def __getitem__(self, index):
     return {
       'image': cv2.imencode('.png', self.images[index])[1].tobytes(),
-      'id': 100 + index,
+      'id': str(100 + index),
+      'row': index,
       'age': 50.0,
-      'male': index % 2,
+      'sex': 2.0 * (index % 2) - 1,
       'annotations': self.annotations,
     }
 
@@ -80,17 +87,17 @@ class Source:
 def table(count):
   splits = ['train', 'train', 'validation', 'test']
   return {
-    'id': np.arange(100, 100 + count),
+    'id': np.arange(100, 100 + count).astype(str),
     'split': np.array([splits[i % 4] for i in range(count)]),
-    'male': np.arange(count, dtype=np.float32) % 2,
+    'sex': np.arange(count, dtype=np.float32) % 2 * 2 - 1,
     'age': np.full(count, 50, np.float32),
     'position': np.arange(count),
   }
 
 
-def brightness(images, male):
+def brightness(images, sex):
   """Take the film itself, half as large, as the map."""
-  assert images.dtype == np.uint8 and male.dtype == np.float32
+  assert images.dtype == np.uint8 and sex.dtype == np.float32
   pixels = images[..., 0].reshape(len(images), SIZE // 2, 2, SIZE // 2, 2)
   return np.maximum(pixels.mean((2, 4)) - 20, 0)
 
@@ -114,7 +121,7 @@ def run(folder, predict=brightness, source=None, input_config=INPUT, **changes):
 def test_boxes_are_the_planted_ones_in_order(tmp_path):
   done, lines = run(tmp_path)
   found = boxes.read_regions(str(tmp_path / 'regions.csv'))
-  assert list(found) == list(range(100, 107))
+  assert list(found) == [str(i) for i in range(100, 107)]
   for index, of_film in enumerate(found.values()):
     move = 0.01 * (index % 5)
     for name, planted in (('carpal', LARGE), ('metacarpal', SMALL)):
@@ -131,10 +138,8 @@ def test_files_are_what_the_next_stage_reads(tmp_path):
   run(tmp_path)
   films = film_table.read_films(str(tmp_path / 'films.csv'))
   source = sources.crop_source(str(tmp_path), films)
-  stacked = cv2.imdecode(
-    np.frombuffer(source[2]['regions'], np.uint8), cv2.IMREAD_UNCHANGED
-  )
-  assert len(source) == 7 and stacked.shape == (2 * 32, 32)
+  crops = [codec.decode_stored(data) for data in source[2]['regions']]
+  assert len(source) == 7 and [c.shape for c in crops] == [(32, 32)] * 2
   with np.load(tmp_path / 'maps.npz') as stored:
     assert stored['maps'].shape == (7, 2, 16, 16)
     assert stored['maps'].dtype == np.float16
@@ -159,7 +164,7 @@ def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
   run(folder, source=Source([wide]), input_config=letterbox)
   _, _, heat = located.read_located(str(tmp_path), 'regions')
   assert heat['resize'] == 'letterbox'
-  drawn = overlay.film_heat(heat['maps'][100], wide.shape, heat['resize'])
+  drawn = overlay.film_heat(heat['maps']['100'], wide.shape, heat['resize'])
   rows, columns = np.nonzero(drawn > 0.5)
   found = [columns.min() / 120, rows.min() / 60, columns.max() / 120]
   # One cell is 1/8 of the height; taken for squashed, y0 would be 0.3.
@@ -170,8 +175,7 @@ def test_crops_come_from_the_unpainted_film(tmp_path):
   run(tmp_path, minimum_side=(0.9, 0.9))  # both boxes now hold both rectangles
   films = film_table.read_films(str(tmp_path / 'films.csv'))
   source = sources.crop_source(str(tmp_path), films)
-  stacked = cv2.imdecode(np.frombuffer(source[0]['regions'], np.uint8), -1)
-  metacarpal = stacked[len(stacked) // 2 :]
+  metacarpal = codec.decode_stored(source[0]['regions'][1])
   # What the paint would hide; its edges are softer than it, and the other
   # rectangle has 180.
   assert metacarpal.max() == 250 and (metacarpal > 200).mean() > 0.05
@@ -180,11 +184,11 @@ def test_crops_come_from_the_unpainted_film(tmp_path):
 def test_a_killed_job_ends_with_the_same_files(tmp_path):
   calls = []
 
-  def dies(images, male):
+  def dies(images, sex):
     calls.append(1)
     if len(calls) == 4:
       raise KeyboardInterrupt
-    return brightness(images, male)
+    return brightness(images, sex)
 
   run(tmp_path / 'whole')
   run(tmp_path / 'killed')
@@ -203,7 +207,7 @@ def test_a_killed_job_ends_with_the_same_files(tmp_path):
 def test_nothing_found_is_counted_and_paints_nothing(tmp_path):
   seen = []
 
-  def blind(images, male):
+  def blind(images, sex):
     seen.append(images.copy())
     return np.zeros((len(images), 4, 4), np.float32)
 
@@ -213,16 +217,16 @@ def test_nothing_found_is_counted_and_paints_nothing(tmp_path):
   assert done['not_found'] == {'carpal': 7, 'metacarpal': 7}
   assert '7 kept whole' in lines[0]
   found = boxes.read_regions(str(tmp_path / 'regions.csv'))
-  assert found[103]['carpal'] == boxes.Region(boxes.WHOLE_FILM, 0.0, False)
+  assert found['103']['carpal'] == boxes.Region(boxes.WHOLE_FILM, 0.0, False)
 
 
 @pytest.mark.parametrize('fill', ['black', 'random_constant'])
 def test_only_the_first_region_is_painted(fill):
   seen = []
 
-  def watch(images, male):
+  def watch(images, sex):
     seen.append(images[0, ..., 0].copy())
-    return brightness(images, male)
+    return brightness(images, sex)
 
   options = ConfigDict(OPTIONS.to_dict() | {'fill': fill, 'batch_size': 1})
   one = localize.load_film(Source([film(0)])[0], INPUT)
@@ -245,7 +249,55 @@ def test_inverted_films_give_the_same_boxes_and_inverted_crops():
     found.append(one.regions)
     crops.append(localize.cut_crops(one, config, OPTIONS))
   assert found[0] == found[1]
-  np.testing.assert_array_equal(crops[0], 255 - crops[1])
+  for crop, inverse in zip(*crops, strict=True):
+    np.testing.assert_array_equal(crop, 255 - inverse)
+
+
+def test_neither_films_nor_inputs_nor_crops_need_be_square():
+  """A net's input of 24 x 48, crops for a net of 30 x 15 with a margin."""
+  size = (24, 48)
+  wide = ConfigDict(INPUT.to_dict())
+  with wide.ignore_type():
+    wide.size = size
+  options = ConfigDict(OPTIONS.to_dict())
+  with options.ignore_type():
+    options.crop_size = (30, 15)
+  seen = []
+
+  def brightness(images, sex):
+    seen.append(images.shape)
+    pixels = images[..., 0].reshape(len(images), 12, 2, 24, 2)
+    return np.maximum(pixels.mean((2, 4)) - 20, 0)
+
+  one = localize.load_film(Source([film(0)])[0], wide)
+  localize.find_regions(brightness, [one], wide, options)
+  assert set(seen) == {(3, *size, 1)}
+  for name, planted in (('carpal', LARGE), ('metacarpal', SMALL)):
+    np.testing.assert_allclose(one.regions[name].box, planted, atol=1 / 12)
+  crops = localize.cut_crops(one, wide, options)
+  assert {c.shape for c in crops} == {localize.crop_hw(options)}
+  assert localize.crop_hw(options) == (48, 24)  # 1.2 / 0.75 of the net's
+  # What a net sees of them is the box without the margin.
+  settings = common.image_input(size=(30, 15), crop_margin=0.1)
+  record = {
+    'id': '1',
+    'row': 1,
+    'sex': 0.0,
+    'age': 1.0,
+    'regions': [png.encode(crop) for crop in crops],
+  }
+  example = preprocess.make_example(record, ConfigDict(settings))
+  carpal, metacarpal = example['regions'][..., 0]
+  assert carpal.shape == (30, 15)
+  for crop, grey, name in (
+    (carpal, 250, 'carpal'),
+    (metacarpal, 180, 'metacarpal'),
+  ):
+    box = one.regions[name].box
+    matrix = geometry.fit_matrix(one.image.shape, (30, 15), box=box)
+    expected = geometry.warp(one.image, matrix, (30, 15)).astype(int)
+    assert np.abs(crop[3:-3, 2:-2] - expected[3:-3, 2:-2]).mean() < 6
+    assert abs(int(crop[15, 7]) - grey) < 4
 
 
 def test_coverage_per_split(tmp_path):
@@ -259,7 +311,7 @@ def test_coverage_per_split(tmp_path):
   assert coverage['all']['metacarpal']['centre_in_wrist'] == 0
 
 
-class Net(nnx.Module):
+class Net(net_lib.Net):
   """A convolution, BatchNorm and a linear head."""
 
   def __init__(self):
@@ -268,10 +320,10 @@ class Net(nnx.Module):
     self.norm = nnx.BatchNorm(8, rngs=rngs)
     self.dense = nnx.Linear(8, 240, rngs=rngs)
 
-  def features(self, image):
-    return jax.nn.relu(self.norm(self.conv(image / 255.0)))
+  def features(self, batch, rngs=None):
+    return jax.nn.relu(self.norm(self.conv(batch['image'] / 255.0)))
 
-  def head(self, features, male):
+  def head(self, features, inputs, rngs=None):
     logits = self.dense(features.mean((1, 2)))
     return {'logits': logits, 'age': jnp.argmax(logits, -1).astype(float)}
 
@@ -288,10 +340,10 @@ def predictor(devices):
   rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
 
   @jax.jit
-  def maps(image, male):
-    return gradcam.grad_cam(net, image, male)[0]
+  def maps(image, sex):
+    return gradcam.grad_cam(net, {'image': image, 'sex': sex})[0]
 
-  return lambda image, male: maps(*jax.device_put((image, male), rows))
+  return lambda image, sex: maps(*jax.device_put((image, sex), rows))
 
 
 def test_batch_size_and_devices_do_not_move_a_box(tmp_path):
@@ -312,7 +364,7 @@ def test_batch_size_and_devices_do_not_move_a_box(tmp_path):
 
 def test_a_film_that_does_not_decode_is_named():
   record = Source([film(0)])[0] | {'image': b'\x89PNG'}
-  with pytest.raises(ValueError, match='film 100'):
+  with pytest.raises(ValueError, match='Film 100'):
     localize.load_film(record, INPUT)
 
 

@@ -1,6 +1,7 @@
 """The report of a tiny made-up run: complete, self-contained, repeatable."""
 
 import csv
+import dataclasses
 import html.parser
 import json
 import os
@@ -15,30 +16,32 @@ from boneage_jax.imaging import boxes
 from boneage_jax.imaging import overlay
 from boneage_jax.report import charts
 from boneage_jax.report import write as report_write
+from boneage_jax.runs import lineage
 from boneage_jax.runs import located
 
 CONFIG = {'name': 'tiny', 'stages': ('localizer', 'assessor')}
 FILMS, TEST = 48, 12  # the others validate
+_MISSED = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
 
 
 def _film(film_id):
-  rng = np.random.default_rng(film_id)
+  rng = np.random.default_rng(int(film_id))
   return rng.integers(0, 255, (80, 60), dtype=np.uint8)
 
 
 def _workdir(tmp_path, predict=None):
   """Write the files that the stages of a run leave behind."""
   rng = np.random.default_rng(0)
-  ids, male = np.arange(FILMS) + 1000, np.arange(FILMS) % 2
+  ids, sex = (np.arange(FILMS) + 1000).astype(str), np.arange(FILMS) % 2 * 2 - 1
   age = rng.uniform(20, 200, FILMS)
   prediction = age + rng.normal(0, 6, FILMS) if predict is None else predict
   for name in ('assessor', 'localizer', 'locate', 'data'):
     os.makedirs(tmp_path / name)
   with open(tmp_path / 'assessor/predictions.csv', 'w') as file:
-    file.write('id,split,male,age,prediction\n')
+    file.write('id,split,sex,age_true,age_predicted\n')
     for k in range(FILMS):
       split = 'test' if k < TEST else 'validation'
-      row = (ids[k], split, float(male[k]), age[k], prediction[k])
+      row = (ids[k], split, 'M' if sex[k] > 0 else 'F', age[k], prediction[k])
       file.write(','.join(map(str, row)) + '\n')
   months = np.arange(240)
   mass = np.exp(-0.5 * ((months - prediction[:, None]) / 9) ** 2)
@@ -55,8 +58,7 @@ def _workdir(tmp_path, predict=None):
         row |= {'validation_mae': 30 / step} if step % 4 == 0 else {}
         file.write(json.dumps(row) + '\n')
   carpal = boxes.Region((0.3, 0.6, 0.7, 0.9), 0.5, True)
-  missed = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
-  rows = [(i, 'carpal', missed if i == 1003 else carpal) for i in ids]
+  rows = [(i, 'carpal', _MISSED if i == '1003' else carpal) for i in ids]
   boxes.write_regions(str(tmp_path / 'locate/regions.csv'), rows)
   maps = rng.random((FILMS, 1, 5, 5)).astype(np.float16)
   np.savez(tmp_path / 'locate/maps.npz', id=ids, maps=maps)
@@ -80,18 +82,29 @@ def _workdir(tmp_path, predict=None):
 
 
 def _write(workdir, **changes):
-  arguments = {
-    'located': located.read_located(workdir, 'locate'),
-    'data_folder': os.path.join(workdir, 'data'),
-    'load_film': _film,
-    'references': {'localizer': {1000 + k: 100.0 for k in range(FILMS)}},
-    'train_ages': np.array([80.0, 100.0, 120.0, 140.0]),
-    'train_male': np.array([0, 0, 1, 1]),
-    'split': 'by film id',
-    'log': lambda line: None,
-    **changes,
-  }
-  return report_write.write_report(workdir, 'assessor', CONFIG, **arguments)
+  regions, coverage, heat = located.read_located(workdir, 'locate')
+  inputs = report_write.ReportInputs(
+    workdir,
+    'assessor',
+    CONFIG,
+    regions=regions,
+    coverage=coverage,
+    heat=heat,
+    data=lineage.data_set(os.path.join(workdir, 'data'), 'by film id'),
+    references={
+      'localizer': {1000 + k: 100.0 for k in range(FILMS)},
+      'sex_median': {1000 + k: 130.0 if k % 2 else 90.0 for k in range(FILMS)},
+    },
+    load_film=_film,
+  )
+  return report_write.write_report(dataclasses.replace(inputs, **changes))
+
+
+def bare(workdir):
+  """Write the report of a run that left nothing but predictions."""
+  return report_write.write_report(
+    report_write.ReportInputs(workdir, 'assessor', {})
+  )
 
 
 @pytest.fixture(scope='module')
@@ -133,8 +146,8 @@ def test_references_are_compared_on_the_same_films(run):
   figures, folder = run
   rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
   test = [r for r in rows if r['split'] == 'test']
-  median = {'female': 90.0, 'male': 130.0}
-  mae = np.mean([abs(median[r['sex']] - float(r['age'])) for r in test])
+  median = {'F': 90.0, 'M': 130.0}
+  mae = np.mean([abs(median[r['sex']] - float(r['age_true'])) for r in test])
   row = figures['references']['sex_median']['test']
   assert row['mae'] == pytest.approx(mae, abs=0.01)
   own = figures['splits']['test']['mae']
@@ -155,13 +168,13 @@ def test_intervals_hold_the_validation_films_and_are_judged_on_test(run):
   rows = list(csv.DictReader(_read(folder, 'predictions.csv').splitlines()))
   column = lambda name: np.array([float(r[name]) for r in rows])
   fitted = np.array([r['split'] == 'validation' for r in rows])
-  error = np.abs(column('prediction') - column('age'))
+  error = np.abs(column('age_predicted') - column('age_true'))
   assert fitted.sum() == 36  # 18 of a sex are too few for groups
   reach = np.sort(error[fitted])[34 - 1]  # ceil(0.9 * 37)-th smallest
   np.testing.assert_allclose(
-    column('hi90') - column('prediction'), reach, atol=0.03
+    column('hi90') - column('age_predicted'), reach, atol=0.03
   )
-  low = np.maximum(column('prediction') - reach, 0)
+  low = np.maximum(column('age_predicted') - reach, 0)
   np.testing.assert_allclose(column('lo90'), low, atol=0.03)
   covered = figures['splits']['test']['covered_90']
   assert covered == np.mean(error[~fitted] <= reach)
@@ -181,12 +194,27 @@ def test_few_validation_films_give_no_intervals(tmp_path):
   assert {row['lo90'] for row in rows} == {''}
 
 
+def test_a_run_without_test_films_says_so(tmp_path, run):
+  workdir = _workdir(tmp_path)
+  path = tmp_path / 'assessor/predictions.csv'
+  lines = path.read_text().splitlines(True)
+  path.write_text(''.join([lines[0], *lines[1 + TEST :]]))
+  figures = _write(workdir, load_film=None)
+  assert figures['headline'] == 'validation'
+  assert list(figures['splits']) == ['validation']
+  said = 'The run has no test films: its figures are of validation films.'
+  assert figures['alarms'][0] == said
+  assert said in _read(tmp_path / 'report', 'report.html')
+  assert said in report_write.report_table(figures)
+  assert said not in report_write.report_table(run[0])
+
+
 class _Links(html.parser.HTMLParser):
   """Collect what a page would load, and pictures without a description."""
 
   def __init__(self):
     super().__init__()
-    self.links, self.bare, self.open = [], 0, []
+    self.links, self.bare, self.open, self.text = [], 0, [], ''
 
   def handle_starttag(self, tag, attrs):
     values = dict(attrs)
@@ -198,6 +226,9 @@ class _Links(html.parser.HTMLParser):
   def handle_endtag(self, tag):
     if tag not in ('line', 'rect', 'polygon'):
       assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text += data
 
 
 def test_page_is_self_contained(run):
@@ -240,10 +271,10 @@ def test_table(run):
   table = report_write.report_table(figures)
   assert 'validation' in table and 'sex median, test' in table
   assert 'ALARM: Region carpal' in table
-  girls = figures['splits']['test']['by_sex']['female']
+  girls = figures['splits']['test']['by_sex']['F']
   assert figures['splits']['test']['n'] >= 10 > girls['n']
   test = table.partition('\nvalidation ')[0]
-  rows = {line[:24].strip(): line for line in test.splitlines()}
+  rows = {line[:18].strip(): line for line in test.splitlines()}
   assert ' to ' in rows['test'] and ' to ' not in rows['girls']
 
 
@@ -252,9 +283,7 @@ def test_a_run_with_nothing_but_predictions(tmp_path):
   for name in ('distributions.npz', 'metrics.jsonl'):
     os.remove(tmp_path / 'assessor' / name)
   os.remove(tmp_path / 'localizer/metrics.jsonl')
-  figures = report_write.write_report(
-    workdir, 'assessor', {}, log=lambda line: None
-  )
+  figures = bare(workdir)
   assert figures['regions'] == {} and figures['data'] == {}
   assert figures['references'] == {} and figures['alarms'] == []
   page = _read(tmp_path / 'report', 'report.html')
@@ -272,14 +301,14 @@ def test_collapse_is_an_alarm(tmp_path, monkeypatch):
 def test_a_film_in_two_splits_is_refused(tmp_path):
   workdir = _workdir(tmp_path)
   with open(tmp_path / 'assessor/predictions.csv', 'a') as file:
-    file.write('1000,validation,0.0,90,91\n')
+    file.write('1000,validation,F,90,91\n')
   with pytest.raises(ValueError, match=r'film 1000 \(in test, validation\)'):
     _write(workdir)
 
 
 def test_missing_predictions(tmp_path):
   with pytest.raises(ValueError, match='run the stage'):
-    report_write.write_report(str(tmp_path), 'assessor', {})
+    bare(str(tmp_path))
 
 
 def test_overlay_draws_found_boxes_only():
@@ -311,11 +340,33 @@ def test_heat_lands_on_the_film(resize, centre):
 
 def test_distribution_labels_stay_on_the_picture():
   for age, prediction in ((100, 100), (20, 200), (220, 218), (3, 1)):
-    drawing = charts.distribution(None, age, prediction, (0, 230))
-    ends = {
-      anchor: float(place)
-      for anchor, place in re.findall(
-        r'text-anchor="(end|start)" x="([\d.-]+)"', drawing
-      )
-    }
-    assert 0 < ends['end'] < ends['init_from'] < charts.SVG_WIDTH
+    chart = charts.distribution(None, age, prediction, (0, 230))
+    ends = {mark['anchor']: mark['label_x'] for mark in chart['marks']}
+    assert 0 < ends['end'] < ends['start'] < charts.WIDTH
+
+
+def test_whatever_a_run_says_is_escaped(tmp_path):
+  workdir = _workdir(tmp_path)
+  nasty = '<script>alert("1")</script> & \'more\''
+  regions = {1000 + k: {nasty: _MISSED} for k in range(FILMS)}
+  data = {
+    'name': nasty,
+    'split': nasty,
+    'label_files': {nasty: {'file': nasty, 'sha256': nasty}},
+  }
+  figures = _write(
+    workdir,
+    config={nasty: nasty},
+    data=data,
+    regions=regions,
+    coverage={nasty: {nasty: {nasty: 1.0}}},
+    references={nasty: {1000 + k: 100.0 for k in range(FILMS)}},
+    produced={nasty: nasty},
+  )
+  assert nasty in figures['alarms'][0]
+  page = _read(tmp_path / 'report', 'report.html')
+  assert '<script' not in page and 'alert(&#34;1&#34;)' in page
+  parser = _Links()
+  parser.feed(page)
+  assert not parser.open
+  assert parser.text.count(nasty) > 15  # each place shows it as it is

@@ -1,35 +1,270 @@
-"""The phantom table of docs/results.md, counted again from what the run left.
-
-docs/phantom_predictions.csv is predictions.csv of the run's assessor.
-"""
+"""The tables of results/ keep their rules, and docs/results.md is theirs."""
 
 import csv
+import importlib
+import importlib.util
 import pathlib
 import re
+import runpy
+import shlex
+import shutil
+import sys
 
+import fake_run
 import numpy as np
 import pytest
 
-DOCS = pathlib.Path(__file__).parent.parent / 'docs'
+from results import build
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / 'results'
+RUN = 'command commit superseded_by note'
+COLUMNS = {
+  'leaderboard.csv': 'config preset stage weights data_set split n mae lo hi '
+  'rmse within12 girls boys validation_mae validation_lo validation_hi '
+  f'parameters films_per_s minutes hardware {RUN}',
+  'comparisons.csv': 'config preset question a b data_set split n difference '
+  f'difference_lo difference_hi {RUN}',
+  'ablations.csv': 'config preset stage question setting seed data_set split n '
+  'metric value lo hi rmse within12 girls boys validation_value validation_lo '
+  'validation_hi difference difference_lo difference_hi paper_mae_v1 '
+  f'paper_mae_v2 parameters films_per_s minutes hardware {RUN}',
+  'regions.csv': 'config preset stage region setting data_set split n measure '
+  f'value {RUN}',
+  'quality.csv': 'config preset check data_set split n input_size condition '
+  'measure value command commit note',
+  'speed.csv': 'config preset stage benchmark subject setting measure unit '
+  'ours peer peer_value ratio hardware command commit note',
+  'robustness.csv': f'config preset stage file data_set split n mae {RUN}',
+  'calibration/coverage.csv': 'config preset stage data_set split n '
+  'least_films_of_a_band level group covered lo hi width command commit note',
+  'saliency/heat_maps.csv': 'config preset stage setting map data_set split n '
+  'measure baseline unit value lo hi command commit note',
+}
+ROBUSTNESS = (
+  'name severity mae change bias_change moved flagged trusted_change '
+  'change_ci95_low change_ci95_high bias_change_ci95_low bias_change_ci95_high'
+)
+# Rows of runs that no stage of the config makes.
+OF_NO_STAGE = {('', 'sex_median'), ('best_thumbnails', 'ensemble')}
+
+
+def test_the_page_is_that_of_the_tables():
+  build.main(['--check'])
+  assert len(build.PAGE.read_text(encoding='utf-8').splitlines()) <= 150
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+  """A folder of the tables that may be spoilt, in the place of the own."""
+  folder = tmp_path / 'results'
+  shutil.copytree(RESULTS, folder, ignore=shutil.ignore_patterns('__pycache__'))
+  monkeypatch.setattr(build, 'FOLDER', folder)
+  return folder
+
+
+def spoil(folder, name, column, value, row=0):
+  """Writes a cell; a value of None takes it away."""
+  with open(folder / name, encoding='utf-8', newline='') as file:
+    head, *rows = list(csv.reader(file))
+  if value is None:
+    rows[row].pop()
+  else:
+    rows[row][head.index(column)] = value
+  with open(folder / name, 'w', encoding='utf-8', newline='') as file:
+    csv.writer(file).writerows([head, *rows])
+
+
+@pytest.mark.parametrize(
+  ('name', 'column', 'value', 'message'),
+  [
+    ('leaderboard.csv', 'mae', '9,14', "row 2, column mae.*got '9,14'"),
+    ('leaderboard.csv', 'mae', '1.0', 'row 2, column mae.*its interval'),
+    (
+      'comparisons.csv',
+      'difference',
+      '9',
+      'row 2, column difference.*interval',
+    ),
+    ('ablations.csv', 'value', '0.1', 'row 2, column value.*interval'),
+    ('quality.csv', 'value', 'many', 'row 2, column value.*number'),
+    ('robustness/best_half_inception.csv', 'change', '99', 'row 2, column ch'),
+    ('speed.csv', 'command', 'no.sh', 'row 2, column command.*no.sh'),
+    ('regions.csv', 'note', None, 'row 2: expected as many cells'),
+    ('leaderboard.csv', 'rmse', '99.9', 'results.md is stale'),
+    ('robustness/best_half_inception.csv', 'change', '0.5', 'md is stale'),
+  ],
+)
+def test_a_wrong_cell_is_caught(copy, name, column, value, message):
+  spoil(copy, name, column, value)
+  with pytest.raises(SystemExit, match=f'Error: .*{message}') as error:
+    build.main(['--check'])
+  assert 'stale' in message or name in str(error.value)
+
+
+@pytest.mark.parametrize('name', COLUMNS)
+def test_columns(name):
+  with open(RESULTS / name, encoding='utf-8', newline='') as file:
+    reader = csv.DictReader(file)
+    rows = list(reader)
+  assert reader.fieldnames == COLUMNS[name].split()
+  assert reader.fieldnames[0] == 'config'
+  assert rows
+  assert all(re.fullmatch('[0-9a-f]{7}|', row['commit']) for row in rows)
+
+
+def test_there_is_no_other_table():
+  names = {path.relative_to(RESULTS) for path in RESULTS.rglob('*.csv')}
+  names = {n.as_posix() for n in names if n.parts[0] != 'predictions'}
+  runs = {f'robustness/{row["file"]}' for row in build.read('robustness.csv')}
+  assert names == {*COLUMNS, *runs}
+  for name in runs:
+    rows = build.read(name)
+    assert list(rows[0]) == ROBUSTNESS.split()
+    assert len(rows) == 38
+
+
+def config_of(row):
+  return build_config(f'configs/{row["config"]}.py:{row["preset"]}')
+
+
+def build_config(path):
+  name, _, variant = path.partition(':')
+  module = name.removesuffix('.py').replace('/', '.')
+  return importlib.import_module(module).get_config(variant)
+
+
+def test_current_rows_are_those_of_the_configs():
+  rows = build.read('leaderboard.csv')
+  current = [row for row in rows if not row['superseded_by']]
+  names = {(*place(row), row['data_set'], row['split']) for row in current}
+  assert len(names) == len(current)
+  for row in current:
+    assert row['n'] and row['mae'], row
+    assert row['weights'] in ('imagenet', 'random', 'file', ''), row
+    if not {('', row['stage']), (row['config'], row['stage'])} & OF_NO_STAGE:
+      assert row['stage'] in config_of(row), row
+  stages = {named(row) for row in current}
+  assert {r['superseded_by'] for r in rows} - {''} <= stages
+
+
+def place(row):
+  return row['config'], row['preset'], row['stage']
+
+
+def named(row):
+  config, preset, stage = place(row)
+  return f'{config}:{preset} {stage}' if preset else f'{config} {stage}'
+
+
+def test_tables_agree():
+  """A figure that stands in two tables, or is a difference of two rows."""
+  keys = ('data_set', 'split', 'command')
+  mae = {
+    (*place(row), *(row[k] for k in keys)): row['mae']
+    for row in build.read('leaderboard.csv')
+    if not row['superseded_by']
+  }
+  twice = 0
+  for row in build.read('ablations.csv'):
+    key = (*place(row), *(row[k] for k in keys))
+    own = row['setting'].startswith('default') and row['metric'] == 'mae'
+    if own and key in mae and row['value'] and 'averaged' not in row['note']:
+      assert row['value'] == mae[key], row
+      twice += 1
+  assert twice >= 6
+  differences = 0
+  for row in build.read('comparisons.csv'):
+    ends = [
+      mae.get((row['config'], row['preset'], stage, *(row[k] for k in keys)))
+      for stage in (row['a'], row['b'])
+    ]
+    if all(ends) and not row['note'] and not row['superseded_by']:
+      expected = float(ends[0]) - float(ends[1])
+      assert float(row['difference']) == pytest.approx(expected, abs=0.011), row
+      differences += 1
+  assert differences >= 12
+
+
+def commands(path):
+  text = path.read_text(encoding='utf-8').replace('\\\n', ' ')
+  lines = [line.strip() for line in text.splitlines()]
+  return [shlex.split(line) for line in lines if line.startswith('python ')]
+
+
+SCRIPTS = sorted((RESULTS / 'commands').glob('*.sh'))
+
+
+def test_every_command_is_of_a_row():
+  used = {row['command'] for name in COLUMNS for row in build.read(name)}
+  files = {path.name for path in (RESULTS / 'commands').glob('*.*')}
+  assert files == used
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.stem)
+def test_commands_exist(path):
+  assert commands(path)
+  for _, _, module, *arguments in commands(path):
+    assert importlib.util.find_spec(module) is not None
+    if module == 'boneage_jax.evaluate':
+      verb = arguments[0].replace('-', '_')
+      assert importlib.util.find_spec(f'boneage_jax.evaluation.{verb}')
+    flags = dict(a[2:].partition('=')[::2] for a in arguments if a[:2] == '--')
+    if not flags.get('config', '').startswith('configs/'):
+      continue
+    config = build_config(flags['config'])
+    for name in [name for name in flags if name.startswith('config.')]:
+      field = config
+      for part in name.split('.')[1:]:
+        assert part in field, f'{name} is not a field of {flags["config"]}'
+        field = field[part]
+
+
+def test_scripts_run(tmp_path, monkeypatch, capsys, prepared):
+  """The commands that are Python, on made-up runs and small films."""
+
+  def script(name, *arguments):
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+    runpy.run_path(str(RESULTS / 'commands' / name))
+    return capsys.readouterr().out
+
+  films = fake_run.films(200)
+  for seed, stage in enumerate(('inception', 'localizer', 'assessor')):
+    fake_run.write(tmp_path, films, seed=seed, stage=stage)
+  out = script('half_cross_fitted.py', tmp_path)
+  assert float(re.search(r"'difference': (-?[\d.]+)", out)[1]) < 0
+  out = script('calibration_divisions.py', f'{tmp_path}:assessor')
+  covered = [float(x) for x in re.findall(r'[\d.]+', out)[:3]]
+  np.testing.assert_allclose(covered, 0.9, atol=0.06)
+  out = script('quality.py', prepared, 64)
+  assert len(out.splitlines()) == 4 + 2 + 2 + 7
+  assert 'blur 0.02: flagged 1.0' in out
+
+
+def test_findings_name_files_that_exist():
+  pages = sorted((ROOT / 'docs/explanation').glob('*.md'))
+  linked = re.findall(r'explanation/([\w-]+\.md)', build.page())
+  assert len(linked) >= 16
+  assert set(linked) <= {page.name for page in pages}
+  for page in [path for path in pages if path.name in linked]:
+    text = page.read_text(encoding='utf-8')
+    assert '\nFigures: `results/' in text, page
+    for name in re.findall(r'results/[\w./]+\.(?:csv|sh|py)', text):
+      assert (ROOT / name).is_file(), f'{page.name}: {name}'
+
+
+# The oracle of the README's first run: its row, counted again from what the
+# assessor of the run left.
+PREDICTIONS = RESULTS / 'predictions/cascade_phantom.csv'
+TRUE_AGE, PREDICTED_AGE = 'age_true', 'age_predicted'  # columns of that file
 
 
 def errors(split):
-  with open(DOCS / 'phantom_predictions.csv', encoding='utf-8') as file:
+  with open(PREDICTIONS, encoding='utf-8') as file:
     rows = [row for row in csv.DictReader(file) if row['split'] == split]
-  return np.array([float(r['prediction']) - float(r['age']) for r in rows])
-
-
-def numbers(line):
-  return [float(n) for n in re.findall(r'\d+(?:\.\d+)?', line)]
-
-
-def table():
-  """Head and cells of the row of the cascade, first table of the page."""
-  text = (DOCS / 'results.md').read_text(encoding='utf-8')
-  lines = text[text.index('## Phantoms') :].splitlines()
-  head = next(line for line in lines if line.startswith('| system'))
-  row = next(line for line in lines if line.startswith('| cascade |'))
-  return numbers(head), numbers(row)
+  return np.array(
+    [float(row[PREDICTED_AGE]) - float(row[TRUE_AGE]) for row in rows]
+  )
 
 
 def interval(error):
@@ -39,13 +274,22 @@ def interval(error):
 
 
 def test_the_row_of_the_cascade():
-  (films, _, films_validation), row = table()
+  (row,) = (
+    row
+    for row in build.read('leaderboard.csv')
+    if place(row) == ('cascade', 'phantom', 'assessor')
+    and row['data_set'] == 'phantoms'
+    and not row['superseded_by']
+  )
+  of = lambda *names: [float(row[name]) for name in names]
   test, validation = errors('test'), errors('validation')
-  assert (len(test), len(validation)) == (films, films_validation)
-  mae, low, high, rmse, within, mae_validation, *bounds = row
-  assert mae == pytest.approx(np.abs(test).mean(), abs=0.006)
-  assert rmse == pytest.approx(np.sqrt((test**2).mean()), abs=0.006)
-  assert within == pytest.approx(100 * np.mean(np.abs(test) <= 12), abs=0.6)
-  assert mae_validation == pytest.approx(np.abs(validation).mean(), abs=0.006)
-  np.testing.assert_allclose((low, high), interval(test), atol=0.15)
+  assert (len(test), len(validation)) == (int(row['n']), 147)
+  expected = np.abs(test).mean(), np.abs(validation).mean()
+  expected += (np.sqrt((test**2).mean()),)
+  got = of('mae', 'validation_mae', 'rmse')
+  np.testing.assert_allclose(got, expected, rtol=0, atol=0.006)
+  within = 100 * np.mean(np.abs(test) <= 12)
+  assert of('within12') == pytest.approx([within], abs=0.6)
+  np.testing.assert_allclose(of('lo', 'hi'), interval(test), atol=0.15)
+  bounds = of('validation_lo', 'validation_hi')
   np.testing.assert_allclose(bounds, interval(validation), atol=0.2)

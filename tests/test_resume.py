@@ -1,14 +1,12 @@
 """A run that is killed and started again ends like one that was not."""
 
 import json
-import os
-import pathlib
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
 
+import cascade_command
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -16,36 +14,7 @@ import pytest
 
 from boneage_jax.runs import metric_writer
 
-ROOT = pathlib.Path(__file__).parent.parent
-TRAINED = ('localizer', 'assessor')
-
-
-def start(folder, archive, prepared):
-  """Start the tiny cascade, in `folder`/run."""
-  data_dir = pathlib.Path(prepared).parents[2]
-  folder.mkdir(exist_ok=True)
-  return subprocess.Popen(
-    [
-      sys.executable,
-      '-m',
-      'boneage_jax.main',
-      f'--config={ROOT / "tests" / "tiny_cascade.py"}',
-      f'--config.manual_dir={archive}',
-      f'--config.data_dir={data_dir}',
-      '--workdir=run',
-    ],
-    cwd=folder,
-    env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-
-
-def finish(process):
-  text = process.communicate(timeout=300)[0]
-  assert process.returncode == 0, text
-  return text
+STEPS = 16  # of a stage of the tiny cascade
 
 
 def stop(process, number, folder, stage, after):
@@ -75,19 +44,8 @@ def arrays(folder, stage, kind):
   }
 
 
-@pytest.fixture(scope='module')
-def uninterrupted(archive, prepared, tmp_path_factory):
-  folder = tmp_path_factory.mktemp('resume') / 'whole'
-  finish(start(folder, archive, prepared))
-  return folder
-
-
-def test_killed_runs_end_with_the_same_bits(
-  uninterrupted, archive, prepared, tmp_path
-):
-  folder = tmp_path / 'killed'
-  go = lambda: start(folder, archive, prepared)
-
+def kills(go, folder):
+  """Kill and stop a run in its first stage; gives the step of the stop."""
   process = go()
   stop(process, signal.SIGKILL, folder, 'localizer', 2)
   assert process.returncode == -signal.SIGKILL
@@ -95,46 +53,76 @@ def test_killed_runs_end_with_the_same_bits(
   process = go()
   text, last = stop(process, signal.SIGTERM, folder, 'localizer', 8)
   assert process.returncode == 0, text
-  assert f'SIGTERM: saved step {last} of 16 in' in text
+  assert f'SIGTERM: saved step {last} of {STEPS} in' in text
   assert 'Run the same command to go on.' in text
   assert 'prepare: already done.' in text
+  return last
 
-  process = go()
-  text, _ = stop(process, signal.SIGKILL, folder, 'assessor', 5)
-  assert f'going on from step {last}.' in text
-  assert process.returncode == -signal.SIGKILL
 
-  text = finish(go())
-  assert 'localizer: already done.' in text
-  assert 'going on from step' in text
-
-  for stage in TRAINED:
+def same(folder, uninterrupted, stages, files):
+  """Equal checkpoints, bit by bit, and equal files."""
+  for stage in stages:
     for kind in ('best', 'latest'):
       step, expected = arrays(uninterrupted, stage, kind)
       found_step, found = arrays(folder, stage, kind)
       assert found_step == step and found.keys() == expected.keys()
       for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, f'{stage} {name}')
-  for name in (
-    'localizer/metrics.jsonl',
-    'localizer/predictions.csv',
-    'regions/regions.csv',
-    'assessor/metrics.jsonl',
-    'assessor/predictions.csv',
-    'report/report.json',
-  ):
+  for name in files:
     whole, parts = (f / 'run' / name for f in (uninterrupted, folder))
     assert parts.read_text() == whole.read_text(), name
 
 
-def test_a_finished_run_is_not_trained_again(uninterrupted, archive, prepared):
-  done = uninterrupted / 'run' / 'assessor' / 'done.json'
+FIRST = ('localizer/metrics.jsonl', 'localizer/predictions.csv')
+OTHERS = (
+  'regions/regions.csv',
+  'assessor/metrics.jsonl',
+  'assessor/predictions.csv',
+  'report/report.json',
+)
+
+
+def test_a_killed_stage_ends_with_the_same_bits(
+  trained, archive, prepared, tmp_path
+):
+  folder = tmp_path / 'killed'
+  stages = "--config.stages=('prepare','localizer')"
+  go = lambda: cascade_command.start(folder, archive, prepared, stages)
+  last = kills(go, folder)
+  text = cascade_command.finish(go())
+  assert f'going on from step {last}.' in text
+  same(folder, trained, ('localizer',), FIRST)
+
+
+@pytest.mark.ci
+def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
+  trained, archive, prepared, tmp_path
+):
+  folder = tmp_path / 'killed'
+  go = lambda: cascade_command.start(folder, archive, prepared)
+  last = kills(go, folder)
+  process = go()
+  text, _ = stop(process, signal.SIGKILL, folder, 'assessor', 5)
+  assert f'going on from step {last}.' in text
+  assert process.returncode == -signal.SIGKILL
+  text = cascade_command.finish(go())
+  assert 'localizer: already done.' in text
+  assert 'going on from step' in text
+  same(folder, trained, ('localizer', 'assessor'), FIRST + OTHERS)
+
+
+def test_a_finished_run_is_not_trained_again(
+  trained, archive, prepared, tmp_path
+):
+  folder = tmp_path / 'again'
+  shutil.copytree(trained, folder)
+  done = folder / 'run' / 'assessor' / 'done.json'
   before = done.stat().st_mtime_ns
-  text = finish(start(uninterrupted, archive, prepared))
+  text = cascade_command.finish(
+    cascade_command.start(folder, archive, prepared)
+  )
   for stage in ('prepare', 'localizer', 'regions', 'assessor'):
     assert f'{stage}: already done.' in text
   assert done.stat().st_mtime_ns == before
-  report = json.loads(
-    (uninterrupted / 'run' / 'report' / 'report.json').read_text()
-  )
+  report = json.loads((folder / 'run' / 'report' / 'report.json').read_text())
   assert report['splits']['test']['n'] > 0

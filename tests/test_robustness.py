@@ -1,4 +1,4 @@
-"""The stress suite on runs of untrained nets."""
+"""Robustness on runs of untrained nets."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def run(untrained):
   return untrained / 'run'
 
 
-@pytest.mark.parametrize('stage', ['assessor', 'whole'])
+@pytest.mark.parametrize('stage', ['assessor', 'whole_image'])
 def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   one = run_lib.read_run(f'{run}:{stage}')
   predictor = loading.load(str(run), stage, batch_size=3)
@@ -33,39 +33,39 @@ def test_ages_are_those_of_the_run_and_of_films_one_by_one(run, stage):
   films = selection.select_split(films, 'test')
   folder = sources.prepared_folder(run, predictor.builder_config)
   source = sources.film_source(folder, films)
-  ages, doubted = robustness.estimates(predictor, source, CASES)
+  ages, flagged = robustness.estimates(predictor, source, CASES)
   assert ages.shape == (1 + len(CASES), len(films['id']))
   of = one.rows['split'] == 'test'
   assert films['id'].tolist() == one.rows['id'][of].tolist()
   np.testing.assert_allclose(ages[0], one.rows['prediction'][of], atol=2e-3)
   alone = loading.load(str(run), stage)
-  sex = 'M' if films['male'][1] else 'F'
+  sex = 'M' if films['sex'][1] > 0 else 'F'
   film = codec.decode_stored(source[1]['image'])
-  assert doubted.shape == ages.shape
-  for case, row, doubt in zip(CASES, ages[1:], doubted[1:], strict=True):
+  assert flagged.shape == ages.shape
+  for case, row, flags in zip(CASES, ages[1:], flagged[1:], strict=True):
     # Noise and mirror image are the same of a film and of its negative.
-    disturbed = case(255 - film if predictor.inverted else film, films['id'][1])
-    disturbed = 255 - disturbed if predictor.inverted else disturbed
-    found = alone.predict(disturbed, sex)
-    assert row[1] == pytest.approx(found['age'], abs=2e-3)
-    assert doubt[1] == bool(found['doubts'])
+    corrupted = case(255 - film if predictor.inverted else film, films['id'][1])
+    corrupted = 255 - corrupted if predictor.inverted else corrupted
+    found = alone.predict(corrupted, sex)
+    assert row[1] == pytest.approx(found.age_predicted, abs=2e-3)
+    assert flags[1] == bool(found.quality_flags)
 
 
 def test_effect_is_what_numpy_says():
   rng = np.random.default_rng(0)
-  age, plain, disturbed = rng.normal(100, 30, (3, 50))
-  doubted = np.arange(50) < 20
-  found = robustness.effect(age, plain, disturbed, doubted)
-  assert found['doubted'] == 0.4
-  kept = np.abs(disturbed - age)[20:].mean() - np.abs(plain - age)[20:].mean()
+  age, plain, corrupted = rng.normal(100, 30, (3, 50))
+  flagged = np.arange(50) < 20
+  found = robustness.effect(age, plain, corrupted, flagged)
+  assert found['flagged'] == 0.4
+  kept = np.abs(corrupted - age)[20:].mean() - np.abs(plain - age)[20:].mean()
   assert found['trusted_change'] == pytest.approx(kept)
-  few = robustness.effect(age, plain, disturbed, np.arange(50) < 45)
+  few = robustness.effect(age, plain, corrupted, np.arange(50) < 45)
   assert 'trusted_change' not in few and few['change'] == found['change']
-  error = np.abs(disturbed - age), np.abs(plain - age)
+  error = np.abs(corrupted - age), np.abs(plain - age)
   assert found['mae'] == pytest.approx(error[0].mean())
   assert found['change'] == pytest.approx(error[0].mean() - error[1].mean())
-  assert found['bias_change'] == pytest.approx((disturbed - plain).mean())
-  assert found['moved'] == np.mean(np.abs(disturbed - plain) > 12)
+  assert found['bias_change'] == pytest.approx((corrupted - plain).mean())
+  assert found['moved'] == np.mean(np.abs(corrupted - plain) > 12)
   for name in ('change', 'bias_change'):
     low, high = found[f'{name}_ci95']
     assert low < found[name] < high
@@ -75,12 +75,11 @@ def test_command(run, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(
     corruptions, 'CASES', corruptions.CASES[:2] + tuple(CASES[:1])
   )
-  evaluate.main(
-    ['stress', f'{run}:whole', '--films=2', f'--out={tmp_path / "out"}']
-  )
+  options = ['--films=2', f'--out={tmp_path / "out"}']
+  evaluate.main(['robustness', f'{run}:whole_image', *options])
   printed = capsys.readouterr().out
   assert '2 test films' in printed and 'labels (train) sha256' in printed
-  result = json.loads((tmp_path / 'out/stress.json').read_text())
+  result = json.loads((tmp_path / 'out/robustness.json').read_text())
   assert len(result['films']) == result['plain']['n'] == 2
   assert [row['name'] for row in result['rows']] == ['rotation'] * 2 + [
     'mirror'
@@ -93,23 +92,23 @@ def test_command(run, tmp_path, capsys, monkeypatch):
   robustness.write_robustness(str(tmp_path), result)
   for line in lines(tmp_path):
     assert float(line['bias_change_ci95_high']) == 2.5
-  picture = matplotlib.image.imread(tmp_path / 'out/stress.png')
+  picture = matplotlib.image.imread(tmp_path / 'out/robustness.png')
   assert picture.std() > 0.1
 
 
 @pytest.mark.parametrize('count', [0, -1])
 def test_too_few_films_are_refused(run, count):
   with pytest.raises(SystemExit, match=f'Error: .*--films.* got {count}'):
-    evaluate.main(['stress', f'{run}:whole', f'--films={count}'])
+    evaluate.main(['robustness', f'{run}:whole_image', f'--films={count}'])
 
 
 def lines(folder):
-  with open(folder / 'stress.csv', newline='') as file:
+  with open(folder / 'robustness.csv', newline='') as file:
     return list(csv.DictReader(file))
 
 
 def test_an_ensemble_has_no_net(run, tmp_path, capsys):
-  names = [f'{run}:assessor', f'{run}:whole']
+  names = [f'{run}:assessor', f'{run}:whole_image']
   evaluate.main(['ensemble', *names, f'--out={tmp_path}'])
   with pytest.raises(SystemExit, match='folder of a run, got the ensemble'):
-    evaluate.main(['stress', str(tmp_path)])
+    evaluate.main(['robustness', str(tmp_path)])

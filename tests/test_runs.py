@@ -95,7 +95,7 @@ def test_training_films_without_the_data(run):
 
 
 def test_films_of_a_net_that_it_started_from_are_not_forgotten(run, tmp_path):
-  more = {**FILMS, 'id': FILMS['id'] + 5000}
+  more = {**FILMS, 'id': np.char.add('5', FILMS['id'])}
   before = fake_run.write(tmp_path / 'before', more)
   config = json.loads((run / 'config.json').read_text())
   start = {'run': f'{before}:assessor', 'ids_are_unrelated': False}
@@ -135,8 +135,10 @@ def test_the_report_names_data_that_are_gone(run):
 def test_what_is_no_run(run, tmp_path):
   with pytest.raises(ValueError, match=r'a config.json, or of an ensemble'):
     run_lib.read_run(str(tmp_path))
-  with pytest.raises(ValueError, match=r"of 'whole', only of assessor; name"):
-    run_lib.read_run(f'{run}:whole')
+  with pytest.raises(
+    ValueError, match=r"of 'whole_image', only of assessor; name"
+  ):
+    run_lib.read_run(f'{run}:whole_image')
 
 
 def test_a_training_film_among_the_test_films(run):
@@ -170,9 +172,11 @@ def test_bad_rows(run, line, message):
 def test_a_report_is_not_a_stage(run):
   os.makedirs(run / 'report')
   (run / 'report/predictions.csv').write_text(
-    'id,split,sex,age,prediction\n1,test,male,90,91\n'
+    'id,split,sex,age_true,age_predicted\n1,test,M,90,91\n'
   )
-  with pytest.raises(ValueError, match='no male'):
+  with pytest.raises(
+    ValueError, match='is a report: name the stage that it shows'
+  ):
     run_lib.read_run(f'{run}:report')
 
 
@@ -191,7 +195,7 @@ def test_common_films(run, tmp_path):
   assert np.all(films['split'][0] == films['split'][1])
 
 
-@pytest.mark.parametrize('column', ['age', 'male'])
+@pytest.mark.parametrize('column', ['age', 'sex'])
 def test_other_labels_are_refused(run, tmp_path, column):
   table = {name: values.copy() for name, values in FILMS.items()}
   k = next(k for k, i in enumerate(FILMS['id'].tolist()) if _draw(i) < 0.4)
@@ -206,22 +210,22 @@ def test_other_labels_are_refused(run, tmp_path, column):
 def test_a_sex_that_one_run_knows_serves_all(run, tmp_path):
   film = next(i for i in FILMS['id'].tolist() if _draw(i) < 0.4)
   each = [run_lib.read_run(str(run))]
-  for male in (0.5, 0.0, 1.0):
+  for sex in (0.0, -1.0, 1.0):
     table = {name: values.copy() for name, values in FILMS.items()}
-    table['male'][table['id'] == film] = male
+    table['sex'][table['id'] == film] = sex
     each.append(
-      run_lib.read_run(str(fake_run.write(tmp_path / f'{male}', table)))
+      run_lib.read_run(str(fake_run.write(tmp_path / f'{sex}', table)))
     )
   _, unknown, girl, boy = each
   for order in ((unknown, girl), (girl, unknown)):
     films = run_lib.align_predictions(order)
-    assert films['male'][films['id'] == film] == 0
+    assert films['sex'][films['id'] == film] == -1
   with pytest.raises(ValueError, match=f'for 1 of .* film {film}'):
     run_lib.align_predictions((unknown, girl, boy))
 
 
 def test_no_common_film(run, tmp_path):
-  table = {**FILMS, 'id': FILMS['id'] + 5000}
+  table = {**FILMS, 'id': np.char.add('5', FILMS['id'])}
   other = fake_run.write(tmp_path / 'b', table)
   with pytest.raises(ValueError, match='none among run:assessor, b:assessor'):
     run_lib.align_predictions(
@@ -242,6 +246,6 @@ def test_distributions(run):
     mean[inside], read.rows['prediction'][::-3][inside], atol=0.05
   )
   with pytest.raises(ValueError, match='of another run'):
-    run_lib.distributions(read, np.array([1]))
+    run_lib.distributions(read, np.array(['1']))
   os.remove(run / 'assessor/distributions.npz')
   assert run_lib.distributions(read, ids) is None

@@ -16,21 +16,21 @@ def film():
 @pytest.mark.parametrize('case', corruptions.CASES, ids=lambda c: c.name)
 def test_every_case_changes_the_film_and_alike_each_time(case, film):
   before = film.copy()
-  changed = case(film, 7)
+  changed = case(film, '7')
   assert changed.dtype == np.uint8 and changed.ndim == 2
   assert changed.shape != film.shape or (changed != film).any()
   np.testing.assert_array_equal(film, before)
-  np.testing.assert_array_equal(case(film, 7), changed)
+  np.testing.assert_array_equal(case(film, '7'), changed)
 
 
 def test_cases_have_their_own_names_and_films_their_own_draws(film):
-  names = [(case.name, case.strength) for case in corruptions.CASES]
+  names = [(case.name, case.severity) for case in corruptions.CASES]
   assert len(set(names)) == len(names)
   drawn = {case.name for case in corruptions.CASES if case.drawn}
   assert drawn == {'lead marker', 'noise'}
   for case in corruptions.CASES:
     if case.drawn:
-      seen = {case(film, i).tobytes() for i in range(8)}
+      seen = {case(film, i).tobytes() for i in '01234567'}
       assert len(seen) > 2
 
 
@@ -135,7 +135,7 @@ def test_spoilt_films_are_those_of_the_suite_and_stay_in_place():
   assert shapes == {True, False} and moved < 8
 
 
-def test_crops_are_disturbed_alike_and_each_by_itself():
+def test_crops_are_corrupted_alike_and_each_by_itself():
   """Against OpenCV on each crop alone; lengths are shares of a crop's side."""
   side, rng = 48, np.random.default_rng(5)
   crops = rng.integers(60, 200, (3, side, side)).astype(np.uint8)
@@ -144,9 +144,10 @@ def test_crops_are_disturbed_alike_and_each_by_itself():
     rng = np.random.default_rng(seed)
     kind, much = rng.integers(5), np.sqrt(rng.random())
     seen.add(int(kind))
-    made = corruptions.corrupt(crops, np.random.default_rng(seed), moved=False)
+    rng = np.random.default_rng(seed)
+    made = np.stack(corruptions.corrupt(list(crops), rng, moved=False))
     assert made.shape == crops.shape and made.dtype == np.uint8
-    if kind == 2:  # of one strength, but each with a noise of its own
+    if kind == 2:  # of one severity, but each with a noise of its own
       noise = (made.astype(float) - crops).reshape(3, -1)
       np.testing.assert_allclose(noise.std(1), 25 * much, rtol=0.1, atol=0.3)
       if much > 0.1:

@@ -23,7 +23,7 @@ def _errors(run, split, keep=lambda row: True):
   """Reads the stored file with the standard library alone."""
   with open(run / 'assessor/predictions.csv', newline='') as file:
     return [
-      float(row['prediction']) - float(row['age'])
+      float(row['age_predicted']) - float(row['age_true'])
       for row in csv.DictReader(file)
       if row['split'] == split and keep(row)
     ]
@@ -52,23 +52,23 @@ def test_figures_are_those_of_the_stored_predictions(run, tmp_path, capsys):
   assert list(stored['splits']) == ['test', 'validation']  # never mixed
   cells = {
     'all': lambda row: True,
-    '  boys': lambda row: float(row['male']) == 1,
-    '  48-72': lambda row: 48 <= float(row['age']) < 72,
+    '  boys': lambda row: row['sex'] == 'M',
+    '  48-72': lambda row: 48 <= float(row['age_true']) < 72,
     '  late puberty': lambda row: (
-      168 <= float(row['age']) < 192
-      if float(row['male'])
-      else 156 <= float(row['age']) < 180
+      168 <= float(row['age_true']) < 192
+      if row['sex'] == 'M'
+      else 156 <= float(row['age_true']) < 180
     ),
     '  girls, 72-96': lambda row: (
-      float(row['male']) == 0 and 72 <= float(row['age']) < 96
+      row['sex'] == 'F' and 72 <= float(row['age_true']) < 96
     ),
   }
   where = {
     'all': (),
-    '  boys': ('by_sex', 'male'),
+    '  boys': ('by_sex', 'M'),
     '  48-72': ('by_age', '48-72'),
     '  late puberty': ('by_stage', 'late puberty'),
-    '  girls, 72-96': ('by_sex_age', 'female, 72-96'),
+    '  girls, 72-96': ('by_sex_age', 'F, 72-96'),
   }
   blocks = printed.split('\nvalidation ')
   for split, block in zip(('test', 'validation'), blocks, strict=True):
@@ -99,7 +99,7 @@ def test_age_balanced_of_the_stored_predictions(run):
     bands = [(int(a), int(b)) for a, b in (x.split('-') for x in row['bands'])]
     maes = [
       _figures(
-        _errors(run, split, lambda r, a=a, b=b: a <= float(r['age']) < b)
+        _errors(run, split, lambda r, a=a, b=b: a <= float(r['age_true']) < b)
       )['mae']
       for a, b in bands
     ]
@@ -123,7 +123,8 @@ def test_cells_with_few_films_have_no_figures(run):
   assert few
   lines = errors_lib.errors_table(figures, ['sex_age_stage']).splitlines()
   for name, n in few.items():
-    shown = name.replace('female', 'girls').replace('male', 'boys')
+    sex, *others = name.split(', ')
+    shown = ', '.join([{'F': 'girls', 'M': 'boys'}[sex], *others])
     line = next(x for x in lines if x.startswith(f'  {shown} '))
     assert line.split()[-1] == str(n)
 
@@ -151,8 +152,8 @@ def test_runs_side_by_side(run, tmp_path, capsys):
       words = next(x for x in block.splitlines() if x.startswith(title)).split()
       expected = _figures(_errors(folder, split))
       sexes = [
-        _figures(_errors(folder, split, lambda r, m=m: float(r['male']) == m))
-        for m in (0, 1)
+        _figures(_errors(folder, split, lambda r, m=m: r['sex'] == m))
+        for m in ('F', 'M')
       ]
       assert words[1:3] == [str(expected['n']), f'{expected["mae"]:.2f}']
       assert [float(w) for w in words[6:9]] == [

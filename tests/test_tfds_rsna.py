@@ -30,14 +30,14 @@ def manual_dir(tmp_path):
 
 def test_films_come_back_byte_for_byte(manual_dir, tmp_path):
   folder = build.build(manual_dir, tmp_path / 'data')
-  assert folder == str(tmp_path / 'data/tfds_rsna/original/1.0.0')
+  assert folder == str(tmp_path / 'data/tfds_rsna/original/2.0.0')
   records = dummy_archive.read_back(folder)
-  assert records.keys() == {1, 2, 3, 4}
+  assert records.keys() == set('1234')
   for i, record in records.items():
     path = manual_dir / TRAIN / f'{i}.png'
     assert record['image'] == path.read_bytes()
-    assert record['age'] == 30 * i
-    assert record['male'] == (i % 2 == 0)
+    assert record['age'] == 30 * int(i)
+    assert record['male'] == (int(i) % 2 == 0)
     assert (record['height'], record['width']) == (20, 14)
     assert record['annotations'] == b''
 
@@ -98,9 +98,9 @@ def test_official_release_with_excel_and_bare_folders(tmp_path):
 
   built = build.build(folder, tmp_path / 'data')
 
-  assert dummy_archive.read_back(built, 'test')[21]['age'] == 115.5
-  assert not dummy_archive.read_back(built, 'test')[21]['male']
-  assert dummy_archive.read_back(built, 'validation')[12]['age'] == 60.5
+  assert dummy_archive.read_back(built, 'test')['21']['age'] == 115.5
+  assert not dummy_archive.read_back(built, 'test')['21']['male']
+  assert dummy_archive.read_back(built, 'validation')['12']['age'] == 60.5
   summary = dummy_archive.info(built)
   assert summary['splits'] == {'train': 4, 'validation': 2, 'test': 2}
   assert summary['of'] == 12611 + 1425 + 200
@@ -203,9 +203,9 @@ def test_jpg_and_dcm_films(manual_dir, tmp_path):
 
   records = dummy_archive.read_back(build.build(manual_dir, tmp_path / 'data'))
 
-  assert records[1]['image'] == jpg
+  assert records['1']['image'] == jpg
   film = cv2.imdecode(
-    np.frombuffer(records[2]['image'], np.uint8), cv2.IMREAD_UNCHANGED
+    np.frombuffer(records['2']['image'], np.uint8), cv2.IMREAD_UNCHANGED
   )
   np.testing.assert_array_equal(
     film, np.rint(255 - stored * (255 / 279)).astype(np.uint8)
@@ -222,10 +222,10 @@ def test_annotations_travel_as_json(manual_dir, tmp_path, beside):
   )  # 99 is no film of this archive
   built = build.build(manual_dir, tmp_path / 'data')
   records = dummy_archive.read_back(built)
-  assert json.loads(records[1]['annotations']) == {
+  assert json.loads(records['1']['annotations']) == {
     'hand_box': [0.1, 0.2, 0.8, 0.9]
   }
-  assert records[2]['annotations'] == b''
+  assert records['2']['annotations'] == b''
   assert dummy_archive.info(built)['annotated'] == 1
 
 
@@ -260,12 +260,12 @@ def test_another_archive_is_refused(manual_dir, tmp_path, change):
 
 def test_a_killed_build_leaves_nothing_in_the_way(manual_dir, tmp_path):
   folder = pathlib.Path(build.build(manual_dir, tmp_path / 'data'))
-  shutil.copytree(folder, folder.parent / 'incomplete.ABC123_1.0.0')
+  shutil.copytree(folder, folder.parent / 'incomplete.ABC123_2.0.0')
   (folder / 'build.json').unlink()
   (folder / 'features.json').unlink()
   assert build.build(manual_dir, tmp_path / 'data') == str(folder)
   assert len(dummy_archive.read_back(folder)) == 4
-  assert {p.name for p in folder.parent.iterdir()} == {'1.0.0', '.lock'}
+  assert {p.name for p in folder.parent.iterdir()} == {'2.0.0', '.lock'}
 
 
 def test_command_line_without_tensorflow(manual_dir, tmp_path):

@@ -70,17 +70,20 @@ CSV = f'{TRAIN}.csv: '
 @pytest.mark.parametrize(
   ('change', 'reason'),
   [
-    (cut('2.png'), 'truncated PNG: '),
+    (cut('2.png'), 'Truncated PNG: '),
     (
       cut('2.jpg', dummy_archive.encoded(dummy_archive.pixels(2), '.jpg')),
-      'truncated JPEG: no end marker',
+      'Truncated JPEG: no end marker',
     ),
-    (flip_byte, 'corrupt PNG: wrong checksum at byte '),
-    (cut('2.png', b'GIF89a' * 9), 'neither PNG, JPEG nor DICOM'),
-    (cut('2.png', keep=0), 'empty file'),
+    (flip_byte, 'Corrupt PNG: wrong checksum at byte '),
+    (
+      cut('2.png', b'GIF89a' * 9),
+      'Expected PNG, JPEG or DICOM, got another kind',
+    ),
+    (cut('2.png', keep=0), 'Expected an image, got an empty file'),
     (
       cut('2.png', dummy_archive.encoded(np.zeros((9, 9), np.uint8)), 1),
-      'blank image: ',
+      'Blank image: ',
     ),
     (
       cut('5.png'),
@@ -98,8 +101,9 @@ CSV = f'{TRAIN}.csv: '
     (edit(2, '2,60,O'), f"2: {CSV}sex 'O' is neither male nor female (line 3)"),
     (edit(2, '2,60'), f"2: {CSV}sex '' is neither male nor female (line 3)"),
     (
-      edit(2, 'two,60,True'),
-      f'two: {CSV}the id is not a whole number (line 3)',
+      edit(2, 'a b,60,True'),
+      f"a b: {CSV}Expected an id without spaces, commas and slashes, got 'a b' "
+      '(line 3)',
     ),
     (edit(4, '2,60,True'), f'2: {CSV}listed more than once (lines 3, 5)'),
   ],
@@ -112,10 +116,10 @@ def test_bad_films_are_listed_and_can_be_allowed(
     build.build(manual_dir, tmp_path / 'data')
   assert reason in str(e.value)
   assert 'leave these films out with allow_bad_films=1' in str(e.value)
-  assert not list((tmp_path / 'data').rglob('*1.0.0'))
+  assert not list((tmp_path / 'data').rglob('*2.0.0'))
 
   folder = build.build(manual_dir, tmp_path / 'data', allow_bad_films=1)
-  assert 2 not in dummy_archive.read_back(folder)
+  assert '2' not in dummy_archive.read_back(folder)
   summary = dummy_archive.info(folder)
   assert len(summary['bad']) == 1
   assert summary['splits']['train'] == len(dummy_archive.read_back(folder))

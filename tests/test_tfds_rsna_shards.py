@@ -93,7 +93,7 @@ def test_a_shard_of_bad_films_stays_empty(monkeypatch, manual_dir, tmp_path):
   monkeypatch.setattr(shards, 'FILMS', 1)
   spoil(manual_dir, 3)
   folder = build.build(manual_dir, tmp_path / 'data', allow_bad_films=1)
-  assert dummy_archive.read_back(folder).keys() == {1, 2, 4}
+  assert dummy_archive.read_back(folder).keys() == {'1', '2', '4'}
 
 
 def test_beam_gives_the_same_bytes(beam_options, tmp_path):
@@ -114,7 +114,7 @@ def test_beam_keeps_the_gate(beam_options, manual_dir, tmp_path):
         manual_dir, tmp_path / 'data', allow_bad_films=1, beam_options=options
       )
     messages.append(str(e.value))
-    assert not list((tmp_path / 'data').rglob('*1.0.0'))
+    assert not list((tmp_path / 'data').rglob('*2.0.0'))
   assert messages[0] == messages[1]
   assert '2.png: truncated PNG' in messages[0]
   folder = build.build(

@@ -45,7 +45,7 @@ def films(count=8, size=4, seed=0):
   rng = np.random.default_rng(seed)
   return {
     'image': rng.integers(0, 256, (count, size, size, 1), dtype=np.uint8),
-    'male': rng.integers(0, 2, count).astype(np.float32),
+    'sex': rng.choice([-1, 1], count).astype(np.float32),
     'age': rng.uniform(1, 228, count).astype(np.float32),
     'id': np.arange(count, dtype=np.int32),
     'valid': np.ones(count, np.float32),
@@ -76,13 +76,12 @@ def stepper(
     monkeypatch.setattr(models, 'create', lambda *_, **__: net())
   where = mesh(devices)
   rule = rule or optax.sgd(RATE)
-  graph, state, tx = train_step.create_state(
-    config, SIZE, 0, lambda _: rule, ema, where
-  )
+  graph, _, _ = train_step.abstract_net(config, SIZE)
+  state = train_step.create_state(config, SIZE, 0, rule, ema, where)
   step = train_step.make_train_step(
     graph,
     age_losses.LOSSES[loss],
-    tx,
+    rule,
     ema=ema,
     seed=0,
     freeze_statistics=freeze,
@@ -234,7 +233,7 @@ def test_prediction_does_not_depend_on_the_batch():
   assert whole['probability'].shape == (8, 240)
   np.testing.assert_allclose(whole['probability'].sum(-1), 1, rtol=1e-5)
   other = films(size=SIZE, seed=1)
-  for name in ('image', 'male'):
+  for name in ('image', 'sex'):
     other[name][:3] = batch[name][:3]
   found = predict(state.variables, other)
   np.testing.assert_allclose(found['age'][:3], whole['age'][:3], 1e-5)

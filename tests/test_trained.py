@@ -44,7 +44,9 @@ def write(config, folder, prepared):
 
 def predictions(folder, stage):
   with open(folder / stage / 'predictions.csv', newline='') as file:
-    return {row['id']: float(row['prediction']) for row in csv.DictReader(file)}
+    return {
+      row['id']: float(row['age_predicted']) for row in csv.DictReader(file)
+    }
 
 
 @pytest.fixture(scope='module')
@@ -65,6 +67,19 @@ def test_it_starts_where_the_other_ended(first, prepared, tmp_path):
   np.testing.assert_allclose(
     list(ours.values()), [theirs[i] for i in ours], atol=1e-3
   )
+
+
+def test_without_epochs_it_is_that_net(first, prepared, tmp_path):
+  """As a segmenter that was trained on one archive serves another."""
+  config = make(run=f'{first}:net')
+  config.again.update(steps=0, epochs=0)
+  loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
+  ours, theirs = predictions(tmp_path, 'again'), predictions(first, 'net')
+  assert ours == theirs
+  config.again.init_from.run = ''
+  workdir = write(config, tmp_path / 'none', prepared)
+  with pytest.raises(ValueError, match=r'again\.epochs=0 and no net to take'):
+    loop.train_and_evaluate(config, 'again', workdir)
 
 
 def test_a_stage_of_the_same_run(first):
@@ -107,7 +122,7 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   seen = lineage.training_films(config, 'again', workdir)
   assert seen > own
   assert seen >= lineage.training_films(make(), 'net', str(first))
-  assert set(map(int, predictions(tmp_path, 'again'))) & seen
+  assert set(predictions(tmp_path, 'again')) & seen
   config.again.init_from.run = f'{first}/gone:net'
   assert lineage.training_films(config, 'again', workdir) is None
 

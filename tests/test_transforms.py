@@ -59,11 +59,36 @@ def test_decode_turns_colour_to_grey(channels):
   np.testing.assert_array_equal(codec.decode_stored(png(colour)), image)
 
 
+@pytest.mark.parametrize('channels', [0, 3, 4])
+def test_films_from_outside_and_stored_ones_have_the_same_grey(channels):
+  rng = np.random.default_rng(7)
+  shape = (31, 23, channels) if channels else (31, 23)
+  for dtype, most in ((np.uint8, 256), (np.uint16, 4096), (np.uint16, 65536)):
+    data = png(rng.integers(0, most, shape).astype(dtype))
+    film, is_plain = codec.read(data)
+    np.testing.assert_array_equal(film, codec.decode_stored(data))
+    assert is_plain == (dtype == np.uint8 and not channels)
+
+
+def test_an_orientation_tag_turns_films_from_outside_alone():
+  jpeg = cv2.imencode('.jpg', smooth(20, 30))[1].tobytes()
+  # One entry, 0x0112, a short of value 6: stored a quarter counter-clockwise.
+  entry = b'\x01\x12\0\x03\0\0\0\x01\0\x06\0\0'
+  tag = b'Exif\0\0MM\0*\0\0\0\x08\0\x01' + entry + bytes(4)
+  size = (len(tag) + 2).to_bytes(2, 'big')
+  tagged = jpeg[:2] + b'\xff\xe1' + size + tag + jpeg[2:]
+  stored = codec.decode_stored(tagged)
+  np.testing.assert_array_equal(stored, codec.decode_stored(jpeg))
+  film, is_plain = codec.read(tagged)
+  np.testing.assert_array_equal(film, np.rot90(stored, -1))
+  assert not is_plain and codec.read(jpeg)[1]
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 def test_decode_refuses_broken_files(suffix):
   data = cv2.imencode(suffix, smooth(64, 64))[1].tobytes()
   for broken in (b'', b'no image', data[: len(data) // 2]):
-    with pytest.raises(ValueError, match='expected a complete'):
+    with pytest.raises(ValueError, match='Expected a complete'):
       codec.decode_stored(broken)
 
 

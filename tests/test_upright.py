@@ -20,7 +20,6 @@ from boneage_jax.runs import located
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
 from boneage_jax.training.tasks import classification
-from boneage_jax.training.tasks import orientation
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
 from configs import common
@@ -47,32 +46,39 @@ def config(**changes):
 
 
 def test_less_than_sure_films_stay_as_they_lie():
-  sure = orientation.SURE
+  sure = preprocess.SURE
   probability = np.full((6, 4), (1 - sure) / 3)
   probability[range(4), range(4)] = sure
   probability[4] = (0.05, sure - 0.01, 0.02, 0.04)
   probability[5] = 0.25
   np.testing.assert_array_equal(
-    orientation.quarters(probability), [0, 1, 2, 3, 0, 0]
+    preprocess.quarter_turns(probability), [0, 1, 2, 3, 0, 0]
   )
 
 
 @pytest.mark.parametrize('quarters', range(4))
 def test_a_film_turned_back_is_the_film(quarters):
-  before = {'id': 3, 'image': png(np.rot90(film(3), quarters))}
+  before = {'id': '3', 'row': 3, 'image': png(np.rot90(film(3), quarters))}
   before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
   record = preprocess.rotate_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
   np.testing.assert_array_equal(image, film(3))
-  assert record.get('turned', 0) == 90 * quarters
+  assert record.get('rotation_deg', 0) == 90 * quarters
   assert (record['annotations'] == before['annotations']) == (quarters == 0)
-  assert record['id'] == 3 and record['holes'] == [1]
+  assert record['id'] == '3' and record['holes'] == [1]
 
 
 def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
   settings = config(size=40, rotate90=True)
   square = film(1)[:, :34].repeat(2, 1)[:40, :40]
-  record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(square), 'label': 3}
+  record = {
+    'id': '1',
+    'row': 1,
+    'sex': 1.0,
+    'age': 1.0,
+    'image': png(square),
+    'label': 3,
+  }
   seen = preprocess.make_example(record, settings)
   assert seen['label'] == 3
   np.testing.assert_array_equal(seen['image'][..., 0], np.rot90(square, 3))
@@ -99,11 +105,11 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
 
 
 def test_mirrored_views_are_refused():
-  settings = ConfigDict({'upright': common.upright_stage()})
-  classification.check(settings, 'upright')
-  settings.upright.tta.flip = True
-  with pytest.raises(ValueError, match=r'upright\.tta\.flip=False'):
-    classification.check(settings, 'upright')
+  settings = ConfigDict({'orientation': common.orientation_stage()})
+  classification.check(settings, 'orientation')
+  settings.orientation.tta.flip = True
+  with pytest.raises(ValueError, match=r'orientation\.tta\.flip=False'):
+    classification.check(settings, 'orientation')
 
 
 def write_archive(folder):
@@ -123,7 +129,9 @@ def write_archive(folder):
 def job(config, stage, workdir):
   """Train the net that tells turns; others stay as they were born."""
   of = (
-    loop.train_and_evaluate if stage == 'upright' else untrained_run.untrained
+    loop.train_and_evaluate
+    if stage == 'orientation'
+    else untrained_run.untrained
   )
   of(config, stage, workdir)
 
@@ -131,25 +139,29 @@ def job(config, stage, workdir):
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
   """A cascade of fresh nets behind a net that tells turns."""
-  folder = tmp_path_factory.mktemp('upright')
+  folder = tmp_path_factory.mktemp('orientation')
   write_archive(folder / 'manual')
   settings = untrained_run.tiny(str(folder / 'manual'))
   settings.data.update(validation_fraction=0.2, test_fraction=0.2)
-  settings.upright = ConfigDict(common.upright_stage())
-  settings.upright.update(batch_size=16, steps=200, epochs=0, eval_steps=100)
-  settings.upright.input.update(size=32, corruption_prob=0.0, polarity='invert')
-  settings.upright.net.backbone = {
+  settings.orientation = ConfigDict(common.orientation_stage())
+  settings.orientation.update(
+    batch_size=16, steps=200, epochs=0, eval_steps=100
+  )
+  settings.orientation.input.update(
+    size=32, corruption_prob=0.0, polarity='invert'
+  )
+  settings.orientation.net.backbone = {
     **untrained_run.BACKBONE,
     'width': 0.25,
     'endpoint': 'stage1',
   }
-  settings.upright.optimizer.learning_rate = 1e-2
-  settings.localizer.input.orientation_from = 'upright'
+  settings.orientation.optimizer.learning_rate = 1e-2
+  settings.localizer.input.orientation_from = 'orientation'
   settings.report.baselines = ('localizer',)
-  del settings.whole
+  del settings.whole_image
   settings.stages = (
     'prepare',
-    'upright',
+    'orientation',
     'localizer',
     'regions',
     'assessor',
@@ -162,14 +174,14 @@ def run(tmp_path_factory):
 
 
 def test_the_films_that_lie_are_found(run):
-  with open(run / 'upright' / 'rotated.csv', newline='') as file:
+  with open(run / 'orientation' / 'rotated.csv', newline='') as file:
     rows = list(csv.DictReader(file))
-  found = {int(row['id']): int(row['rotation_deg']) // 90 for row in rows}
-  assert found == {i: k for i, (k, _) in LYING.items()}
-  assert found == selection.film_rotations(str(run), 'upright')
+  found = {row['id']: int(row['rotation_deg']) // 90 for row in rows}
+  assert found == {str(i): k for i, (k, _) in LYING.items()}
+  assert found == selection.film_rotations(str(run), 'orientation')
   assert selection.film_rotations(str(run), '') == {}
-  assert all(float(row['probability']) >= orientation.SURE for row in rows)
-  table = runs_table(run / 'upright' / 'predictions.csv')
+  assert all(float(row['probability']) >= preprocess.SURE for row in rows)
+  table = runs_table(run / 'orientation' / 'predictions.csv')
   judged = {int(row['id']): row for row in table}
   standing = [row for i, row in judged.items() if i not in LYING]
   assert len(standing) > 5 and all(
@@ -187,13 +199,15 @@ def runs_table(path):
 def test_every_stage_reads_them_upright(run):
   for stage in ('localizer', 'assessor'):
     rows = run_lib.read_run(f'{run}:{stage}').rows
-    age = dict(zip(rows['id'].tolist(), rows['prediction'], strict=True))
+    ids = map(int, rows['id'])
+    age = dict(zip(ids, rows['prediction'], strict=True))
     pairs = [(i, of) for i, (_, of) in LYING.items() if {i, of} <= age.keys()]
     assert len(pairs) > 2 and np.ptp(list(age.values())) > 0.01
     for lying, standing in pairs:
       assert age[lying] == pytest.approx(age[standing], abs=1e-3)
   found, _, maps = located.read_located(str(run), 'regions')
-  for lying, (_, standing) in LYING.items():
+  for i, (_, of) in LYING.items():
+    lying, standing = str(i), str(of)
     for name in ('carpal', 'metacarpal'):
       np.testing.assert_allclose(
         found[lying][name].box, found[standing][name].box, atol=1e-5
@@ -206,21 +220,21 @@ def test_every_stage_reads_them_upright(run):
 def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   predictor = loading.load(str(run), batch_size=2)
   rows = run_lib.read_run(str(run)).rows
-  number = next(i for i in rows['id'].tolist() if i <= FILMS and i % 2 == 0)
+  number = next(i for i in map(int, rows['id']) if i <= FILMS and i % 2 == 0)
   paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
   pictures = film(number), np.rot90(film(number))
   for path, image in zip(paths, pictures, strict=True):
     path.write_bytes(png(image))
   records = [
-    {'id': i, 'male': 1.0, 'age': 0.0, 'image': path.read_bytes()}
+    {'id': str(i), 'row': i, 'sex': 1.0, 'age': 0.0, 'image': path.read_bytes()}
     for i, path in enumerate(paths)
   ]
   outputs, films = predictor.outputs(records)
   assert outputs['age'][0] == pytest.approx(outputs['age'][1], abs=1e-3)
-  assert [one.turned for one in films] == [0, 90]
+  assert [one.rotation_deg for one in films] == [0, 90]
   bright = 255 - film(number)  # polarity='invert'
   np.testing.assert_array_equal(films[1].image, bright)
-  (stored,) = rows['prediction'][rows['id'] == number]
+  (stored,) = rows['prediction'][rows['id'] == str(number)]
   assert outputs['age'][0] == pytest.approx(stored, abs=2e-3)
   with pytest.raises(SystemExit) as stop:
     predict.main(
@@ -229,9 +243,9 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   assert not stop.value.code
   printed = capsys.readouterr().out.splitlines()
   assert 'turned back' not in printed[0]
-  assert printed[1].endswith('turned back: it lay at 90 degrees')
+  assert printed[1].endswith('; was rotated by 90 degrees, turned back')
   table = runs_table(tmp_path / 'predictions.csv')
-  assert [row['turned'] for row in table] == ['0', '90']
+  assert [row['rotation_deg'] for row in table] == ['0', '90']
   assert table[0]['carpal_x0'] == pytest.approx(table[1]['carpal_x0'])
   shown = [
     cv2.imread(str(tmp_path / f'00{k}_{p.stem}.png'))
@@ -242,7 +256,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
 
 def test_the_report_counts_them(run):
   result = json.loads((run / 'report' / 'report.json').read_text())
-  said = f'{len(LYING)} films lay turned and are read upright'
+  said = f'{len(LYING)} rotated films are turned upright'
   assert result['data']['split'].endswith(said)
 
 
@@ -250,9 +264,9 @@ def test_without_the_stage_it_is_asked_for(run):
   with pytest.raises(ValueError, match="run the stage 'other' first"):
     selection.film_rotations(str(run), 'other')
   settings = run_lib.read_config(str(run))
-  assert stages.orientation_stage(settings, 'assessor') == 'upright'
-  assert stages.orientation_stage(settings, 'regions') == 'upright'
+  assert stages.orientation_stage(settings, 'assessor') == 'orientation'
+  assert stages.orientation_stage(settings, 'regions') == 'orientation'
   settings.assessor.input.crops_from = ''
   assert not stages.orientation_stage(settings, 'assessor')
   settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
-  assert stages.orientation_stage(settings, 'both') == 'upright'
+  assert stages.orientation_stage(settings, 'both') == 'orientation'

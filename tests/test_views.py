@@ -43,6 +43,8 @@ def test_views_are_turns_and_their_mirror_images():
   corner = np.array([8, 0, 1])  # right, top; the centre is (4, 4)
   expected = [(0, 0), (8, 0), (0, 8), (0, 0)]
   np.testing.assert_allclose([m @ corner for m in found], expected, atol=1e-9)
+  (wide,) = forward.views(section((4, 9), rotate=(90.0,)))
+  np.testing.assert_allclose(wide @ (4, 1.5, 1), (4, 1.5))  # the centre stays
   with pytest.raises(ValueError, match='one angle or more, got none'):
     forward.views(section(rotate=()))
 
@@ -51,7 +53,7 @@ def test_a_view_moves_films_and_all_their_crops():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
   mirror = geometry.view_matrix((16, 16), mirror=True)
   turn = geometry.view_matrix((16, 16), 90)  # clockwise
-  record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(film)}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
   settings = config(size=16)
   for view, expected in ((mirror, film[:, ::-1]), (turn, np.rot90(film, -1))):
     seen = preprocess.make_example(record, settings, view=view)['image']
@@ -59,7 +61,7 @@ def test_a_view_moves_films_and_all_their_crops():
   # A crop with a margin of a quarter: turning it brings the margin in.
   side = np.zeros((24, 24), np.uint8)
   side[:, :12] = 200
-  record['regions'] = png(np.concatenate([side, 255 - side]))
+  record['regions'] = [png(side), png(255 - side)]
   settings = config(size=16, crop_margin=0.25)
   view = geometry.view_matrix((16, 16), 45)
   seen = preprocess.make_example(record, settings, view=view)['regions'][..., 0]
@@ -75,13 +77,13 @@ VIEWS = {'rotate': (0.0, 15.0), 'flip': True}
 def run(tmp_path_factory):
   def change(settings):
     settings.assessor.tta.update(VIEWS)
-    settings.whole.tta.update(VIEWS)
+    settings.whole_image.tta.update(VIEWS)
 
   folder = tmp_path_factory.mktemp('views')
   return untrained_run.create(folder, change) / 'run'
 
 
-@pytest.mark.parametrize('stage', ['assessor', 'whole'])
+@pytest.mark.parametrize('stage', ['assessor', 'whole_image'])
 def test_final_predictions_are_means_over_views(run, stage):
   one = run_lib.read_run(f'{run}:{stage}')
   graph, variables = restore.load_net(one.config, stage, str(run))
@@ -113,8 +115,8 @@ def test_final_predictions_are_means_over_views(run, stage):
 
 
 def test_one_film_gets_the_mean_too(run):
-  one = run_lib.read_run(f'{run}:whole')
-  predictor = loading.load(str(run), 'whole')
+  one = run_lib.read_run(f'{run}:whole_image')
+  predictor = loading.load(str(run), 'whole_image')
   films, _ = selection.split_films(
     one.config, str(run), predictor.builder_config
   )
@@ -129,7 +131,7 @@ def test_one_film_gets_the_mean_too(run):
 
 def test_sex_is_dropped_at_its_rate_and_nothing_else_changes():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-  record = {'id': 1, 'male': 1.0, 'age': 1.0, 'image': png(film)}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
   ranges = dict(size=8, rotate=9, zoom=0.1, flip=True, cutout=1, gamma=0.1)
   dropped = 0
   for seed in range(300):
@@ -142,10 +144,10 @@ def test_sex_is_dropped_at_its_rate_and_nothing_else_changes():
       for share in (0.0, 0.3)
     )
     np.testing.assert_array_equal(without['image'], with_sex['image'])
-    assert with_sex['male'] == 1 and without['male'] in (0.5, 1)
-    dropped += without['male'] == 0.5
+    assert with_sex['sex'] == 1 and without['sex'] in (0, 1)
+    dropped += without['sex'] == 0
   assert 60 < dropped < 120
   always = config(sex_dropout=1.0, **ranges)
   rng = np.random.default_rng(0)
-  assert preprocess.make_example(record, always, rng)['male'] == 0.5
-  assert preprocess.make_example(record, always)['male'] == 1  # no training
+  assert preprocess.make_example(record, always, rng)['sex'] == 0
+  assert preprocess.make_example(record, always)['sex'] == 1  # no training

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 import zipfile
 
+from boneage_jax.core import ids
 from boneage_jax.imaging import annotations
 from tfds_rsna import labels
 from tfds_rsna import layout
@@ -20,7 +21,7 @@ _local = threading.local()
 class Film:
   """One labelled film: where its bytes lie, age in months."""
 
-  id: int
+  id: str
   male: bool
   age: float
   container: str  # a zip file, or '' for a plain file
@@ -48,7 +49,7 @@ class Archive:
   label_files: dict[str, dict[str, str]]  # per split: file, sha256
   unlabelled: dict[str, int]  # per split: films the label file does not list
   notes: list[str]
-  annotations: dict[int, dict[str, Any]]
+  annotations: dict[str, dict[str, Any]]
   phantom: dict[str, Any] | None  # what phantom.json says, None for films
 
   def fingerprint(self) -> str:
@@ -56,9 +57,17 @@ class Archive:
     lines = [
       f'{split} {f.id} {f.male} {f.age} {os.path.basename(f.member)} {f.size}'
       for split, films in self.films.items()
-      for f in sorted(films, key=lambda f: f.id)
+      for f in sorted(films, key=lambda f: ids.sort_key(f.id))
     ]
-    text = json.dumps([lines, sorted(self.annotations.items()), self.phantom])
+    text = json.dumps(
+      [
+        lines,
+        sorted(
+          self.annotations.items(), key=lambda item: ids.sort_key(item[0])
+        ),
+        self.phantom,
+      ]
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
   def name(self, counts: dict[str, int]) -> str:
@@ -199,12 +208,12 @@ def _drop_shared(archive: Archive) -> None:
 
 def _read_extras(archive: Archive) -> None:
   """Reads annotations and the phantom's description, where there are any."""
-  ids = {film.id for films in archive.films.values() for film in films}
+  known = {film.id for films in archive.films.values() for film in films}
   for place in (archive.manual_dir, os.path.dirname(archive.manual_dir)):
     folder = os.path.join(place, 'annotations')
     if os.path.isdir(folder):
       archive.annotations = {
-        i: a for i, a in annotations.load(folder).items() if i in ids
+        i: a for i, a in annotations.load(folder).items() if i in known
       }
       break
   path = os.path.join(archive.manual_dir, 'phantom.json')

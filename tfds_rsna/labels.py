@@ -6,6 +6,8 @@ import os
 import re
 from typing import Any
 
+from boneage_jax.core import ids
+
 MAX_AGE = 240  # months
 
 # Names without case, blanks, punctuation and '(months)'.
@@ -34,7 +36,7 @@ TRUTH = {
 class Label:
   """One labelled film: age in months."""
 
-  id: int
+  id: str
   male: bool
   age: float
 
@@ -66,14 +68,17 @@ def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
     cells = {k: row[i] if i < len(row) else '' for k, i in columns.items()}
     if not any(cells.values()):
       continue
-    film = _film_id(cells['id'])
+    try:
+      film, fault = ids.normalize(cells['id']), ''
+    except ValueError as error:
+      film, fault = cells['id'], f'{str(error).rstrip(".")} (line {line})'
     lines.setdefault(film, []).append(line)
     if len(lines[film]) > 1:
       continue
     sex = _male(cells['sex'], 'male' in header[columns['sex']].lower())
     age = _age(cells['age'])
-    if isinstance(film, str):
-      bad.append([film, f'the id is not a whole number (line {line})'])
+    if fault:
+      bad.append([film, fault])
     elif sex is None:
       bad.append(
         [film, f'sex {cells["sex"]!r} is neither male nor female (line {line})']
@@ -136,11 +141,6 @@ def _match(header: list[str]) -> dict[str, int]:
       if name in names:
         found.setdefault(meaning, i)
   return found
-
-
-def _film_id(cell: str) -> int | str:
-  match = re.fullmatch(r'(\d+)(\.0+|\.png|\.jpe?g|\.dcm)?', cell.lower())
-  return int(match.group(1)) if match else cell
 
 
 def _male(cell: str, is_truth: bool) -> bool | None:

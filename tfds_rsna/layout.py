@@ -5,12 +5,16 @@ import os
 import re
 import zipfile
 
+from boneage_jax.core import ids
+
 # Split: name in texts, films of the full release, pattern of file names.
 SPLITS = {
   'train': ('training', 12611, 'train'),
   'validation': ('validation', 1425, 'valid'),
   'test': ('test', 200, 'test|ground.?truth'),
 }
+# Builder config: longest side of its films in pixels; None keeps them.
+LONG_SIDES = {'original': None, 'px768': 768, 'px512': 512}
 FILMS = ('.png', '.jpg', '.jpeg', '.dcm')
 LAYOUT = """Expected in the folder, zip files or extracted folders alike:
   boneage-training-dataset.csv     id,boneage,male
@@ -86,7 +90,7 @@ def find(
 
 def index(
   films: list[tuple[str, str]],
-) -> tuple[dict[int, tuple[str, str, int]], dict[int, list[str]]]:
+) -> tuple[dict[str, tuple[str, str, int]], dict[str, list[str]]]:
   """Indexes film files by id; also lists ids that have several files."""
   sizes = {}
   for container in {c for c, _ in films if c}:
@@ -94,12 +98,13 @@ def index(
       sizes.update({(container, i.filename): i.file_size for i in z.infolist()})
   files, twice = {}, collections.defaultdict(list)
   for container, member in films:
-    stem = os.path.splitext(os.path.basename(member))[0]
-    if not stem.isdecimal():
+    try:
+      film = ids.normalize(os.path.basename(member))
+    except ValueError:  # no table can name such a file
       continue
     size = sizes[container, member] if container else os.path.getsize(member)
-    files.setdefault(int(stem), (container, member, size))
-    twice[int(stem)].append(os.path.join(container, member))
+    files.setdefault(film, (container, member, size))
+    twice[film].append(os.path.join(container, member))
   return files, {i: paths for i, paths in twice.items() if len(paths) > 1}
 
 

@@ -99,9 +99,9 @@ def write(
   serializer = tfds.core.ExampleSerializer(shard.features.get_serialized_info())
   sizes: list[int] = []
   bad: list[list[Any]] = []
-  inverted: list[int] = []
+  inverted: list[str] = []
 
-  def records() -> Iterator[tuple[int, bytes]]:
+  def records() -> Iterator[tuple[str, bytes]]:
     for film, _ in shard.films:
       found = next(examples)
       if isinstance(found, ValueError):

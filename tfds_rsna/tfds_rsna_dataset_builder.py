@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder
 
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from tfds_rsna import archive as archives
 from tfds_rsna import layout
@@ -27,16 +28,20 @@ class RsnaConfig(tfds.core.BuilderConfig):
 class Builder(dataset_builder.FileReaderBuilder):
   """Builds without TensorFlow, on one machine or with Apache Beam."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES: ClassVar = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES: ClassVar = {
+    '1.0.0': 'Initial release.',
+    '2.0.0': 'Ids are text.',
+  }
   BUILDER_CONFIGS: ClassVar = [
-    RsnaConfig(name='original', description='Films as they are published.'),
     RsnaConfig(
-      name='px768', description='Long side at most 768 pixels.', long_side=768
-    ),
-    RsnaConfig(
-      name='px512', description='Long side at most 512 pixels.', long_side=512
-    ),
+      name=name,
+      description=f'Long side at most {side} pixels.'
+      if side
+      else 'Films as they are published.',
+      long_side=side,
+    )
+    for name, side in layout.LONG_SIDES.items()
   ]
   MANUAL_DOWNLOAD_INSTRUCTIONS = layout.LAYOUT
 
@@ -62,7 +67,7 @@ class Builder(dataset_builder.FileReaderBuilder):
       features=tfds.features.FeaturesDict(
         {
           'image': tfds.features.Image(shape=(None, None, 1)),
-          'id': np.int64,
+          'id': tfds.features.Text(),
           'male': np.bool_,
           'age': np.float32,  # months
           'height': np.int32,  # of the source film
@@ -93,7 +98,8 @@ class Builder(dataset_builder.FileReaderBuilder):
       title = self.builder_config.name
       written = shards.write_here(everything, self.workers, title)
 
-    bad = archive.bad + sorted(b for r in written.values() for b in r['bad'])
+    bad = [b for r in written.values() for b in r['bad']]
+    bad = archive.bad + sorted(bad, key=lambda b: ids.sort_key(b[0]))
     infos = [
       tfds.core.SplitInfo(
         name=split,
@@ -112,7 +118,8 @@ class Builder(dataset_builder.FileReaderBuilder):
       )
     self.info.set_splits(tfds.core.SplitDict(infos))
     path = os.path.join(self.data_dir, 'build.json')
-    inverted = sorted(i for r in written.values() for i in r['inverted'])
+    inverted = [i for r in written.values() for i in r['inverted']]
+    inverted.sort(key=ids.sort_key)
     about = summary(archive, bad, inverted, counts)
     storage.write_json(path, about, indent=2)
 
@@ -147,7 +154,7 @@ def describe_bad(bad: list[list[Any]], allowed: int) -> str:
 def summary(
   archive: archives.Archive,
   bad: list[list[Any]],
-  inverted: list[int],
+  inverted: list[str],
   counts: dict[str, int],
 ) -> dict[str, Any]:
   """Describes the prepared data set: the content of build.json."""

@@ -29,8 +29,8 @@ def define() -> None:
   config_flags.DEFINE_config_file(
     'config',
     None,  # A default would be read on import, where no error can be caught.
-    'File that describes the system, with optional :VARIANT,... and PRESET '
-    f'({DEFAULT}).',
+    'File that describes the system: FILE[:VARIANT,...][,PRESET] '
+    f'(default: {DEFAULT}).',
     lock_config=True,
   )
 

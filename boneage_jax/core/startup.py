@@ -11,6 +11,12 @@ import jax
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
+LIBTPU_ALONE = {
+  'TPU_ACCELERATOR_TYPE': 'v5litepod-8',
+  'TPU_WORKER_HOSTNAMES': 'localhost',
+}
+
+
 def set_up() -> None:
   """Keep compiled programs and freed memory; silence what Orbax and TFDS say.
 
@@ -20,7 +26,19 @@ def set_up() -> None:
   default = os.path.expanduser('~/.cache/boneage_jax/compiled')
   cache = os.environ.get('JAX_COMPILATION_CACHE_DIR', default)
   jax.config.update('jax_compilation_cache_dir', cache)
+  quiet_libtpu()
   keep_freed_memory()
+
+
+def quiet_libtpu() -> None:
+  """Keep libtpu from asking for a host that it is not on.
+
+  JAX sets TPU_SKIP_MDS_QUERY where the host has no TPU chip. An installed
+  libtpu still looks for its kind and its neighbours, and prints ten lines.
+  """
+  if os.environ.get('TPU_SKIP_MDS_QUERY') == '1':
+    for name, value in LIBTPU_ALONE.items():
+      os.environ.setdefault(name, value)
 
 
 def keep_freed_memory() -> None:

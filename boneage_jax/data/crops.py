@@ -1,8 +1,14 @@
-"""Crops of films, kept as one file of records."""
+"""Crops of films, kept as one file of records.
+
+A record holds the crops of one film, each a PNG of its own size: their number
+and their lengths in bytes, little-endian uint32, then the files.
+"""
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 import contextlib
 import itertools
+import struct
 
 from array_record.python import array_record_module
 import grain
@@ -14,13 +20,39 @@ from boneage_jax.core import storage
 from boneage_jax.imaging import png
 
 
-def write(path: str, crops: Iterable[np.ndarray]) -> None:
-  """Write films' crops, each uint8 [R, S, S], in one step.
+def pack(crops: Sequence[np.ndarray]) -> bytes:
+  """Return the record of one film's crops, each uint8 [H, W]."""
+  files = [png.encode(crop) for crop in crops]
+  lengths = map(len, files)
+  return b''.join(
+    [struct.pack(f'<{1 + len(files)}I', len(files), *lengths), *files]
+  )
+
+
+def unpack(record: bytes) -> list[bytes]:
+  """Return the image files of a record.
+
+  Raises:
+    ValueError: it is cut off, or no such record.
+  """
+  numbers = np.frombuffer(record[: len(record) // 4 * 4], '<u4')
+  count = int(numbers[0]) if len(numbers) else 0
+  ends = 4 * (1 + count) + np.cumsum(numbers[1 : 1 + count], dtype=np.int64)
+  if not count or len(ends) < count or ends[-1] != len(record):
+    raise ValueError(
+      f'Expected a record of crops, got {len(record)} bytes of another form; '
+      'remove done.json beside them and run the stage again.'
+    )
+  starts = [4 * (1 + count), *ends[:-1]]
+  return [record[a:b] for a, b in zip(starts, ends, strict=True)]
+
+
+def write(path: str, crops: Iterable[Sequence[np.ndarray]]) -> None:
+  """Write films' crops, each uint8 [H, W], in one step.
 
   Of several processes each gives those of its share, on one file system.
   """
-  stacked = (regions.reshape(-1, regions.shape[-1]) for regions in crops)
-  encoded = map(png.encode, stacked)
+  encoded = map(pack, crops)
   if jax.process_count() == 1:
     _write_records(path, encoded)
     return

@@ -19,14 +19,14 @@ from boneage_jax.imaging import geometry
 
 
 def pack(
-  film: np.ndarray, matrix: np.ndarray, size: int, side: int
+  film: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int], side: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Return a film in its square, and where the device finds each pixel of it.
 
   Args:
     film: uint8 [H, W]; larger than the square, it is shrunk to fit.
     matrix: film pixel -> input pixel, as given to geometry.warp.
-    size: side of the net's input.
+    size_hw: height and width of the net's input.
     side: of the square.
 
   Returns:
@@ -41,18 +41,20 @@ def pack(
     film = cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
   square = np.zeros((side, side), np.uint8)
   square[: film.shape[0], : film.shape[1]] = film
-  shrunk = side // block(size, side)
+  blocks = [block(n, side) for n in size_hw]
+  shrunk = tuple(side // n for n in blocks)
   whole = np.vstack([matrix, [0, 0, 1]])
   back = np.linalg.inv(whole)[:2]
-  used = (shrunk * block(size, side),) * 2  # a rest of a block is left out
-  back = geometry.compose(back, geometry.fit_matrix(used, (shrunk, shrunk)))
+  # A rest of a block is left out.
+  used = tuple(n * each for n, each in zip(shrunk, blocks, strict=True))
+  back = geometry.compose(back, geometry.fit_matrix(used, shrunk))
   return square, back.astype(np.float32)
 
 
 def mirror(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Mirror packed films left and right."""
-  size = packed['visible'].shape[-1]
-  turn = np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]], np.float32)
+  width = packed['visible'].shape[-1]
+  turn = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], np.float32)
   return {
     **packed,
     'matrices': packed['matrices'] @ turn,
@@ -61,7 +63,10 @@ def mirror(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def block(size: int, side: int) -> int:
-  """Side of the blocks averaged first; about geometry.SAMPLED is left."""
+  """Return the height or width of the blocks averaged first, of that of `size`.
+
+  About geometry.SAMPLED is left.
+  """
   return max(math.ceil(geometry.SAMPLED * side / size - 0.5), 1)
 
 
@@ -70,7 +75,7 @@ def finish(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
 
   Args:
     batch: of films `squares` uint8 [B, L, L], `matrices` float32 [B, 2, 3],
-      `visible` uint8 [B, S, S], 0 where the film is cut out, and `greys` uint8
+      `visible` uint8 [B, H, W], 0 where the film is cut out, and `greys` uint8
       [B, 256]; of regions the first three are [B, R, ...].
 
   Returns:
@@ -81,7 +86,7 @@ def finish(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   batch = dict(batch)
   squares, matrices = batch.pop('squares'), batch.pop('matrices')
   greys, visible = batch.pop('greys'), batch.pop('visible')
-  sample = functools.partial(_sample, size=visible.shape[-1])
+  sample = functools.partial(_sample, size_hw=visible.shape[-2:])
   for _ in range(squares.ndim - 2):
     sample = jax.vmap(sample)
   films = sample(squares, matrices) * visible
@@ -90,13 +95,15 @@ def finish(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   return batch | {name: toned[..., None]}
 
 
-def _sample(square: jax.Array, matrix: jax.Array, size: int) -> jax.Array:
-  """Bilinear, with black outside; uint8 [S, S]."""
-  step = block(size, len(square))
-  count = len(square) // step
-  used = square[: count * step, : count * step].astype(jnp.float32)
-  film = used.reshape(count, step, count, step).mean((1, 3))
-  y, x = jnp.mgrid[:size, :size].astype(jnp.float32)
+def _sample(
+  square: jax.Array, matrix: jax.Array, size_hw: tuple[int, int]
+) -> jax.Array:
+  """Bilinear, with black outside; uint8 [H, W]."""
+  tall, wide = (block(n, len(square)) for n in size_hw)
+  rows, columns = len(square) // tall, len(square) // wide
+  used = square[: rows * tall, : columns * wide].astype(jnp.float32)
+  film = used.reshape(rows, tall, columns, wide).mean((1, 3))
+  y, x = jnp.mgrid[: size_hw[0], : size_hw[1]].astype(jnp.float32)
   from_x, from_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
   values = ndimage.map_coordinates(film, [from_y, from_x], order=1)
   return jnp.rint(values).astype(jnp.uint8)

@@ -5,19 +5,18 @@ import csv
 import numpy as np
 
 from boneage_jax.core import storage
-from boneage_jax.data import splits
+from boneage_jax.data import groups
 
 Films = dict[str, np.ndarray]  # columns of equal length
 COLUMNS = {
-  'id': np.int64,
+  'id': str,
   'split': str,
-  'male': np.float32,
+  'sex': str,  # M, F, unknown; in memory float32 [N], see groups.SEX
   'age': np.float32,
   'position': np.int64,
-  'study': np.int64,  # films of one hand share it
+  'study': str,  # films of one hand share it
   'finding': str,  # '' where nobody said
 }
-SPLITS = splits.SPLITS
 
 
 # Tables of films.
@@ -29,10 +28,12 @@ def read_films(path: str) -> Films:
     rows = list(csv.DictReader(file))
   # Tables from before there were studies: every film is one.
   rows = [{'study': row['id'], 'finding': ''} | row for row in rows]
-  return {
+  films = {
     name: np.array([row[name] for row in rows], kind)
     for name, kind in COLUMNS.items()
+    if name != 'sex'
   }
+  return films | {'sex': groups.sex_number(row['sex'] for row in rows)}
 
 
 def write_films(path: str, films: Films) -> None:
@@ -44,6 +45,7 @@ def write_films(path: str, films: Films) -> None:
   with storage.replacing(path) as file:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
+    films = films | {'sex': groups.sex_text(films['sex'])}
     columns = [np.asarray(films[name], COLUMNS[name]) for name in COLUMNS]
     writer.writerows(zip(*columns, strict=True))
 

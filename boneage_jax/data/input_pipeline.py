@@ -2,9 +2,9 @@
 
 A batch is a dict of arrays over B films:
   image   uint8 [B, H, W, 1]      or   regions uint8 [B, R, H, W, 1]
-  male    float32 [B], 1 male, 0 female, 0.5 unknown
+  sex    float32 [B], +1 male, -1 female, 0 unknown
   age     float32 [B], months
-  id      int32 [B], -1 for padding
+  id      int32 [B], row of the prepared films.csv, -1 for padding
   valid   float32 [B], 0 for padding
 and where a stage asks for them
   label   int32 [B], index of a class, -1 unknown
@@ -140,7 +140,7 @@ def to_device(
 ) -> dict[str, jax.Array]:
   """Make global arrays [B, ...] of the processes' rows, split over `data`."""
   here = len(mesh.local_devices)
-  rows = len(batch['male'])
+  rows = len(batch['sex'])
   if rows % here:
     raise ValueError(
       f'expected a batch divisible by {here} devices, got {rows} films here; '

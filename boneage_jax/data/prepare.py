@@ -47,7 +47,7 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     folder = storage.local(folders[name])
     info = sources.build_info(folder)
     _, description = selection.assign(config, sources.load_films(folder))
-    cut = '; frames are cut off' if config.data.crop_borders else ''
+    cut = '; borders are cropped' if config.data.crop_borders else ''
     print(f'{info["name"]} ({name}); {description}{cut}.', flush=True)
     if info.get('looks_inverted'):
       print(inverted(info), flush=True)

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import borders
@@ -16,6 +17,8 @@ from boneage_jax.imaging import corruptions
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
 from boneage_jax.imaging import masks as masks_lib
+
+SURE = 0.9  # less probable rotations are left alone: most films stand upright
 
 
 def make_example(
@@ -28,57 +31,44 @@ def make_example(
   """Decode a record and fit it to the net; augment when `rng` is given.
 
   Args:
-    record: `image` or `regions` (bytes; squares, one below the other), id,
-      male and age; `label` and annotations (JSON) where there are any; `take`,
-      positions of the regions to use; `holes`, (box, grey) to paint over.
+    record: `image` (bytes) or `regions` (a list of them, one for each crop),
+      id, sex and age; `label` and annotations (JSON) where there are any;
+      `holes`, (box, grey) to paint over in a film.
     config: size, resize, percentiles, polarity, crop_margin, device_augment,
       rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
-      zoom, shift, flip, cutout, brightness, contrast, gamma, spoil and
-      sex_dropout.
+      zoom, shift, flip, cutout, brightness, contrast, gamma, corruption_prob
+      and sex_dropout.
     rng: the film's own generator; masks draw nothing from it.
     masks: kinds of masks.KINDS; the film's mask moves with the film.
     view: matrix over the net's input, instead of a drawn one.
 
   Returns:
-    `image` uint8 [S, S, 1] or `regions` uint8 [R, S, S, 1]; male, age, id,
-    valid; `label` where the record has one; with `masks`, `region_mask` uint8
-    [S, S], 1 inside, 0 outside, 255 where nobody said. With `rng` and
-    config.device_augment, instead of the pixels what device_augment.finish
-    takes.
+    `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size;
+    sex, age, id, valid; `label` where the record has one; with `masks`,
+    `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said. With
+    `rng` and config.device_augment, instead of the pixels what
+    device_augment.finish takes.
   """
   name = 'regions' if 'regions' in record else 'image'
-  pixels = decode(record, name)
-  if config.polarity == 'invert':
-    pixels = 255 - pixels
-  elif config.polarity != 'keep':
-    raise ValueError(
-      f"expected polarity 'keep' or 'invert', got {config.polarity!r}"
-    )
-  if 'take' in record:
-    side = pixels.shape[1]
-    chosen = pixels.reshape(-1, side, side)[record['take']]
-    pixels = chosen.reshape(-1, side)
+  pictures = _pictures(record, name, config.polarity)
   if (
     rng is not None
     and config.corruption_prob
     and rng.random() < config.corruption_prob
   ):
-    if name == 'regions':  # each by itself: they only lie in one picture
-      side = pixels.shape[1]
-      crops = pixels.reshape(-1, side, side)
-      pixels = corruptions.corrupt(crops, rng, moved=False).reshape(-1, side)
-    else:  # masks and holes know only the place where the film was
-      moved = not masks and 'holes' not in record
-      pixels = corruptions.corrupt(pixels, rng, moved=moved)
+    # Masks and holes know only the place where the film was.
+    moved = name == 'image' and not masks and 'holes' not in record
+    pictures = corruptions.corrupt(pictures, rng, moved=moved)
   label = record.get('label')
   if config.rotate90:
     if rng is not None:
       label = rng.integers(4)
       if config.flip and rng.random() < 0.5:
-        pixels = pixels[:, ::-1]  # before: it makes a quarter of three quarters
-    pixels = np.ascontiguousarray(np.rot90(pixels, label))
+        # Before: it makes a quarter of three quarters.
+        pictures = [picture[:, ::-1] for picture in pictures]
+    pictures = [np.ascontiguousarray(np.rot90(p, label)) for p in pictures]
   lut = intensity.tone_lut(
-    pixels,
+    _all_pixels(pictures),
     rng,
     percentiles=config.percentiles,
     brightness=config.brightness,
@@ -86,75 +76,112 @@ def make_example(
     gamma=config.gamma,
   )
   for box, grey in record.get('holes', ()):  # the tone stays the whole film's
-    pixels = intensity.erase(pixels, box, grey)
+    pictures = [intensity.erase(picture, box, grey) for picture in pictures]
   mask = None
   if name == 'regions':
-    seen = _fit_regions(pixels, config, rng, view)
+    seen = _fit_regions(pictures, config, rng, view)
   else:
+    (film,) = pictures
     if masks:
-      film = json.loads(record.get('annotations') or '{}')
-      mask = masks_lib.draw(film, masks, pixels.shape)
+      marks = json.loads(record.get('annotations') or '{}')
+      mask = masks_lib.draw(marks, masks, film.shape)
     flip = config.flip and not config.rotate90
-    seen, mask = _fit(pixels, config, rng, view, flip, mask=mask)
+    seen, mask = _fit(film, config, rng, view, flip, mask=mask)
   if isinstance(seen, dict):
     seen['greys'] = lut
   else:
-    rows = seen.reshape(-1, config.size)  # to OpenCV a third axis is colour
+    rows = seen.reshape(-1, seen.shape[-1])  # to OpenCV a third axis is colour
     seen = {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)}
   example = seen | {
-    'male': np.float32(record['male']),
+    'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
-    'id': np.int32(record['id']),
+    'id': np.int32(record['row']),
     'valid': np.float32(1),
   }
   # Drawn last: all other draws are the same with and without.
   if rng is not None and rng.random() < config.sex_dropout:
-    example['male'] = np.float32(0.5)
+    example['sex'] = np.float32(0)
   if label is not None:
     example['label'] = np.int32(label)
   if masks:
-    unknown = np.full((config.size,) * 2, masks_lib.UNKNOWN, np.uint8)
+    size = sizes.size_hw(config.size)
+    unknown = np.full(size, masks_lib.UNKNOWN, np.uint8)
     example['region_mask'] = unknown if mask is None else mask
   return example
 
 
 def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
-  """Return the record of a film without its frame, decoded.
+  """Return the record of a film without its border, decoded.
 
-  `frame` holds the box of the film within it, in fractions, if there is one;
-  annotations are then of what is inside.
+  If there is one, `film_box` says where the film lies within it, in fractions,
+  and annotations are of the film alone.
   """
   film = decode(record)
   rows, columns = borders.inside(film)
   (height, width), inner = film.shape, film[rows, columns]
-  made = {**record, 'image': cv2.imencode('.bmp', inner)[1].tobytes()}
+  made = {**record, 'image': codec.bitmap(inner)}
   if inner.shape == film.shape:
     return made
   box = (columns.start / width, rows.start / height)
   box += (columns.stop / width, rows.stop / height)
   found = json.loads(record.get('annotations') or '{}')
   text = json.dumps(annotations.within(found, box)) if found else ''
-  return {**made, 'annotations': text, 'frame': box}
+  return {**made, 'annotations': text, 'film_box': box}
 
 
-def decode(record: Mapping[str, Any], name: str = 'image') -> np.ndarray:
-  """Decode what a record has as `name`; an error names the film."""
+def decode(record: Mapping[str, Any]) -> np.ndarray:
+  """Decode the image of a record; an error names the film."""
+  return _decode(record['image'], record['id'])
+
+
+def _decode(data: bytes, film: Any) -> np.ndarray:
   try:
-    return codec.decode_stored(record[name])
+    return codec.decode_stored(data)
   except ValueError as error:
-    raise ValueError(f'film {record["id"]}: {error}') from error
+    raise ValueError(f'Film {film}: {error}') from error
+
+
+def _pictures(
+  record: Mapping[str, Any], name: str, polarity: str
+) -> list[np.ndarray]:
+  """Return a record's film, or its crops, bones bright."""
+  if polarity not in ('keep', 'invert'):
+    raise ValueError(f"expected polarity 'keep' or 'invert', got {polarity!r}")
+  files = record[name] if name == 'regions' else [record[name]]
+  pictures = [_decode(data, record['id']) for data in files]
+  return [255 - p for p in pictures] if polarity == 'invert' else pictures
+
+
+def _all_pixels(pictures: Sequence[np.ndarray]) -> np.ndarray:
+  """Return the one picture, or the pixels of several, uint8 [N]."""
+  if len(pictures) == 1:
+    return pictures[0]
+  return np.concatenate([picture.ravel() for picture in pictures])
+
+
+def quarter_turns(probability: np.ndarray) -> np.ndarray:
+  """Return by how many quarters films are rotated, counter-clockwise, [N].
+
+  Args:
+    probability: [N, 4], that a film is rotated by 0 to 3 quarters.
+  """
+  return np.where(probability.max(-1) >= SURE, probability.argmax(-1), 0)
 
 
 def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
-  """Return the record of a film that lies turned counter-clockwise, upright.
+  """Return the record of a film rotated counter-clockwise, turned upright.
 
-  `turned` holds the degrees. Annotations are of the film as it lies: a film
-  that is turned loses them.
+  `rotation_deg` says by how much it was rotated. Annotations are of the film as
+  it was: one that is turned back loses them.
   """
   if not quarters:
     return dict(record)
   image = codec.turn(record['image'], -quarters)
-  changed = {'image': image, 'annotations': '', 'turned': 90 * int(quarters)}
+  changed = {
+    'image': image,
+    'annotations': '',
+    'rotation_deg': 90 * int(quarters),
+  }
   return {**record, **changed}
 
 
@@ -171,7 +198,7 @@ def _fit(
 
   A film that the device will warp comes back as a dict, see device_augment.
   """
-  size = (config.size, config.size)
+  size = sizes.size_hw(config.size)
   matrix = geometry.fit_matrix(image.shape, size, config.resize, box)
   if rng is not None:
     view = geometry.augment_matrix(
@@ -196,7 +223,7 @@ def _fit(
     for hole in holes:
       visible = intensity.erase(visible, hole)
     square, matrix = device_augment.pack(
-      image, matrix, config.size, config.device_augment
+      image, matrix, size, config.device_augment
     )
     return dict(squares=square, matrices=matrix, visible=visible), mask
   image = geometry.warp(image, matrix, size)
@@ -225,18 +252,16 @@ def cutouts(
 
 
 def _fit_regions(
-  stacked: np.ndarray,
+  crops: Sequence[np.ndarray],
   config: Any,
   rng: np.random.Generator | None,
   view: np.ndarray | None,
 ) -> Any:
-  """Fit each square of a stack; they move apart but mirror together."""
-  side = stacked.shape[1]
+  """Fit each crop; they move apart but mirror together."""
   margin = config.crop_margin / (1 + 2 * config.crop_margin)
   box = (margin, margin, 1 - margin, 1 - margin)
   regions = [
-    _fit(region, config, rng, view, flip=False, box=box)[0]
-    for region in stacked.reshape(-1, side, side)
+    _fit(crop, config, rng, view, flip=False, box=box)[0] for crop in crops
   ]
   mirror = rng is not None and config.flip and rng.random() < 0.5
   if isinstance(regions[0], dict):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
@@ -98,7 +99,9 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
     return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
   if section.rotate90:  # of films that judge; drawn anew in training
-    films['label'] = (films['id'] % 4).astype(np.int32)
+    films['label'] = np.array(
+      [ids.number(film) % 4 for film in films['id'].tolist()], np.int32
+    )
   return films
 
 
@@ -126,7 +129,7 @@ def stage_source(
   return sources.whole_films(config, workdir, name, films, turned, holes)
 
 
-def film_rotations(workdir: str, stage: str) -> dict[int, int]:
+def film_rotations(workdir: str, stage: str) -> dict[str, int]:
   """Quarters, counter-clockwise, by id of the films that lie turned.
 
   Args:
@@ -147,12 +150,12 @@ def film_rotations(workdir: str, stage: str) -> dict[int, int]:
     )
   with storage.reading(path) as file:
     rows = list(csv.DictReader(file))
-  return {int(row['id']): int(row['rotation_deg']) // 90 for row in rows}
+  return {row['id']: int(row['rotation_deg']) // 90 for row in rows}
 
 
 def found_regions(
   workdir: str, stage: str
-) -> dict[int, dict[str, boxes.Region]]:
+) -> dict[str, dict[str, boxes.Region]]:
   """Regions by film id that a locate stage wrote, with those before it.
 
   Raises:

@@ -1,4 +1,8 @@
-"""Random access to the records of films: whole ones and stored crops."""
+"""Random access to the records of films: whole ones and stored crops.
+
+Grain and TFDS are imported where records are opened: they have no wheels for
+Windows, where new films can be predicted all the same.
+"""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -8,12 +12,11 @@ import os
 import types
 from typing import Any
 
-import grain
 import numpy as np
-import tensorflow_datasets as tfds
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 
@@ -55,13 +58,13 @@ def whole_films(
   workdir: str,
   builder_config: str,
   films: dict[str, np.ndarray],
-  turned: Mapping[int, int],
-  holes: Mapping[int, Any] | None = None,
+  turned: Mapping[str, int],
+  holes: Mapping[str, Any] | None = None,
 ) -> Any:
   """Random access to whole films as this run reads them.
 
   Args:
-    config: of the run; says whether frames are cut off.
+    config: of the run; says whether borders are cropped.
     workdir: of the run.
     builder_config: of the films.
     films: rows of `split_films`.
@@ -79,24 +82,25 @@ def load_films(folder: str) -> film_table.Films:
   The first call reads every record; the list is kept in films.csv there.
 
   Returns:
-    id, age (months), male, split (the archive's), position (of the record,
+    id, age (months), sex, split (the archive's), position (of the record,
     over the archive's splits in the builder's order), study and finding.
   """
   path = os.path.join(folder, stages.FILMS)
   if not storage.exists(path):
-    builder = tfds.builder_from_directory(folder)
+    builder, records = _open(folder)
     rows = []
-    for r in _open(builder):
+    for r in records:
       marks = json.loads(r['annotations'].decode() or '{}')
-      study, finding = marks.get('study', r['id']), marks.get('finding', '')
-      rows.append((r['id'], r['male'], r['age'], study, finding))
+      film, finding = r['id'].decode(), marks.get('finding', '')
+      study = marks.get('study', film)
+      rows.append((film, r['male'], r['age'], study, finding))
     columns = (np.array(column) for column in zip(*rows, strict=True))
     ids, male, age, study, finding = columns
     sizes = [split.num_examples for split in builder.info.splits.values()]
     films = {
       'id': ids,
       'split': np.repeat(list(builder.info.splits), sizes),
-      'male': male,
+      'sex': np.where(male, 1, -1),
       'age': age,
       'position': np.arange(len(ids)),
       'study': study,
@@ -122,38 +126,41 @@ class Source:
     return len(self._films['id'])
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    names = ('id', 'age', 'male', 'label')
+    names = ('id', 'age', 'sex', 'label')
     film = {n: self._films[n][index] for n in names if n in self._films}
-    return film | self._read(index)
+    row = {'row': self._films['position'][index]}
+    return film | row | self._read(index)
 
 
-def _open(builder: tfds.core.DatasetBuilder) -> Any:
-  """Open the records of all splits, one split after the other."""
+def _open(folder: str) -> tuple[Any, Any]:
+  """Return the builder and the records of its splits, one after the other."""
+  import tensorflow_datasets as tfds
+
+  builder = tfds.builder_from_directory(folder)
   decoders = {'image': tfds.decode.SkipDecoding()}
-  return builder.as_data_source(
-    '+'.join(builder.info.splits), decoders=decoders
-  )
+  splits = '+'.join(builder.info.splits)
+  return builder, builder.as_data_source(splits, decoders=decoders)
 
 
 def film_source(
   folder: str,
   films: film_table.Films,
-  holes: Mapping[int, Any] | None = None,
-  turned: Mapping[int, int] = types.MappingProxyType({}),
+  holes: Mapping[str, Any] | None = None,
+  turned: Mapping[str, int] = types.MappingProxyType({}),
   crop_borders: bool = False,
 ) -> Source:
-  """Open whole films: `image` (bytes), id, age, male, annotations (JSON).
+  """Open whole films: `image` (bytes), id, age, sex, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
   `turned`, film id -> quarters, are turned back, see `preprocess.rotate_back`,
   and with `crop_borders` all have lost their frames before, see `borders`.
   """
-  records = _open(tfds.builder_from_directory(folder))
+  _, records = _open(folder)
   positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
     record = records[positions[index]]
-    film = int(films['id'][index])
+    film = str(films['id'][index])
     made = {
       'id': film,
       'image': record['image'],
@@ -170,10 +177,12 @@ def film_source(
 def crop_source(
   stage_folder: str, films: film_table.Films, take: Sequence[int] = ()
 ) -> Source:
-  """Open the stored crops of films: `regions` (bytes), id, age, male.
+  """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  With `take`, positions of the crops to use of each film's, also these.
+  With `take`, positions of the crops to use of each film's, these alone.
   """
+  import grain
+
   path = os.path.join(stage_folder, stages.FILMS)
   stored = film_table.read_films(path)['id'].tolist()
   where = {film: position for position, film in enumerate(stored)}
@@ -188,5 +197,9 @@ def crop_source(
       'again.'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  chosen = {'take': list(take)} if take else {}
-  return Source(films, lambda i: chosen | {'regions': records[positions[i]]})
+
+  def read(index: int) -> dict[str, Any]:
+    files = crops.unpack(records[positions[index]])
+    return {'regions': [files[i] for i in take] if take else files}
+
+  return Source(films, read)

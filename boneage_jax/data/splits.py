@@ -6,8 +6,11 @@ import hashlib
 
 import numpy as np
 
+from boneage_jax.core import ids as ids_lib
+
 SPLITS = ('train', 'validation', 'test')
 WAYS = ('auto', 'official', 'hash', 'chen500')
+HELD_OUT = ('test', 'validation')  # never mixed; the order of every table
 UNUSED = 'unused'
 # Chen 2020, authors' code: 500 test and 500 validation of the training films.
 CHEN_FILMS, CHEN_OF = 500, 12611
@@ -72,7 +75,10 @@ def assign(
     )
   pairs = set(zip(studies, names.tolist(), strict=True))
   homes = collections.Counter(study for study, _ in pairs)
-  shared = sorted(study for study, splits in homes.items() if splits > 1)
+  shared = sorted(
+    (study for study, splits in homes.items() if splits > 1),
+    key=ids_lib.sort_key,
+  )
   if shared:
     raise ValueError(
       f'expected every hand in one split, got {len(shared)} in two or more, '
@@ -183,6 +189,6 @@ def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
   return np.sort(np.argsort(draws, kind='stable')[:count])
 
 
-def _fraction(key: int | str) -> float:
-  digest = hashlib.sha256(str(key).encode()).digest()
+def _fraction(key: str) -> float:
+  digest = hashlib.sha256(key.encode()).digest()
   return int.from_bytes(digest[:8], 'big') / 2**64

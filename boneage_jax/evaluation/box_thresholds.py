@@ -1,18 +1,15 @@
-"""Boxes at a sweep of thresholds, against annotated boxes.
+"""Compare boxes at a sweep of thresholds with annotated boxes.
 
-  python -m boneage_jax.evaluate boxes RUN:STAGE [--truth=hand_box|Wrist|...]
+  python -m boneage_jax.evaluate box-thresholds runs/cascade_phantom:locate
 
-The heat maps that a locate stage kept are cut at 10, 20, ... 100 of 255, and
-each box is compared with the annotated one (Chen 2020, Table I). Thresholds
-that are chosen by such a table have seen its films: `--split=train` leaves the
-others out.
+The heat maps that a locate stage kept are cut at 10, 20, ... 100 of 255. Each
+box is compared with the annotated one (Chen 2020, Table I). Whoever chooses a
+threshold by this table has seen its films: --split=train leaves the others out.
 """
 
-import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
-import sys
 from typing import Any
 
 import ml_collections
@@ -25,6 +22,7 @@ from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import text_table
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import codec
@@ -124,10 +122,10 @@ def sweep(
   rows = []
   for record in tqdm.tqdm(source, 'boxes', unit='film', disable=None):
     box = truth_box(json.loads(record['annotations'] or '{}'), truth)
-    if box is None or int(record['id']) not in heat['maps']:
+    if box is None or record['id'] not in heat['maps']:
       continue
     hw = codec.decode_stored(record['image']).shape
-    one = heat['maps'][int(record['id'])][0]
+    one = heat['maps'][record['id']][0]
     rows.append(
       [
         overlap(one, hw, heat['resize'], box, level, options.component)
@@ -166,15 +164,22 @@ def thresholds_table(result: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate boxes', description='Thresholds against annotated boxes.'
-  )
+  parser = command.parser('box-thresholds', __doc__)
   parser.add_argument('run', metavar='RUN:STAGE')
-  parser.add_argument('--truth', default='hand_box', help='or a label: Wrist')
-  parser.add_argument('--split', default='', choices=('', *splits.SPLITS))
-  parser.add_argument('--out', help='JSON file for the figures')
+  parser.add_argument(
+    '--truth',
+    default='hand_box',
+    help='hand_box, or a label of annotated boxes such as Wrist',
+  )
+  parser.add_argument(
+    '--split',
+    default='',
+    choices=('', *splits.SPLITS),
+    help='films to measure on; default: all',
+  )
+  parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
-  try:
+  with command.one_line_errors():
     workdir, _, stage = args.run.rpartition(':')
     workdir = storage.absolute(workdir)
     path = stages.config_path(workdir)
@@ -182,8 +187,6 @@ def main(argv: Sequence[str] | None = None) -> None:
       raise ValueError(f'Expected RUN:STAGE, a run and its stage: {args.run}.')
     config = config_lib.read_config(path)
     result = sweep(config, workdir, stage, args.truth, args.split)
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(thresholds_table(result))
   if args.out:
     storage.write_json(args.out, result, indent=1)

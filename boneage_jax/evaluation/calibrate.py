@@ -1,38 +1,40 @@
-"""Calibrate a run: temperature, intervals, and whether they hold.
+"""Calibrate a run: its temperature and its prediction intervals.
 
-  python -m boneage_jax.evaluate calibrate RUN[:stage] [--score=normalised]
+  python -m boneage_jax.evaluate calibrate runs/cascade_phantom
 
-Fits on the validation films and judges on the test films. Checkpoints, and the
-weights of an ensemble, were chosen on validation, so errors there are a little
-too small; of folds they are too large, as one net predicted a validation film
-and the mean of all a test film. --calibrate_on=half_of_test fits on one half of
-the test films (by a hash of the id), judges both calibrations on the other
-half, and leaves the rest out. Films count as independent: of an archive with
-several films of a hand intervals are too narrow.
+Both are fitted on the validation films and judged on the test films. Writes
+calibration.json, intervals.csv and reliability.png to the stage's folder;
+`predict` then prints intervals.
+
+Errors on validation films are a little too small, because checkpoints and the
+weights of ensembles were chosen on them. In cross-validation they are too
+large: one net predicts a validation film, the mean of all nets a test film.
+--calibrate_on=half_of_test avoids both. It fits on one half of the test films
+(by a hash of the id) and judges on the other half. Films count as independent:
+if an archive has several films of a hand, intervals are too narrow.
 """
 
-import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import hashlib
 import itertools
 import os
-import sys
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import stages
-from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
-from boneage_jax.data import groups as groups_lib
+from boneage_jax.data import groups
+from boneage_jax.evaluation import command
+from boneage_jax.evaluation import interval_coverage
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
-from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.runs import lineage
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 SOURCES = ('validation', 'half_of_test')
@@ -95,20 +97,19 @@ def calibrate(
     )
   options = {'groups': groups, 'least': least}
   temperature = nll = None
-  ready = films, fitted
+  ready, tuned = films, fitted
   if probability is not None:
     temperature = intervals.fit_temperature(
       fitted['probability'], fitted['age']
     )
-    ready = (
-      intervals.tempered(films, temperature),
-      intervals.tempered(fitted, temperature),
+    ready, tuned = (
+      intervals.tempered(some, temperature) for some in (films, fitted)
     )
     nll = [
       intervals.nll(judged['probability'], judged['age'], t)
       for t in (1.0, temperature)
     ]
-  made = intervals.fit(ready[1], score, **options)
+  made = intervals.fit(tuned, score, **options)
 
   ways = _ways(fitted, judged, intervals.LEVELS, options)
   validation = films['split'] == 'validation'
@@ -116,11 +117,8 @@ def calibrate(
   if calibrate_on == 'half_of_test' and validation.sum() >= enough:
     others = film_table.select(films, validation), judged
     ways['from_validation'] = _ways(*others, intervals.LEVELS, options)[score]
-  covered = {k: coverage(judged['age'], v) for k, v in ways.items()}
-  curves = {
-    k: coverage(judged['age'], v)['covered']
-    for k, v in _ways(fitted, judged, NOMINAL, options).items()
-  }
+  cover = lambda ends: interval_coverage.coverage(judged['age'], ends)
+  curves = _ways(fitted, judged, NOMINAL, options).items()
   result = {
     'run': run.name,
     'data': run.data,
@@ -129,11 +127,14 @@ def calibrate(
     'temperature': temperature,
     'nll': nll,
     **made,
-    'coverage': grouped_coverage(judged, ways[score]),
-    'ways': covered,
-    'reliability': {'nominal': list(NOMINAL), **curves},
+    'coverage': interval_coverage.grouped_coverage(judged, ways[score]),
+    'ways': {way: cover(ends) for way, ends in ways.items()},
+    'reliability': {
+      'nominal': list(NOMINAL),
+      **{way: cover(ends)['covered'] for way, ends in curves},
+    },
   }
-  return result, films | {'interval': intervals.intervals(made, ready[0])}
+  return result, films | {'interval': intervals.apply(made, ready)}
 
 
 def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
@@ -145,8 +146,8 @@ def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
     nominal = curves.pop('nominal')
     axes.plot([0, 100], [0, 100], color=palette['faint'], lw=1)
     looks = (
-      ('net', palette['female'], '--'),
-      ('tempered', palette['male'], '-.'),
+      ('net', palette['F'], '--'),
+      ('tempered', palette['M'], '-.'),
       (result['score'], palette['accent'], '-'),
     )
     for name, colour, dash in looks:
@@ -206,8 +207,13 @@ def write_calibration(
   with storage.replacing(os.path.join(folder, 'intervals.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(
-      [*run_lib.COLUMNS, *intervals.ends(result['levels']), 'role']
+      [
+        *predictions.FILE_COLUMNS[:5],
+        *intervals.ends(result['levels']),
+        'role',
+      ]
     )
+    films = {**films, 'sex': groups.sex_text(films['sex'])}
     columns = [films[name].tolist() for name in run_lib.COLUMNS]
     for *film, role, interval in zip(
       *columns, films['role'], films['interval'], strict=True
@@ -220,26 +226,40 @@ def write_calibration(
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate calibrate', description='Temperature and intervals of a run.'
-  )
+  parser = command.parser('calibrate', __doc__)
   parser.add_argument('run', metavar='RUN[:stage]')
-  parser.add_argument('--score', choices=intervals.SCORES, default='absolute')
-  parser.add_argument('--calibrate_on', choices=SOURCES, default=SOURCES[0])
-  parser.add_argument('--groups', choices=intervals.GROUPS, default='sex_age')
   parser.add_argument(
-    '--least', type=int, default=intervals.BAND_FILMS, help='films of a band'
+    '--score',
+    choices=intervals.SCORES,
+    default='absolute',
+    help='what intervals scale with',
   )
-  parser.add_argument('--out', help="folder, instead of the stage's own")
+  parser.add_argument(
+    '--calibrate_on',
+    choices=SOURCES,
+    default=SOURCES[0],
+    help='films to fit on',
+  )
+  parser.add_argument(
+    '--groups',
+    choices=intervals.GROUPS,
+    default='sex_age',
+    help='films that share an interval',
+  )
+  parser.add_argument(
+    '--least',
+    type=int,
+    default=intervals.BAND_FILMS,
+    help='least number of films of an age band',
+  )
+  parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
-  try:
+  with command.one_line_errors():
     run = run_lib.read_run(args.run)
     result, films = calibrate(
       run, args.score, args.calibrate_on, args.groups, args.least
     )
     write_calibration(args.out or run.folder, result, films)
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(calibration_table(result))
 
 
@@ -277,7 +297,7 @@ def _ways(
     out['tempered'] = intervals.central(judged['probability'], levels)
   for score in scores:
     made = intervals.fit(fitted, score, levels=levels, **options)
-    out[score] = intervals.intervals(made, judged)
+    out[score] = intervals.apply(made, judged)
   return out
 
 
@@ -301,42 +321,3 @@ def _groups(group: Mapping[str, Any]) -> str:
   return ', '.join(
     f'{name} ({n})' for name, n in zip(names, group['n'], strict=True)
   )
-
-
-def coverage(age: np.ndarray, intervals: np.ndarray) -> dict[str, Any]:
-  """Return n and, per level, covered, its ci95 and the mean width in months.
-
-  Args:
-    age: [N].
-    intervals: [N, levels, 2].
-  """
-  inside = (intervals[..., 0] <= age[:, None]) & (
-    age[:, None] <= intervals[..., 1]
-  )
-  return {
-    'n': len(age),
-    'covered': inside.mean(axis=0).tolist(),
-    'ci95': [
-      statistics.wilson(int(hits), len(age)) for hits in inside.sum(axis=0)
-    ],
-    'width': np.diff(intervals)[..., 0].mean(axis=0).tolist(),
-  }
-
-
-def grouped_coverage(
-  films: intervals_lib.Films, intervals: np.ndarray
-) -> dict[str, Any]:
-  """Return `coverage` of all films, by_sex, by_predicted_age and by_age."""
-  groups = {
-    'by_sex': groups_lib.sex(films['male']),
-    'by_predicted_age': groups_lib.age_band(films['prediction']),
-    'by_age': groups_lib.age_band(films['age']),
-  }
-  out = coverage(films['age'], intervals)
-  for key, labels in groups.items():
-    names = sorted(set(labels), key=lambda name: (len(name), name))
-    out[key] = {
-      name: coverage(films['age'][labels == name], intervals[labels == name])
-      for name in names
-    }
-  return out

@@ -10,7 +10,8 @@ from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import sources
-from boneage_jax.training.tasks import classification
+from boneage_jax.data import splits
+from boneage_jax.evaluation import text_table
 
 
 def read_predictions(path: str) -> dict[str, Any]:
@@ -31,9 +32,9 @@ def read_predictions(path: str) -> dict[str, Any]:
   index = {name: i for i, name in enumerate(names)}
   return {
     'classes': names,
-    'id': np.array([int(row['id']) for row in rows]),
+    'id': np.array([row['id'] for row in rows]),
     'split': np.array([row['split'] for row in rows]),
-    'study': np.array([int(row['study']) for row in rows]),
+    'study': np.array([row['study'] for row in rows]),
     'label': np.array([index.get(row['label'], -1) for row in rows]),
     'probability': np.array(
       [[float(row[f'p_{name}']) for name in names] for row in rows]
@@ -71,12 +72,11 @@ def accuracy_summary(
   # Columns: right films, films; studies are drawn, with all of their films.
   values = np.stack([np.bincount(of, right), views], -1)
   samples = statistics.bootstrap_means(values, bootstrap, seed)
-  interval = lambda x: np.percentile(x, (2.5, 97.5)).tolist()
   counts = np.bincount(label, minlength=probability.shape[1])
   return {
     'films': len(label),
     'accuracy': float(right.mean()),
-    'accuracy_ci95': interval(samples[:, 0] / samples[:, 1]),
+    'accuracy_ci95': statistics.interval95(samples[:, 0] / samples[:, 1]),
     'studies': len(names),
     'study_accuracy': float(agreed.mean()),
     'study_accuracy_ci95': statistics.wilson(int(agreed.sum()), len(names)),
@@ -103,7 +103,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
     'classes': rows['classes'],
     'splits': {},
   }
-  for name in classification.SPLITS:
+  for name in splits.HELD_OUT:
     of = rows['split'] == name
     if (rows['label'][of] >= 0).any():
       columns = (rows[key][of] for key in ('label', 'probability', 'study'))
@@ -116,25 +116,23 @@ def report(config: Any, stage: str, workdir: str) -> None:
 
 def classification_table(result: dict[str, Any]) -> str:
   """Lay out the figures of a report as text."""
-  lines = [
-    f'{result["stage"]}: {result["data"]["name"]}; {result["data"]["split"]}',
-    f'{"":24} {"films":>7} {"right":>7} {"95 % interval":>18} '
-    f'{"hands":>7} {"right":>7} {"95 % interval":>18}',
-  ]
+  percent = lambda share: f'{100 * share:.1f} %'
+  rows = []
   for name, row in result['splits'].items():
-    cells = []
+    rows.append([name])
     for count, key in (('films', 'accuracy'), ('studies', 'study_accuracy')):
-      low, high = (f'{100 * v:.1f}' for v in row[f'{key}_ci95'])
-      between = f'{low} to {high} %'
-      cells.append(f'{row[count]:7} {100 * row[key]:5.1f} % {between:>18}')
-    lines.append(f'{name:24} {" ".join(cells)}')
-    for label, recall in enumerate(row['recall']):
+      low, high = (f'{100 * share:.1f}' for share in row[f'{key}_ci95'])
+      rows[-1] += [str(row[count]), percent(row[key]), f'{low} to {high} %']
+    for label, count, recall in zip(
+      result['classes'], row['counts'], row['recall'], strict=True
+    ):
       if recall is not None:
-        lines.append(
-          f'  {result["classes"][label]:22} {row["counts"][label]:7} '
-          f'{100 * recall:5.1f} %'
-        )
-    lines.append(
-      f'  always the most frequent {100 * row["most_frequent"]:11.1f} %'
-    )
-  return '\n'.join(lines)
+        rows.append([f'  {label}', str(count), percent(recall)])
+    frequent = percent(row['most_frequent'])
+    rows.append(['  always the most frequent', '', frequent])
+  head = ('films', 'correct', '95 % interval')
+  head += ('hands', 'correct', '95 % interval')
+  return (
+    f'{result["stage"]}: {result["data"]["name"]}; {result["data"]["split"]}\n'
+    + text_table.layout(('', *head), rows)
+  )

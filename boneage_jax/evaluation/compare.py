@@ -1,21 +1,22 @@
-"""Two runs on the films both saw, or two stages of one run.
+"""Compare two runs, or two stages of one run, on the same films.
 
-  python -m boneage_jax.evaluate compare RUN_A[:stage] RUN_B[:stage]
+  python -m boneage_jax.evaluate compare runs/cascade_phantom runs/best
 
-Errors are paired by film; test and validation stay apart. Refuses runs whose
-labels differ, and runs of which one was trained on test films of the other.
+Errors are paired by film. Test and validation films stay apart. Two runs are
+refused if their labels differ, or if one was trained on test films of the
+other.
 """
 
-import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
-import sys
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import storage
 from boneage_jax.data import groups
+from boneage_jax.data import splits as splits_lib
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
@@ -45,9 +46,9 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
     ValueError: no common film, or a film with other labels in the other run.
   """
   films = run_lib.align_predictions([a, b])
-  male, errors = films['male'], (films['age'], *films['prediction'])
+  sex, errors = films['sex'], (films['age'], *films['prediction'])
   splits = {}
-  for split in run_lib.SPLITS:
+  for split in splits_lib.HELD_OUT:
     in_a, in_b = films['split'] == split
     of = in_a & in_b
     row: dict[str, Any] = {
@@ -58,12 +59,12 @@ def compare(a: run_lib.Run, b: run_lib.Run) -> dict[str, Any]:
     }
     if of.any():
       row |= metrics.paired_difference(*(column[of] for column in errors))
-      sexes = np.where(of, groups.sex(male), '')
+      sexes = np.where(of, groups.sex_text(sex), '')
       row['by_sex'] = {
         name: metrics.paired_difference(
           *(column[sexes == name] for column in errors)
         )
-        for name in ('female', 'male', 'unknown')
+        for name in groups.PLURAL
         if name in sexes
       }
     splits[split] = row
@@ -121,26 +122,28 @@ def comparison_table(result: Mapping[str, Any]) -> str:
         cells.append(_cells(f'  {text_table.group(name)}', part))
       line += '\n' + text_table.layout(('', *HEAD), cells)
     parts.append(line)
-  parts.append('A - B below 0: A is the better. Films resampled in pairs.')
+  parts.append('A - B below 0: A is better. Intervals resample films in pairs.')
   parts += [f'WARNING: {warning}.' for warning in warnings(result)]
   return '\n\n'.join(parts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate compare', description='Paired difference of two runs.'
-  )
+  parser = command.parser('compare', __doc__)
   parser.add_argument('a', metavar='RUN_A[:stage]')
   parser.add_argument('b', metavar='RUN_B[:stage]')
-  parser.add_argument('--stage_a', default='', help="instead of the report's")
-  parser.add_argument('--stage_b', default='')
   parser.add_argument(
-    '--force', action='store_true', help='even if one trained on test films'
+    '--stage_a', default='', help="stage of A; default: the report's"
   )
-  parser.add_argument('--out', help='JSON file for the figures')
+  parser.add_argument('--stage_b', default='', help='the same of B')
+  parser.add_argument(
+    '--force',
+    action='store_true',
+    help='compare even if one was trained on test films of the other',
+  )
+  parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
-  try:
+  with command.one_line_errors():
     result = compare(
       run_lib.read_run(args.a, args.stage_a),
       run_lib.read_run(args.b, args.stage_b),
@@ -150,8 +153,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'{"; ".join(warnings(result))}. Compare runs of one split, or look '
         'at the films that are test films in both with --force.'
       )
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(comparison_table(result))
   if args.out:
     storage.write_json(args.out, result, indent=1)

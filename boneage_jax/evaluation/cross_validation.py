@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
-from boneage_jax.core import statistics
 from boneage_jax.data import groups
 from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located as located_lib
@@ -58,15 +60,19 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   rows = {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
   }
-  order = np.lexsort((rows['id'], rows['split'] == 'test'))
+  film, test = rows['id'].tolist(), rows['split'] == 'test'
+  order = sorted(
+    range(len(film)), key=lambda k: (test[k], ids.sort_key(film[k]))
+  )
   rows = {name: column[order] for name, column in rows.items()}
   builder_config = stages.builder_configs(config)[0]
   films, description = selection.split_films(config, workdir, builder_config)
-  for split in run_lib.SPLITS:
+  for split in splits_lib.HELD_OUT:
     given = np.sort(rows['id'][rows['split'] == split])
     expected = np.sort(films['id'][films['split'] == split])
     if not np.array_equal(given, expected):
       wrong = np.setxor1d(given, expected).tolist()
+      wrong.sort(key=ids.sort_key)
       raise ValueError(
         f'Expected the folds of {workdir} to predict each of {len(expected)} '
         f'{split} films once, got {len(given)} predictions; films lost, moved '
@@ -76,7 +82,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   result = {
     'data': members[0].data | {'split': description},
     'films': {
-      name: int(np.sum(rows['split'] == name)) for name in run_lib.SPLITS
+      name: int(np.sum(rows['split'] == name)) for name in splits_lib.HELD_OUT
     },
     'splits': _figures(rows),
     'members': [
@@ -119,18 +125,17 @@ def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
   return np.stack(names)
 
 
-def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[int, float]:
+def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[str, float]:
   """Return the median age of the sex by film id, months.
 
   Of the films that the fold trained on which validates the film; for a test
   film the mean of all folds.
   """
-  sexes, predictions = groups.sex(films['male']), []
   names = splits(config, films)
-  for split in names:
-    of = split == 'train'
-    medians = groups.sex_medians(films['age'][of], films['male'][of])
-    predictions.append([medians.get(sex, medians['unknown']) for sex in sexes])
+  predictions = [
+    groups.sex_medians(films['age'], films['sex'], split == 'train')
+    for split in names
+  ]
   counts = np.where(names == 'train', 0, 1)
   ages = np.sum(counts * predictions, axis=0) / counts.sum(axis=0)
   return dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
@@ -154,7 +159,7 @@ def located(
     regions |= {film: found[film] for film in found if film in own}
     coverage |= {
       f'{split}, fold {fold}': covered[split]
-      for split in run_lib.SPLITS
+      for split in splits_lib.HELD_OUT
       if covered.get(split)
     }
     shown = {f: m for f, m in maps.get('maps', {}).items() if f in own}
@@ -168,9 +173,8 @@ def folds_table(stage: str, result: dict[str, Any]) -> str:
   rows = [
     [
       name,
-      *(
-        f(figures.get(split)) for split in run_lib.SPLITS[::-1] for f in _CELLS
-      ),
+      *text_table.errors(figures['validation'], ('films', 'MAE')),
+      *text_table.errors(figures.get('test', {'n': 0}), ('films', 'MAE')),
     ]
     for name, figures in (
       *((str(k), member) for k, member in enumerate(result['members'])),
@@ -183,16 +187,10 @@ def folds_table(stage: str, result: dict[str, Any]) -> str:
   return '\n'.join([*lines, text_table.layout(head, rows)])
 
 
-_CELLS = (
-  lambda row: str(row['n']) if row else '0',
-  lambda row: f'{row["mae"]:.2f}' if row else '',
-)
-
-
 def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
   error = rows['prediction'] - rows['age']
   return {
-    name: statistics.error_summary(error[rows['split'] == name])
-    for name in run_lib.SPLITS
+    name: metrics.error_summary(error[rows['split'] == name])
+    for name in splits_lib.HELD_OUT
     if name in rows['split']
   }

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
@@ -31,19 +32,21 @@ CURVES = ('deletion', 'insertion')
 SPREAD = 0.25  # of the centre prior, in sides
 
 
-def ranks(heat: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-  """Return the share of pixels that are hotter, float32 [size, size].
+def ranks(
+  heat: np.ndarray, size_hw: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+  """Return the share of pixels that are hotter, float32 [H, W].
 
   Args:
     heat: [h, w] over the net's input.
-    size: side of the input.
+    size_hw: height and width of the input.
     rng: decides between equal pixels, such as those of no heat.
   """
-  heat = cv2.resize(np.asarray(heat, np.float32), (size, size))
+  heat = cv2.resize(np.asarray(heat, np.float32), size_hw[::-1])
   order = np.lexsort((rng.random(heat.size), -heat.ravel()))
   out = np.empty(heat.size, np.float32)
   out[order] = np.arange(heat.size) / heat.size
-  return out.reshape(size, size)
+  return out.reshape(size_hw)
 
 
 def fill(image: np.ndarray, kind: str) -> np.ndarray:
@@ -56,13 +59,13 @@ def fill(image: np.ndarray, kind: str) -> np.ndarray:
 def make_maps(
   graph: Any, target: str, mirror: bool
 ) -> Callable[..., dict[str, jax.Array]]:
-  """Compile `maps(variables, image, male)`: method -> heat [B, n, n]."""
+  """Compile `maps(variables, batch)`: method -> heat [B, m, n]."""
 
   @jax.jit
-  def maps(variables, image, male):
+  def maps(variables, batch):
     net = restore.merge(graph, variables)
     return {
-      method: gradcam.input_maps(net, image, male, target, method, mirror)
+      method: gradcam.input_maps(net, batch, target, method, mirror)
       for method in gradcam.METHODS
     }
 
@@ -70,20 +73,20 @@ def make_maps(
 
 
 def make_ages(graph: Any, steps: int = STEPS) -> Callable[..., jax.Array]:
-  """Compile `ages(variables, image, fill, ranks, male)` of a net.
+  """Compile `ages(variables, image, fill, ranks, sex)` of a net.
 
   Gives months [steps + 1, B]: at step k the pixels whose rank is below
   k / steps are those of `fill`.
   """
 
   @jax.jit
-  def ages(variables, image, fill, ranks, male):
+  def ages(variables, image, fill, ranks, sex):
     net = restore.merge(graph, variables)
 
     def at(step):
       painted = ranks[..., None] < step / steps
-      features = net.features(jnp.where(painted, fill, image))
-      return net.head(features, male)['age']
+      batch = {'image': jnp.where(painted, fill, image), 'sex': sex}
+      return net(batch)['age']
 
     return jax.lax.map(at, jnp.arange(steps + 1))
 
@@ -150,20 +153,22 @@ class Judge:
   def look(
     self, records: Sequence[Mapping[str, Any]]
   ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return image and male of at most a batch, padded, and its maps.
+    """Return image and sex of at most a batch, padded, and its maps.
 
-    Maps are those of MAPS: name -> [B, n, n].
+    Maps are those of MAPS: name -> [B, m, n].
     """
     rows = [preprocess.make_example(record, self.input) for record in records]
+    seeds = [ids.number(record['id']) for record in records]
     rows += rows[-1:] * (self.batch_size - len(rows))
-    batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'male')}
-    maps = jax.device_get(self._maps(self._variables, **batch))
+    seeds += seeds[-1:] * (self.batch_size - len(seeds))
+    batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'sex')}
+    maps = jax.device_get(self._maps(self._variables, batch))
     shape = maps[gradcam.METHODS[0]].shape
-    along = (np.arange(shape[1]) + 0.5) / shape[1] - 0.5
-    along = np.exp(-0.5 * (along / SPREAD) ** 2)
-    maps['centre'] = np.broadcast_to(np.outer(along, along), shape)
+    along = [(np.arange(n) + 0.5) / n - 0.5 for n in shape[1:]]
+    along = [np.exp(-0.5 * (x / SPREAD) ** 2) for x in along]
+    maps['centre'] = np.broadcast_to(np.outer(*along), shape)
     maps['random'] = np.stack(
-      [np.random.default_rng(int(r['id'])).random(shape[1:]) for r in rows]
+      [np.random.default_rng(seed).random(shape[1:]) for seed in seeds]
     )
     return batch, maps
 
@@ -172,10 +177,10 @@ class Judge:
   ) -> np.ndarray:
     """Return |change of age| of CURVES, months [2, B, STEPS + 1]."""
     image, rng = batch['image'], np.random.default_rng(0)
-    rank = np.stack([ranks(h, self.input.size, rng) for h in heat])
+    rank = np.stack([ranks(h, image.shape[1:3], rng) for h in heat])
     painted = np.stack([fill(i[..., 0], kind) for i in image])[..., None]
     ages = [
-      np.asarray(self._ages(self._variables, *pair, rank, batch['male'])).T
+      np.asarray(self._ages(self._variables, *pair, rank, batch['sex'])).T
       for pair in ((image, painted), (painted, image))
     ]
     return np.abs(np.stack(ages) - ages[0][None, :, :1])

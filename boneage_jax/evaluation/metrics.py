@@ -13,6 +13,8 @@ import numpy as np
 from boneage_jax.core import statistics
 from boneage_jax.data import groups
 
+WITHIN = (6, 12, 24)  # months
+
 # A net that has learnt nothing but the sex answers with one age per sex.
 # Predictions with less than this share of the true spread count as collapsed:
 # they explain at most 44 % of the variance, whatever their correlation.
@@ -43,7 +45,7 @@ def _check(**columns: np.ndarray) -> list[np.ndarray]:
 
 
 def collapse(
-  age: np.ndarray, prediction: np.ndarray, male: np.ndarray
+  age: np.ndarray, prediction: np.ndarray, sex: np.ndarray
 ) -> dict[str, Any]:
   """Compare the spread of the predictions with that of the truth, by sex.
 
@@ -52,7 +54,7 @@ def collapse(
     whether a sex with COLLAPSE_FILMS films or more is below COLLAPSE_RATIO.
   """
   out: dict[str, Any] = {'alarm': False}
-  sexes = groups.sex(male)
+  sexes = groups.sex_text(sex)
   for name in sorted(set(sexes)):
     of = sexes == name
     sd, true_sd = float(np.std(prediction[of])), float(np.std(age[of]))
@@ -62,10 +64,39 @@ def collapse(
   return out
 
 
+def error_summary(
+  error: np.ndarray, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+  """Return those of `summary` that need no group.
+
+  Args:
+    error: months, [N].
+    bootstrap, seed: as for `summary`; no intervals below INTERVAL_FILMS films.
+  """
+  n, size = len(error), np.abs(error)
+  values = np.stack([size, error**2, error], axis=1)
+  names = ('mae', 'rmse', 'bias')
+  within = {f'within_{m}': int(np.sum(size <= m)) for m in WITHIN}
+
+  point = values.mean(axis=0)
+  point[1] = np.sqrt(point[1])
+  out: dict[str, Any] = {'n': n, 'median': float(np.median(size))}
+  out |= {name: float(v) for name, v in zip(names, point, strict=True)}
+  out |= {name: hits / n for name, hits in within.items()}
+  if bootstrap and n >= statistics.INTERVAL_FILMS:
+    samples = statistics.bootstrap_means(values, bootstrap, seed)
+    samples[:, 1] = np.sqrt(samples[:, 1])
+    for name, column in zip(names, samples.T, strict=True):
+      out[f'{name}_ci95'] = statistics.interval95(column)
+    for name, hits in within.items():
+      out[f'{name}_ci95'] = statistics.wilson(hits, n)
+  return out
+
+
 def summary(
   age: np.ndarray,
   prediction: np.ndarray,
-  male: np.ndarray,
+  sex: np.ndarray,
   bootstrap: int = 1000,
   seed: int = 0,
 ) -> dict[str, Any]:
@@ -74,7 +105,7 @@ def summary(
   Args:
     age: true bone age, months, [N].
     prediction: predicted bone age, months, [N].
-    male: 1 male, 0 female, else unknown, [N].
+    sex: +1 male, -1 female, else unknown, [N].
     bootstrap: resamples of films behind each percentile interval; 0: no
       intervals. Those of shares are Wilson's, see `wilson`.
     seed: of the resampling.
@@ -83,22 +114,19 @@ def summary(
     A dict ready for JSON: n, mae, rmse, bias, within_6, within_12, within_24
     (shares, bounds inclusive), each with its `_ci95`; median (of the absolute
     error); by_sex, by_age, by_stage (group -> the same figures); by_sex_age,
-    by_sex_stage, by_sex_age_stage ('female, 72-96' -> the same figures, or n
+    by_sex_stage, by_sex_age_stage ('F, 72-96' -> the same figures, or n
     alone below CELL_FILMS films); age_balanced and collapse.
 
   Raises:
     ValueError: for no films, unequal lengths or values that are not finite.
   """
-  age, prediction, male = _check(age=age, prediction=prediction, male=male)
+  age, prediction, sex = _check(age=age, prediction=prediction, sex=sex)
   error = prediction - age
-  out = statistics.error_summary(error, bootstrap, seed)
-  bands = [
-    f'{a}-{a + groups.BAND}' for a in range(0, groups.OLDEST, groups.BAND)
-  ]
+  out = error_summary(error, bootstrap, seed)
   axes = {
-    'sex': (groups.sex(male), ('female', 'male', 'unknown')),
-    'age': (groups.age_band(age), bands),
-    'stage': (groups.stage(age, male), [name for name, _, _ in groups.STAGES]),
+    'sex': (groups.sex_text(sex), groups.PLURAL),
+    'age': (groups.age_band(age), groups.BANDS),
+    'stage': (groups.stage(age, sex), [name for name, _, _ in groups.STAGES]),
   }
   for key in ('sex', 'age', 'stage', 'sex_age', 'sex_stage', 'sex_age_stage'):
     parts = [axes[name] for name in key.split('_')]
@@ -112,13 +140,11 @@ def summary(
       n = int(of.sum())
       if n:
         row = (
-          statistics.error_summary(error[of], bootstrap, seed)
-          if n >= least
-          else {'n': n}
+          error_summary(error[of], bootstrap, seed) if n >= least else {'n': n}
         )
         out[f'by_{key}'][', '.join(cell)] = row
   out['age_balanced'] = age_balanced(age, error, bootstrap, seed)
-  out['collapse'] = collapse(age, prediction, male)
+  out['collapse'] = collapse(age, prediction, sex)
   return out
 
 
@@ -136,10 +162,7 @@ def age_balanced(
     1,000 83 %; five bands of 10, 92 %.
   """
   labels = groups.age_band(age)
-  sizes = {
-    f'{a}-{a + groups.BAND}': 0 for a in range(0, groups.OLDEST, groups.BAND)
-  }
-  sizes |= {band: int(np.sum(labels == band)) for band in sizes}
+  sizes = {band: int(np.sum(labels == band)) for band in groups.BANDS}
   bands = [band for band, n in sizes.items() if n >= BAND_FILMS]
   out: dict[str, Any] = {'bands': bands}
   out['left_out'] = {b: n for b, n in sizes.items() if 0 < n < BAND_FILMS}

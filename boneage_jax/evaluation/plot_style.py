@@ -18,8 +18,8 @@ LIGHT = {
   'faint': '#66707d',
   'grid': '#e3e7ec',
   'accent': '#0f6e6e',
-  'female': '#c2500a',
-  'male': '#0072b2',
+  'F': '#c2500a',
+  'M': '#0072b2',
   'unknown': '#6b6b6b',
 }
 DARK = {
@@ -28,12 +28,11 @@ DARK = {
   'faint': '#98a3b1',
   'grid': '#2c3440',
   'accent': '#4fc3b5',
-  'female': '#f2a15c',
-  'male': '#6cbcf0',
+  'F': '#f2a15c',
+  'M': '#6cbcf0',
   'unknown': '#b0b0b0',
 }
-MARKERS = {'female': 'o', 'male': '^', 'unknown': 's'}
-NAMES = {'female': 'girls', 'male': 'boys', 'unknown': 'sex unknown'}
+MARKERS = {'F': 'o', 'M': '^', 'unknown': 's'}
 
 
 def png(draw: Draw, dark: bool = False) -> bytes:
@@ -85,12 +84,14 @@ def oldest(*ages: np.ndarray) -> float:
   return 12 * np.ceil((max(np.max(a) for a in ages) + 3) / 12)
 
 
-def by_sex(male: np.ndarray) -> list[tuple[str, np.ndarray]]:
-  sexes = groups.sex(male)
+def by_sex(sex: np.ndarray) -> list[tuple[str, np.ndarray]]:
+  """Return each sex that is there, and which films are of it, bool [N]."""
+  sexes = groups.sex_text(sex)
   return [(name, sexes == name) for name in MARKERS if np.any(sexes == name)]
 
 
 def dots(axes: Any, xy: tuple, sex: str, colour: str, label: str) -> None:
+  """Draw a dot for each film, smaller and fainter where they are many."""
   few = len(xy[0]) < 1000
   axes.scatter(
     *xy,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import text_table
-from boneage_jax.runs import predictions
 
 HEAD = ('row', 'films', 'MAE', '95 % interval', 'validation', 'paper v1', 'v2')
 
@@ -30,7 +30,7 @@ def published_rows(
       splits = report['splits']
     else:
       splits = report['references'][stage]
-    for split in predictions.SPLITS:
+    for split in splits_lib.SPLITS[::-1]:
       if split in splits:
         keys = ('n', 'mae', 'mae_ci95')
         row[split] = {k: splits[split][k] for k in keys if k in splits[split]}

@@ -1,23 +1,20 @@
-"""How far disturbed films move the estimates of a run.
+"""Measure how far corrupted films move the estimates of a run.
 
-  python -m boneage_jax.evaluate stress RUN[:stage] [--films=N]
+  python -m boneage_jax.evaluate robustness runs/cascade_phantom --films=200
 
-Every disturbance of `corruptions.CASES` is laid on test films, which then take
-the whole way of a new film: the regions are found anew. Writes stress.json,
-stress.csv and stress.png to the stage's folder.
+Every corruption of `imaging/corruptions.py` is applied to test films. These
+then go the whole way of a new film: regions are found anew. Writes
+robustness.json, robustness.csv and robustness.png to the stage's folder.
 """
 
-import argparse
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
 import csv
 import os
-import sys
 from typing import Any
 
-import cv2
 import numpy as np
 import tqdm
 
@@ -28,6 +25,7 @@ from boneage_jax.data import film_table
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
@@ -38,27 +36,27 @@ from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 
 FILMS, BATCH = 200, 16
-MOVED = 12  # months; one of statistics.WITHIN
+MOVED = 12  # months; one of metrics.WITHIN
 TICKS = (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100)
 HEAD = (
-  'strength',
+  'severity',
   'MAE',
   'change',
   '95 % interval',
   'bias change',
   '95 % interval',
   f'moved > {MOVED} mo',
-  'doubted',
-  'change of others',
+  'flagged',
+  'change of the others',
 )
 
 
 def estimates(
   predictor: loading.Either,
   records: Any,
-  cases: Sequence[Callable[[np.ndarray, int], np.ndarray]],
+  cases: Sequence[Callable[[np.ndarray, str], np.ndarray]],
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Predict every film as it is and disturbed, with a progress bar.
+  """Predict every film as it is and corrupted, with a progress bar.
 
   Args:
     predictor: with any batch_size.
@@ -66,67 +64,68 @@ def estimates(
     cases: (uint8 [H, W] with bright bones, film id) -> the like.
 
   Returns:
-    Months [1 + cases, N], the films as they are first; and of which of these
-    `predict` would say that they are not to be trusted, bool.
+    Months [1 + cases, N], the films as they are first; and which of these have
+    a quality flag, bool.
   """
   bright = lambda film: 255 - film if predictor.inverted else film
   size, numbers = predictor.batch_size, range(len(records))
   batches = [numbers[i : i + size] for i in numbers[::size]]
   out = np.zeros((1 + len(cases), len(records)))
-  doubted = np.zeros(out.shape, bool)
-  bar = tqdm.tqdm(total=out.size, desc='stress', unit='film', disable=None)
+  flagged = np.zeros(out.shape, bool)
+  bar = tqdm.tqdm(total=out.size, desc='robustness', unit='film', disable=None)
 
   def run(batch: range) -> None:
     here = [records[i] for i in batch]
     films = [bright(codec.decode_stored(record['image'])) for record in here]
     for i, case in enumerate((lambda film, _: film, *cases)):
       views = [
-        {**record, 'image': _bitmap(bright(case(film, record['id'])))}
+        {**record, 'image': codec.bitmap(bright(case(film, record['id'])))}
         for record, film in zip(here, films, strict=True)
       ]
       outputs, seen = predictor.outputs(views)
       out[i, batch.start : batch.stop] = outputs['age']
-      doubted[i, batch.start : batch.stop] = [bool(f.doubts) for f in seen]
+      flags = [bool(film.quality_flags) for film in seen]
+      flagged[i, batch.start : batch.stop] = flags
       bar.update(len(batch))
 
   with bar, futures.ThreadPoolExecutor(2) as pool:
     run(batches[0])  # alone, or the nets would be compiled twice
     list(pool.map(run, batches[1:]))
-  return out, doubted
+  return out, flagged
 
 
 def effect(
   age: np.ndarray,
   plain: np.ndarray,
-  disturbed: np.ndarray,
-  doubted: np.ndarray,
+  corrupted: np.ndarray,
+  flagged: np.ndarray,
 ) -> dict[str, Any]:
-  """Compare the estimates of disturbed films with those of the films.
+  """Compare the estimates of corrupted films with those of the same films.
 
   Args:
     age: of the films, months [N].
-    plain: estimates of the films as they are.
-    disturbed: estimates of the disturbed films.
-    doubted: which of these `predict` would not trust, bool [N].
+    plain: estimates of the films as they are, months [N].
+    corrupted: estimates of the corrupted films, months [N].
+    flagged: which of these have a quality flag, bool [N].
 
   Returns:
-    mae of the disturbed films; change, what it is more than that of the films;
-    bias_change, the mean move; each change with its _ci95, films resampled in
-    pairs; moved, the share of films that move by more than MOVED months;
-    doubted, a share; trusted_change, the change of the films that are not
-    doubted, of enough of them.
+    mae of the corrupted films; change, their mae minus that of the films as
+    they are; bias_change, the mean of corrupted - plain; both changes with
+    their _ci95 (films resampled in pairs); moved, the share of films that move
+    by more than MOVED months; flagged, the share with a quality flag; and, if
+    INTERVAL_FILMS films or more have none, their change as trusted_change.
   """
-  pair = metrics.paired_difference(age, disturbed, plain)
-  move = statistics.error_summary(disturbed - plain)
+  pair = metrics.paired_difference(age, corrupted, plain)
+  move = metrics.error_summary(corrupted - plain)
   out = {
     'mae': pair['mae_a'],
     'change': pair['difference'],
     'bias_change': move['bias'],
     'moved': 1 - move[f'within_{MOVED}'],
-    'doubted': float(doubted.mean()),
+    'flagged': float(flagged.mean()),
   }
-  if np.sum(~doubted) >= statistics.INTERVAL_FILMS:
-    some = (values[~doubted] for values in (age, disturbed, plain))
+  if np.sum(~flagged) >= statistics.INTERVAL_FILMS:
+    some = (values[~flagged] for values in (age, corrupted, plain))
     out['trusted_change'] = metrics.paired_difference(*some)['difference']
   if 'difference_ci95' in pair:
     out['change_ci95'] = pair['difference_ci95']
@@ -137,12 +136,11 @@ def effect(
 def run_suite(
   run: run_lib.Run, count: int = FILMS, batch_size: int = BATCH
 ) -> dict[str, Any]:
-  """Disturb test films of a run; the content of stress.json.
+  """Corrupt test films of a run; return the content of robustness.json.
 
   Returns:
-    run, data, films (ids), plain: the figures of the films as they are, and
-    their share that is doubted, and rows: name, strength and the figures of
-    `effect`.
+    run; data; films (ids); plain: the errors of the films as they are, and the
+    share that is flagged; rows: name, severity and what `effect` returns.
 
   Raises:
     ValueError: the run is an ensemble, or has no test film.
@@ -163,11 +161,11 @@ def run_suite(
   films = film_table.select(films, splits.some(films['id'], count))
   folder = sources.prepared_folder(workdir, predictor.builder_config)
   source = sources.film_source(folder, films)
-  (plain, *disturbed), doubted = estimates(predictor, source, corruptions.CASES)
+  (plain, *corrupted), flagged = estimates(predictor, source, corruptions.CASES)
   age = films['age'].astype(np.float64)
-  rows = zip(corruptions.CASES, disturbed, doubted[1:], strict=True)
-  own = statistics.error_summary(plain - age) | {
-    'doubted': float(doubted[0].mean())
+  rows = zip(corruptions.CASES, corrupted, flagged[1:], strict=True)
+  own = metrics.error_summary(plain - age) | {
+    'flagged': float(flagged[0].mean())
   }
   return {
     'run': run.name,
@@ -177,18 +175,18 @@ def run_suite(
     'rows': [
       {
         'name': case.name,
-        'strength': case.strength,
-        **effect(age, plain, row, doubts),
+        'severity': case.severity,
+        **effect(age, plain, row, flags),
       }
-      for case, row, doubts in rows
+      for case, row, flags in rows
     ],
   }
 
 
 def robustness_table(result: Mapping[str, Any]) -> str:
-  """Lay out what `suite` returned."""
+  """Lay out what `run_suite` returned."""
   plain = result['plain']
-  share = lambda row: f'{100 * row["doubted"]:.1f} %'
+  share = lambda row: f'{100 * row["flagged"]:.1f} %'
   rows = [
     ['as they are', '', f'{plain["mae"]:.2f}', *[''] * 5, share(plain), ''],
   ]
@@ -197,7 +195,7 @@ def robustness_table(result: Mapping[str, Any]) -> str:
     rows.append(
       [
         row['name'] if row['name'] != before else '',
-        row['strength'],
+        row['severity'],
         f'{row["mae"]:.2f}',
         f'{row["change"]:+.2f}',
         text_table.interval(row, 'change', '+'),
@@ -213,14 +211,15 @@ def robustness_table(result: Mapping[str, Any]) -> str:
   return (
     f'{result["run"]}: {lineage.dataset_line(result["data"])}\n\n'
     + text_table.layout((title, *HEAD), rows)
-    + '\n\nChanges against the films as they are, films resampled in pairs.\n'
-    'Doubted: predict warns that the age is not to be trusted. The last column '
-    'is of the films that are not, where there are enough.'
+    + '\n\nChanges are against the films as they are, resampled in pairs.\n'
+    'Flagged: `predict` warns about the quality of the film. The last column '
+    'is the change\nof the films without a flag, if there are '
+    f'{statistics.INTERVAL_FILMS} or more.'
   )
 
 
 def bars(result: Mapping[str, Any]) -> plot_style.Draw:
-  """Plot the change of the MAE by every disturbance, with its interval."""
+  """Plot the change of the MAE by every corruption, with its interval."""
 
   def draw(figure: Any, palette: plot_style.Palette) -> None:
     rows = result['rows'][::-1]
@@ -228,63 +227,59 @@ def bars(result: Mapping[str, Any]) -> plot_style.Draw:
     axes = figure.subplots()
     place = np.arange(len(rows))
     colours = [
-      palette['faint' if r['doubted'] > 0.5 else 'accent'] for r in rows
+      palette['faint' if r['flagged'] > 0.5 else 'accent'] for r in rows
     ]
     axes.barh(place, [r['change'] for r in rows], color=colours)
     intervals = [r.get('change_ci95', [r['change']] * 2) for r in rows]
     for y, interval in zip(place, intervals, strict=True):
       axes.plot(interval, [y, y], color=palette['ink'], lw=1.4)
-    names = [f'{row["name"]} {row["strength"]}' for row in rows]
+    names = [f'{row["name"]} {row["severity"]}' for row in rows]
     axes.set_yticks(place, names, fontsize=8.5)
     axes.set_xscale('symlog', linthresh=5)  # small changes beside large ones
     axes.set_xticks(TICKS, [f'{tick:g}' for tick in TICKS])
     axes.set_xticks([], minor=True)
     axes.set_xlim(1.1 * np.min(intervals) - 1, 1.1 * np.max(intervals) + 1)
-    axes.set(ylim=(-0.7, len(rows) - 0.3), xlabel='MAE more (months)')
-    title = f'Disturbed films, n = {result["plain"]["n"]}'
-    axes.set_title(f'{title} (grey: most are doubted)')
+    axes.set(ylim=(-0.7, len(rows) - 0.3), xlabel='change of the MAE (months)')
+    title = f'Corrupted films, n = {result["plain"]["n"]}'
+    axes.set_title(f'{title} (grey: most are flagged)')
 
   return draw
 
 
 def write_robustness(folder: str, result: Mapping[str, Any]) -> None:
-  """Write stress.json, stress.csv and stress.png to a folder."""
+  """Write robustness.json, robustness.csv and robustness.png to a folder."""
   storage.make_folder(folder)
-  storage.write_json(os.path.join(folder, 'stress.json'), result, indent=1)
-  with storage.replacing(os.path.join(folder, 'stress.csv')) as file:
+  storage.write_json(os.path.join(folder, 'robustness.json'), result, indent=1)
+  with storage.replacing(os.path.join(folder, 'robustness.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
-    keys = ('name', 'strength', 'mae', 'change', 'bias_change', 'moved')
-    keys += ('doubted', 'trusted_change')
+    keys = ('name', 'severity', 'mae', 'change', 'bias_change', 'moved')
+    keys += ('flagged', 'trusted_change')
     ends = ('change_ci95', 'bias_change_ci95')
     sides = [f'{end}_{side}' for end in ends for side in ('low', 'high')]
     writer.writerow([*keys, *sides])
     for row in result['rows']:
       intervals = [v for end in ends for v in row.get(end, ('', ''))]
       writer.writerow([*(row.get(key, '') for key in keys), *intervals])
-  with storage.replacing(os.path.join(folder, 'stress.png'), 'wb') as file:
+  with storage.replacing(os.path.join(folder, 'robustness.png'), 'wb') as file:
     file.write(plot_style.png(bars(result)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate stress', description='Disturbed test films of a run.'
-  )
+  parser = command.parser('robustness', __doc__)
   parser.add_argument('run', metavar='RUN[:stage]')
-  parser.add_argument('--films', type=int, default=FILMS, help='by id hash')
+  parser.add_argument(
+    '--films',
+    type=int,
+    default=FILMS,
+    help='number of test films; chosen by a hash of their id',
+  )
   parser.add_argument('--batch_size', type=int, default=BATCH)
-  parser.add_argument('--out', help="folder, instead of the stage's own")
+  parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
   startup.set_up()
-  try:
+  with command.one_line_errors():
     run = run_lib.read_run(args.run)
     result = run_suite(run, args.films, args.batch_size)
     write_robustness(args.out or run.folder, result)
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(robustness_table(result))
-
-
-def _bitmap(film: np.ndarray) -> bytes:
-  """Encode a film in no time."""
-  return cv2.imencode('.bmp', film)[1].tobytes()

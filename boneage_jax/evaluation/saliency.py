@@ -1,30 +1,32 @@
-"""Whether heat maps show what a net reads: deletion, insertion, pointing.
+"""Measure whether heat maps show what a net reads.
 
-  python -m boneage_jax.evaluate faithful RUN[:stage] [--films=N]
+  python -m boneage_jax.evaluate saliency runs/cascade_phantom --films=100
 
-A map that shows what the net reads moves the age early: the area under
-|change of age| is large for deletion and small for insertion, against random
-maps of the same grain and a Gaussian about the centre. Where films are
-annotated: does the peak lie in an ossification box (the pointing game of Zhang
-et al. 2018)? Of a stage that reads crops, its localizer is judged.
+Deletion paints over the hottest pixels first, insertion brings them back first.
+A map that shows what the net reads moves the age early: the area under |change
+of age| is large for deletion and small for insertion. Maps are compared with
+random maps of the same grain and with a Gaussian about the centre. On annotated
+films: does the peak lie in an ossification box (the pointing game of Zhang et
+al. 2018)? For a stage that reads crops, its localizer is judged. Writes
+saliency.json and saliency.png to the stage's folder.
 """
 
-import argparse
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import itertools
 import json
 import os
-import sys
 from typing import Any
 
 import numpy as np
 import tqdm
 
+from boneage_jax.core import sizes
 from boneage_jax.core import startup
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.evaluation import command
 from boneage_jax.evaluation import deletion_insertion
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
@@ -53,7 +55,7 @@ def curves(judge: deletion_insertion.Judge, source: Any) -> dict[str, Any]:
   """
   out = {kind: {name: [] for name in deletion_insertion.MAPS} for kind in FILLS}
   records = (source[i] for i in range(len(source)))
-  bar = tqdm.tqdm(total=len(source), desc='faithful', unit='film', disable=None)
+  bar = tqdm.tqdm(total=len(source), desc='saliency', unit='film', disable=None)
   with bar:
     for some in _batches(records, judge.batch_size):
       batch, maps = judge.look(some)
@@ -108,7 +110,7 @@ def pointing(
     it) and share_ci95 (Wilson's); empty where no film has boxes.
   """
   inside: dict[str, dict[str, list]] = {}
-  size = (judge.input.size, judge.input.size)
+  size = sizes.size_hw(judge.input.size)
   records = (source[i] for i in range(len(source)))
   has_boxes = lambda record: json.loads(record['annotations'] or '{}').get(
     'boxes'
@@ -145,7 +147,7 @@ def pointing(
 
 
 def judge_maps(judge: deletion_insertion.Judge, count: int) -> dict[str, Any]:
-  """Judge the maps of a net on test films; the content of faithful.json.
+  """Judge the maps of a net on test films; return the content of saliency.json.
 
   Returns:
     run, data; target and mirror of the maps; films (ids of test films);
@@ -195,7 +197,7 @@ def saliency_table(result: Mapping[str, Any]) -> str:
           if key in row:
             cells += [f'{row[key]:+.2f}', text_table.interval(row, key, '+')]
         rows.append(cells)
-      what = f'{curve} ({wanted} is faithful), {title}'
+      what = f'{curve} ({wanted} is good), {title}'
       parts.append(text_table.layout((what, *head), rows))
   rows = [
     [TITLES[name], *(cell for key in of for cell in _shares(of[key]))]
@@ -218,7 +220,7 @@ def plot(result: Mapping[str, Any]) -> plot_style.Draw:
       zip(
         deletion_insertion.MAPS,
         zip(
-          ('accent', 'male', 'female', 'faint'),
+          ('accent', 'M', 'F', 'faint'),
           ('-', '--', '-.', ':'),
           strict=True,
         ),
@@ -245,29 +247,30 @@ def plot(result: Mapping[str, Any]) -> plot_style.Draw:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(
-    prog='evaluate faithful', description='Do heat maps show what a net reads?'
-  )
+  parser = command.parser('saliency', __doc__)
   parser.add_argument('run', metavar='RUN[:stage]')
-  parser.add_argument('--films', type=int, default=FILMS, help='by id hash')
+  parser.add_argument(
+    '--films',
+    type=int,
+    default=FILMS,
+    help='number of test films; chosen by a hash of their id',
+  )
   parser.add_argument(
     '--batch_size', type=int, default=deletion_insertion.BATCH
   )
-  parser.add_argument('--out', help="folder, instead of the stage's own")
+  parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
   startup.set_up()
-  try:
+  with command.one_line_errors():
     judge = deletion_insertion.Judge(
       run_lib.read_run(args.run), args.batch_size
     )
     result = judge_maps(judge, args.films)
     folder = args.out or judge.run.folder
     storage.make_folder(folder)
-    storage.write_json(os.path.join(folder, 'faithful.json'), result, indent=1)
-    with storage.replacing(os.path.join(folder, 'faithful.png'), 'wb') as file:
+    storage.write_json(os.path.join(folder, 'saliency.json'), result, indent=1)
+    with storage.replacing(os.path.join(folder, 'saliency.png'), 'wb') as file:
       file.write(plot_style.png(plot(result)))
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
   print(saliency_table(result))
 
 

@@ -9,8 +9,9 @@ import csv
 import json
 import math
 import os
-import re
 from typing import Any
+
+from boneage_jax.core import ids
 
 FINGERS = (
   'thumb',
@@ -25,13 +26,13 @@ LABELS = ('DIP', 'PIP', 'MCP', 'Radius', 'Ulna', 'Wrist')
 OVERSHOOT = 0.05  # hand-drawn boxes may leave the film by this much
 
 
-def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
+def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
   """Loads the annotations of every film in a folder.
 
   Args:
     folder: holds any of hand_boxes.csv, hand_keypoints.csv,
       ossification_boxes.csv, hand_polygons.json, fracture_labels.csv (columns
-      id, study, finding; films of one hand share the study, a whole number)
+      id, study, finding; films of one hand share the study)
       and fracture_masks.json ({id: {"polygons": [...], "boxes": [[x0, y0, x1,
       y1], ...], "strokes": [[[x, y], ...], ...]}}, polygons as those of hands).
 
@@ -44,7 +45,7 @@ def load(folder: str | os.PathLike) -> dict[int, dict[str, Any]]:
     'boxes', 'strokes'}.
     Plain lists and floats: what JSON keeps. A missing folder gives {}.
   """
-  films: dict[int, dict[str, Any]] = {}
+  films: dict[str, dict[str, Any]] = {}
 
   path = os.path.join(folder, 'hand_boxes.csv')
   for where, film, row in _rows(path, ('x0', 'y0', 'x1', 'y1')):
@@ -127,7 +128,7 @@ def within(film: Any, box: tuple[float, float, float, float]) -> Any:
 
 def _rows(
   path: str, columns: tuple[str, ...]
-) -> Iterator[tuple[str, int, dict[str, str]]]:
+) -> Iterator[tuple[str, str, dict[str, str]]]:
   """Yields (where, film id, row) of a CSV file; nothing where it is absent."""
   if not os.path.exists(path):
     return
@@ -144,10 +145,11 @@ def _rows(
       yield where, _film_id(row['id'], where), row
 
 
-def _film_id(text: str, where: str) -> int:
-  if not re.fullmatch(r'\d+', text.strip()):
-    raise ValueError(f'{where}: the id must be a whole number, got {text!r}.')
-  return int(text)
+def _film_id(text: str, where: str) -> str:
+  try:
+    return ids.normalize(text)
+  except ValueError as error:
+    raise ValueError(f'{where}: {error}') from error
 
 
 def _fraction(value: str | float, where: str) -> float:

@@ -1,20 +1,19 @@
-"""Frames of one grey about a film, as scanners and exports add them."""
+"""Borders of one grey around a film, as scanners and exports add them."""
 
 import numpy as np
 
-GREYS = 3  # lines of a frame vary by no more, and a film beside it by more
-PART = 0.5  # of a film's outermost line has another grey than its frame
-EDGE = 2  # lines in which a film begins: a shrunken film has a blend first
+GREYS = 3  # a border varies by no more grey levels, the film beside it by more
+PART = 0.5  # this share of a film's outermost line differs from the border
+EDGE = 2  # lines in which the film begins: a shrunken film has a blend first
 
 
 def inside(film: np.ndarray) -> tuple[slice, slice]:
-  """Return rows and columns of uint8 [H, W] that are no frame.
+  """Return the rows and columns of uint8 [H, W] inside of its border.
 
-  Lines from the edge inwards that all have one grey are a frame if the film
-  begins at once behind them: half or more of one of the next two lines has
-  another grey. Behind a background that is merely flat only a finger tip has,
-  and it stays. Frames in frames are taken off, too; a film without content is
-  all kept.
+  Outer lines of one grey are a border if the film begins right behind them: at
+  least half of one of the next two lines has another grey. A flat background
+  stays, as only a finger tip follows it. Borders within borders are removed as
+  well. A film without content is kept whole.
   """
   rows, columns = slice(0, film.shape[0]), slice(0, film.shape[1])
   while True:
@@ -26,7 +25,7 @@ def inside(film: np.ndarray) -> tuple[slice, slice]:
 
 
 def _widths(film: np.ndarray) -> tuple[int, int, int, int]:
-  """Return how many lines of a frame lie on top, at bottom, left and right."""
+  """Count the lines of the border at the top, bottom, left and right."""
   sides = film, film[::-1], film.T, film.T[::-1]
   flat = top, bottom, left, right = [_flat(lines) for lines in sides]
   height, width = film.shape
@@ -42,10 +41,10 @@ def _widths(film: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def _flat(lines: np.ndarray) -> int:
-  """Return how many first lines [N, M] have one grey between them."""
+  """Count the first lines of [N, M] that have one grey between them."""
   low, high = 255, 0
   for count, line in enumerate(lines):
     low, high = min(low, int(line.min())), max(high, int(line.max()))
-    if high - low > GREYS:  # of most films at once
+    if high - low > GREYS:  # most films end the search at once
       return count
   return len(lines)

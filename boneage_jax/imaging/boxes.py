@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 
 WHOLE_FILM = (0.0, 0.0, 1.0, 1.0)
@@ -100,7 +101,7 @@ def expand(
 
 
 def holes(
-  regions: Mapping[str, Region], names: Iterable[str], fill: str, film: int
+  regions: Mapping[str, Region], names: Iterable[str], fill: str, film: str
 ) -> list[tuple[tuple[float, float, float, float], int]]:
   """Return what to paint over a film: a box and a grey per region.
 
@@ -110,12 +111,12 @@ def holes(
     names: of regions to paint over, of those that are there.
     fill: 'black' (Li 2023), or 'random_constant', one grey per film (Chen
       2020, authors' code).
-    film: its id, the seed of that grey.
+    film: its id, which seeds that grey.
   """
   if fill == 'black':
     grey = 0
   elif fill == 'random_constant':
-    grey = int(np.random.default_rng(film).integers(255))
+    grey = int(np.random.default_rng(ids.number(film)).integers(255))
   else:
     raise ValueError(f"fill is 'black' or 'random_constant', got {fill!r}")
   known = [regions[name] for name in names if name in regions]
@@ -123,7 +124,7 @@ def holes(
 
 
 def summary(
-  found: Mapping[int, Mapping[str, Region]], names: Iterable[str]
+  found: Mapping[str, Mapping[str, Region]], names: Iterable[str]
 ) -> dict[str, Any]:
   """Count films, and per region of `names` how often and how large it is.
 
@@ -142,19 +143,19 @@ def summary(
   return out
 
 
-def write_regions(path: str, rows: Iterable[tuple[int, str, Region]]) -> None:
+def write_regions(path: str, rows: Iterable[tuple[str, str, Region]]) -> None:
   """Write rows (id, region name, Region) to a regions.csv, atomically."""
   with storage.replacing(path) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(COLUMNS)
     for film, name, region in rows:
       numbers = [f'{value:.6f}' for value in (*region.box, region.score)]
-      writer.writerow([int(film), name, *numbers, int(region.found)])
+      writer.writerow([film, name, *numbers, int(region.found)])
 
 
-def read_regions(path: str) -> dict[int, dict[str, Region]]:
+def read_regions(path: str) -> dict[str, dict[str, Region]]:
   """Return {id: {region name: Region}} from a regions.csv."""
-  regions: dict[int, dict[str, Region]] = {}
+  regions: dict[str, dict[str, Region]] = {}
   with storage.reading(path) as file:
     reader = csv.DictReader(file)
     if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -165,7 +166,7 @@ def read_regions(path: str) -> dict[int, dict[str, Region]]:
     for row in reader:
       box = tuple(float(row[name]) for name in COLUMNS[2:6])
       region = Region(box, float(row['score']), row['found'] == '1')
-      regions.setdefault(int(row['id']), {})[row['region']] = region
+      regions.setdefault(row['id'], {})[row['region']] = region
   return regions
 
 

@@ -1,8 +1,8 @@
-"""Disturbances that films meet in clinics: NumPy and OpenCV on grey films.
+"""Corruptions that films meet in clinics: NumPy and OpenCV on grey films.
 
 Each takes uint8 [H, W], bones bright, and gives the like. Lengths are shares of
 the film's sides: they mean the same at any resolution. What is drawn depends
-on the film's id alone, and alike for all strengths.
+on the film's id alone, and alike for all severities.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from boneage_jax.core import ids
 
 
 def rotate(film: np.ndarray, degrees: float) -> np.ndarray:
@@ -103,31 +105,32 @@ def jpeg(film: np.ndarray, quality: int) -> np.ndarray:
 
 
 def corrupt(
-  film: np.ndarray, rng: np.random.Generator, moved: bool = True
-) -> np.ndarray:
-  """Disturb a film in one way, drawn from those of CASES.
+  film: np.ndarray | list[np.ndarray],
+  rng: np.random.Generator,
+  moved: bool = True,
+) -> np.ndarray | list[np.ndarray]:
+  """Corrupt a film in one way of CASES, drawn at random.
 
-  Not by inversion, marks or turns: `input.rotate` turns films, and of quarter
-  turns a net takes care, see upright.py. Nor, without `moved`, by frames: the
-  film keeps its place. Strong disturbances are more likely than slight ones,
-  and of noise and JPEG some are stronger than any of CASES.
+  Never by inversion, markers or rotation: `input.rotate` rotates films, and a
+  net of the task 'orientation' finds quarter turns. Severe corruptions are more
+  likely than slight ones; some noise and JPEG is more severe than any of CASES.
 
   Args:
-    film: uint8 [H, W], or its crops [R, S, S]: all are disturbed alike, each by
+    film: uint8 [H, W], or a list of its crops: all are corrupted alike, each by
       itself.
     rng: the film's own generator.
-    moved: whether the film may be framed.
+    moved: whether it may get borders, which move the film.
   """
   change = _draw(rng, moved)
-  if film.ndim == 2:
+  if isinstance(film, np.ndarray):
     return change(film)
-  return np.stack([change(crop) for crop in film])
+  return [change(crop) for crop in film]
 
 
 def _draw(
   rng: np.random.Generator, moved: bool
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """Draw a disturbance; noise draws its pixels when it is laid on."""
+  """Draw a corruption; noise draws its pixels when it is laid on."""
   kind, much = rng.integers(6 if moved else 5), np.sqrt(rng.random())
   if kind == 0:
     return functools.partial(blur, share=0.001 + 0.019 * much)
@@ -150,23 +153,23 @@ def _draw(
 
 
 class Case(NamedTuple):
-  """A disturbance of one strength; `drawn` where it takes `rng`."""
+  """A corruption of one severity; `drawn` where it takes `rng`."""
 
   name: str
-  strength: str
+  severity: str
   change: Callable[..., np.ndarray]
   drawn: bool = False
 
-  def __call__(self, film: np.ndarray, film_id: int) -> np.ndarray:
-    """Disturb the film of this id."""
+  def __call__(self, film: np.ndarray, film_id: str) -> np.ndarray:
+    """Corrupt the film of this id."""
     if self.drawn:
-      return self.change(film, rng=np.random.default_rng(film_id))
+      return self.change(film, rng=np.random.default_rng(ids.number(film_id)))
     return self.change(film)
 
 
-def _case(name: str, strength: str, change: Callable, **settings) -> Case:
+def _case(name: str, severity: str, change: Callable, **settings) -> Case:
   drawn = change in (marker, noise)
-  return Case(name, strength, functools.partial(change, **settings), drawn)
+  return Case(name, severity, functools.partial(change, **settings), drawn)
 
 
 CASES = (

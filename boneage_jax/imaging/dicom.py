@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-MALE = {'M': 1.0, 'F': 0.0}  # anything else, O included, is unknown: 0.5
+SEXES = ('M', 'F')  # anything else, O included, is unknown
 
 
 def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
     source: the file's bytes or its path.
 
   Returns:
-    `image` uint8 [H, W]; `male` 1.0, 0.0 or 0.5 (unknown); `sex` as written;
+    `image` uint8 [H, W]; `sex` 'M', 'F' or 'unknown'; `sex_as_written`;
     `patient_age` as written ('010Y') or ''; `laterality`, `body_part`;
     `pixel_spacing` [row, column] in mm or None; `burned_in` True, False or
     None (not said).
@@ -47,8 +47,8 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
   sex = _text(dataset, 'PatientSex').upper()
   return {
     'image': _film(dataset, name),
-    'male': MALE.get(sex, 0.5),
-    'sex': sex,
+    'sex': sex if sex in SEXES else 'unknown',
+    'sex_as_written': sex,
     'patient_age': _text(dataset, 'PatientAge'),
     'laterality': (
       _text(dataset, 'ImageLaterality') or _text(dataset, 'Laterality')

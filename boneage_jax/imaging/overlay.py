@@ -1,4 +1,4 @@
-"""Films of a report: heat map and regions drawn in, predicted distribution."""
+"""Pictures of a film with its heat map and its regions drawn in."""
 
 from collections.abc import Mapping
 from typing import Any

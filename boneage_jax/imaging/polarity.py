@@ -1,17 +1,18 @@
-"""Whether the bones of a film are bright, as they should be, or dark."""
+"""Whether the bones of a film are bright, as usual, or dark (MONOCHROME1)."""
 
 import cv2
 import numpy as np
 
-SIDE = 100  # pixels that are enough to tell
+SIDE = 100  # pixels; enough to tell
 
 
 def score(film: np.ndarray) -> float:
-  """Return how surely bones are bright, from -1 (dark) to 1.
+  """Return how surely the bones are bright, from -1 (dark) to 1.
 
-  In the middle of the film, where there is texture (bones, edges of fingers),
-  it is compared with the mean grey around it: frames and markers, which may be
-  of any grey, lie outside or are flat. The negative has the negative score.
+  The score correlates texture (bones, edges of fingers) with how much brighter
+  it is than its surroundings, in the middle of the film. Borders and markers of
+  any grey hardly count: they lie outside or are flat. The negative of a film
+  has the negative score.
 
   Args:
     film: uint8 [H, W].
@@ -28,5 +29,5 @@ def score(film: np.ndarray) -> float:
 
 
 def looks_inverted(film: np.ndarray) -> bool:
-  """Whether the bones of uint8 [H, W] look dark (MONOCHROME1)."""
+  """Whether the bones of uint8 [H, W] look dark."""
   return score(film) < 0

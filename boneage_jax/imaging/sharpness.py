@@ -1,25 +1,29 @@
-"""Whether a film shows the detail that a net was made for, or is blurred."""
+"""Whether a film is sharp enough for a net, or blurred or too small."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-LEAST = 0.06  # docs/results.md has the scores of films as they are and blurred
-MIDDLE = 0.35  # deviation of the weights, in halves of a side
-ROUNDING = 1 / 12  # mean square of what 8 bits leave away, in greys
+from boneage_jax.core import sizes
+
+LEAST = 0.06  # docs/results.md has the scores of plain and of blurred films
+MIDDLE = 0.35  # standard deviation of the weights, in halves of a side
+ROUNDING = 1 / 12  # mean square of the rounding to 8 bits, in grey levels
 
 
 def score(film: np.ndarray, side: int) -> float:
-  """Return what the finer half of a net's pixels shows of a film.
+  """Return the energy of the finest octave over that of the next two.
 
-  What `side` pixels along the long side show and half of them do not, over what
-  these show and an eighth of them does not: mean squares, those about the
-  middle of the film most, where the hand is. Contrast does not matter, but
-  where nothing is left beside rounding it is 0, and so it is of a film of half
-  of the pixels or fewer. Noise passes for detail.
+  The finest octave is what `side` pixels along the long side show and half of
+  them do not; the next two are what half of them show and an eighth does not.
+  Energy is the mean square, weighted towards the middle of the film, where the
+  hand is. Contrast does not change the score. It is 0 where only rounding is
+  left, and for a film of at most half of the pixels. Noise counts as detail.
 
   Args:
-    film: uint8 [H, W], frames cut off.
-    side: of the net's input, in pixels.
+    film: uint8 [H, W], without border.
+    side: of the net's input along the film's long side, in pixels.
   """
   if 2 * max(film.shape) <= side:
     return 0.0
@@ -34,15 +38,16 @@ def score(film: np.ndarray, side: int) -> float:
   return float(max(finest, 0) / max(rest, ROUNDING))
 
 
-def lacks_detail(film: np.ndarray, side: int) -> bool:
-  """Whether uint8 [H, W] has less detail than a net of `side` pixels needs."""
-  return score(film, side) < LEAST
+def lacks_detail(film: np.ndarray, size: int | Sequence[int]) -> bool:
+  """Whether uint8 [H, W] shows too little for a net's input of `size`."""
+  long_side = sizes.size_hw(size)[int(np.argmax(film.shape))]
+  return score(film, long_side) < LEAST
 
 
 def _averaged(film: np.ndarray, side: float) -> np.ndarray:
-  """Average a film to this long side, or enlarge it."""
+  """Shrink a film to this long side by averaging, or enlarge it."""
   scale = side / max(film.shape)
   height, width = (max(round(scale * n), 1) for n in film.shape)
-  # Enlarging, INTER_AREA leaves steps, which would pass for detail.
+  # INTER_AREA enlarges in steps, which would count as detail.
   how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
   return cv2.resize(film, (width, height), interpolation=how)

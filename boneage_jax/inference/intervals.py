@@ -1,14 +1,8 @@
-"""Calibrate a run: temperature, intervals, and whether they hold.
+"""Prediction intervals and temperature of predicted distributions.
 
-  python -m boneage_jax.evaluate calibrate RUN[:stage] [--score=normalised]
-
-Fits on the validation films and judges on the test films. Checkpoints, and the
-weights of an ensemble, were chosen on validation, so errors there are a little
-too small; of folds they are too large, as one net predicted a validation film
-and the mean of all a test film. --calibrate_on=half_of_test fits on one half of
-the test films (by a hash of the id), judges both calibrations on the other
-half, and leaves the rest out. Films count as independent: of an archive with
-several films of a hand intervals are too narrow.
+Conformal intervals (Romano et al. 2019) are fitted on films that the net was
+not trained on and hold for new films of the same kind. Everything is plain
+NumPy; ages are months. `evaluate calibrate` writes what `predict` reads.
 """
 
 from collections.abc import Mapping
@@ -27,7 +21,7 @@ def of_new_films(
 
   Args:
     calibration: content of calibration.json.
-    films: prediction (months) and male, [N]; with bins also probability,
+    films: prediction (months) and sex, [N]; with bins also probability,
       [N, bins], as the net says it.
 
   Returns:
@@ -35,7 +29,7 @@ def of_new_films(
   """
   if calibration['temperature'] and 'probability' in films:
     films = tempered(films, calibration['temperature'])
-  return intervals(calibration, films)
+  return apply(calibration, films)
 
 
 def ends(levels: Sequence[int]) -> list[str]:
@@ -46,6 +40,7 @@ def ends(levels: Sequence[int]) -> list[str]:
 def tempered(
   films: Mapping[str, np.ndarray], temperature: float
 ) -> dict[str, np.ndarray]:
+  """Return the films with their distributions tempered."""
   tempered = temper(films['probability'], temperature)
   return {**films, 'probability': tempered}
 
@@ -83,21 +78,28 @@ def fit_temperature(probability: np.ndarray, age: np.ndarray) -> float:
   """Return the temperature with the least `nll` (Guo et al. 2017).
 
   The nll is convex in 1 / temperature, and its slope there is the expected log
-  p less the log p of the true month: the root is bracketed and halved. Ends at
-  COLDEST or HOTTEST where the best lies beyond.
+  p less the log p of the true month: its root is sought. COLDEST or HOTTEST
+  where that lies beyond, HOTTEST too where all temperatures are as good.
 
   Args:
     probability: [N, bins].
     age: months, [N].
   """
+  from scipy import optimize  # slow to import; `predict` does not need it
+
   log = np.log(np.maximum(probability, FLOOR))
   true = np.take_along_axis(log, _month(probability, age), 1).mean()
+
+  def slope(log_temperature: float) -> float:
+    tempered = temper(probability, np.exp(log_temperature))
+    return (tempered * log).sum(axis=1).mean() - true
+
   low, high = np.log(COLDEST), np.log(HOTTEST)
-  for _ in range(60):
-    middle = (low + high) / 2
-    expected = (temper(probability, np.exp(middle)) * log).sum(axis=1).mean()
-    low, high = (low, middle) if expected < true else (middle, high)
-  return float(np.exp(low))
+  if slope(high) >= 0:
+    return HOTTEST
+  if slope(low) <= 0:
+    return COLDEST
+  return float(np.exp(optimize.brentq(slope, low, high)))
 
 
 def quantiles(probability: np.ndarray, shares: Sequence[float]) -> np.ndarray:
@@ -135,7 +137,7 @@ def fit(
   """Calibrate intervals on films that the net was not trained on.
 
   Args:
-    films: age, prediction (months) and male (1 male, 0 female, else unknown),
+    films: age, prediction (months) and sex (+1 male, -1 female, else unknown),
       [N]; with bins also probability, [N, bins].
     score: 'absolute', the error; 'normalised', the error over the standard
       deviation of the distribution; 'quantile', how far the age lies outside
@@ -161,7 +163,7 @@ def fit(
   scores = np.maximum(low - age, age - high) / scale
   needed = max(least_films(level) for level in levels)
 
-  sexes = groups_lib.sex(films['male'])
+  sexes = groups_lib.sex_text(films['sex'])
   parts = {'any': np.full(len(age), True)}
   if groups != 'all':
     named = {name: sexes == name for name in sorted(set(sexes))}
@@ -185,7 +187,7 @@ def fit(
   return out
 
 
-def intervals(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
+def apply(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
   """Return the intervals of films, months, [N, levels, 2].
 
   Args:
@@ -194,7 +196,7 @@ def intervals(calibration: Mapping[str, Any], films: Films) -> np.ndarray:
       those of `fit` were: calibration.json has the `temperature`.
   """
   low, high, scale = _base(calibration, films)
-  sexes, reach = groups_lib.sex(films['male']), np.empty_like(low)
+  sexes, reach = groups_lib.sex_text(films['sex']), np.empty_like(low)
   for name in set(sexes):
     group = calibration['groups'].get(name, calibration['groups']['any'])
     of = sexes == name

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import os
+from typing import Any
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
@@ -15,31 +16,43 @@ Either = predictor.Predictor | ensemble.Ensemble
 def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
   """Load the nets of a stage, by default of the one that the run reports.
 
-  Of a cross-validated run these are the nets of all folds, averaged.
+  Of a cross-validated run these are the nets of all folds, averaged. Once the
+  stage is calibrated, predictions have intervals.
 
   Raises:
     ValueError: no such stage, or it is not finished.
   """
-  config = run_lib.read_config(workdir)
+  return _load(run_lib.read_config(workdir), stage, workdir, batch_size)
+
+
+def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   stage = stage or config.report.stage
-  if stage in config and config[stage].job == 'ensemble':
-    weights = _weights(config[stage].members, os.path.join(workdir, stage))
-    members = [load(workdir, member, batch_size) for member in weights]
-    return ensemble.Ensemble(members, list(weights.values()))
+  path = os.path.join(workdir, stage, 'calibration.json')
+  calibration = storage.read_json(path, {})
+  section = stages.sections(config).get(stage, {})
+  if section.get('job') == 'ensemble':
+    weights = _weights(section.members, os.path.join(workdir, stage))
+    members = [_load(config, name, workdir, batch_size) for name in weights]
+    return ensemble.Ensemble(members, list(weights.values()), calibration)
   if config.data.folds and config.data.fold < 0:
-    every = [stages.fold_folder(workdir, k) for k in range(config.data.folds)]
-    return ensemble.Ensemble(
-      [predictor.Predictor(fold, stage, batch_size) for fold in every]
-    )
-  return predictor.Predictor(workdir, stage, batch_size)
+    folders = [stages.fold_folder(workdir, k) for k in range(config.data.folds)]
+    members = [
+      predictor.Predictor(
+        run_lib.read_config(folder), stage, folder, batch_size
+      )
+      for folder in folders
+    ]
+    return ensemble.Ensemble(members, calibration=calibration)
+  return predictor.Predictor(config, stage, workdir, batch_size, calibration)
 
 
 def _weights(members: Sequence[str], folder: str) -> dict[str, float]:
-  """Return the weights, but zeros, that an `ensemble` stage has found."""
+  """Return the weights, without zeros, that an `ensemble` stage has found."""
   path = os.path.join(folder, 'ensemble.json')
   if not storage.exists(path):
     raise ValueError(
-      f'{path} is missing: run the stage {os.path.basename(folder)!r} first.'
+      f'Expected {path}, found none: run the stage '
+      f'{os.path.basename(folder)!r} first.'
     )
   result = storage.read_json(path)
   rows = zip(members, result['members'], strict=True)

@@ -1,47 +1,28 @@
-"""Films of a run turned back, as its orientation stage tells."""
+"""Rotated films turned back, by the net of a run's orientation stage."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
 from boneage_jax.data import preprocess
-from boneage_jax.training import forward
-from boneage_jax.training import restore
-from boneage_jax.training.tasks import orientation
+from boneage_jax.inference import net
 
 
 class OrientationCorrector:
-  """Turns films of a run upright, as its stage `stage` tells."""
+  """Turns films upright, by the net of an orientation stage."""
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
-    """Load the net; at most `batch_size` films are looked at together."""
-    self._input, self._batch_size = config[stage].input, batch_size
-    graph, variables = restore.load_net(config, stage, workdir)
-    self._variables = jax.device_put(variables, jax.local_devices()[0])
-    self._predict = forward.make_predict(graph)
-    self._views = forward.views(config[stage])
+    """Load the net of `stage`; it sees at most `batch_size` films at a time."""
+    self._net = net.Net(config, stage, workdir, batch_size)
 
   def __call__(
     self, records: Sequence[Mapping[str, Any]]
   ) -> list[dict[str, Any]]:
-    """Return records as of `sources.film_source`, films upright."""
-    probability = np.mean(
-      [self._look(records, view) for view in self._views], axis=0
-    )
-    turns = orientation.quarters(probability[: len(records)]).tolist()
-    return list(map(preprocess.rotate_back, records, turns))
+    """Return records as of `sources.film_source`, films upright.
 
-  def _look(
-    self, records: Sequence[Mapping[str, Any]], view: np.ndarray
-  ) -> np.ndarray:
-    as_it_lies = {'label': 0}
-    rows = [
-      preprocess.make_example({**record, **as_it_lies}, self._input, view=view)
-      for record in records
-    ]
-    rows += rows[-1:] * (self._batch_size - len(rows))
-    batch = jax.tree.map(lambda *values: np.stack(values), *rows)
-    return jax.device_get(self._predict(self._variables, batch)['probability'])
+    Those that were turned back have `rotation_deg`.
+    """
+    as_they_are = [{**record, 'label': 0} for record in records]  # quarters
+    probability = self._net(as_they_are)['probability']
+    turns = preprocess.quarter_turns(probability).tolist()
+    return list(map(preprocess.rotate_back, records, turns))

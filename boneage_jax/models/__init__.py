@@ -1,5 +1,6 @@
 """Nets: backbones (image to map), heads (map to age), and their union."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
@@ -16,14 +17,16 @@ NETS = {
 }
 
 
-def create(config: Any, *, size: int, seed: int = 0) -> nnx.Module:
+def create(
+  config: Any, *, size: int | Sequence[int], seed: int = 0
+) -> nnx.Module:
   """Build the net that `config` (a stage's `net` section) describes.
 
   Args:
     config: `name` (a key of NETS), `bn_momentum` of every BatchNorm's moving
       statistics (0 keeps each backbone's own, 0.99 in Keras; short runs want
       0.9), and that net's own arguments.
-    size: side of the square net input in pixels.
+    size: of the net input in pixels: side of a square, or (height, width).
     seed: of the initial parameters.
 
   Raises:

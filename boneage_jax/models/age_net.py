@@ -1,24 +1,29 @@
 """One film, one age: a backbone, an optional CBAM, and an age head."""
 
+from collections.abc import Sequence
+
 from flax import nnx
 import jax.numpy as jnp
 
+from boneage_jax.core import sizes
 from boneage_jax.models import backbones
 from boneage_jax.models import cbam
 from boneage_jax.models import layers
+from boneage_jax.models import net as net_lib
+from boneage_jax.models.backbones import base
 from boneage_jax.models.heads import age as age_head
 from boneage_jax.models.heads import cam as cam_head
 
 
-class AgeNet(nnx.Module):
+class AgeNet(net_lib.Net):
   """Whole film (or one crop) to bone age; also the cascade's localizer.
 
-  `features` and `head` are all that Grad-CAM needs. The localizer of Li 2023
-  is Inception-V3 with CBAM after the last block, global average pooling and
-  240 soft labels (the target of Chen 2020, phase I, which knows no sex).
+  The localizer of Li 2023 is Inception-V3 with CBAM after the last block,
+  global average pooling and 240 soft labels (the target of Chen 2020, phase I,
+  which knows no sex).
 
   Args:
-    size: side of the net input in pixels.
+    size: of the net input in pixels: side of a square, or (height, width).
     backbone: `name` and arguments of a backbone.
     attention: 'none', or 'cbam' after the backbone's map.
     pool: 'gap', 'gmp' or 'conv_pool' and age.AgeHead, or 'cam' or 'cam_mean',
@@ -32,7 +37,7 @@ class AgeNet(nnx.Module):
   def __init__(
     self,
     *,
-    size: int,
+    size: int | Sequence[int],
     backbone: dict,
     attention: str = 'none',
     pool: str = 'gap',
@@ -56,7 +61,9 @@ class AgeNet(nnx.Module):
       if attention == 'cbam'
       else None
     )
-    self.cells = self.backbone.cells(size)
+    self.inputs = ('sex',) if sex_features else ()
+    size_hw = sizes.size_hw(size)
+    self.grid = self.grid_geometry(size_hw)
     arguments = dict(
       output=output,
       readout=readout,
@@ -70,36 +77,36 @@ class AgeNet(nnx.Module):
         channels, weighted=pool == 'cam', classes=classes, **arguments
       )
       return
-    hw = age_head.map_hw(self.backbone, size)
+    hw = age_head.map_hw(self.backbone, size_hw)
     self.pool = age_head.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
 
-  def features(self, image, rngs=None):
-    """Map [B,h,w,C] of grey films, uint8 [B,H,W,1]."""
+  def features(self, batch, rngs=None):
+    """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
     net = self.backbone
-    x = layers.preprocess(image, net.input_range, net.in_channels)
+    x = layers.preprocess(batch['image'], net.input_range, net.in_channels)
     x = net.features(x, rngs)
     return x if self.attention is None else self.attention(x)
 
-  def head(self, features, male, rngs=None):
-    """Outputs of a map.
+  def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:
+    """Return where the map's positions lie; see net.Net."""
+    return self.backbone.grid_geometry(size_hw)
+
+  def head(self, features, inputs, rngs=None):
+    """Return the outputs of a map.
 
     Returns:
       `age` [B] months or, of classes, none; with bins or classes, `logits`
-      [B,K]. Where the last layer sees each place alone (not 'conv_pool'), also
-      its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer, and `cells`
-      [2], where they lie (see Backbone.cells).
+      [B,K]. Where the last layer sees each position alone (not 'conv_pool'),
+      also its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer, and
+      `grid` [2,2], where the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
-      outputs = self.age_head(features, male, rngs=rngs)
+      outputs = self.age_head(features, inputs, rngs=rngs)
     else:
-      outputs = self.age_head(self.pool(features), male, rngs=rngs)
+      outputs = self.age_head(self.pool(features), inputs, rngs=rngs)
       if not isinstance(self.pool, age_head.GlobalPool):
         return outputs
       outputs['maps'] = self.age_head.maps(features)
       outputs['attention'] = cam_head.attention(outputs)
-    return outputs | {'cells': jnp.array(self.cells, jnp.float32)}
-
-  def __call__(self, batch, rngs=None):
-    features = self.features(batch['image'], rngs)
-    return self.head(features, batch['male'], rngs=rngs)
+    return outputs | {'grid': jnp.array(self.grid, jnp.float32)}

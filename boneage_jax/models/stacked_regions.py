@@ -1,6 +1,5 @@
 """Regions as the channels of one picture, for one backbone (Chen 2020)."""
 
-import jax
 import jax.numpy as jnp
 
 from boneage_jax.models import age_net
@@ -19,8 +18,15 @@ class RegionChannels(age_net.AgeNet):
   weights fit every choice. Arguments are those of AgeNet.
   """
 
-  def features(self, regions, rngs=None):
-    """Map [B,h,w,C] of regions, uint8 [B,R,H,W,1]."""
+  def features(self, batch, rngs=None):
+    """Return the map [B,h,w,C] of `regions`, uint8 [B,R,H,W,1].
+
+    Without any, the whole film, `image`, is the only region.
+    """
+    if 'regions' in batch:
+      regions = batch['regions']
+    else:
+      regions = batch['image'][:, None]
     net, count = self.backbone, regions.shape[1]
     if count > net.in_channels:
       raise ValueError(
@@ -29,11 +35,4 @@ class RegionChannels(age_net.AgeNet):
       )
     turns = [channel % count for channel in range(net.in_channels)]
     x = jnp.moveaxis(regions[..., 0], 1, -1)[..., jnp.array(turns)]
-    return super().features(x, rngs)
-
-  def __call__(self, batch: dict[str, jax.Array], rngs=None):
-    if 'regions' in batch:
-      regions = batch['regions']
-    else:  # the whole film is the only region
-      regions = batch['image'][:, None]
-    return self.head(self.features(regions, rngs), batch['male'], rngs=rngs)
+    return super().features({'image': x}, rngs)

@@ -5,14 +5,19 @@ through ResNet50; their features are exchanged, concatenated, joined by sex
 (eq. 3) and mapped to age.
 """
 
+from collections.abc import Sequence
+
 from flax import nnx
-import jax
 import jax.numpy as jnp
 
+from boneage_jax.core import sizes
 from boneage_jax.models import backbones
 from boneage_jax.models import layers
+from boneage_jax.models import net as net_lib
+from boneage_jax.models.backbones import base
 from boneage_jax.models.heads import age as age_head
 
+STREAMS = ('carpal', 'metacarpal')
 EXCHANGES = ('none', 'whole', 'channel', 'mid')
 
 
@@ -30,11 +35,11 @@ def exchange_channels(a, b, scale_a, scale_b, threshold):
   return jnp.where(dead_a, b, a), jnp.where(dead_b, a, b)
 
 
-class TwoStream(nnx.Module):
+class TwoStream(net_lib.Net):
   """Two crops, one age.
 
   Args:
-    size: side of each crop in pixels.
+    size: of each crop in pixels: side of a square, or (height, width).
     carpal, metacarpal: backbone sections of the two streams.
     exchange: what happens between the backbones and the stream heads.
       'whole' swaps the two final maps, the literal reading of Li 2023. With
@@ -53,7 +58,7 @@ class TwoStream(nnx.Module):
   def __init__(
     self,
     *,
-    size: int,
+    size: int | Sequence[int],
     carpal: dict,
     metacarpal: dict,
     exchange: str = 'whole',
@@ -75,11 +80,13 @@ class TwoStream(nnx.Module):
     dtype = jnp.dtype(dtype)
     self.exchange, self.threshold, self.penalty = exchange, threshold, penalty
     self.mid = tuple(mid)
+    self.inputs = ('sex',) if sex_features else ()
     self.carpal = backbones.create(carpal, dtype=dtype, rngs=rngs)
     self.metacarpal = backbones.create(metacarpal, dtype=dtype, rngs=rngs)
     nets = (self.carpal, self.metacarpal)
     channels = [net.channels for net in nets]
-    hw = [age_head.map_hw(net, size) for net in nets]
+    size_hw = sizes.size_hw(size)
+    hw = [age_head.map_hw(net, size_hw) for net in nets]
     if exchange in ('whole', 'channel') and (
       channels[0] != channels[1] or hw[0] != hw[1]
     ):
@@ -115,21 +122,23 @@ class TwoStream(nnx.Module):
       rngs=rngs,
     )
 
-  def features(self, regions, rngs=None):
-    """Exchanged maps of both streams; uint8 regions [B,2,H,W,1]."""
+  def features(self, batch, rngs=None):
+    """Return a map of each region of `regions`, uint8 [B,2,H,W,1].
+
+    Maps have the name of the region that they lie over, whichever stream drew
+    them last; behind 'channel' they hold channels of the other region, too.
+    """
     nets = (self.carpal, self.metacarpal)
     x = [
-      layers.preprocess(regions[:, i], net.input_range, net.in_channels)
+      layers.preprocess(
+        batch['regions'][:, i], net.input_range, net.in_channels
+      )
       for i, net in enumerate(nets)
     ]
     if self.exchange == 'mid':
-      cuts = [
-        net.stages.index(name) + 1
-        for net, name in zip(nets, self.mid, strict=True)
-      ]
       half = [
         net.run(image, stop=cut, rngs=rngs)
-        for net, image, cut in zip(nets, x, cuts, strict=True)
+        for net, image, cut in zip(nets, x, self._cuts(), strict=True)
       ]
       to_carpal, to_metacarpal = self.projections
       if half[0].shape[1:3] != half[1].shape[1:3]:
@@ -138,30 +147,49 @@ class TwoStream(nnx.Module):
           f'{half[0].shape[1:3]} and {half[1].shape[1:3]}.'
         )
       half = [to_carpal(half[1]), to_metacarpal(half[0])]
-      return tuple(
+      b, a = (
         net.run(image, start=cut, rngs=rngs)
-        for net, image, cut in zip(nets, half, cuts, strict=True)
+        for net, image, cut in zip(nets, half, self._cuts(), strict=True)
       )
-    a, b = (
-      net.features(image, rngs) for net, image in zip(nets, x, strict=True)
-    )
-    if self.exchange == 'whole':
-      return b, a
+    else:
+      a, b = (
+        net.features(image, rngs) for net, image in zip(nets, x, strict=True)
+      )
     if self.exchange == 'channel':
       a, b = (norm(f) for norm, f in zip(self.norms, (a, b), strict=True))
       scales = [norm.scale[...] for norm in self.norms]
-      return exchange_channels(a, b, *scales, self.threshold)
-    return a, b
+      a, b = exchange_channels(a, b, *scales, self.threshold)
+    return dict(zip(STREAMS, (a, b), strict=True))
 
-  def head(self, features, male, rngs=None):
-    """Outputs of the two maps: `age` [B] and, with bins, `logits` [B,240]."""
-    z = [p(f) for p, f in zip(self.pools, features, strict=True)]
-    outputs = self.age_head(jnp.concatenate(z, axis=-1), male, rngs=rngs)
+  def grid_geometry(self, size_hw):
+    """Return where the positions of both maps lie; see net.Net."""
+    a, b = self.carpal, self.metacarpal
+    chains = (a.fields(), b.fields())
+    if self.exchange == 'mid':  # one net begins, the other goes on
+      at_a, at_b = self._cuts()
+      chains = (
+        a.fields(stop=at_a) + b.fields(start=at_b),
+        b.fields(stop=at_b) + a.fields(start=at_a),
+      )
+    grids = [base.grid_geometry(chain, size_hw) for chain in chains]
+    return dict(zip(STREAMS, grids, strict=True))
+
+  def head(self, features, inputs, rngs=None):
+    """Return of the maps `age` [B] and, with bins, `logits` [B,240]."""
+    swapped = self.exchange in ('whole', 'mid')
+    order = STREAMS[::-1] if swapped else STREAMS
+    z = [
+      pool(features[name]) for pool, name in zip(self.pools, order, strict=True)
+    ]
+    outputs = self.age_head(jnp.concatenate(z, axis=-1), inputs, rngs=rngs)
     if self.exchange == 'channel':
       scales = jnp.concatenate([norm.scale[...] for norm in self.norms])
       outputs['penalty'] = self.penalty * jnp.sum(jnp.abs(scales))
     return outputs
 
-  def __call__(self, batch: dict[str, jax.Array], rngs=None):
-    features = self.features(batch['regions'], rngs)
-    return self.head(features, batch['male'], rngs=rngs)
+  def _cuts(self) -> list[int]:
+    nets = (self.carpal, self.metacarpal)
+    return [
+      net.stages.index(name) + 1
+      for net, name in zip(nets, self.mid, strict=True)
+    ]

@@ -23,8 +23,8 @@ def _inside(point: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def region_coverage(
-  regions: Mapping[int, Mapping[str, tuple]],
-  annotations: Mapping[int, Mapping[str, Any]],
+  regions: Mapping[str, Mapping[str, tuple]],
+  annotations: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Any]]:
   """Measure regions against annotated boxes, region by region.
 

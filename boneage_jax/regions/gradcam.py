@@ -1,17 +1,21 @@
 """Class activation maps: where in the film an age net looks.
 
-Grad-CAM needs only the two halves of an age net, `features(image)` and
-`head(features, male)`: no hooks and no layer names. The net must be in eval
-mode, so that batch statistics and dropout are frozen.
+Grad-CAM needs only what every age net has, see `models.net`: `features`, `head`
+and `grid_geometry`, no hooks and no layer names. The net must be in eval mode,
+so that batch statistics and dropout are frozen.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 from jax import numpy as jnp
 import numpy as np
 
+from boneage_jax.models import net as net_lib
+from boneage_jax.models.backbones import base
+from boneage_jax.models.heads import cam as cam_head
 from boneage_jax.training import restore
 
 TARGETS = ('window', 'probability', 'age')
@@ -43,12 +47,11 @@ def cam(features: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def grad_cam(
   net: Any,
-  image: jax.Array,
-  male: jax.Array,
+  batch: Mapping[str, jax.Array],
   target: str = 'window',
-  half_window: int = 5,
+  half_window: int = cam_head.WINDOW,
   method: str = 'grad_cam',
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[net_lib.Maps, net_lib.Outputs]:
   """Return relu(sum_k w_k F_k), w_k the spatial mean of d target / d F_k.
 
   The target is summed over the batch, so one backward pass through the head
@@ -56,8 +59,7 @@ def grad_cam(
 
   Args:
     net: an age net in eval mode.
-    image: [B, H, W, C], as `net.features` takes it.
-    male: [B] float32; 1 male, 0 female, 0.5 unknown.
+    batch: as the net takes it.
     target: 'window', the mean logit of the bins within `half_window` months of
       the estimate, cut at the ends of the scale (Chen 2020); 'probability',
       the log of their summed softmax, for nets whose logits are a softmax's and
@@ -70,17 +72,18 @@ def grad_cam(
       pooling only the second shows what the net read.
 
   Returns:
-    Maps [B, h, w] float32, >= 0, and the outputs of the head.
+    Maps [B, h, w] float32, >= 0, by stream where `features` has streams, and
+    the outputs of the head.
   """
   if target not in TARGETS:
     raise ValueError(f'The target is one of {TARGETS}, got {target!r}.')
   if method not in METHODS:
     raise ValueError(f'The method is one of {METHODS}, got {method!r}.')
   # Float32 keeps the gradient exact where the backbone is bfloat16.
-  features = net.features(image).astype(jnp.float32)
+  features = jax.tree.map(lambda x: x.astype(jnp.float32), net.features(batch))
 
   def score(features):
-    outputs = net.head(features, male)
+    outputs = net.head(features, net.scalars(batch))
     if target == 'age':
       value = outputs['age']
     else:
@@ -88,16 +91,18 @@ def grad_cam(
     return jnp.sum(value.astype(jnp.float32)), outputs
 
   gradient, outputs = jax.grad(score, has_aux=True)(features)
-  weights = gradient
-  if method == 'grad_cam':
-    weights = jnp.mean(gradient, (1, 2), keepdims=True)
-  maps = jax.nn.relu(jnp.sum(weights * features, -1))
-  return maps, outputs
+
+  def weigh(gradient, features):
+    if method == 'grad_cam':
+      gradient = jnp.mean(gradient, (1, 2), keepdims=True)
+    return jax.nn.relu(jnp.sum(gradient * features, -1))
+
+  return jax.tree.map(weigh, gradient, features), outputs
 
 
 def window_score(
   outputs: dict[str, jax.Array],
-  half_window: int = 5,
+  half_window: int = cam_head.WINDOW,
   probability: bool = False,
 ) -> jax.Array:
   """Return the mean logit of the bins within `half_window` of the estimate.
@@ -116,84 +121,95 @@ def window_score(
       f" gives {sorted(outputs)}: use target='age' or a head with bins."
     )
   logits = outputs['logits'].astype(jnp.float32)
-  last = logits.shape[-1] - 1
-  centre = jnp.clip(jnp.round(outputs['age'].astype(jnp.float32)), 0, last)
-  distance = jnp.abs(jnp.arange(last + 1) - centre[:, None])
-  window = jax.lax.stop_gradient(distance <= half_window)
+  window = cam_head.near_age(outputs['age'], logits.shape[-1], half_window)
   if probability:
     inside = jax.nn.logsumexp(logits, -1, where=window)
     return inside - jax.nn.logsumexp(logits, -1)
   return jnp.mean(logits, -1, where=window)
 
 
-def to_input(maps: jax.Array, cells: tuple[int, float], size: int) -> jax.Array:
+def to_input(
+  maps: jax.Array, grid: base.Grid, size_hw: tuple[int, int]
+) -> jax.Array:
   """Redraw maps so that they cover the net's input evenly, bilinear.
 
   Args:
     maps: [B, h, w].
-    cells: pixels from cell to cell and the first cell's centre, as
-      `Backbone.cells` gives them.
-    size: side of the square input in pixels.
+    grid: (step, first) of the map's positions along y and along x, in pixels,
+      as `grid_geometry` of the net gives them.
+    size_hw: height and width of the input in pixels.
 
   Returns:
-    [B, n, n] float32 with n about 2 size / step: two cells for one. Beyond the
-    outermost cells their values go on.
+    [B, m, n] float32 with about 2 size / step values along each axis: two for
+    one. Beyond the outermost positions their values go on.
   """
-  step, first = cells
-  n = max(1, round(2 * size / step))
-  centre = (jnp.arange(n) + 0.5) * (size / n)
-  place = jnp.stack(jnp.meshgrid(*[(centre - first) / step] * 2, indexing='ij'))
+
+  def along(size: int, step: int, first: float) -> jax.Array:
+    count = max(1, round(2 * size / step))
+    centres = (jnp.arange(count) + 0.5) * (size / count)
+    return (centres - first) / step
+
+  axes = (along(n, *axis) for n, axis in zip(size_hw, grid, strict=True))
+  places = jnp.stack(jnp.meshgrid(*axes, indexing='ij'))
   sample = lambda m: jax.scipy.ndimage.map_coordinates(
-    m, place, order=1, mode='nearest'
+    m, places, order=1, mode='nearest'
   )
   return jax.vmap(sample)(maps.astype(jnp.float32))
 
 
 def input_maps(
   net: Any,
-  image: jax.Array,
-  male: jax.Array,
+  batch: Mapping[str, jax.Array],
   target: str,
   method: str,
   mirror: bool,
-) -> jax.Array:
+) -> net_lib.Maps:
   """Return `grad_cam`'s maps as they lie over the net's input.
 
   Args:
-    net: with `features`, `head` and `backbone.cells`.
-    image: [B, S, S, 1].
-    male: [B].
+    net: an age net in eval mode.
+    batch: `image` [B, H, W, 1] or `regions` [B, R, H, W, 1], and scalars.
     target, method: of `grad_cam`.
     mirror: average with the map of the film mirrored left and right, each
       film's two maps brought to the same sum. What the net reads only by
       chance of the orientation fades.
 
   Returns:
-    [B, n, n] float32, >= 0; see `to_input` for n.
+    [B, m, n] float32, >= 0, see `to_input` for m and n; by stream where the net
+    has streams.
   """
-  size = image.shape[1]
+  name = 'regions' if 'regions' in batch else 'image'
+  pixels = batch[name]
+  size_hw = pixels.shape[-3:-1]
+  grid = net.grid_geometry(size_hw)
 
-  def look(image):
-    maps = grad_cam(net, image, male, target, method=method)[0]
-    return to_input(maps, net.backbone.cells(size), size)
+  def look(pixels):
+    maps, _ = grad_cam(net, {**batch, name: pixels}, target, method=method)
+    if isinstance(maps, dict):
+      return {k: to_input(maps[k], grid[k], size_hw) for k in maps}
+    return to_input(maps, grid, size_hw)
+
+  def merge(plain, mirrored):
+    both = jnp.stack([plain, mirrored[:, :, ::-1]])
+    total = jnp.sum(both, (2, 3), keepdims=True)
+    return jnp.mean(both / jnp.where(total > 0, total, 1), 0)
 
   if not mirror:
-    return look(image)
-  both = jnp.stack([look(image), look(image[:, :, ::-1])[:, :, ::-1]])
-  total = jnp.sum(both, (2, 3), keepdims=True)
-  return jnp.mean(both / jnp.where(total > 0, total, 1), 0)
+    return look(pixels)
+  return jax.tree.map(merge, look(pixels), look(pixels[..., ::-1, :]))
 
 
 def make_maps(
   graph: Any, variables: dict[str, Any], options: Any
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-  """Compile `predict_maps(image, male)` for `localize.find_regions`."""
+  """Compile `predict_maps(image, sex)` for `localize.find_regions`."""
 
   @jax.jit
-  def maps(variables, image, male):
+  def maps(variables, image, sex):
     net = restore.merge(graph, variables)
+    batch = {'image': image, 'sex': sex}
     return input_maps(
-      net, image, male, options.target, options.method, options.mirror
+      net, batch, options.target, options.method, options.mirror
     )
 
-  return lambda image, male: jax.device_get(maps(variables, image, male))
+  return lambda image, sex: jax.device_get(maps(variables, image, sex))

@@ -21,6 +21,7 @@ from boneage_jax.data import film_table
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.data import splits
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import coverage as coverage_lib
 from boneage_jax.regions import gradcam
@@ -37,7 +38,7 @@ def locate_films(
   folder: str,
   input_config: Any,
   options: Any,
-  before: Mapping[int, Mapping[str, boxes.Region]] | None = None,
+  before: Mapping[str, Mapping[str, boxes.Region]] | None = None,
   log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
   """Find and cut the regions of every film; done.json is written last.
@@ -74,7 +75,7 @@ def locate_films(
       for stale in storage.glob(path(name)):
         storage.remove(stale)
 
-  def crops(pool: futures.Executor) -> Iterator[np.ndarray]:
+  def crops(pool: futures.Executor) -> Iterator[list[np.ndarray]]:
     cut = lambda film: localize.cut_crops(film, input_config, options)
 
     def load(index: int) -> localize.Film:
@@ -118,7 +119,7 @@ def locate_films(
       'crops': list(localize.crop_names(options)),
       'crop_size': options.crop_size,
       'crop_margin': options.crop_margin,
-      'crop_side': localize.crop_side(options),
+      'crop_hw': list(localize.crop_hw(options)),
     }
     for name, share in done['found'].items():
       log(
@@ -157,12 +158,12 @@ def _decoded(
 
 
 def _coverage(
-  found: Mapping[int, Mapping[str, boxes.Region]],
-  annotations: Mapping[int, Mapping[str, Any]],
+  found: Mapping[str, Mapping[str, boxes.Region]],
+  annotations: Mapping[str, Mapping[str, Any]],
   films: film_table.Films,
 ) -> dict[str, Any]:
   coverage = {}
-  for split in ('all', *film_table.SPLITS):
+  for split in ('all', *splits.SPLITS):
     ids = films['id']
     if split != 'all':
       ids = ids[films['split'] == split]
@@ -192,8 +193,8 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   )
   maps = gradcam.make_maps(graph, variables, section)
 
-  def predict_maps(image, male):
-    batch = {'image': image, 'male': male}
+  def predict_maps(image, sex):
+    batch = {'image': image, 'sex': sex}
     return maps(**input_pipeline.to_device(batch, mesh))
 
   locate_films(

@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax.core import sizes
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import geometry
@@ -32,26 +33,26 @@ class Film:
 
   Attributes:
     id: of the film.
-    male: 1 male, 0 female, 0.5 unknown.
+    sex: +1 male, -1 female, 0 unknown.
     image: uint8 [H, W], bones bright.
     annotations: dict of annotations.load, {} without any.
     regions: what was found so far.
     maps: one [h, w] float32 per region, maximum 1, in net-input geometry.
-    turned: degrees, counter-clockwise, by which it lay before it was turned.
-    frame: where it lay in its frame, before it was turned; see `boxes`.
-    doubts: why not to trust its age: 'polarity', as its bones are not as those
-      of the run's films, 'detail', as it is too blurred or small for the net.
+    rotation_deg: by how much it was rotated, counter-clockwise, before it was
+      turned back.
+    film_box: where it lay within its border, before that; see `boxes`.
+    quality_flags: why not to trust its age; see `inference.quality`.
   """
 
-  id: int
-  male: float
+  id: str
+  sex: float
   image: np.ndarray
   annotations: dict[str, Any]
   regions: dict[str, boxes.Region] = dataclasses.field(default_factory=dict)
   maps: list[np.ndarray] = dataclasses.field(default_factory=list)
-  turned: int = 0
-  frame: tuple[float, float, float, float] = boxes.WHOLE_FILM
-  doubts: list[str] = dataclasses.field(default_factory=list)
+  rotation_deg: int = 0
+  film_box: tuple[float, float, float, float] = boxes.WHOLE_FILM
+  quality_flags: tuple[str, ...] = ()
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
@@ -62,12 +63,12 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
   text = record.get('annotations') or '{}'
   text = text.decode() if isinstance(text, bytes) else str(text)
   return Film(
-    id=int(record['id']),
-    male=float(record['male']),
+    id=str(record['id']),
+    sex=float(record['sex']),
     image=image,
     annotations=json.loads(text),
-    turned=record.get('turned', 0),
-    frame=record.get('frame', boxes.WHOLE_FILM),
+    rotation_deg=record.get('rotation_deg', 0),
+    film_box=record.get('film_box', boxes.WHOLE_FILM),
   )
 
 
@@ -81,7 +82,7 @@ def find_regions(
   """Fill `regions` and `maps` of at most `options.batch_size` films.
 
   Args:
-    predict_maps: images uint8 [B, S, S, 1] and male float32 [B] -> heat maps
+    predict_maps: images uint8 [B, H, W, 1] and sex float32 [B] -> heat maps
       [B, h, w]; always called with B = options.batch_size, padded.
     films: fresh from `load_film`.
     input_config: of the net's training: size, resize, percentiles.
@@ -94,9 +95,9 @@ def find_regions(
         f'expected one {field} for each of {tuple(options.regions)}, got '
         f'{tuple(options[field])}'
       )
-  size = (input_config.size, input_config.size)
-  male = np.full(options.batch_size, 0.5, np.float32)
-  male[: len(films)] = [film.male for film in films]
+  size = sizes.size_hw(input_config.size)
+  sex = np.zeros(options.batch_size, np.float32)
+  sex[: len(films)] = [film.sex for film in films]
   sides = options.minimum_side
   steps = zip(options.regions, options.threshold, sides, strict=True)
   for name, threshold, side in steps:
@@ -104,7 +105,7 @@ def find_regions(
     views = apply(lambda film: _view(film, input_config, options), films)
     for row, view in zip(images, views, strict=False):
       row[..., 0] = view
-    maps = np.asarray(predict_maps(images, male), np.float32)
+    maps = np.asarray(predict_maps(images, sex), np.float32)
 
     def add(film, heat, name=name, threshold=threshold, side=side):
       matrix = _matrix(film, input_config)
@@ -122,20 +123,21 @@ def find_regions(
     list(apply(add, films, maps[: len(films)]))
 
 
-def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
-  """Cut each picture from the unpainted film, squashed to a square.
+def cut_crops(film: Film, input_config: Any, options: Any) -> list[np.ndarray]:
+  """Cut each picture from the unpainted film, squashed to one size.
 
   Args:
     film: with its regions.
     input_config: its polarity is undone, so crops are as grey as the archive.
-    options: crop_size, the side a net will see, and crop_margin, the share of
-      the side kept beyond the box all round for augmentation; see `crop_names`.
+    options: crop_size, the size a net will see, and crop_margin, the share of
+      the sides kept beyond the box all round for augmentation; see
+      `crop_names`.
 
   Returns:
-    uint8 [R, S, S], S of `crop_side`; the outside of the film is black to the
+    For each picture uint8 of `crop_hw`; the outside of the film is black to the
     net.
   """
-  side = crop_side(options)
+  size = crop_hw(options)
   crops = []
   for name in crop_names(options):
     image, box = film.image, boxes.WHOLE_FILM
@@ -144,10 +146,10 @@ def cut_crops(film: Film, input_config: Any, options: Any) -> np.ndarray:
     elif name != 'film':
       box = film.regions[name].box
     box = boxes.expand(box, options.crop_margin)
-    matrix = geometry.fit_matrix(image.shape, (side, side), 'squash', box=box)
-    crops.append(geometry.warp(image, matrix, (side, side)))
-  crops = np.stack(crops)
-  return 255 - crops if input_config.polarity == 'invert' else crops
+    matrix = geometry.fit_matrix(image.shape, size, 'squash', box=box)
+    crop = geometry.warp(image, matrix, size)
+    crops.append(255 - crop if input_config.polarity == 'invert' else crop)
+  return crops
 
 
 def crop_names(options: Any) -> tuple[str, ...]:
@@ -155,14 +157,18 @@ def crop_names(options: Any) -> tuple[str, ...]:
   return tuple(options.get('crops', options.regions))
 
 
-def crop_side(options: Any) -> int:
-  """Return the side of stored crops, in pixels finer than those of the net."""
-  side = options.crop_size * (1 + 2 * options.crop_margin)
-  return round(side / geometry.SAMPLED)
+def crop_hw(options: Any) -> tuple[int, int]:
+  """Return the size of stored crops, in pixels finer than those of the net."""
+  scale = 1 + 2 * options.crop_margin
+  height, width = sizes.size_hw(options.crop_size)
+  return (
+    round(height * scale / geometry.SAMPLED),
+    round(width * scale / geometry.SAMPLED),
+  )
 
 
 def _matrix(film: Film, input_config: Any) -> np.ndarray:
-  size = (input_config.size, input_config.size)
+  size = sizes.size_hw(input_config.size)
   return geometry.fit_matrix(film.image.shape, size, input_config.resize)
 
 
@@ -178,7 +184,7 @@ def _view(film: Film, input_config: Any, options: Any) -> np.ndarray:
   """Return the net's input, with the regions found so far painted over."""
   names = (*options.regions, *options.get('erase', ()))
   image = _erased(film, names, options.fill)
-  size = (input_config.size, input_config.size)
+  size = sizes.size_hw(input_config.size)
   # The tone is the whole film's: painting must not move the percentiles.
   lut = intensity.tone_lut(film.image, percentiles=input_config.percentiles)
   view = geometry.warp(image, _matrix(film, input_config), size)

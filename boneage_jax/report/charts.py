@@ -1,11 +1,13 @@
-"""Charts of a report as SVG."""
+"""What the charts of a report show; `templates/distribution.svg` draws it."""
 
 from collections.abc import Callable
-import html
+from typing import Any
 
 import numpy as np
 
-SVG_WIDTH, SVG_HEIGHT = 320, 118
+WIDTH, HEIGHT = 320, 118  # of the picture
+TOP, BASE = 20, HEIGHT - 32  # of the curve
+LABEL_WIDTH = {'true': 62, 'predicted': 92}
 
 
 def years(age: float) -> str:
@@ -19,83 +21,78 @@ def distribution(
   age: float,
   prediction: float,
   interval: tuple[float, float] | None = None,
-) -> str:
-  """Draw a predicted distribution with the true age as inline SVG.
+) -> dict[str, Any]:
+  """Lay out a predicted distribution beside the true age.
 
   Args:
     probability: [K] of the months 0, 1, ...; None draws the ages alone.
     age: true age, months.
     prediction: predicted age, months.
     interval: predicted low and high, months.
+
+  Returns:
+    What `distribution.svg` draws, in its units: width, height, top, base;
+    label; ticks, (x, months, years); interval, (x, width) or None; mass, the
+    corners of the curve; marks, of both ages.
   """
   marks = [age, prediction, *(interval or ())]
   if probability is not None:
     probability = np.asarray(probability, np.float64)
     total = np.cumsum(probability) / probability.sum()
     marks += list(np.searchsorted(total, (0.005, 0.995)))
-  low = 12 * np.floor((min(marks) - 6) / 12)
-  low, high = max(low, 0), 12 * np.ceil((max(marks) + 6) / 12)
-  base, top = SVG_HEIGHT - 32, 20
+  low = max(12 * np.floor((min(marks) - 6) / 12), 0)
+  high = 12 * np.ceil((max(marks) + 6) / 12)
 
   def x(months: float) -> float:
     share = (months - low) / (high - low)
-    return round(float(18 + (SVG_WIDTH - 36) * share), 1)
+    return round(float(18 + (WIDTH - 36) * share), 1)
 
-  parts = []
   step = 12 * max(1, int(np.ceil((high - low) / 12 / 6)))
-  for tick in np.arange(low, high + 1, step, dtype=int):
-    parts.append(
-      f'<line class="tick" x1="{x(tick)}" x2="{x(tick)}" y1="{top}" '
-      f'y2="{base + 4}"/><text x="{x(tick)}" y="{base + 16}">{tick}</text>'
-      f'<text x="{x(tick)}" y="{base + 28}">{tick // 12} y</text>'
-    )
-  parts.append(f'<line class="axis" x1="0" x2="{SVG_WIDTH}" y1="{base}" ')
-  parts[-1] += f'y2="{base}"/>'
-  if interval is not None:
-    left, right = x(interval[0]), x(interval[1])
-    parts.append(
-      f'<rect class="interval" x="{left}" width="{round(right - left, 1)}" '
-      f'y="{base - 5}" height="5"/>'
-    )
-  if probability is not None:
-    shown = range(int(low), int(min(high, len(probability) - 1)) + 1)
-    scale = (base - top) / max(probability.max(), 1e-12)
-    curve = ' '.join(
-      f'{x(m)},{round(base - scale * probability[m], 1)}' for m in shown
-    )
-    ends = f'{x(shown[0])},{base}', f'{x(shown[-1])},{base}'
-    parts.append(
-      f'<polygon class="mass" points="{ends[0]} {curve} {ends[1]}"/>'
-    )
-  parts += _marks(x, age, prediction, base, top)
+  ticks = np.arange(low, high + 1, step, dtype=int).tolist()
   label = f'True age {age:.1f} months, predicted {prediction:.1f} months.'
+  bar, mass = None, []
+  if interval is not None:
+    left, right = map(x, interval)
+    bar = left, round(right - left, 1)
   if probability is not None:
     label = 'Predicted distribution over age. ' + label
-  return (
-    f'<svg viewBox="0 0 {SVG_WIDTH} {SVG_HEIGHT}" text-anchor="middle" '
-    f'role="img" aria-label="{html.escape(label)}">{"".join(parts)}</svg>'
-  )
+    shown = range(int(low), int(min(high, len(probability) - 1)) + 1)
+    scale = (BASE - TOP) / max(probability.max(), 1e-12)
+    mass = [
+      (x(m), round(float(BASE - scale * probability[m]), 1)) for m in shown
+    ]
+    mass = [(x(shown[0]), BASE), *mass, (x(shown[-1]), BASE)]
+  return {
+    'width': WIDTH,
+    'height': HEIGHT,
+    'top': TOP,
+    'base': BASE,
+    'label': label,
+    'ticks': [(x(tick), tick, tick // 12) for tick in ticks],
+    'interval': bar,
+    'mass': mass,
+    'marks': _marks(x, age, prediction),
+  }
 
 
 def _marks(
-  x: Callable[[float], float],
-  age: float,
-  prediction: float,
-  base: int,
-  top: int,
-) -> list[str]:
-  """Draw the lines of both ages; their labels stay apart and on the picture."""
+  x: Callable[[float], float], age: float, prediction: float
+) -> list[dict[str, Any]]:
+  """Place both ages; their labels stay apart and on the picture."""
   (low, first), (high, second) = sorted(
     [(age, 'true'), (prediction, 'predicted')]
   )
-  width = {'true': 62, 'predicted': 92}
-  end = max(x(low) - 4, width[first])
-  start = min(max(x(high) + 4, end + 8), SVG_WIDTH - width[second])
+  end = max(x(low) - 4, LABEL_WIDTH[first])
+  start = min(max(x(high) + 4, end + 8), WIDTH - LABEL_WIDTH[second])
   end = min(end, start - 8)
   return [
-    f'<line class="{kind}" x1="{x(months)}" x2="{x(months)}" y1="{top - 6}" '
-    f'y2="{base}"/><text class="{kind}" text-anchor="{anchor}" '
-    f'x="{round(place, 1)}" y="10">{kind} {months:.0f}</text>'
+    {
+      'kind': kind,
+      'x': x(months),
+      'months': f'{months:.0f}',
+      'anchor': anchor,
+      'label_x': round(place, 1),
+    }
     for kind, months, anchor, place in (
       (first, low, 'end', end),
       (second, high, 'start', start),

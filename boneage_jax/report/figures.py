@@ -7,27 +7,28 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import storage
+from boneage_jax.data import groups
 from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import metrics
-from boneage_jax.evaluation import plot_style
-from boneage_jax.inference import intervals as intervals_lib
+from boneage_jax.evaluation import text_table
+from boneage_jax.inference import intervals
 from boneage_jax.runs import metric_writer
-from boneage_jax.runs import predictions
 
 
-def intervals(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def validation_intervals(
+  rows: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
   """Return `low` and `high`, 90 % conformal intervals in months, [N].
 
   Fitted on the validation films by sex and predicted age, see `intervals.fit`;
   nothing where these are too few.
   """
   fitted = selection.select_split(rows, 'validation')
-  levels = intervals_lib.LEVELS
-  if len(fitted['id']) < intervals_lib.least_films(max(levels)):
+  levels = intervals.LEVELS
+  if len(fitted['id']) < intervals.least_films(max(levels)):
     return {}
-  ends = intervals_lib.intervals(intervals_lib.fit(fitted), rows)[
-    :, levels.index(90)
-  ]
+  ends = intervals.apply(intervals.fit(fitted), rows)[:, levels.index(90)]
   return {'low': ends[:, 0], 'high': ends[:, 1]}
 
 
@@ -49,7 +50,7 @@ def curves(
 
 def split_summaries(
   rows: Mapping[str, np.ndarray],
-  predictors: Mapping[str, Mapping[int, float]],
+  predictors: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
   """Summarise every split and compare it with other predictors.
 
@@ -57,7 +58,7 @@ def split_summaries(
     rows: of `predictions`.
     predictors: name -> {film id: predicted age, months}.
   """
-  order = [s for s in predictions.SPLITS if s in rows['split']]
+  order = [s for s in splits_lib.SPLITS[::-1] if s in rows['split']]
   order += sorted(set(rows['split'].tolist()) - set(order))
   return {
     'headline': order[0],
@@ -71,7 +72,7 @@ def split_summaries(
 
 
 def _summary(rows: Mapping[str, np.ndarray], split: str) -> dict[str, Any]:
-  out = metrics.summary(rows['age'], rows['prediction'], rows['male'])
+  out = metrics.summary(rows['age'], rows['prediction'], rows['sex'])
   if 'low' in rows and split == 'test':  # not of films that gave the intervals
     inside = (rows['low'] <= rows['age']) & (rows['age'] <= rows['high'])
     out['covered_90'] = float(np.mean(inside))
@@ -81,18 +82,18 @@ def _summary(rows: Mapping[str, np.ndarray], split: str) -> dict[str, Any]:
 def _compare(
   rows: Mapping[str, np.ndarray],
   splits: Sequence[str],
-  ages: Mapping[int, float],
+  ages: Mapping[str, float],
 ) -> dict[str, Any]:
   """Compare the predictions with a reference's on the films both have."""
   out = {}
   for name in splits:
     part = selection.select_split(rows, name)
-    both = np.array([int(i) in ages for i in part['id']], bool)
+    both = np.array([i in ages for i in part['id'].tolist()], bool)
     if not both.any():
       continue
     age, prediction = part['age'][both], part['prediction'][both]
-    other = np.array([ages[int(i)] for i in part['id'][both]])
-    row = metrics.summary(age, other, part['male'][both])
+    other = np.array([ages[i] for i in part['id'][both].tolist()])
+    row = metrics.summary(age, other, part['sex'][both])
     pair = metrics.paired_difference(age, prediction, other)
     keep = ('n', 'mae', 'mae_ci95', 'rmse', 'bias', 'within_12')
     out[name] = {k: row[k] for k in keep if k in row}
@@ -107,7 +108,7 @@ def count_regions(
   """Count the films each region was found on, among those reported."""
   if not regions:
     return {}
-  ids = [int(i) for i in rows['id'] if int(i) in regions]
+  ids = [i for i in rows['id'].tolist() if i in regions]
   names = list(dict.fromkeys(name for i in ids for name in regions[i]))
   found = {
     name: {
@@ -122,12 +123,14 @@ def count_regions(
 def alarms(report: Mapping[str, Any]) -> list[str]:
   """Say what makes the figures doubtful, the worst first."""
   out = []
+  if 'test' not in report['splits']:
+    out.append(text_table.NO_TEST)
   for name, row in report['splits'].items():
     if row['collapse']['alarm']:
       spread = ' and '.join(
-        f'{plot_style.NAMES[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
+        f'{groups.PLURAL[s]} {row["collapse"][f"{s}_sd"]:.1f} (truth '
         f'{row["collapse"][f"{s}_true_sd"]:.1f})'
-        for s in plot_style.NAMES
+        for s in groups.PLURAL
         if f'{s}_sd' in row['collapse']
       )
       out.append(

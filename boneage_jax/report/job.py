@@ -1,74 +1,101 @@
 """The `report` job: read what a run left and write its page."""
 
+from collections.abc import Callable
 import os
 import shlex
 import sys
 from typing import Any
 
+import numpy as np
+
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import cross_validation
 from boneage_jax.evaluation import published
 from boneage_jax.imaging import codec
-from boneage_jax.report import write as report_write
-from boneage_jax.runs import located as located_lib
+from boneage_jax.report import write
+from boneage_jax.runs import lineage
+from boneage_jax.runs import located
 from boneage_jax.runs import predictions
 
 
 def report(config: Any, stage: str, workdir: str) -> None:
   """Write and print the report of a run."""
   section = config[stage]
-  builder_config = stages.builder_configs(config)[0]
-  films, description = selection.split_films(config, workdir, builder_config)
-  folder = sources.prepared_folder(workdir, builder_config)
-  train_films = selection.select_split(
-    films, 'train'
-  )  # none where folds are joined
-  joined = config.data.folds and config.data.fold < 0
-  turned = selection.film_rotations(
-    stages.fold_folder(workdir, 0) if joined else workdir,
-    stages.orientation_stage(config, section.stage),
-  )
-  if turned:
-    description += f'; {len(turned)} films lay turned and are read upright'
-  if config.data.crop_borders:
-    description += '; frames are cut off'
-  source = sources.whole_films(config, workdir, builder_config, films, turned)
-  position = {int(i): k for k, i in enumerate(films['id'])}
-  references = {}
-  for name in section.baselines:
-    path = os.path.join(workdir, name, 'predictions.csv')
-    rows = predictions.read_predictions(path)
-    references[name] = dict(
-      zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)
-    )
-  if joined:
-    references['sex_median'] = cross_validation.sex_medians(config, films)
-    located = cross_validation.located(
-      config, section.regions_from, workdir, films
-    )
-  else:
-    located = located_lib.read_located(workdir, section.regions_from)
-  result = report_write.write_report(
-    workdir,
-    section.stage,
-    config,
-    located,
-    data_folder=folder,
-    load_film=lambda i: codec.decode_stored(source[position[int(i)]]['image']),
-    references=references,
-    train_ages=train_films['age'],
-    train_male=train_films['male'],
-    split=description,
-    produced={
-      'command': shlex.join(['python', '-m', 'boneage_jax.main', *sys.argv[1:]])
-    },
-  )
-  print(report_write.report_table(result))
+  result = write.write_report(report_inputs(config, stage, workdir))
+  print(write.report_table(result))
   if section.get('published'):
     rows = published.published_rows(result, section)
     path = os.path.join(workdir, 'report', 'published.json')
     storage.write_json(path, rows, indent=1)
     print(published.published_table(rows))
+
+
+def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
+  """Gather what the report shows."""
+  section = config[stage]
+  builder_config = stages.builder_configs(config)[0]
+  films, split = selection.split_films(config, workdir, builder_config)
+  folds = bool(config.data.folds) and config.data.fold < 0
+  rotated = selection.film_rotations(
+    stages.fold_folder(workdir, 0) if folds else workdir,
+    stages.orientation_stage(config, section.stage),
+  )
+  if rotated:
+    split += f'; {len(rotated)} rotated films are turned upright'
+  if config.data.crop_borders:
+    split += '; borders are cropped'
+  if folds:
+    found = cross_validation.located(
+      config, section.regions_from, workdir, films
+    )
+    medians = cross_validation.sex_medians(config, films)
+  else:
+    found = located.read_located(workdir, section.regions_from)
+    train = films['split'] == 'train'
+    ages = groups.sex_medians(films['age'], films['sex'], train)
+    medians = dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
+  regions, coverage, heat = found
+  command = ['python', '-m', 'boneage_jax.main', *sys.argv[1:]]
+  return write.ReportInputs(
+    workdir,
+    section.stage,
+    config,
+    regions=regions,
+    coverage=coverage,
+    heat=heat,
+    data=lineage.data_set(
+      sources.prepared_folder(workdir, builder_config), split
+    ),
+    references=_baselines(workdir, section.baselines) | {'sex_median': medians},
+    load_film=_film_loader(config, workdir, builder_config, films, rotated),
+    produced={'command': shlex.join(command)},
+  )
+
+
+def _baselines(workdir: str, names: Any) -> dict[str, dict[int, float]]:
+  """Return what other stages predicted: stage -> {film id: age, months}."""
+  out = {}
+  for name in names:
+    path = os.path.join(workdir, name, 'predictions.csv')
+    rows = predictions.read_predictions(path)
+    out[name] = dict(
+      zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)
+    )
+  return out
+
+
+def _film_loader(
+  config: Any,
+  workdir: str,
+  builder_config: str,
+  films: dict[str, np.ndarray],
+  rotated: dict[int, int],
+) -> Callable[[str], np.ndarray]:
+  """Return the function that reads a film by its id, as the nets see it."""
+  source = sources.whole_films(config, workdir, builder_config, films, rotated)
+  row = {film: k for k, film in enumerate(films['id'].tolist())}
+  return lambda film: codec.decode_stored(source[row[film]]['image'])

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from boneage_jax.core import statistics
+from boneage_jax.data import groups
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 
 
 def scatter(
-  age: np.ndarray, prediction: np.ndarray, male: np.ndarray
+  age: np.ndarray, prediction: np.ndarray, sex: np.ndarray
 ) -> plot_style.Draw:
   """Plot predicted against true age, with the band of one year around it."""
 
@@ -34,9 +35,9 @@ def scatter(
       label='within 12 months',
     )
     axes.plot(line, line, color=palette['faint'], lw=1)
-    for name, of in plot_style.by_sex(male):
+    for name, of in plot_style.by_sex(sex):
       mae = np.mean(np.abs(prediction[of] - age[of]))
-      label = f'{plot_style.NAMES[name]}, n = {of.sum()}, MAE {mae:.1f}'
+      label = f'{groups.PLURAL[name]}, n = {of.sum()}, MAE {mae:.1f}'
       plot_style.dots(
         axes, (age[of], prediction[of]), name, palette[name], label
       )
@@ -50,20 +51,20 @@ def scatter(
 
 
 def bland_altman(
-  age: np.ndarray, prediction: np.ndarray, male: np.ndarray
+  age: np.ndarray, prediction: np.ndarray, sex: np.ndarray
 ) -> plot_style.Draw:
   """Plot error against the mean of both ages, with the limits of agreement."""
 
   def draw(figure: Any, palette: plot_style.Palette) -> None:
     axes = figure.subplots()
     error, middle = prediction - age, (prediction + age) / 2
-    for name, of in plot_style.by_sex(male):
+    for name, of in plot_style.by_sex(sex):
       plot_style.dots(
         axes,
         (middle[of], error[of]),
         name,
         palette[name],
-        plot_style.NAMES[name],
+        groups.PLURAL[name],
       )
     bias, spread = np.mean(error), 1.96 * np.std(error)
     end = plot_style.oldest(middle)
@@ -99,7 +100,7 @@ def bland_altman(
 def error_by_age(
   age: np.ndarray,
   prediction: np.ndarray,
-  male: np.ndarray,
+  sex: np.ndarray,
   by_age: Mapping[str, Mapping[str, Any]],
 ) -> plot_style.Draw:
   """Plot absolute errors and the MAE of each age band with its interval."""
@@ -108,10 +109,10 @@ def error_by_age(
     axes = figure.subplots()
     error, end = np.abs(prediction - age), plot_style.oldest(age)
     top = 1.3 * max(np.percentile(error, 98), 1)
-    for name, of in plot_style.by_sex(male):
+    for name, of in plot_style.by_sex(sex):
       shown = of & (error <= top)
       points = (age[shown], error[shown])
-      plot_style.dots(axes, points, name, palette[name], plot_style.NAMES[name])
+      plot_style.dots(axes, points, name, palette[name], groups.PLURAL[name])
     for band, figures in by_age.items():
       low, high = map(int, band.split('-'))
       middle, mae = (low + high) / 2, figures['mae']
@@ -141,7 +142,7 @@ def error_by_age(
 
 
 def cumulative(
-  age: np.ndarray, prediction: np.ndarray, male: np.ndarray
+  age: np.ndarray, prediction: np.ndarray, sex: np.ndarray
 ) -> plot_style.Draw:
   """Plot the share of films whose error is at most x months."""
 
@@ -149,16 +150,16 @@ def cumulative(
     axes = figure.subplots()
     error = np.abs(prediction - age)
     end = min(max(30, float(np.percentile(error, 99))), 48)
-    for name, of in plot_style.by_sex(male):
+    for name, of in plot_style.by_sex(sex):
       x = np.concatenate([[0], np.sort(error[of]), [max(end, error.max())]])
       y = np.concatenate([[0], np.arange(1, of.sum() + 1), [of.sum()]])
-      dash = '-' if name == 'female' else '--'
-      label = f'{plot_style.NAMES[name]}, n = {of.sum()}'
+      dash = '-' if name == 'F' else '--'
+      label = f'{groups.PLURAL[name]}, n = {of.sum()}'
       y = 100 * y / of.sum()
       axes.step(
         x, y, dash, where='post', color=palette[name], lw=1.8, label=label
       )
-    for months in statistics.WITHIN:
+    for months in metrics.WITHIN:
       share = 100 * np.mean(error <= months)
       axes.axvline(months, color=palette['accent'], lw=1, ls=':')
       axes.annotate(
@@ -198,12 +199,12 @@ def training(
         axes.set_yscale('log')
       if key == 'validation_mae' and len(y):
         best = int(np.argmin(y))
-        axes.plot(x[best], y[best], 'o', color=palette['female'])
+        axes.plot(x[best], y[best], 'o', color=palette['F'])
         axes.set_title(
           f'best {y[best]:.2f} at {clock} {x[best]:g}',
           loc='right',
           fontsize=9.5,
-          color=palette['female'],
+          color=palette['F'],
           y=0.82,
         )
     panels[-1, 0].set_xlabel(clock)

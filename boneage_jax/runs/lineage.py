@@ -31,7 +31,7 @@ def data_set(folder: str | None, split: str) -> dict[str, Any]:
   if 'films' in out and 'of' in out:
     out['subset'] = out['films'] < out['of']
   if build.get('bad'):
-    out['unreadable'] = [int(film) for film, *_ in build['bad']]
+    out['unreadable'] = [film for film, *_ in build['bad']]
   if split:
     out['split'] = split
   return out
@@ -68,7 +68,7 @@ def parent_run(
 
 def training_films(
   config: Any, stage: str, workdir: str
-) -> frozenset[int] | None:
+) -> frozenset[str] | None:
   """Ids that a stage's net was trained on, with those of its origins.
 
   None where the prepared data, or the run that it started from, are gone.
@@ -107,7 +107,7 @@ def dataset_line(data: Mapping[str, Any]) -> str:
 
 def prepared(
   config: Any, workdir: str
-) -> tuple[dict[str, Any], frozenset[int] | None]:
+) -> tuple[dict[str, Any], frozenset[str] | None]:
   """Return the data set's description and the ids of the training films."""
   builder_config = stages.builder_configs(config)[0]
   try:

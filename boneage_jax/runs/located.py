@@ -12,7 +12,7 @@ from boneage_jax.runs import predictions
 
 def read_located(
   workdir: str, stage: str | None
-) -> tuple[dict[int, dict[str, boxes.Region]], dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, dict[str, boxes.Region]], dict[str, Any], dict[str, Any]]:
   """Read what a locate stage left; empty where there is none.
 
   Returns:

@@ -9,13 +9,22 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import groups
 
-SPLITS = ('test', 'validation', 'train')  # the first present is the headline
-COLUMNS = ('id', 'split', 'male', 'age', 'prediction')
+COLUMNS = ('id', 'split', 'sex', 'age', 'prediction')
+# The columns of predictions.csv. The last four stay empty until the run is
+# calibrated, or the film judged; further columns may follow.
+FILE_COLUMNS = (
+  *('id', 'split', 'sex', 'age_true', 'age_predicted'),
+  *('lo90', 'hi90', 'status', 'quality_flags'),
+)
 
 
 def read_predictions(path: str) -> dict[str, np.ndarray]:
-  """Read predictions.csv into columns id, split, male, age, prediction.
+  """Read predictions.csv into COLUMNS: id, split, sex, age, prediction.
+
+  `sex` is +1, -1 or 0 (`groups.SEX`), `age` the true and `prediction` the
+  predicted age, months.
 
   Raises:
     ValueError: the file is missing, empty or names a film twice.
@@ -27,14 +36,15 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
   if not rows:
     raise ValueError(f'Expected predictions in {path}, got none.')
   out = {name: np.array([r[name] for r in rows]) for name in ('id', 'split')}
-  out['id'] = out['id'].astype(np.int64)
-  for name in ('male', 'age', 'prediction'):
-    if name in rows[0]:
-      out[name] = np.array([float(r[name]) for r in rows])
+  if 'sex' in rows[0]:
+    out['sex'] = groups.sex_number(row['sex'] for row in rows)
+  for name, column in (('age', 'age_true'), ('prediction', 'age_predicted')):
+    if column in rows[0]:
+      out[name] = np.array([float(row[column]) for row in rows])
   ids, counts = np.unique(out['id'], return_counts=True)
   if np.any(counts > 1):
     twice = ids[counts > 1]
-    film = int(twice[0])
+    film = twice[0]
     where = ', '.join(out['split'][out['id'] == film])
     raise ValueError(
       f'Expected each film once in {path}; {len(twice)} films come more than '
@@ -51,13 +61,19 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     folder: of a stage.
     rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins].
   """
-  columns = {**rows, 'prediction': np.round(rows['prediction'], 4)}
+  table = {
+    'id': rows['id'].tolist(),
+    'split': rows['split'].tolist(),
+    'sex': groups.sex_text(rows['sex']).tolist(),
+    'age_true': rows['age'].tolist(),
+    'age_predicted': np.round(rows['prediction'], 4).tolist(),
+  }
+  empty = [''] * len(table['id'])
   with storage.replacing(os.path.join(folder, stages.PREDICTIONS)) as file:
     writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(COLUMNS)
-    writer.writerows(
-      zip(*(columns[name].tolist() for name in COLUMNS), strict=True)
-    )
+    writer.writerow(FILE_COLUMNS)
+    columns = (table.get(name, empty) for name in FILE_COLUMNS)
+    writer.writerows(zip(*columns, strict=True))
   if 'probability' in rows:
     path = os.path.join(folder, stages.DISTRIBUTIONS)
     probability = rows['probability'].astype(np.float16)
@@ -65,7 +81,7 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
       np.savez(file, id=rows['id'], probability=probability)
 
 
-def read_npz(path: str, key: str) -> dict[int, Any]:
+def read_npz(path: str, key: str) -> dict[str, Any]:
   """Return {film id: row of `key`}; empty where the file is missing."""
   if not storage.exists(path):
     return {}

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import ids as ids_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -26,7 +27,6 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
 
 
 COLUMNS = predictions.COLUMNS
-SPLITS = ('test', 'validation')  # never mixed; the order of every table
 
 
 class Run(NamedTuple):
@@ -35,7 +35,7 @@ class Run(NamedTuple):
   Attributes:
     name: as a table calls it.
     folder: of predictions.csv and, for nets with bins, distributions.npz.
-    rows: columns id, split, male, age, prediction; months.
+    rows: columns id, split, sex, age, prediction; months.
     data: of `lineage.data_set`, with label_files; empty where not known.
     config: of the run; None for a folder of predictions alone.
     train: ids of the training films; None where the prepared data are gone.
@@ -46,7 +46,7 @@ class Run(NamedTuple):
   rows: dict[str, np.ndarray]
   data: dict[str, Any]
   config: Any = None
-  train: frozenset[int] | None = None
+  train: frozenset[str] | None = None
 
 
 def read_run(name: str, stage: str = '') -> Run:
@@ -81,6 +81,11 @@ def read_run(name: str, stage: str = '') -> Run:
   config = config_lib.read_config(path)
   stage = stage or config.report.stage
   folder = stages.path(workdir, stage)
+  if config.get(stage, {}).get('job', 'train') == 'report':
+    raise ValueError(
+      f'{workdir}:{stage} is a report: name the stage that it shows, '
+      f'{workdir}:{config[stage].stage}.'
+    )
   if not storage.exists(os.path.join(folder, stages.PREDICTIONS)):
     has = [
       s
@@ -101,7 +106,7 @@ def read_run(name: str, stage: str = '') -> Run:
   train = lineage.training_films(config, stage, workdir)
   rows = _rows(folder)
   held_out = rows['id'][rows['split'] != 'train'].tolist()
-  shared = sorted((train or frozenset()) & set(held_out))
+  shared = sorted((train or frozenset()) & set(held_out), key=ids_lib.sort_key)
   if shared:
     raise ValueError(
       f'Expected every film in one split, but {len(shared)} films that {name} '
@@ -136,7 +141,7 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
   if missing:
     raise ValueError(
       f'Expected columns {", ".join(COLUMNS)} in {path}, got no '
-      f'{", ".join(missing)}: name the folder of a stage, not of a report.'
+      f'{", ".join(missing)}: they are of another task than age.'
     )
   for name in ('age', 'prediction'):
     bad = rows['id'][~np.isfinite(rows[name])].tolist()
@@ -149,7 +154,7 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
   return {name: rows[name] for name in COLUMNS}
 
 
-def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
+def trained_on(run: Run, ids: Collection[str]) -> set[str] | None:
   """Return those of `ids` that the run was trained on; None if not known.
 
   Where the prepared data are gone but films were split by a hash of their id,
@@ -166,7 +171,7 @@ def trained_on(run: Run, ids: Collection[int]) -> set[int] | None:
   own, _ = selection.assign(run.config, run.rows)
   if np.any(own != run.rows['split']):
     return None  # not split by hash after all
-  films = np.array(sorted(ids), np.int64)
+  films = np.array(sorted(ids))
   names, _ = selection.assign(
     run.config, {'id': films, 'split': np.full(len(films), 'train')}
   )
@@ -177,7 +182,7 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
   """Return the films that every run predicted, in the order of the first.
 
   Returns:
-    id, male, age [N]; split, prediction [M, N], a row per run.
+    id, sex, age [N]; split, prediction [M, N], a row per run.
 
   Raises:
     ValueError: no common film, or a film with two ages or two sexes.
@@ -189,11 +194,11 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     names = ', '.join(run.name for run in runs)
     raise ValueError(f'Expected films in common, got none among {names}.')
   parts = [rows_at(run, ids) for run in runs]
-  first = {**parts[0], 'male': parts[0]['male'].copy()}
+  first = {**parts[0], 'sex': parts[0]['sex'].copy()}
   for run, part in zip(runs[1:], parts[1:], strict=True):
-    # An unknown sex (0.5) is no contradiction; months are compared to 0.01.
+    # An unknown sex (0) is no contradiction; months are compared to 0.01.
     other = np.abs(part['age'] - first['age']) > 0.01
-    other |= np.abs(part['male'] - first['male']) == 1
+    other |= part['sex'] * first['sex'] < 0
     if other.any():
       k = int(np.argmax(other))
       raise ValueError(
@@ -202,11 +207,11 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
         f'{ids[k]} ({first["age"][k]:g} and {part["age"][k]:g} months): '
         'errors against two label files do not compare; predict again.'
       )
-    unknown = first['male'] == 0.5
-    first['male'][unknown] = part['male'][unknown]
+    unknown = first['sex'] == 0
+    first['sex'][unknown] = part['sex'][unknown]
   return {
     'id': ids,
-    'male': first['male'],
+    'sex': first['sex'],
     'age': first['age'],
     'split': np.stack([part['split'] for part in parts]),
     'prediction': np.stack([part['prediction'] for part in parts]),

@@ -23,6 +23,7 @@ import jax
 from jax.experimental import topologies
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import startup
 from boneage_jax.train_compile import cost as cost_lib
 from boneage_jax.train_compile import programs
 
@@ -31,9 +32,8 @@ EXAMPLES = 'v5e:2x4, v5p:2x2x1 or v6e:2x4'
 # Nothing runs on a TPU: libtpu need not ask what host it is on, nor lock it.
 ALONE = {
   'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
-  'TPU_ACCELERATOR_TYPE': 'v5litepod-8',
   'TPU_SKIP_MDS_QUERY': '1',
-  'TPU_WORKER_HOSTNAMES': 'localhost',
+  **startup.LIBTPU_ALONE,
 }
 
 

@@ -1,11 +1,9 @@
 """Programs of a config's stages, lowered and compiled from shapes alone."""
 
 from collections.abc import Sequence
-import inspect
 import time
 from typing import Any
 
-import cv2
 from flax import nnx
 import jax
 import numpy as np
@@ -13,12 +11,12 @@ import numpy as np
 from boneage_jax import models
 from boneage_jax.core import distributed
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import png
 from boneage_jax.models import ops
 from boneage_jax.regions import gradcam
 from boneage_jax.train_compile import cost
-from boneage_jax.training import optimizers
+from boneage_jax.training import setup
 from boneage_jax.training import step as train_step
-from boneage_jax.training.losses import age as age_losses
 
 STEPS = 1000  # of the schedule: they change its constants, not the program
 
@@ -39,55 +37,48 @@ def _batch(
 ) -> dict[str, Any]:
   """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
   section = config[stage].input
-  name, count = 'image', 1
+  noise = np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)
+  pixels = {'image': png.encode(noise)}
   if section.crops_from:
     chosen = section.regions or config[section.crops_from].regions
-    name, count = 'regions', len(chosen)
-  noise = np.random.default_rng(0).integers(256, size=(8 * count, 8))
+    pixels = {'regions': [png.encode(noise)] * len(chosen)}
   record = {
-    name: cv2.imencode('.png', noise.astype(np.uint8))[1].tobytes(),
-    **dict.fromkeys(('id', 'male', 'age'), 0),
+    **pixels,
+    **dict.fromkeys(('row', 'sex', 'age'), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0
   sharding = jax.sharding.NamedSharding(
     mesh, jax.sharding.PartitionSpec('data')
   )
-  return _like(preprocess.make_example(record, section, rng), sharding, rows)
+  masks = _masks(config[stage]) if rng is not None else ()
+  example = preprocess.make_example(record, section, rng, masks)
+  return _like(example, sharding, rows)
+
+
+def _masks(section: Any) -> tuple[str, ...]:
+  """Return the kinds of masks that guide a stage, () where nothing does."""
+  return tuple(section.guidance.mask) if section.guidance.weight else ()
 
 
 def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
   """Lower one update of a stage that trains, `films` to each device."""
   section = config[stage]
   mesh = distributed.make_mesh(devices)
-  parts = {}
+  built = {}
 
   def create():
-    parts['graph'], state, parts['rule'] = train_step.create_state(
-      section.net,
-      section.input.size,
-      config.seed,
-      lambda params: optimizers.create(section.optimizer, params, STEPS)[0],
-      section.ema,
+    _, state, built['update'], _ = setup.make_update(
+      section,
+      config.seed + section.seed,
+      section.steps or STEPS,
       mesh,
+      guided=bool(_masks(section)),
     )
     return state
 
   state = jax.eval_shape(create)
-  arguments = section.loss.to_dict()
-  loss = age_losses.LOSSES[arguments.pop('name')]
-  accepted = inspect.signature(loss).parameters
-  arguments = {k: v for k, v in arguments.items() if k in accepted}
-  update = train_step.make_train_step(
-    parts['graph'],
-    lambda outputs, batch: loss(outputs, batch, **arguments),
-    parts['rule'],
-    ema=section.ema,
-    seed=config.seed,
-    freeze_statistics=section.freeze_statistics,
-    mesh=mesh,
-  )
-  return update.lower(
+  return built['update'].lower(
     _like(state, distributed.replicated(mesh)),
     _batch(config, stage, films * len(devices), mesh, np.random.default_rng(0)),
   )
@@ -104,13 +95,13 @@ def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
   batch = _batch(config, section.localizer, films * len(devices), mesh)
 
   @jax.jit
-  def maps(variables, image, male):
-    return gradcam.make_maps(graph, variables, section)(image, male)
+  def maps(variables, image, sex):
+    return gradcam.make_maps(graph, variables, section)(image, sex)
 
   return maps.lower(
     _like(variables, distributed.replicated(mesh)),
     batch['image'],
-    batch['male'],
+    batch['sex'],
   )
 
 

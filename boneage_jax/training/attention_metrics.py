@@ -102,7 +102,7 @@ def measure(
     result[when] = {}
     for name, split in parts.items():
       found = split.predict(look, variables)
-      ids = map(str, split.films['id'].tolist())
+      ids = split.films['id'].tolist()
       result[when][name] = _mean(found['inside'], 'inside') | {
         'area': float(found['area'].mean()),
         'per_film': dict(zip(ids, found['inside'].tolist(), strict=True)),

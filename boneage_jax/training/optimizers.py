@@ -47,7 +47,8 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
 def paths(params: Any) -> Any:
   """Tree of 'a/b/c' names, one per array, for matching by regex."""
   return jax.tree_util.tree_map_with_path(
-    lambda path, _: '/'.join(str(k.key) for k in path), params
+    lambda path, _: jax.tree_util.keystr(path, simple=True, separator='/'),
+    params,
   )
 
 

@@ -38,7 +38,7 @@ class Split:
     self._threads = section.input.threads
 
   def predict(self, predict, variables) -> dict[str, np.ndarray]:
-    """`age` [N] months and, with bins, `probability` [N,240], in film order.
+    """Return what the task keeps of each film, [N, ...], in film order.
 
     Every process gets all of them.
     """

@@ -8,8 +8,8 @@ from flax import nnx
 import jax
 import numpy as np
 
-from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
@@ -30,8 +30,9 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
       'first.'
     )
   mesh = distributed.make_mesh()
-  make = lambda: models.create(section.net, size=section.input.size)
-  graph, params, stats = train_step.split(nnx.eval_shape(make))
+  graph, params, stats = train_step.abstract_net(
+    section.net, section.input.size
+  )
   variables = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=distributed.replicated(mesh)
@@ -64,14 +65,14 @@ def initial_weights(
   """Best parameters and statistics of the net that `stage` starts from.
 
   Args:
-    config, stage, workdir: `config[stage].start` names the run and its stage.
+    config, stage, workdir: `init_from` of the stage names a run and its stage.
     held_out: ids of the films that judge this stage's net.
 
   Raises:
     ValueError: no such run, another net, or one trained on films that are held
       out here.
   """
-  options = config[stage].start
+  options = config[stage].init_from
   before, other, folder = lineage.parent_run(config, stage, workdir)
   seen = lineage.training_films(before, other, folder)
   if options.ids_are_unrelated:
@@ -81,7 +82,9 @@ def initial_weights(
       f'{stage}: the data of {options.run} are gone, so that nobody knows '
       'whether it was trained on films that are held out here.'
     )
-  shared = sorted((seen or frozenset()) & set(held_out.tolist()))
+  shared = sorted(
+    (seen or frozenset()) & set(held_out.tolist()), key=ids.sort_key
+  )
   if shared:
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} '

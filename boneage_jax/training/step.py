@@ -41,26 +41,28 @@ def split(net: nnx.Module) -> tuple[Any, dict, dict]:
   return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 
 
+def abstract_net(net_config: Any, size: int) -> tuple[Any, dict, dict]:
+  """Graph of a net, and shapes of its parameters and statistics."""
+  return split(nnx.eval_shape(lambda: models.create(net_config, size=size)))
+
+
 def create_state(
   net_config: Any,
   size: int,
   seed: int,
-  optimizer: Callable[[Any], optax.GradientTransformation],
+  tx: optax.GradientTransformation,
   ema: float,
   mesh: jax.sharding.Mesh,
   load: Callable[[dict, dict], tuple[dict, dict]] | None = None,
-) -> tuple[Any, TrainState, optax.GradientTransformation]:
-  """Build a net's graph, its replicated train state and its update rule.
+) -> TrainState:
+  """Build the replicated train state of a fresh net.
 
   Args:
     load: replaces fresh parameters and statistics by pretrained ones.
   """
-  make = lambda: models.create(net_config, size=size, seed=seed)
-  graph = split(nnx.eval_shape(make))[0]
-  _, params, stats = split(make())
+  _, params, stats = split(models.create(net_config, size=size, seed=seed))
   if load is not None:
     params, stats = load(params, stats)
-  tx = optimizer(params)
 
   def init(params, stats):
     return TrainState(
@@ -71,10 +73,9 @@ def create_state(
       ema=jax.tree.map(jnp.copy, params) if ema else {},
     )
 
-  state = jax.jit(init, out_shardings=distributed.replicated(mesh))(
+  return jax.jit(init, out_shardings=distributed.replicated(mesh))(
     params, stats
   )
-  return graph, state, tx
 
 
 def make_train_step(

@@ -3,31 +3,26 @@
 from collections.abc import Iterator
 import contextlib
 import functools
-import inspect
 import json
 from typing import Any
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import ml_collections
 
-from boneage_jax import models
 from boneage_jax.data import film_table
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
 from boneage_jax.training import forward
+from boneage_jax.training import losses
 from boneage_jax.training import optimizers
 from boneage_jax.training import restore
 from boneage_jax.training import step as train_step
-from boneage_jax.training.losses import age as age_losses
+from boneage_jax.training import tasks
 from boneage_jax.training.losses import attention as attention_losses
-from boneage_jax.training.tasks import classification
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
-
-TASKS = {'age': False, 'classification': True, 'orientation': True}  # classes?
 
 
 def check_stage(config: Any, stage: str, workdir: str) -> None:
@@ -41,7 +36,6 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   check_input(section.input, f'{stage}.input')
   choose(section, stage, 'checkpoint_selection', ('best', 'last'))
-  choose(section, stage, 'task', TASKS)
   devices = jax.device_count()
   for field in ('batch_size', 'eval_batch_size'):
     if section[field] < 1 or section[field] % devices:
@@ -167,23 +161,23 @@ def about(name: str) -> Iterator[None]:
 
 def abstract_net(section: Any) -> tuple[dict, dict]:
   """Parameters and statistics of a stage's net, as shapes."""
-  return _abstract_net(
-    json.dumps(section.net.to_dict(), sort_keys=True), section.input.size
-  )
+  return _abstract_net(json.dumps([section.net.to_dict(), section.input.size]))
 
 
 @functools.cache
-def _abstract_net(net: str, size: int) -> tuple[dict, dict]:
-  config = ml_collections.ConfigDict(json.loads(net))
-  make = lambda: models.create(config, size=size)
-  _, params, stats = train_step.split(nnx.eval_shape(make))
-  return params, stats
+def _abstract_net(section: str) -> tuple[dict, dict]:
+  net, size = json.loads(section)
+  size = size if isinstance(size, int) else tuple(size)
+  net = ml_collections.ConfigDict(net)
+  return train_step.abstract_net(net, size)[1:]
 
 
 def _check_task(config: Any, stage: str) -> None:
   """Check that task, net, loss and the run's classes fit."""
   section = config[stage]
-  output, classes = section.net.output, TASKS[section.task]
+  with about(stage):
+    tasks.create(section)
+  output, classes = section.net.output, section.task != 'age'
   if (output == 'classes') != classes:
     raise ValueError(
       f'Expected {stage}.net.output to be '
@@ -195,14 +189,10 @@ def _check_task(config: Any, stage: str) -> None:
       f'Expected {stage}.input.rotate90 with the task orientation alone, got '
       f'rotate90={section.input.rotate90} and the task {section.task!r}.'
     )
-  if classes:
-    classification.check(config, stage)
-  options = section.loss.to_dict()
-  name = options.pop('name')
-  choose(section.loss, f'{stage}.loss', 'name', age_losses.LOSSES)
-  loss = age_losses.LOSSES[name]
-  accepted = inspect.signature(loss).parameters
-  options = {k: v for k, v in options.items() if k in accepted}
+  with about(stage):
+    tasks.create(section).check(config, stage)
+    options = losses.arguments(section)
+  loss = functools.partial(losses.LOSSES[section.loss.name], **options)
   column = jax.ShapeDtypeStruct((1,), jnp.float32)
   bins = section.net.get('classes') or 240
   wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
@@ -210,8 +200,8 @@ def _check_task(config: Any, stage: str) -> None:
   outputs |= {'logits': wide} if output in ('bins', 'classes') else {}
   batch = {'age': column, 'valid': column}
   batch |= {'label': jax.ShapeDtypeStruct((1,), jnp.int32)} if classes else {}
-  with about(f'{stage}.loss.name={name!r}'):
-    jax.eval_shape(lambda o, b: loss(o, b, **options), outputs, batch)
+  with about(f'{stage}.loss.name={section.loss.name!r}'):
+    jax.eval_shape(loss, outputs, batch)
 
 
 def _check_guidance(section: Any, stage: str) -> None:
@@ -220,7 +210,7 @@ def _check_guidance(section: Any, stage: str) -> None:
   options = {k: v for k, v in section.guidance.items() if k != 'mask'}
   with about(stage):
     masks.check(section.guidance.mask)
-    attention_losses.guided(age_losses.mae, **options)
+    attention_losses.guided(losses.LOSSES['mae'], **options)
   if weight and not kinds:
     raise ValueError(
       f'Expected kinds of masks in {stage}.guidance.mask, as its weight is '

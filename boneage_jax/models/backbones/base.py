@@ -1,4 +1,4 @@
-"""What every backbone is: named stages in order, up to a endpoint."""
+"""What every backbone is: named stages in order, up to an endpoint."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -9,6 +9,36 @@ import jax
 
 from boneage_jax.models import cbam as cbam_lib
 from boneage_jax.models import ops
+
+Field = tuple[int, int, ops.Padding]  # kernel, stride and padding
+# Of the positions along y, then along x: pixels from one to the next, and the
+# centre of the first in pixels from the input's edge.
+Grid = tuple[tuple[int, float], tuple[int, float]]
+
+
+def grid_geometry(fields: Iterable[Field], size_hw: tuple[int, int]) -> Grid:
+  """Return where the positions of a map lie on the net's input.
+
+  They do not lie where a resized map would put them: convolutions without
+  padding move the first one into the image, by 10 % of a 128-pixel input in
+  Inception-V3.
+
+  Args:
+    fields: of the layers between input and map.
+    size_hw: height and width of the input in pixels.
+  """
+  grid = ((1, 0.5), (1, 0.5))
+  for kernel, stride, padding in fields:
+    sides = ops.pads(size_hw, (kernel, kernel), stride, padding)
+    grid = tuple(
+      (step * stride, first + step * ((kernel - 1) / 2 - before))
+      for (step, first), (before, _) in zip(grid, sides, strict=True)
+    )
+    size_hw = tuple(
+      (n + sum(side) - kernel) // stride + 1
+      for n, side in zip(size_hw, sides, strict=True)
+    )
+  return grid
 
 
 def call(
@@ -29,11 +59,12 @@ class Backbone(nnx.Module):
     channels: channels of the endpoint's map.
     input_range: argument of `layers.preprocess`.
     in_channels: channels of the input.
-    windows: see `cells`.
+    receptive_fields: (kernel, stride, padding) of what strides or moves the
+      centres of the map's positions, by stage; see `grid_geometry`.
     random: names of the stages that take rngs, to drop residual paths.
   """
 
-  windows: Mapping[str, tuple] = {}
+  receptive_fields: Mapping[str, tuple[Field, ...]] = {}
   random: tuple[str, ...] = ()
 
   def __init__(
@@ -79,30 +110,16 @@ class Backbone(nnx.Module):
       )
     return getattr(self, name).channels
 
-  def cells(self, size: int) -> tuple[int, float]:
-    """Say where the map's cells look: not where a resized map would put them.
+  def fields(
+    self, start: int = 0, stop: int | None = None
+  ) -> tuple[Field, ...]:
+    """Return the receptive fields of stages[start:stop], one behind another."""
+    names = self.stages[start:stop]
+    return tuple(f for n in names for f in self.receptive_fields.get(n, ()))
 
-    Convolutions without padding move the first cell into the image, by 10 % of
-    a 128-pixel input in Inception-V3; `windows` of a class lists what moves it,
-    (kernel, stride, padding) by stage.
-
-    Args:
-      size: side of the square input in pixels.
-
-    Returns:
-      Pixels from cell to cell, and the centre of the first cell in pixels from
-      the input's edge.
-    """
-    step, first = 1, 0.5
-    for name in self.stages:
-      for kernel, stride, padding in self.windows.get(name, ()):
-        (before, after), _ = ops.pads(
-          (size, size), (kernel,) * 2, stride, padding
-        )
-        first += step * ((kernel - 1) / 2 - before)
-        step *= stride
-        size = (size + before + after - kernel) // stride + 1
-    return step, first
+  def grid_geometry(self, size_hw: tuple[int, int]) -> Grid:
+    """Return where the positions of the map lie; see the module's function."""
+    return grid_geometry(self.fields(), size_hw)
 
   def run(
     self,

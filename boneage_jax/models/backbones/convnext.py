@@ -1,10 +1,10 @@
 """ConvNeXt (Liu et al. 2022): LayerNorm, 7x7 depthwise, GELU, layer scale.
 
 Keras' weights and timm's are one function up to 'stage4'; the last stage,
-'norm', is the LayerNorm of the published head. Keras' no-top net applies it to
-every cell of the map, and so do we. With the top on, and in timm, it follows
-the average over the map instead: endpoint='stage4' gives the map that they
-average.
+'norm', is the LayerNorm of the published head. Keras' no-top net applies it at
+every position of the map, and so do we. With the top on, and in timm, it
+follows the average over the map instead: endpoint='stage4' gives the map that
+they average.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ VARIANTS = {
 
 
 class LayerNorm(nnx.LayerNorm):
-  """Normalise the channels of every cell; statistics are float32."""
+  """Normalise the channels at every position; statistics are float32."""
 
   def __init__(self, channels: int, dtype: Any, rngs: nnx.Rngs):
     self.channels = channels
@@ -159,7 +159,7 @@ class ConvNeXt(base.Backbone):
       it falls linearly to 0 at the first (the paper's tiny net: 0.1).
   """
 
-  windows: Mapping[str, tuple] = {
+  receptive_fields: Mapping[str, tuple] = {
     'stem': ((4, 4, 'VALID'),),
     **{f'stage{i}': ((2, 2, 'VALID'),) for i in (2, 3, 4)},
   }

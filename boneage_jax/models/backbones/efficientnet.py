@@ -1,6 +1,6 @@
 """EfficientNet (Tan and Le 2019): inverted residuals, scaled by one rule.
 
-The published weights come in two forms. 'tf' is Keras' and timm's tf_*:
+The published weights come in two kinds. 'tf' is Keras' and timm's tf_*:
 strided convolutions pad as 'SAME', eps 1e-3, momentum 0.99. 'torch' is timm's
 own: they pad evenly, eps 1e-5, momentum 0.9. They are different functions of
 the same kernels. Input is in the 'torch' range for both; Keras' net does the
@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from flax import nnx
 import jax
-from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,7 +34,7 @@ VARIANTS = {
   'b6': (1.8, 2.6),
   'b7': (2.0, 3.1),
 }
-FORMS = ('tf', 'torch')
+PADDINGS = ('tf', 'torch')
 BLOCKS = 'abcdefghijklm'  # names within a stage; B7 has 13 in one
 
 
@@ -73,31 +72,9 @@ def counts(variant: str) -> dict[str, int]:
   return {name: math.ceil(depth * spec.count) for name, spec in STAGES.items()}
 
 
-def depthwise(
-  x: jax.Array, kernel: jax.Array, stride: int, padding: ops.Padding
-) -> jax.Array:
-  """Convolve every channel with its own odd [k, k, 1, C] kernel.
-
-  Args:
-    x: [B, H, W, C].
-    stride: with 1, padding is 'SAME'.
-    padding: 'SAME', or k // 2 on every side.
-  """
-  if stride == 1:
-    return ops.depthwise(x, kernel)
-  sides = ops.pads(x.shape[1:3], kernel.shape[:2], stride, padding)
-  if ops.use_shifted():
-    # XLA computes only what the slice keeps; 'SAME' may start one row later.
-    top, left = (len(kernel) // 2 - before for before, _ in sides)
-    return ops.depthwise(x, kernel)[:, top::stride, left::stride]
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    sides,
-    dimension_numbers=ops.NHWC,
-    feature_group_count=x.shape[-1],
-  )
+def conv_padding(padding: str, kernel: int) -> ops.Padding:
+  """Return how a strided convolution pads; `padding` is one of PADDINGS."""
+  return 'SAME' if padding == 'tf' else kernel // 2
 
 
 class Conv(layers.ConvBN):
@@ -135,7 +112,7 @@ class Depthwise(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.kernel[...].astype(self.dtype)
-    x = depthwise(x.astype(self.dtype), kernel, self.stride, self.padding)
+    x = ops.depthwise(x.astype(self.dtype), kernel, self.stride, self.padding)
     return nnx.silu(self.bn(x))
 
 
@@ -161,7 +138,7 @@ class Block(nnx.Module):
     channels: int,
     spec: Spec,
     stride: int,
-    form: str,
+    padding: str,
     drop_path: float,
     options: dict[str, Any],
   ):
@@ -170,8 +147,13 @@ class Block(nnx.Module):
     hidden = in_channels * spec.expand
     if self.expands:
       self.expand = Conv(in_channels, hidden, 1, **options)
-    padding = 'SAME' if form == 'tf' else spec.kernel // 2
-    self.depthwise = Depthwise(hidden, spec.kernel, stride, padding, **options)
+    self.depthwise = Depthwise(
+      hidden,
+      spec.kernel,
+      stride,
+      conv_padding(padding, spec.kernel),
+      **options,
+    )
     self.gate = SqueezeExcite(
       hidden, max(1, in_channels // 4), options['dtype'], options['rngs']
     )
@@ -192,7 +174,7 @@ class Stage(nnx.Module):
     in_channels: int,
     channels: int,
     spec: Spec,
-    form: str,
+    padding: str,
     drop_paths: Sequence[float],
     remat: bool,
     options: dict[str, Any],
@@ -201,7 +183,7 @@ class Stage(nnx.Module):
     self.channels, self.remat = channels, remat
     for name, rate in zip(self.names, drop_paths, strict=True):
       stride = spec.stride if name == 'a' else 1
-      block = Block(in_channels, channels, spec, stride, form, rate, options)
+      block = Block(in_channels, channels, spec, stride, padding, rate, options)
       setattr(self, name, block)
       in_channels = channels
 
@@ -217,7 +199,7 @@ class EfficientNet(base.Backbone):
   Args:
     variant: a key of VARIANTS.
     width: multiplies the variant's own.
-    form: 'tf' or 'torch', see the module.
+    padding: 'tf' or 'torch', see the module.
     drop_path: share of films whose last residual path is dropped in training;
       it falls linearly to 0 at the first (Keras: 0.2).
   """
@@ -231,7 +213,7 @@ class EfficientNet(base.Backbone):
     in_channels: int = 3,
     width: float = 1.0,
     endpoint: str | None = None,
-    form: str = 'tf',
+    padding: str = 'tf',
     drop_path: float = 0.0,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
@@ -242,8 +224,10 @@ class EfficientNet(base.Backbone):
       raise ValueError(
         f'variant is one of {", ".join(VARIANTS)}, not {variant!r}.'
       )
-    if form not in FORMS:
-      raise ValueError(f'form is one of {", ".join(FORMS)}, not {form!r}.')
+    if padding not in PADDINGS:
+      raise ValueError(
+        f'padding is one of {", ".join(PADDINGS)}, not {padding!r}.'
+      )
     super().__init__(
       names=('stem', *STAGES, 'top'),
       in_channels=in_channels,
@@ -251,10 +235,10 @@ class EfficientNet(base.Backbone):
       input_range='torch',
       remat=False,  # Within the stages, per block.
     )
-    self.form = form
+    self.padding = padding
     options = {
-      'eps': 1e-3 if form == 'tf' else 1e-5,
-      'momentum': 0.99 if form == 'tf' else 0.9,
+      'eps': 1e-3 if padding == 'tf' else 1e-5,
+      'momentum': 0.99 if padding == 'tf' else 0.9,
       'dtype': dtype,
       'rngs': rngs,
     }
@@ -265,7 +249,7 @@ class EfficientNet(base.Backbone):
       channels,
       3,
       stride=2,
-      padding='SAME' if form == 'tf' else 1,
+      padding=conv_padding(padding, 3),
       **options,
     )
     blocks, built = counts(variant), 0
@@ -277,7 +261,7 @@ class EfficientNet(base.Backbone):
         channels,
         scale(spec.channels),
         spec,
-        form,
+        padding,
         (drop_path * order / total).tolist(),
         remat,
         options,
@@ -290,12 +274,11 @@ class EfficientNet(base.Backbone):
     self.add_gates(cbam, self.stages[1:8], dtype, rngs)
 
   @property
-  def windows(self) -> Mapping[str, tuple]:
-    even = lambda kernel: 'SAME' if self.form == 'tf' else kernel // 2
+  def receptive_fields(self) -> Mapping[str, tuple]:
     return {
-      'stem': ((3, 2, even(3)),),
+      'stem': ((3, 2, conv_padding(self.padding, 3)),),
       **{
-        name: ((spec.kernel, 2, even(spec.kernel)),)
+        name: ((spec.kernel, 2, conv_padding(self.padding, spec.kernel)),)
         for name, spec in STAGES.items()
         if spec.stride == 2
       },

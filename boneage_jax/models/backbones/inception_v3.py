@@ -232,7 +232,7 @@ class Mixed(nnx.Module):
 class InceptionV3(base.Backbone):
   """Stages 'stem', 'mixed0' ... 'mixed10'; see `MIXED` for the shapes."""
 
-  windows: Mapping[str, tuple] = {
+  receptive_fields: Mapping[str, tuple] = {
     'stem': (
       (3, 2, 'VALID'),
       (3, 1, 'VALID'),

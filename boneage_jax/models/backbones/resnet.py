@@ -135,7 +135,7 @@ class ResNet(base.Backbone):
   for the 50-layer net with variant 'v1', none otherwise.
   """
 
-  windows: Mapping[str, tuple] = {
+  receptive_fields: Mapping[str, tuple] = {
     'stem': ((7, 2, 3), (3, 2, 1)),
     # A 3x3 convolution with stride 2 and padding 1 looks at the same centres.
     **{f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)},

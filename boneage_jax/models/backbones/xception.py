@@ -113,7 +113,7 @@ class Xception(base.Backbone):
   are left out, so 'block13' and 'block14' keep theirs.
   """
 
-  windows: Mapping[str, tuple] = {
+  receptive_fields: Mapping[str, tuple] = {
     'block1': ((3, 2, 'VALID'), (3, 1, 'VALID')),
     **{f'block{i}': ((3, 2, 'SAME'),) for i in (2, 3, 4, 13)},
   }

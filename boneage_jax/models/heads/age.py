@@ -18,9 +18,9 @@ OUTPUTS = ('bins', 'scalar', 'standardized')
 linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
 
 
-def map_hw(backbone: nnx.Module, size: int) -> tuple[int, int]:
-  """Height and width of the backbone's map for a square input of `size`."""
-  shape = (1, size, size, backbone.in_channels)
+def map_hw(backbone: nnx.Module, size_hw: tuple[int, int]) -> tuple[int, int]:
+  """Return height and width of the backbone's map of an input of `size_hw`."""
+  shape = (1, *size_hw, backbone.in_channels)
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
   look = lambda b, x: b.features(x, nnx.Rngs(0))
   return nnx.eval_shape(look, backbone, image).shape[1:3]
@@ -119,10 +119,10 @@ class AgeHead(nnx.Module):
     if output == 'scalar':
       self.fc.bias[...] = jnp.full((1,), MEAN_AGE)
 
-  def __call__(self, z, male, rngs=None):
+  def __call__(self, z, inputs, rngs=None):
     z = self.dropout(z, rngs=rngs)
     if self.has_sex:
-      e = self.sex(2 * male.astype(jnp.float32)[:, None] - 1)
+      e = self.sex(inputs['sex'].astype(jnp.float32)[:, None])
       z = jnp.concatenate(
         [self.image_weight[...] * z, self.sex_weight[...] * e], axis=-1
       )

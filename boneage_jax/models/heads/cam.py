@@ -11,16 +11,23 @@ WINDOW = 5  # months either side of an age (Chen 2020)
 
 
 def spatial_softmax(maps: jax.Array) -> jax.Array:
-  """Softmax over the places of maps [B,h,w] or [B,h,w,K], float32."""
+  """Softmax over the positions of maps [B,h,w] or [B,h,w,K], float32."""
   return jax.nn.softmax(maps.astype(jnp.float32), axis=(1, 2))
+
+
+def near_age(age: jax.Array, bins: int, months: int = WINDOW) -> jax.Array:
+  """Say which bins lie within `months` of ages [B], bool [B,bins].
+
+  The window is cut at the ends of the scale, and no gradient flows through it.
+  """
+  age = jax.lax.stop_gradient(age.astype(jnp.float32))
+  centre = jnp.clip(jnp.round(age), 0, bins - 1)
+  return jnp.abs(jnp.arange(bins) - centre[:, None]) <= months
 
 
 def window_map(maps: jax.Array, age: jax.Array) -> jax.Array:
   """Return the mean map [B,h,w] of the bins within WINDOW of `age` [B]."""
-  last = maps.shape[-1] - 1
-  centre = jnp.clip(jnp.round(jax.lax.stop_gradient(age)), 0, last)
-  near = jnp.abs(jnp.arange(last + 1) - centre[:, None]) <= WINDOW
-  near = near.astype(jnp.float32)
+  near = near_age(age, maps.shape[-1]).astype(jnp.float32)
   near /= jnp.sum(near, -1, keepdims=True)
   return jnp.einsum('bhwk,bk->bhw', maps, near)
 
@@ -90,14 +97,15 @@ class CamHead(nnx.Module):
         sex_features, count, use_bias=False, rngs=rngs
       )
 
-  def __call__(self, features, male, rngs=None):
+  def __call__(self, features, inputs, rngs=None):
     maps = self.fc(self.dropout(features.astype(jnp.float32), rngs=rngs))
     if self.weighted:
       out = jnp.sum(spatial_softmax(maps) * maps, (1, 2))
     else:
       out = jnp.mean(maps, (1, 2))
     if self.has_sex:
-      out += self.sex_fc(self.sex(2 * male.astype(jnp.float32)[:, None] - 1))
+      e = self.sex(inputs['sex'].astype(jnp.float32)[:, None])
+      out += self.sex_fc(e)
     outputs = {'maps': maps}
     if self.output == 'scalar':
       outputs['age'] = out[:, 0]

@@ -20,7 +20,7 @@ Path = tuple[str, ...]
 
 SOURCE = "Keras' no-top"  # whose files, in messages
 # What the files fit; also the nets' defaults.
-REQUIRES = {'efficientnet': ('form', 'tf'), 'resnet': ('variant', 'v1')}
+REQUIRES = {'efficientnet': ('padding', 'tf'), 'resnet': ('variant', 'v1')}
 NORM = (
   ('gamma', 'params', ('scale',)),
   ('beta', 'params', ('bias',)),

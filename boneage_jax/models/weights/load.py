@@ -1,12 +1,11 @@
 """ImageNet weights from Keras' .h5 or PyTorch's .safetensors, merged by name.
 
-Tables in `models.keras_names` and `models.torch_names` give the names of the
-files the paths of our modules. A file that does not fit is refused with the
+Tables in `weights.keras` and `weights.torch` give the names of the files the
+paths of our modules. A file that does not fit is refused with the
 names that are missing, unexpected or of another shape.
 """
 
 from collections.abc import Mapping
-import os
 import re
 from typing import Any
 from typing import NamedTuple
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from boneage_jax.models.weights import keras as keras_names
-from boneage_jax.models.weights import torch as torch_names
+from boneage_jax.models.weights import read as read_weights
 
 Path = tuple[str, ...]
 
@@ -56,61 +55,6 @@ def table_name(backbone: Mapping[str, Any]) -> str:
   return f'{name}_{backbone.get(argument, default)}'
 
 
-def _names(path: str) -> Any:
-  """Return the module of names that a file's suffix asks for."""
-  return torch_names if path.endswith('.safetensors') else keras_names
-
-
-def _read_h5(path: str, hint: str) -> dict[str, np.ndarray]:
-  import h5py
-
-  if not h5py.is_hdf5(path):
-    raise ValueError(f'{path!r} is not an HDF5 file; {hint}.')
-  weights = {}
-
-  def visit(name, item):
-    if isinstance(item, h5py.Dataset):
-      weights[name] = item[()]
-
-  with h5py.File(path, 'r') as file:
-    # A whole model saved as .h5 keeps its weights one level down.
-    file.get('model_weights', file).visititems(visit)
-  if not weights or any(name.startswith('layers/') for name in weights):
-    raise ValueError(
-      f'{path!r} holds no weights by layer name (a .weights.h5 of Keras 3 does '
-      f"not; save the model as '.h5'); {hint}."
-    )
-  return dict(keras_names.clean(*item) for item in weights.items())
-
-
-def _read_safetensors(path: str, hint: str) -> dict[str, np.ndarray]:
-  import safetensors.numpy
-
-  try:
-    weights = safetensors.numpy.load_file(path)
-  except safetensors.SafetensorError as error:
-    raise ValueError(
-      f'{path!r} is not a safetensors file ({error}); {hint}.'
-    ) from error
-  return dict(
-    torch_names.clean(*item)
-    for item in weights.items()
-    if not item[0].endswith('.num_batches_tracked')
-  )
-
-
-def read(path: str, architecture: str) -> dict[str, np.ndarray]:
-  """Return every weight of a file as `layer/weight` -> array in our layout."""
-  names = _names(path)
-  hint = f'it must be {names.SOURCE} file of {architecture}, such as '
-  hint += names.FILES[architecture]
-  if not os.path.isfile(path):
-    raise ValueError(f'There is no weight file {path!r}; {hint}.')
-  if names is torch_names:
-    return _read_safetensors(path, hint)
-  return _read_h5(path, hint)
-
-
 def _some(names: list[str]) -> str:
   rest = f' and {len(names) - 8} more' if len(names) > 8 else ''
   return ', '.join(names[:8]) + rest
@@ -132,6 +76,91 @@ def _wanted(
       if (*module, *leaf) in trees[tree]:
         wanted[f'{layer}/{weight}'] = (tree, (*module, *leaf))
   return wanted
+
+
+class Plan(NamedTuple):
+  """Which weights of a file go where in a net.
+
+  Attributes:
+    targets: name -> (tree, path) of what the net has room for and the file has.
+    misfits: name -> (shape in the file, shape in the net), of targets.
+    missing, unexpected, unused, fresh: as of a Report, allowed or not.
+  """
+
+  targets: dict[str, tuple[str, Path]]
+  misfits: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+  missing: list[str]
+  unexpected: list[str]
+  unused: list[str]
+  fresh: list[str]
+
+
+def _match(
+  weights: Mapping[str, np.ndarray],
+  table: Mapping[str, Path | None],
+  names: Any,
+  trees: Mapping[str, Any],
+) -> Plan:
+  """Compare what a file has with what a net has room for."""
+  wanted = _wanted(table, names, trees)
+  built = {path[:i] for path in trees['params'] for i in range(len(path))}
+  unused, unexpected = [], []
+  for name in weights:
+    layer = name.split('/')[0]
+    if layer in table and table[layer] not in built:
+      unused.append(name)
+    elif name not in wanted:
+      unexpected.append(name)
+  targets = {name: where for name, where in wanted.items() if name in weights}
+  shapes = {
+    name: (weights[name].shape, tuple(trees[tree][leaf].shape))
+    for name, (tree, leaf) in targets.items()
+  }
+  covered = set(wanted.values())
+  return Plan(
+    targets,
+    misfits={name: pair for name, pair in shapes.items() if pair[0] != pair[1]},
+    missing=[name for name in wanted if name not in weights],
+    unexpected=unexpected,
+    unused=unused,
+    fresh=[
+      '/'.join(map(str, leaf))
+      for tree, leaves in trees.items()
+      for leaf in leaves
+      if (tree, leaf) not in covered
+    ],
+  )
+
+
+def _problems(
+  plan: Plan, allow_missing: str | None, allow_unexpected: str | None
+) -> str:
+  """Name what of a plan is not allowed; '' where all is."""
+  problems = []
+  if refused := _refused(plan.missing, allow_missing):
+    problems.append(f'missing: {_some(refused)} (see allow_missing)')
+  if refused := _refused(plan.unexpected, allow_unexpected):
+    problems.append(f'unexpected: {_some(refused)} (see allow_unexpected)')
+  if plan.misfits:
+    shapes = [
+      f'{name} {there} for {"/".join(plan.targets[name][1])} {here}'
+      for name, (there, here) in plan.misfits.items()
+    ]
+    problems.append(
+      f'shapes (file for net): {_some(shapes)} (weights fit width=1 and 3 '
+      'input channels only)'
+    )
+  return '; '.join(problems)
+
+
+def _apply(
+  plan: Plan, weights: Mapping[str, np.ndarray], trees: Mapping[str, Any]
+) -> dict[str, dict]:
+  """Return the trees, nested, with the weights of a plan in their places."""
+  trees = {name: dict(leaves) for name, leaves in trees.items()}
+  for name, (tree, leaf) in plan.targets.items():
+    trees[tree][leaf] = jnp.asarray(weights[name], trees[tree][leaf].dtype)
+  return {k: traverse_util.unflatten_dict(v) for k, v in trees.items()}
 
 
 def load(
@@ -161,76 +190,38 @@ def load(
     ValueError: no such file, or one that does not fit: names every kind of
       misfit at once.
   """
-  names = _names(path)
+  names = read_weights.names_of(path)
   if architecture not in names.FILES:
     raise ValueError(
       f'There is no weight table for {architecture!r} in {names.SOURCE} '
       f'files, only for {", ".join(names.FILES)}.'
     )
-  weights = read(path, architecture)
+  weights = read_weights.read(path, architecture)
   layers = {name.split('/')[0] for name in weights}
   table = names.table(architecture, layers)
   trees = {
     'params': traverse_util.flatten_dict(params),
     'stats': traverse_util.flatten_dict(stats),
   }
-  wanted = _wanted(table, names, trees)
-  built = {path[:i] for path in trees['params'] for i in range(len(path))}
-  missing = [name for name in wanted if name not in weights]
-  unused, unexpected = [], []
-  for name in weights:
-    layer = name.split('/')[0]
-    if layer in table and table[layer] not in built:
-      unused.append(name)
-    elif name not in wanted:
-      unexpected.append(name)
-
-  problems = []
-  if refused := _refused(missing, allow_missing):
-    problems.append(f'missing: {_some(refused)} (see allow_missing)')
-  if refused := _refused(unexpected, allow_unexpected):
-    problems.append(f'unexpected: {_some(refused)} (see allow_unexpected)')
-  shapes = []
-  loaded = [name for name in wanted if name in weights]
-  for name in loaded:
-    tree, leaf = wanted[name]
-    value = weights[name]
-    here = trees[tree][leaf]
-    if value.shape != here.shape:
-      shapes.append(
-        f'{name} {value.shape} for {"/".join(leaf)} {tuple(here.shape)}'
-      )
-      continue
-    trees[tree][leaf] = jnp.asarray(value, here.dtype)
-  if shapes:
-    problems.append(
-      f'shapes (file for net): {_some(shapes)} (weights fit width=1 and 3 '
-      'input channels only)'
-    )
-  if problems:
+  plan = _match(weights, table, names, trees)
+  if problems := _problems(plan, allow_missing, allow_unexpected):
     raise ValueError(
       f'{path!r} does not fit {architecture}, as {names.FILES[architecture]} '
-      'does: ' + '; '.join(problems) + '.'
+      f'does: {problems}.'
     )
-
-  covered = set(wanted.values())
-  fresh = [
-    '/'.join(map(str, leaf))
-    for tree, leaves in trees.items()
-    for leaf in leaves
-    if (tree, leaf) not in covered
-  ]
-  report = Report(*map(tuple, (loaded, missing, unexpected, unused, fresh)))
-  return (
-    traverse_util.unflatten_dict(trees['params']),
-    traverse_util.unflatten_dict(trees['stats']),
-    report,
+  trees = _apply(plan, weights, trees)
+  report = Report(
+    *map(
+      tuple,
+      (plan.targets, plan.missing, plan.unexpected, plan.unused, plan.fresh),
+    )
   )
+  return trees['params'], trees['stats'], report
 
 
 def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
   """Refuse a file whose weights are those of another form of the net."""
-  names, name = _names(path), backbone['name']
+  names, name = read_weights.names_of(path), backbone['name']
   if name not in names.REQUIRES:
     return
   argument, value = names.REQUIRES[name]

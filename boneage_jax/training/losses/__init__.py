@@ -1,1 +1,66 @@
-"""Loss functions."""
+"""Losses by name, built from the section of a stage.
+
+A loss is `loss(outputs, batch) -> (per_example [B], scalars)`; the caller takes
+the mean over valid examples. See `age` and `attention`.
+"""
+
+import functools
+import inspect
+from typing import Any
+
+from boneage_jax.core import distributed
+from boneage_jax.training.losses import age
+from boneage_jax.training.losses import attention
+
+LOSSES = age.LOSSES
+
+
+def parameters(name: str) -> set[str]:
+  """Return the names of the parameters that the loss `name` takes."""
+  return set(inspect.signature(LOSSES[name]).parameters) - {'outputs', 'batch'}
+
+
+def arguments(section: Any) -> dict[str, Any]:
+  """Return the parameters in `section.loss` that its loss takes.
+
+  `--config.STAGE.loss.name=...` leaves those of the former loss behind; they
+  are dropped.
+
+  Raises:
+    ValueError: an unknown loss, or a parameter that no loss has.
+  """
+  given = section.loss.to_dict()
+  name = given.pop('name')
+  if name not in LOSSES:
+    raise ValueError(
+      f'Expected a loss among {sorted(LOSSES)}, got loss.name={name!r}.'
+    )
+  own = parameters(name)
+  unknown = sorted(set(given).difference(*map(parameters, LOSSES)))
+  if unknown:
+    raise ValueError(
+      f'No loss has the parameter {", ".join(unknown)}; loss.name={name!r} '
+      f'takes {", ".join(sorted(own)) or "none"}.'
+    )
+  return {key: value for key, value in given.items() if key in own}
+
+
+def create(section: Any, guided: bool = False) -> age.Loss:
+  """Build the loss of a stage.
+
+  Args:
+    section: of the stage: `loss` (`name` and its parameters) and `guidance`.
+    guided: add the guidance of attention; the batch then has `region_mask`.
+  """
+  name, chosen = section.loss.name, arguments(section)
+  left = sorted(set(section.loss.keys()) - {'name', *chosen})
+  if left:
+    distributed.print_once(
+      f'loss.name={name!r} does not take {", ".join(left)}, which '
+      f'{"is" if len(left) == 1 else "are"} of another loss and dropped.'
+    )
+  loss = functools.partial(LOSSES[name], **chosen)
+  if guided:
+    options = {k: v for k, v in section.guidance.items() if k != 'mask'}
+    loss = attention.guided(loss, **options)
+  return loss

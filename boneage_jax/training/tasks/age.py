@@ -9,9 +9,25 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.data import selection
 from boneage_jax.runs import predictions
+from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
-METRIC, SHOWN = 'mae', 'MAE {:.2f} months'  # of `error`
+metric_name = 'mae'
+reduce = forward.age_or_classes
+
+
+def format_metric(value: float) -> str:
+  """Write a mean absolute error."""
+  return f'MAE {value:.2f} months'
+
+
+def check(config: Any, stage: str) -> None:
+  """Refuse a net that says no age."""
+  if config[stage].net.get('output') == 'classes':
+    raise ValueError(
+      f"Expected a net that says an age, got {stage}.net.output='classes'; set "
+      f'--config.{stage}.task=classification.'
+    )
 
 
 def error(
@@ -29,19 +45,21 @@ def write_predictions(
   predict: Callable,
   variables: dict[str, Any],
 ) -> None:
-  """Predict validation and test films; the lead writes the stage's files.
+  """Predict validation and test films; process 0 writes the stage's files.
 
   Ages and probabilities are averaged over the views of `tta`.
-  `predictions.csv` (id, split, male, age, prediction; months) and, for nets
+  `predictions.csv` (id, split, sex, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """
   mesh, parts = distributed.make_mesh(), []
   for name in ('validation', 'test'):
     part = selection.select_split(films, name)
+    if not len(part['id']):  # a run without test films is lawful
+      continue
     outputs = prediction.Split(
       config, stage, workdir, part, mesh, final=True
     ).predict(predict, variables)
-    part = {column: part[column] for column in ('id', 'split', 'male', 'age')}
+    part = {column: part[column] for column in ('id', 'split', 'sex', 'age')}
     part['prediction'] = outputs['age'].astype(np.float64)
     if 'probability' in outputs:
       part['probability'] = outputs['probability']

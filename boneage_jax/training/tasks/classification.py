@@ -9,9 +9,10 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import storage
 from boneage_jax.data import selection
+from boneage_jax.data import splits
+from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
-SPLITS = ('test', 'validation')
 COLUMNS = ('id', 'split', 'study', 'label', 'predicted')
 
 
@@ -39,7 +40,13 @@ def check(config: Any, stage: str) -> None:
     )
 
 
-METRIC, SHOWN = 'error', 'error {:.1%}'  # of `error`
+metric_name = 'error'
+reduce = forward.age_or_classes
+
+
+def format_metric(value: float) -> str:
+  """Write a share of wrong answers."""
+  return f'error {value:.1%}'
 
 
 def error(
@@ -64,15 +71,17 @@ def write_predictions(
   predict: Any,
   variables: dict[str, Any],
 ) -> None:
-  """Predict validation and test films; the lead writes predictions.csv.
+  """Predict validation and test films; process 0 writes predictions.csv.
 
   Its columns: id, split, study, label ('' unknown), predicted, and the
   probability of each class under `p_<class>`.
   """
   mesh, names = distributed.make_mesh(), class_names(config, stage)
   rows = []
-  for split in SPLITS:
+  for split in splits.HELD_OUT:
     part = selection.select_split(films, split)
+    if not len(part['id']):
+      continue
     films_of = prediction.Split(config, stage, workdir, part, mesh, final=True)
     outputs = films_of.predict(predict, variables)
     probability = outputs['probability']

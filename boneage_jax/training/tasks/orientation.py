@@ -6,33 +6,24 @@ Stages that name it in `input.orientation_from` see films as it turns them,
 those of the archive as well as new ones.
 """
 
+from collections.abc import Sequence
 import csv
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import distributed
+from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import preprocess
 from boneage_jax.training import prediction
 from boneage_jax.training.tasks import classification
 
-METRIC, SHOWN, error = (
-  classification.METRIC,
-  classification.SHOWN,
-  classification.error,
-)
-SURE = 0.9  # less probable turns are left alone: most films stand upright
-
-
-def quarters(probability: np.ndarray) -> np.ndarray:
-  """Return by how many quarters to turn films back, [N], clockwise.
-
-  Args:
-    probability: [N, 4], that a film lies turned by 0 to 3 quarters
-      counter-clockwise.
-  """
-  return np.where(probability.max(-1) >= SURE, probability.argmax(-1), 0)
+metric_name = classification.metric_name
+format_metric = classification.format_metric
+reduce, check = classification.reduce, classification.check
+error = classification.error
 
 
 def write_predictions(
@@ -58,7 +49,7 @@ def write_predictions(
     config, stage, workdir, films, distributed.make_mesh(), final=True
   )
   probability = source.predict(predict, variables)['probability']
-  turns = quarters(probability)
+  turns = preprocess.quarter_turns(probability)
   lying = np.flatnonzero(turns)
 
   def write() -> None:
@@ -69,16 +60,15 @@ def write_predictions(
       for i in lying.tolist():
         row = films['id'][i], films['split'][i], 90 * turns[i]
         writer.writerow([*row, f'{probability[i].max():.5f}'])
-    print(found(stage, np.sort(films['id'][lying]), len(turns)))
+    print(found(stage, films['id'][lying].tolist(), len(turns)))
 
   distributed.on_main_process(write)
 
 
-def found(stage: str, ids: np.ndarray, count: int) -> str:
+def found(stage: str, films: Sequence[str], count: int) -> str:
   """Say which films lie turned."""
-  some = ', '.join(map(str, ids[:5].tolist())) + (
-    ', ...' if ids[5:].size else ''
-  )
-  return f'{stage}: {len(ids)} of {count} films lie turned' + (
-    f' and are turned back: {some}.' if len(ids) else '.'
+  some = ', '.join(sorted(films, key=ids.sort_key)[:5])
+  some += ', ...' if films[5:] else ''
+  return f'{stage}: {len(films)} of {count} films lie turned' + (
+    f' and are turned back: {some}.' if films else '.'
   )

@@ -1,0 +1,80 @@
+"""What is said of one new film."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.data import groups
+from boneage_jax.imaging import boxes
+from boneage_jax.inference import intervals as intervals_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+  """What inference says of one film; all output are views of it.
+
+  Attributes:
+    age_predicted: months.
+    sex: that was used: 'M', 'F' or 'unknown'.
+    probability: float32 [240] of the months; None for a net without bins.
+    intervals: per cent -> (low, high) in months; empty until the run is
+      calibrated.
+    regions: name -> box, in fractions of the film without its border, upright.
+    rotation_deg: by how much the film was rotated, counter-clockwise, before it
+      was turned back.
+    film_box: where the film lies within its border, in fractions of the file's
+      picture, before it was turned back.
+    quality_flags: why not to trust the age, see `quality`; often none.
+    overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
+  """
+
+  age_predicted: float
+  sex: str
+  probability: np.ndarray | None
+  regions: Mapping[str, boxes.Region]
+  rotation_deg: int
+  film_box: tuple[float, float, float, float]
+  quality_flags: tuple[str, ...]
+  overlay: np.ndarray
+  intervals: Mapping[int, tuple[float, float]] = dataclasses.field(
+    default_factory=dict
+  )
+
+  @property
+  def lo90(self) -> float | None:
+    """Lower end of the 90 % interval, months."""
+    return self.intervals[90][0] if 90 in self.intervals else None
+
+  @property
+  def hi90(self) -> float | None:
+    """Upper end of the 90 % interval, months."""
+    return self.intervals[90][1] if 90 in self.intervals else None
+
+  @property
+  def status(self) -> str:
+    """'ok', or 'flagged' where there are quality flags."""
+    return 'flagged' if self.quality_flags else 'ok'
+
+
+def with_intervals(
+  prediction: Prediction, calibration: Mapping[str, Any]
+) -> Prediction:
+  """Add the intervals of a calibrated run.
+
+  Args:
+    prediction: of the run.
+    calibration: content of calibration.json; empty adds nothing.
+  """
+  if not calibration:
+    return prediction
+  film = {
+    'prediction': np.array([prediction.age_predicted]),
+    'sex': np.array([groups.SEX[prediction.sex]]),
+  }
+  if prediction.probability is not None:
+    film['probability'] = prediction.probability[None].astype(np.float64)
+  (ends,) = intervals_lib.of_new_films(calibration, film)
+  found = zip(calibration['levels'], map(tuple, ends.tolist()), strict=True)
+  return dataclasses.replace(prediction, intervals=dict(found))

@@ -1,0 +1,55 @@
+"""What every net is: two halves, `features` and `head`, with maps between."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import nnx
+import jax
+
+from boneage_jax.models.backbones import base
+
+Batch = Mapping[str, jax.Array]
+Outputs = dict[str, jax.Array]
+# One map [B,h,w,C], or one for each stream.
+Maps = jax.Array | dict[str, jax.Array]
+
+
+class Net(nnx.Module):
+  """Batch to outputs: `head` of `features`, which Grad-CAM calls one by one.
+
+  Attributes:
+    inputs: names of the scalars of a batch, each [B], that `head` takes.
+  """
+
+  inputs: tuple[str, ...] = ('sex',)
+
+  def features(self, batch: Batch, rngs: nnx.Rngs | None = None) -> Maps:
+    """Return the last map, or a dict of maps by stream."""
+    raise NotImplementedError
+
+  def head(
+    self, features: Maps, inputs: Batch, rngs: nnx.Rngs | None = None
+  ) -> Outputs:
+    """Return the outputs of what `features` gives and of `scalars`."""
+    raise NotImplementedError
+
+  def grid_geometry(
+    self, size_hw: tuple[int, int]
+  ) -> base.Grid | dict[str, base.Grid]:
+    """Return (step, first) of a map's positions along y and x, in pixels.
+
+    Args:
+      size_hw: height and width of the net's input.
+
+    Returns:
+      That of the one map, or a dict by stream, with the keys of `features`.
+    """
+    raise NotImplementedError
+
+  def scalars(self, batch: Batch) -> dict[str, Any]:
+    """Return those of a batch's scalars that `head` takes."""
+    return {name: batch[name] for name in self.inputs}
+
+  def __call__(self, batch: Batch, rngs: nnx.Rngs | None = None) -> Outputs:
+    features = self.features(batch, rngs)
+    return self.head(features, self.scalars(batch), rngs=rngs)

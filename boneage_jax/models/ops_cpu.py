@@ -1,0 +1,180 @@
+"""The forms that a CPU computes fast, equal to the native ones to rounding.
+
+XLA's CPU depthwise convolution, the kernel gradients of its other convolutions
+and its unpadded ones are far slower than what a CPU can do. `ops` chooses
+between these forms and the native ones; nothing else calls this module.
+"""
+
+import functools
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+Array = jax.Array
+Sides = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
+NHWC = ('NHWC', 'HWIO', 'NHWC')
+NONE = ((0, 0), (0, 0))
+
+
+@functools.cache
+def compiler_options() -> dict[str, bool] | None:
+  """Options for `jax.jit` of a net, with which a CPU's cores are all used.
+
+  The loops of XLA's newer emitters run on one core each; those of the older
+  ones are split, which takes a fifth off a step of Inception-V3. None where XLA
+  no longer knows the option.
+  """
+  options = {'xla_cpu_use_fusion_emitters': False}
+  try:
+    jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+  except RuntimeError:  # no such option
+    return None
+  return options
+
+
+def _pad(x: Array, fill: float, sides: Sides) -> Array:
+  if sides == NONE:
+    return x
+  rows, columns = ((*side, 0) for side in sides)
+  none = (0, 0, 0)
+  return lax.pad(x, jnp.asarray(fill, x.dtype), (none, rows, columns, none))
+
+
+def _shifts(x: Array, window: int, stride: int, axis: int) -> list[Array]:
+  """Return what each tap of a window reads of a padded map along one axis."""
+  span = (x.shape[axis] - window) // stride * stride + 1
+  return [lax.slice_in_dim(x, i, i + span, stride, axis) for i in range(window)]
+
+
+def depthwise(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
+  """Convolve every channel with its own odd [k, k, 1, C] kernel."""
+  y = _depthwise(x, kernel)
+  if stride == 1:
+    return y
+  # XLA computes only what the slice keeps; 'SAME' may start one row later.
+  top, left = (len(kernel) // 2 - before for before, _ in sides)
+  return y[:, top::stride, left::stride]
+
+
+@jax.custom_vjp
+def _depthwise(x: Array, kernel: Array) -> Array:
+  x = _pad(x, 0.0, ((len(kernel) // 2,) * 2,) * 2)
+  return sum(
+    column * per_channel
+    for row, taps in zip(_shifts(x, len(kernel), 1, 1), kernel, strict=True)
+    for column, per_channel in zip(
+      _shifts(row, len(kernel), 1, 2), taps[:, None, None], strict=True
+    )
+  )
+
+
+def _depthwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
+  return _depthwise(x, kernel), (x, kernel)
+
+
+def _depthwise_backward(residuals: tuple, grad: Array) -> tuple[Array, Array]:
+  x, kernel = residuals
+  to_x = _depthwise(grad, kernel[::-1, ::-1])
+  size, width = len(kernel), grad.shape[2]
+  x = _pad(x, 0.0, ((size // 2,) * 2,) * 2)
+
+  def add_row(row: Array, sums: list[Array]) -> list[Array]:
+    rows = lax.dynamic_slice_in_dim(x, row, size, 1)
+    by = lax.dynamic_slice_in_dim(grad, row, 1, 1).astype(jnp.float32)
+    taps = [(i, j) for i in range(size) for j in range(size)]
+    return [
+      total + rows[:, i : i + 1, j : j + width] * by
+      for total, (i, j) in zip(sums, taps, strict=True)
+    ]
+
+  # Sums over rows stay in the cache; reducing all of the map takes six times
+  # as long.
+  zero = jnp.zeros_like(grad[:, :1], jnp.float32)
+  sums = lax.fori_loop(0, grad.shape[1], add_row, [zero] * size**2)
+  to_kernel = jnp.stack([s.sum((0, 1, 2)) for s in sums]).reshape(kernel.shape)
+  return to_x, to_kernel.astype(kernel.dtype)
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _is_product(kernel: Array, stride: int, sides: Sides) -> bool:
+  return kernel.shape[:2] == (1, 1) and stride == 1 and sides == NONE
+
+
+def native(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
+  """Convolve [B, H, W, I] with [kh, kw, I, O] as XLA does by itself."""
+  return lax.conv_general_dilated(
+    x, kernel, (stride, stride), sides, dimension_numbers=NHWC
+  )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
+  """Convolve [B, H, W, I] with [kh, kw, I, O], padded by `sides`."""
+  if _is_product(kernel, stride, sides):
+    return jnp.einsum('bhwi,io->bhwo', x, kernel[0, 0])
+  if sides != NONE:
+    return native(x, kernel, stride, sides)
+  # Without any padding XLA takes a form that is twice as slow.
+  rows = (x.shape[1] - kernel.shape[0]) // stride + 1
+  return native(x, kernel, stride, ((0, 1), (0, 0)))[:, :rows]
+
+
+def _convolve_forward(
+  x: Array, kernel: Array, stride: int, sides: Sides
+) -> tuple[Array, tuple]:
+  return convolve(x, kernel, stride, sides), (x, kernel)
+
+
+def _convolve_backward(
+  stride: int, sides: Sides, residuals: tuple, grad: Array
+) -> tuple[Array, Array]:
+  x, kernel = residuals
+  height, width = kernel.shape[:2]
+  if _is_product(kernel, stride, sides):
+    to_x = jnp.einsum('bhwo,io->bhwi', grad, kernel[0, 0])
+  else:
+    forward = functools.partial(
+      native, kernel=kernel, stride=stride, sides=sides
+    )
+    (to_x,) = jax.linear_transpose(forward, x)(grad)
+  # One product for each row of the kernel, over the taps of that row.
+  taps = jnp.concatenate(_shifts(_pad(x, 0.0, sides), width, stride, 2), -1)
+  to_kernel = [_contract(t, grad) for t in _shifts(taps, height, stride, 1)]
+  to_kernel = jnp.stack(to_kernel).reshape(kernel.shape)
+  return to_x, to_kernel.astype(kernel.dtype)
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _contract(a: Array, b: Array) -> Array:
+  """Sum a.T @ b over pixels: [B, H, W, M], [B, H, W, N] to [M, N]."""
+  # Merged before the product, pixels need no transposed copy of a or b.
+  a, b = (m.reshape(-1, m.shape[-1]) for m in (a, b))
+  multiply = functools.partial(
+    jnp.einsum, 'mk,mn->kn', preferred_element_type=jnp.float32
+  )
+  if a.shape[-1] <= b.shape[-1]:
+    return multiply(a, b)
+  # A tall result takes twice the time of a wide one; the barrier keeps XLA
+  # from turning it round again.
+  return lax.optimization_barrier(multiply(b, a)).T
+
+
+def max_pool(x: Array, window: int, stride: int, sides: Sides) -> Array:
+  """Take the maximum of each window; padding never wins."""
+  x = _pad(x, -jnp.inf, sides)
+  for axis in (1, 2):
+    x = functools.reduce(jnp.maximum, _shifts(x, window, stride, axis))
+  return x
+
+
+def sum_pool(x: Array, window: int, stride: int, sides: Sides) -> Array:
+  """Sum each window."""
+  x = _pad(x, 0.0, sides)
+  for axis in (1, 2):
+    x = sum(_shifts(x, window, stride, axis))
+  return x

@@ -1,0 +1,200 @@
+"""Write docs/results.md from page.md and the tables of this folder.
+
+  python results/build.py          writes the page
+  python results/build.py --check  exits with 1 if the page is stale
+
+README.md says what the columns mean. A cell that breaks their rules ends either
+command with a line that names its file, row and column.
+"""
+
+import argparse
+from collections.abc import Iterable
+from collections.abc import Sequence
+import csv
+import math
+import pathlib
+import re
+import sys
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+PAGE = FOLDER.parent / 'docs/results.md'
+# Value, low and high end.
+INTERVALS = (
+  *((value, 'lo', 'hi') for value in ('mae', 'value', 'covered')),
+  ('validation_mae', 'validation_lo', 'validation_hi'),
+  ('validation_value', 'validation_lo', 'validation_hi'),
+  ('difference', 'difference_lo', 'difference_hi'),
+  ('change', 'change_ci95_low', 'change_ci95_high'),
+  ('bias_change', 'bias_change_ci95_low', 'bias_change_ci95_high'),
+)
+NUMBERS = {
+  *{column for interval in INTERVALS for column in interval},
+  *('n', 'rmse', 'within12', 'girls', 'boys', 'parameters', 'films_per_s'),
+  *('minutes', 'seed', 'paper_mae_v1', 'paper_mae_v2', 'ours', 'peer_value'),
+  *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
+  *('flagged', 'trusted_change'),
+}
+Row = dict[str, str]
+Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
+
+
+def read(name: str) -> list[Row]:
+  """Read a table of this folder.
+
+  Raises:
+    ValueError: a cell breaks the rules of README.md.
+  """
+  with open(FOLDER / name, encoding='utf-8', newline='') as file:
+    rows = list(csv.DictReader(file))
+  for number, row in enumerate(rows, start=2):
+    _check(f'results/{name}, row {number}', row)
+  return rows
+
+
+def _check(where: str, row: Row) -> None:
+  if None in row or None in row.values():
+    raise ValueError(f'{where}: expected as many cells as columns.')
+  numbers = {}
+  for column in NUMBERS & row.keys():
+    try:
+      numbers[column] = float(row[column] or 'nan')
+    except ValueError:
+      raise ValueError(
+        f'{where}, column {column}: expected a number or nothing, got '
+        f'{row[column]!r}.'
+      ) from None
+  for value, low, high in INTERVALS:
+    least, middle, most = (numbers.get(k, math.nan) for k in (low, value, high))
+    if middle < least or middle > most:
+      raise ValueError(
+        f'{where}, column {value}: expected a value within its interval, got '
+        f'{row[value]} ({row[low]} to {row[high]}).'
+      )
+  if 'command' in row and not (FOLDER / 'commands' / row['command']).is_file():
+    raise ValueError(
+      f'{where}, column command: no file results/commands/{row["command"]}.'
+    )
+
+
+def page() -> str:
+  """Return page.md with its tables."""
+  text = (FOLDER / 'page.md').read_text(encoding='utf-8')
+  fill = lambda match: table(*TABLES[match[1]](*match[2].split()))
+  return re.sub(r'\{\{(\w+)([ \w]*)\}\}', fill, text)
+
+
+def table(head: str, rows: Iterable[Sequence[str]]) -> str:
+  """Lay out a table of Markdown."""
+  lines = [head, ' | '.join(['---'] * (head.count('|') + 1))]
+  return '\n'.join(f'| {x} |' for x in [*lines, *map(' | '.join, rows)])
+
+
+def _leaderboard(*data_sets: str) -> Table:
+  rows = [r for r in _current('leaderboard.csv') if r['data_set'] in data_sets]
+  rows.sort(key=lambda row: float(row['mae'] or 'inf'))
+  head = 'config, stage | weights | n | MAE | RMSE | within 12 | girls, boys '
+  return head + '| validation MAE | films/s | minutes', map(_system, rows)
+
+
+def _system(row: Row) -> Sequence[str]:
+  return (
+    f'{_run(row)} `{row["stage"]}`',
+    *(row['weights'], row['n'], _interval(row, 'mae', 'lo', 'hi'), row['rmse']),
+    row['within12'] and f'{row["within12"]} %',
+    ', '.join(filter(None, (row['girls'], row['boys']))),
+    _interval(row, 'validation_mae', 'validation_lo', 'validation_hi'),
+    *(row['films_per_s'], row['minutes']),
+  )
+
+
+def _comparisons() -> Table:
+  rows = [r for r in _current('comparisons.csv') if r['split'] == 'test']
+  line = lambda row: (
+    f'{_run(row)}: {row["a"]} less {row["b"]}: '
+    f'**{_interval(row, "difference", "difference_lo", "difference_hi")}**'
+  )
+  return 'question | difference', [
+    (question, '<br>'.join(map(line, group)))
+    for (question,), group in _grouped(rows, 'question')
+  ]
+
+
+def _ablations() -> Table:
+  rows = [r for r in read('ablations.csv') if r['split'] == 'test']
+  kinds = ('mae', 'accuracy_films')
+  rows = [r for r in rows if r['value'] and r['metric'] in kinds]
+  rows.sort(key=lambda row: float(row['value']))
+  line = lambda row: (
+    f'{row["setting"]}: **{_interval(row, "value", "lo", "hi")}**'
+  )
+  return 'question | config | settings', [
+    (question, _run(group[0]), '<br>'.join(map(line, group)))
+    for (question, *_), group in _grouped(rows, 'question', 'config', 'preset')
+    if len({row['setting'] for row in group}) > 2
+  ]
+
+
+def _robustness() -> Table:
+  out = []
+  for run in read('robustness.csv'):
+    rows = read(f'robustness/{run["file"]}')
+    rises = [float(row['change']) for row in rows if row['name'] != 'inverted']
+    within = f'{sum(rise <= 1 for rise in rises)} of {len(rises)}'
+    out.append((f'{_run(run)} `{run["stage"]}`', run['mae'], within))
+  return 'config, stage | MAE as they are | within a month', out
+
+
+def _speed() -> Table:
+  rows = [r for r in read('speed.csv') if r['ratio'] and r['peer_value']]
+  line = lambda row: f'{row["subject"]}: {row["peer"]} **{row["ratio"]}**'
+  return 'benchmark | ratio', [
+    (', '.join(name), '<br>'.join(map(line, group)))
+    for name, group in _grouped(rows, 'benchmark', 'setting', 'measure')
+  ]
+
+
+TABLES = dict(
+  leaderboard=_leaderboard, comparisons=_comparisons, ablations=_ablations,
+  robustness=_robustness, speed=_speed,
+)  # fmt: skip
+
+
+def _current(name: str) -> list[Row]:
+  return [row for row in read(name) if not row['superseded_by']]
+
+
+def _run(row: Row) -> str:
+  return ':'.join(filter(None, (row['config'], row['preset'])))
+
+
+def _interval(row: Row, value: str, low: str, high: str) -> str:
+  return row[value] + (f' ({row[low]} to {row[high]})' if row[low] else '')
+
+
+def _grouped(rows: Iterable[Row], *columns: str) -> Iterable:
+  """Group rows by columns, in the order of their first rows."""
+  groups = {}
+  for row in rows:
+    groups.setdefault(tuple(row[column] for column in columns), []).append(row)
+  return groups.items()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run the command."""
+  parser = argparse.ArgumentParser(description='Write docs/results.md.')
+  parser.add_argument('--check', action='store_true', help='only compare')
+  check = parser.parse_args(argv).check
+  try:
+    for path in sorted(FOLDER.rglob('*.csv')):  # also those of no table
+      read(path.relative_to(FOLDER).as_posix())
+    text = page()
+  except ValueError as error:
+    sys.exit(f'Error: {error}')
+  if not check:
+    PAGE.write_text(text, encoding='utf-8')
+  elif text != PAGE.read_text(encoding='utf-8'):
+    sys.exit('Error: docs/results.md is stale; run python results/build.py.')
+
+
+if __name__ == '__main__':
+  main()

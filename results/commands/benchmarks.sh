@@ -1,0 +1,12 @@
+python -m benchmarks.train_step --peers torch
+python -m benchmarks.train_step --peers keras
+python -m benchmarks.predict --peers torch
+python -m benchmarks.predict --peers keras
+python -m benchmarks.first_step --turns=2
+python -m benchmarks.input_pipeline
+python -m benchmarks.end_to_end
+python -m benchmarks.end_to_end --config=configs/cascade.py:phantom \
+  --batch=16 --long_side=512
+python -m benchmarks.scaling
+python -m boneage_jax.phantom --out="$DIR" --films=600 --long_side=512
+python -m tfds_rsna.build --config=px768 --manual_dir="$DIR"

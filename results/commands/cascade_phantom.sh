@@ -1,0 +1,2 @@
+python -m boneage_jax.main --config=configs/cascade.py:phantom \
+  --workdir=runs/cascade_phantom

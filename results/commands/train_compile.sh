@@ -1,0 +1,9 @@
+python -m boneage_jax.train_compile --config=configs/cascade.py \
+  --topology=v5e:2x4 --quick
+python -m boneage_jax.train_compile --config=configs/cascade.py \
+  --topology=v5p:2x2x1 --quick
+python -m boneage_jax.train_compile --config=configs/cascade.py \
+  --topology=v6e:2x4 --batch_per_device=8
+python -m boneage_jax.train_compile --config=configs/cascade.py \
+  --topology=v5e:2x4 --batch_per_device=128 --fit --quick \
+  --config.stages="('localizer',)"

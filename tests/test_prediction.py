@@ -1,0 +1,134 @@
+"""What is said of a film, and its views as text and as a row of a table."""
+
+import csv
+import types
+
+import numpy as np
+import pytest
+
+from boneage_jax.imaging import boxes
+from boneage_jax.inference import ensemble
+from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import quality
+from boneage_jax.inference import tables
+from boneage_jax.runs import predictions
+
+BOX = (0.25, 0.5, 0.75, 1.0)
+FIRST = ('file', *predictions.FILE_COLUMNS[1:])
+
+
+def predicted(**changes):
+  fields = dict(
+    age_predicted=126.04,
+    sex='F',
+    probability=None,
+    regions={
+      'carpal': boxes.Region(BOX, 0.5, True),
+      'metacarpal': boxes.Region(boxes.WHOLE_FILM, 0.0, False),
+    },
+    rotation_deg=0,
+    film_box=boxes.WHOLE_FILM,
+    quality_flags=(),
+    overlay=np.zeros((4, 4, 3), np.uint8),
+  )
+  return prediction_lib.Prediction(**fields | changes)
+
+
+def calibration(*reach):
+  groups = {'any': {'cuts': [], 'n': [99], 'quantiles': [list(reach)]}}
+  return {
+    'score': 'absolute',
+    'levels': [80, 90],
+    'temperature': None,
+    'groups': groups,
+  }
+
+
+def test_what_is_not_known_is_empty():
+  row = tables.row(predicted(), 'a/film.png')
+  assert list(row)[:9] == list(FIRST)
+  assert [row[name] for name in FIRST] == [
+    *('a/film.png', '', 'F', '', '126.0400', '', '', 'ok', ''),
+  ]
+  assert row['rotation_deg'] == '0' and row['regions'] == 'carpal'
+  sides = [float(row[f'carpal_{side}']) for side in ('x0', 'y0', 'x1', 'y1')]
+  assert sides == list(BOX)
+  assert float(row['film_y1']) == float(row['metacarpal_y1']) == 1
+  line = tables.format_line(predicted())
+  assert line == '10 y 6 mo (126.0 months), regions found: carpal'
+
+
+def test_all_that_is_known_is_said():
+  film = predicted(
+    quality_flags=('polarity', 'sharpness'),
+    rotation_deg=270,
+    film_box=BOX,
+    regions={},
+  )
+  film = prediction_lib.with_intervals(film, calibration(10, 200))
+  assert film.intervals == {
+    80: pytest.approx((116.04, 136.04)),
+    90: pytest.approx((0, 326.04)),  # no age is below 0
+  }
+  assert (film.lo90, film.hi90) == film.intervals[90]
+  row = tables.row(film, 'film.dcm')
+  assert list(row)[:9] == list(FIRST)
+  assert [row[name] for name in ('lo90', 'hi90', 'lo80', 'hi80')] == [
+    *('0.0', '326.0', '116.0', '136.0')
+  ]
+  assert row['status'] == 'flagged'
+  assert row['quality_flags'] == 'polarity sharpness'
+  assert row['rotation_deg'] == '270' and float(row['film_x0']) == 0.25
+  assert tables.format_line(film) == (
+    '10 y 6 mo (126.0 months, 90 %: 0.0 to 326.0); border cropped; '
+    'was rotated by 270 degrees, turned back'
+  )
+
+
+def test_an_uncalibrated_run_has_no_interval():
+  film = prediction_lib.with_intervals(predicted(), {})
+  assert film.intervals == {} and film.lo90 is None and film.hi90 is None
+
+
+def test_rows_become_a_table(tmp_path):
+  rows = [tables.row(predicted(sex=sex), f'{sex}.png') for sex in ('M', 'F')]
+  path = tmp_path / 'predictions.csv'
+  tables.write(str(path), rows)
+  with open(path, newline='') as file:
+    assert list(csv.DictReader(file)) == rows
+
+
+def test_intervals_of_an_ensemble_are_not_those_of_its_members():
+  members = []
+  for age, flags in ((100.0, ()), (140.0, ('sharpness',))):
+    own = predicted(age_predicted=age, quality_flags=flags)
+    own = prediction_lib.with_intervals(own, calibration(1, 2))
+    members.append(
+      types.SimpleNamespace(
+        predict=lambda image, sex, own=own: own,
+        batch_size=1,
+        builder_config='original',
+        inverted=False,
+      )
+    )
+  image = np.zeros((4, 4), np.uint8)
+  net = ensemble.Ensemble(members, [0.75, 0.25], calibration(20, 30))
+  film = net.predict(image, 'F')
+  assert film.age_predicted == pytest.approx(110)
+  assert film.intervals[80] == pytest.approx((90, 130))
+  assert film.quality_flags == ('sharpness',) and film.status == 'flagged'
+  assert ensemble.Ensemble(members).predict(image, 'F').intervals == {}
+  members[1].inverted = True
+  with pytest.raises(ValueError, match='of one polarity, got both'):
+    ensemble.Ensemble(members)
+
+
+@pytest.mark.parametrize('inverted', [False, True])
+def test_sentences_say_what_to_do(inverted):
+  said = quality.sentence('polarity', inverted)
+  looks, own = ('bright', 'dark') if inverted else ('dark', 'bright')
+  assert f'bones look {looks}, but those of the films of this' in said
+  assert f'run are {own}' in said
+  assert said.endswith('polarity=keep' if inverted else 'polarity=invert')
+  said = quality.sentence('sharpness', inverted)
+  assert 'Take the film as it was first stored' in said
