@@ -55,8 +55,11 @@ def parse(argv: list[str]) -> list[str]:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.
     text = inner.args[0] if isinstance(inner, KeyError) else inner
     sys.exit(f'Error: the config has no field {text}')
-  except (OSError, ValueError, flags.Error) as error:
+  except OSError as error:
     sys.exit(f'Error: {error}')
+  except (ValueError, flags.Error) as error:
+    # Of a config that refuses its variant, what the traceback in it ends with.
+    sys.exit(f'Error: {str(error).rpartition("ValueError: ")[2].strip()}')
 
 
 def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:

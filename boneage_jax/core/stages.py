@@ -22,11 +22,9 @@ EDGES = (
 )
 
 PREPARE = 'prepare'  # the stage that writes the data that all others read
-# Files of a run, and of the folder of its report.
+# Files of a run, and the figures of its report.
 CONFIG = 'config.json'
 REPORT_JSON = 'report.json'
-REPORT_HTML = 'report.html'
-PUBLISHED = 'published.json'
 # Files of a stage.
 DONE = 'done.json'  # written last: with it the stage is finished
 CHECKPOINTS = 'checkpoints'
@@ -144,14 +142,6 @@ def sections(config: Any) -> dict[str, Any]:
 def each(config: Any, workdir: str) -> Iterator[Stage]:
   """The stages that `config` describes."""
   return (Stage(config, name, workdir) for name in sections(config))
-
-
-def orientation_stage(config: Any, stage: str) -> str:
-  return Stage(config, stage, '').orientation()
-
-
-def chain(config: Any, stage: str) -> list[str]:
-  return [s.name for s in Stage(config, stage, '').locate_chain()]
 
 
 def builder_configs(config: Any) -> list[str]:
