@@ -105,7 +105,7 @@ def _test_films(
       'that several validated: they are folds of different data.'
     )
   rows = {
-    **{name: test[name] for name in ('id', 'male', 'age')},
+    **{name: test[name] for name in ('id', 'sex', 'age')},
     'split': test['split'][0],
     'prediction': test['prediction'].mean(axis=0),
   }

@@ -217,7 +217,7 @@ def check_locate(stage: stages.Stage) -> None:
   with training_validate.about(name):
     for threshold in section.threshold:
       boxes.box_from_map(np.ones((2, 2)), threshold, section.component)
-    boxes.holes({}, (), section.fill, 0)
+    boxes.holes({}, (), section.fill, '0')
   found = [r for s in stage.locate_chain() for r in s.section.regions]
   for field, known in (
     ('erase', found),
