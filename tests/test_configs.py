@@ -11,11 +11,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 import pytest
 
-from boneage_jax import main
 from boneage_jax import models
 from boneage_jax.core import stages
 from boneage_jax.training import optimizers
 from boneage_jax.training.losses import age as age_losses
+from boneage_jax.workflow import jobs
 from configs import common
 from configs import presets
 
@@ -115,7 +115,7 @@ def test_references_are_found():
 def test_stages_fit_together(name, variant):
   config = read(name, variant)
   for stage, section in stages.sections(config).items():
-    assert section.job in main.JOBS
+    assert section.job in jobs.JOBS
     if section.job == 'locate':
       assert len(section.threshold) == len(section.regions)
       assert len(section.minimum_side) == len(section.regions)

@@ -135,9 +135,9 @@ def test_a_training_film_among_the_test_films(run):
 @pytest.mark.parametrize(
   ('line', 'message'),
   [
-    ('{id},test,0.0,90.0,91.0', 'each film once'),
+    ('{id},test,M,90.0,91.0', 'each film once'),
     (
-      '1,test,0.0,90.0,nan',
+      '1,test,M,90.0,nan',
       '1 of .* prediction .* not finite, as that of film 1:',
     ),
   ],

@@ -1,7 +1,8 @@
 """Crops of films, kept as one file of records.
 
 A record holds the crops of one film, each a PNG of its own size: their number
-and their lengths in bytes, little-endian uint32, then the files.
+and their lengths in bytes, little-endian uint32, then the files. Grain and
+array_record are imported where records are written: see `sources`.
 """
 
 from collections.abc import Iterable
@@ -10,8 +11,6 @@ import contextlib
 import itertools
 import struct
 
-from array_record.python import array_record_module
-import grain
 import jax
 import numpy as np
 
@@ -59,6 +58,8 @@ def write(path: str, crops: Iterable[Sequence[np.ndarray]]) -> None:
   parts = [f'{path}.{index}' for index in range(jax.process_count())]
 
   def join() -> None:
+    import grain
+
     sources = (
       grain.sources.ArrayRecordDataSource([storage.local(part)])
       for part in parts
@@ -73,6 +74,8 @@ def write(path: str, crops: Iterable[Sequence[np.ndarray]]) -> None:
 
 
 def _write_records(path: str, records: Iterable[bytes]) -> None:
+  from array_record.python import array_record_module
+
   with storage.staged(path) as temporary:
     writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
     with contextlib.closing(writer):

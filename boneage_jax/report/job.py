@@ -75,7 +75,7 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
   )
 
 
-def _baselines(workdir: str, names: Any) -> dict[str, dict[int, float]]:
+def _baselines(workdir: str, names: Any) -> dict[str, dict[str, float]]:
   """Return what other stages predicted: stage -> {film id: age, months}."""
   out = {}
   for name in names:
@@ -92,7 +92,7 @@ def _film_loader(
   workdir: str,
   builder_config: str,
   films: dict[str, np.ndarray],
-  rotated: dict[int, int],
+  rotated: dict[str, int],
 ) -> Callable[[str], np.ndarray]:
   """Return the function that reads a film by its id, as the nets see it."""
   source = sources.whole_films(config, workdir, builder_config, films, rotated)

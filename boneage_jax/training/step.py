@@ -1,6 +1,7 @@
 """The train state and one update of it: what all nets share on the device."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
@@ -41,14 +42,16 @@ def split(net: nnx.Module) -> tuple[Any, dict, dict]:
   return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 
 
-def abstract_net(net_config: Any, size: int) -> tuple[Any, dict, dict]:
+def abstract_net(
+  net_config: Any, size: int | Sequence[int]
+) -> tuple[Any, dict, dict]:
   """Graph of a net, and shapes of its parameters and statistics."""
   return split(nnx.eval_shape(lambda: models.create(net_config, size=size)))
 
 
 def create_state(
   net_config: Any,
-  size: int,
+  size: int | Sequence[int],
   seed: int,
   tx: optax.GradientTransformation,
   ema: float,

@@ -12,7 +12,7 @@ from unittest import mock
 
 from ml_collections import ConfigDict
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 OURS = ('boneage_jax', 'tfds_rsna', 'benchmarks')
 FENCE = re.compile(r'^```(\w*)\n(.*?)^```', re.M | re.S)
 
