@@ -145,7 +145,9 @@ def test_an_exploding_rate_is_an_error(run):
 
 
 def test_unknown_loss(run):
-  with pytest.raises(ValueError, match=r"loss.name='l1' is unknown; .*'mse'"):
+  with pytest.raises(
+    ValueError, match=r"Expected a loss among .*'mse'.*got loss.name='l1'"
+  ):
     run(loss=ConfigDict({'name': 'l1'}))
 
 
