@@ -22,7 +22,7 @@ Stages
 Presets: phantom (an hour on two cores), full (five folds in bfloat16, for
 accelerators: 8 GPUs, or a TPU v5e-8 with boneage_jax/launch; not run yet);
 without one, the whole archive on one split. There are no variants. Archives of
-small films have recipes of their own, best_half.py and best_thumbnails.py.
+small films have configs of their own, best_half.py and best_thumbnails.py.
 docs/results.md has the figures that runs of ours reached.
 
 Without ImageNet weights every net starts from random ones, and nothing costs

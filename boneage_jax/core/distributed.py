@@ -1,6 +1,6 @@
 """Many processes of one run, as on a TPU slice or on several GPU hosts.
 
-All run the same program on a file system that they share. Process 0, the lead,
+All run the same program on a file system that they share. Process 0
 writes the files and speaks; in a run of one process that is the only one, and
 every function here returns at once.
 """
@@ -95,7 +95,7 @@ def run_everywhere(job: Callable[[], Any]) -> Any:
 
 
 def on_main_process(job: Callable[[], Any]) -> Any:
-  """Run `job` in the lead while the others wait; gives them None.
+  """Run `job` in process 0 while the others wait; gives them None.
 
   Between CPUs they wait for 30 minutes at most, as Gloo does; a stage that
   takes longer is run by one process beforehand.

@@ -50,48 +50,11 @@ def make_example(
     device_augment.finish takes.
   """
   name = 'regions' if 'regions' in record else 'image'
+  # The order of these steps is the order of their draws from `rng`.
   pictures = _pictures(record, name, config.polarity)
-  if (
-    rng is not None
-    and config.corruption_prob
-    and rng.random() < config.corruption_prob
-  ):
-    # Masks and holes know only the place where the film was.
-    moved = name == 'image' and not masks and 'holes' not in record
-    pictures = corruptions.corrupt(pictures, rng, moved=moved)
-  label = record.get('label')
-  if config.rotate90:
-    if rng is not None:
-      label = rng.integers(4)
-      if config.flip and rng.random() < 0.5:
-        # Before: it makes a quarter of three quarters.
-        pictures = [picture[:, ::-1] for picture in pictures]
-    pictures = [np.ascontiguousarray(np.rot90(p, label)) for p in pictures]
-  lut = intensity.tone_lut(
-    _all_pixels(pictures),
-    rng,
-    percentiles=config.percentiles,
-    brightness=config.brightness,
-    contrast=config.contrast,
-    gamma=config.gamma,
-  )
-  for box, grey in record.get('holes', ()):  # the tone stays the whole film's
-    pictures = [intensity.erase(picture, box, grey) for picture in pictures]
-  mask = None
-  if name == 'regions':
-    seen = _fit_regions(pictures, config, rng, view)
-  else:
-    (film,) = pictures
-    if masks:
-      marks = json.loads(record.get('annotations') or '{}')
-      mask = masks_lib.draw(marks, masks, film.shape)
-    flip = config.flip and not config.rotate90
-    seen, mask = _fit(film, config, rng, view, flip, mask=mask)
-  if isinstance(seen, dict):
-    seen['greys'] = lut
-  else:
-    rows = seen.reshape(-1, seen.shape[-1])  # to OpenCV a third axis is colour
-    seen = {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)}
+  pictures = _corrupt(pictures, record, config, rng, bool(masks))
+  pictures, label = _rotate(pictures, record.get('label'), config, rng)
+  seen, mask = _tone_and_fit(pictures, record, config, rng, masks, view)
   example = seen | {
     'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
@@ -108,6 +71,74 @@ def make_example(
     unknown = np.full(size, masks_lib.UNKNOWN, np.uint8)
     example['region_mask'] = unknown if mask is None else mask
   return example
+
+
+def _corrupt(
+  pictures: list[np.ndarray],
+  record: Mapping[str, Any],
+  config: Any,
+  rng: np.random.Generator | None,
+  masked: bool,
+) -> list[np.ndarray]:
+  """Corrupt a film, or its crops, in a share of the samples."""
+  share = config.corruption_prob
+  if rng is None or not share or rng.random() >= share:
+    return pictures
+  # Masks and holes know only the place where the film was.
+  moved = 'regions' not in record and not masked and 'holes' not in record
+  return corruptions.corrupt(pictures, rng, moved=moved)
+
+
+def _rotate(
+  pictures: list[np.ndarray],
+  label: int | None,
+  config: Any,
+  rng: np.random.Generator | None,
+) -> tuple[list[np.ndarray], int | None]:
+  """Rotate by quarters with `config.rotate90`; the label says by how many."""
+  if not config.rotate90:
+    return pictures, label
+  if rng is not None:
+    label = rng.integers(4)
+    if config.flip and rng.random() < 0.5:
+      # Before: it makes a quarter of three quarters.
+      pictures = [picture[:, ::-1] for picture in pictures]
+  return [np.ascontiguousarray(np.rot90(p, label)) for p in pictures], label
+
+
+def _tone_and_fit(
+  pictures: list[np.ndarray],
+  record: Mapping[str, Any],
+  config: Any,
+  rng: np.random.Generator | None,
+  masks: Sequence[str],
+  view: np.ndarray | None,
+) -> tuple[dict[str, Any], np.ndarray | None]:
+  """Set the tone and bring pictures, and the mask, to the net's size."""
+  lut = intensity.tone_lut(
+    _all_pixels(pictures),
+    rng,
+    percentiles=config.percentiles,
+    brightness=config.brightness,
+    contrast=config.contrast,
+    gamma=config.gamma,
+  )
+  for box, grey in record.get('holes', ()):  # the tone stays the whole film's
+    pictures = [intensity.erase(picture, box, grey) for picture in pictures]
+  name, mask = 'regions' if 'regions' in record else 'image', None
+  if name == 'regions':
+    seen = _fit_regions(pictures, config, rng, view)
+  else:
+    (film,) = pictures
+    if masks:
+      marks = json.loads(record.get('annotations') or '{}')
+      mask = masks_lib.draw(marks, masks, film.shape)
+    flip = config.flip and not config.rotate90
+    seen, mask = _fit(film, config, rng, view, flip, mask=mask)
+  if isinstance(seen, dict):  # the device does the rest
+    return seen | {'greys': lut}, mask
+  rows = seen.reshape(-1, seen.shape[-1])  # to OpenCV a third axis is colour
+  return {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)}, mask
 
 
 def without_border(record: Mapping[str, Any]) -> dict[str, Any]:

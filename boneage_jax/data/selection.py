@@ -124,13 +124,13 @@ def stage_source(
       film: boxes.holes(found, options.erase, options.fill, film)
       for film, found in found_regions(workdir, section.erase_from).items()
     }
-  turned = film_rotations(workdir, section.orientation_from)
+  rotations = film_rotations(workdir, section.orientation_from)
   name = section.builder_config
-  return sources.whole_films(config, workdir, name, films, turned, holes)
+  return sources.whole_films(config, workdir, name, films, rotations, holes)
 
 
 def film_rotations(workdir: str, stage: str) -> dict[str, int]:
-  """Quarters, counter-clockwise, by id of the films that lie turned.
+  """Quarters, counter-clockwise, by id of the rotated films.
 
   Args:
     workdir: of the run.

@@ -58,7 +58,7 @@ def whole_films(
   workdir: str,
   builder_config: str,
   films: dict[str, np.ndarray],
-  turned: Mapping[str, int],
+  rotations: Mapping[str, int],
   holes: Mapping[str, Any] | None = None,
 ) -> Any:
   """Random access to whole films as this run reads them.
@@ -68,12 +68,12 @@ def whole_films(
     workdir: of the run.
     builder_config: of the films.
     films: rows of `split_films`.
-    turned: of `quarters_turned`.
+    rotations: of `selection.film_rotations`.
     holes: see `sources.film_source`.
   """
   folder = prepared_folder(workdir, builder_config)
   cut = config.data.crop_borders
-  return film_source(folder, films, holes, turned, cut)
+  return film_source(folder, films, holes, rotations, cut)
 
 
 def load_films(folder: str) -> film_table.Films:
@@ -146,14 +146,15 @@ def film_source(
   folder: str,
   films: film_table.Films,
   holes: Mapping[str, Any] | None = None,
-  turned: Mapping[str, int] = types.MappingProxyType({}),
+  rotations: Mapping[str, int] = types.MappingProxyType({}),
   crop_borders: bool = False,
 ) -> Source:
   """Open whole films: `image` (bytes), id, age, sex, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
-  `turned`, film id -> quarters, are turned back, see `preprocess.rotate_back`,
-  and with `crop_borders` all have lost their frames before, see `borders`.
+  `rotations`, film id -> quarters, are turned back, see
+  `preprocess.rotate_back`, and with `crop_borders` all have lost their borders
+  before, see `borders`.
   """
   _, records = _open(folder)
   positions = films['position'].tolist()
@@ -168,7 +169,7 @@ def film_source(
     }
     if crop_borders:
       made = preprocess.without_border(made)
-    made = preprocess.rotate_back(made, turned.get(film, 0))
+    made = preprocess.rotate_back(made, rotations.get(film, 0))
     return made | ({'holes': holes[film]} if holes else {})
 
   return Source(films, read)

@@ -113,11 +113,11 @@ def sweep(
   )
   if split:
     films = selection.select_split(films, split)
-  turned = selection.film_rotations(
+  rotations = selection.film_rotations(
     workdir, stages.Stage(config, stage, workdir).orientation()
   )
   source = sources.whole_films(
-    config, workdir, options.input.builder_config, films, turned
+    config, workdir, options.input.builder_config, films, rotations
   )
   rows = []
   for record in tqdm.tqdm(source, 'boxes', unit='film', disable=None):

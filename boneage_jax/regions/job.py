@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from concurrent import futures
+import dataclasses
 import os
 from typing import Any
 
@@ -64,82 +65,142 @@ def locate_films(
   Returns:
     The contents of done.json, in process 0.
   """
-  path = lambda name: os.path.join(folder, name)
+  distributed.on_main_process(lambda: _clear(folder))
+  findings = Findings()
+  path = os.path.join(folder, stages.CROPS)
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    located = _located(
+      pool, predict_maps, source, input_config, options, before or {}
+    )
+    crops = _cut(pool, located, findings, input_config, options)
+    if localize.crop_names(options):
+      crops_lib.write(path, crops)
+    else:
+      collections.deque(crops, 0)
+  findings = findings.of_all_processes()
+  return distributed.on_main_process(
+    lambda: _write(folder, findings, films, input_config, options, log)
+  )
+
+
+@dataclasses.dataclass
+class Findings:
+  """What was found of the films of this process, in their order.
+
+  Attributes:
+    rows: film id, region name and `boxes.Region`.
+    maps: [R, h, w] float16 of each film.
+    annotations: film id, and its annotations with `hw`, its size.
+  """
+
+  rows: list = dataclasses.field(default_factory=list)
+  maps: list = dataclasses.field(default_factory=list)
+  annotations: list = dataclasses.field(default_factory=list)
+
+  def add(self, film: localize.Film) -> None:
+    """Take what was found of a film."""
+    self.rows.extend((film.id, *found) for found in film.regions.items())
+    self.maps.append(np.stack(film.maps).astype(np.float16))
+    marks = film.annotations | {'hw': film.image.shape}
+    self.annotations.append((film.id, marks))
+
+  def of_all_processes(self) -> 'Findings':
+    """Join those of all processes, in their order."""
+    parts = (self.rows, self.maps, self.annotations)
+    return Findings(*map(distributed.all_gather_objects, parts))
+
+
+def _clear(folder: str) -> None:
+  """Remove what a killed job left behind."""
+  storage.make_folder(folder)
+  for name in (stages.DONE, f'{stages.CROPS}.*'):
+    for stale in storage.glob(os.path.join(folder, name)):
+      storage.remove(stale)
+
+
+def _located(
+  pool: futures.Executor,
+  predict_maps: localize.PredictMaps,
+  source: Any,
+  input_config: Any,
+  options: Any,
+  before: Mapping[str, Mapping[str, boxes.Region]],
+) -> Iterator[list[localize.Film]]:
+  """Yield this process's films with their regions, a batch at a time."""
   numbers, size = range(len(source)), options.batch_size
   batches = distributed.shard([numbers[i : i + size] for i in numbers[::size]])
-  rows, maps, annotations = [], [], []
 
-  def clear() -> None:
-    storage.make_folder(folder)
-    for name in (stages.DONE, f'{stages.CROPS}.*'):
-      for stale in storage.glob(path(name)):
-        storage.remove(stale)
+  def load(index: int) -> localize.Film:
+    film = localize.load_film(source[index], input_config)
+    film.regions |= before.get(film.id, {})
+    return film
 
-  def crops(pool: futures.Executor) -> Iterator[list[np.ndarray]]:
-    cut = lambda film: localize.cut_crops(film, input_config, options)
-
-    def load(index: int) -> localize.Film:
-      film = localize.load_film(source[index], input_config)
-      film.regions |= (before or {}).get(film.id, {})
-      return film
-
-    progress = tqdm.tqdm(
-      total=sum(map(len, batches)),
-      desc='locate',
-      unit='film',
-      disable=not distributed.is_main_process() or None,
-    )
-    with progress:
-      for batch in _decoded(pool, load, batches):
-        localize.find_regions(
-          predict_maps, batch, input_config, options, pool.map
-        )
-        for film in batch:
-          rows.extend((film.id, *found) for found in film.regions.items())
-          maps.append(np.stack(film.maps).astype(np.float16))
-          hw = {'hw': film.image.shape}
-          annotations.append((film.id, film.annotations | hw))
-        yield from pool.map(cut, batch if localize.crop_names(options) else ())
-        progress.update(len(batch))
-
-  def write() -> dict[str, Any]:
-    film_table.write_films(path(stages.FILMS), films)
-    boxes.write_regions(path(stages.REGIONS), rows)
-    with storage.replacing(path(stages.MAPS), 'wb') as file:
-      np.savez_compressed(
-        file,
-        id=films['id'],
-        maps=np.stack(maps),
-        geometry=input_config.resize,
-      )
-    found = boxes.read_regions(path(stages.REGIONS))
-    coverage = _coverage(found, dict(annotations), films)
-    storage.write_json(path(stages.COVERAGE), coverage, indent=2)
-    done = boxes.summary(found, options.regions) | {
-      'crops': list(localize.crop_names(options)),
-      'crop_size': options.crop_size,
-      'crop_margin': options.crop_margin,
-      'crop_hw': list(localize.crop_hw(options)),
-    }
-    for name, share in done['found'].items():
-      log(
-        f'{name}: found in {share:.1%} of {len(found)} films, '
-        f'{done["not_found"][name]} kept whole, median area '
-        f'{done["median_area"][name]:.1%} of the film'
-      )
-    storage.write_json(path(stages.DONE), done, indent=2)
-    return done
-
-  distributed.on_main_process(clear)
-  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    if localize.crop_names(options):
-      crops_lib.write(path(stages.CROPS), crops(pool))
-    else:
-      collections.deque(crops(pool), 0)
-  rows, maps, annotations = map(
-    distributed.all_gather_objects, (rows, maps, annotations)
+  progress = tqdm.tqdm(
+    total=sum(map(len, batches)),
+    desc='locate',
+    unit='film',
+    disable=not distributed.is_main_process() or None,
   )
-  return distributed.on_main_process(write)
+  with progress:
+    for batch in _decoded(pool, load, batches):
+      localize.find_regions(
+        predict_maps, batch, input_config, options, pool.map
+      )
+      yield batch
+      progress.update(len(batch))
+
+
+def _cut(
+  pool: futures.Executor,
+  located: Iterable[list[localize.Film]],
+  findings: Findings,
+  input_config: Any,
+  options: Any,
+) -> Iterator[list[np.ndarray]]:
+  """Keep what was found, and yield the crops of each film, if any."""
+  cut = lambda film: localize.cut_crops(film, input_config, options)
+  for batch in located:
+    for film in batch:
+      findings.add(film)
+    yield from pool.map(cut, batch if localize.crop_names(options) else ())
+
+
+def _write(
+  folder: str,
+  findings: Findings,
+  films: film_table.Films,
+  input_config: Any,
+  options: Any,
+  log: Callable[[str], None],
+) -> dict[str, Any]:
+  """Write the files of the stage, done.json last; return its content."""
+  path = lambda name: os.path.join(folder, name)
+  film_table.write_films(path(stages.FILMS), films)
+  boxes.write_regions(path(stages.REGIONS), findings.rows)
+  with storage.replacing(path(stages.MAPS), 'wb') as file:
+    np.savez_compressed(
+      file,
+      id=films['id'],
+      maps=np.stack(findings.maps),
+      geometry=input_config.resize,
+    )
+  found = boxes.read_regions(path(stages.REGIONS))
+  coverage = _coverage(found, dict(findings.annotations), films)
+  storage.write_json(path(stages.COVERAGE), coverage, indent=2)
+  done = boxes.summary(found, options.regions) | {
+    'crops': list(localize.crop_names(options)),
+    'crop_size': options.crop_size,
+    'crop_margin': options.crop_margin,
+    'crop_hw': list(localize.crop_hw(options)),
+  }
+  for name, share in done['found'].items():
+    log(
+      f'{name}: found in {share:.1%} of {len(found)} films, '
+      f'{done["not_found"][name]} kept whole, median area '
+      f'{done["median_area"][name]:.1%} of the film'
+    )
+  storage.write_json(path(stages.DONE), done, indent=2)
+  return done
 
 
 def _decoded(
@@ -182,7 +243,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   films, _ = selection.split_films(
     config, workdir, section.input.builder_config
   )
-  turned = selection.film_rotations(
+  rotations = selection.film_rotations(
     workdir, stages.Stage(config, stage, workdir).orientation()
   )
   # Each process works on its own films, with its own devices.
@@ -200,7 +261,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   locate_films(
     predict_maps,
     sources.whole_films(
-      config, workdir, section.input.builder_config, films, turned
+      config, workdir, section.input.builder_config, films, rotations
     ),
     films,
     stages.path(workdir, stage),

@@ -1,6 +1,6 @@
 """Films that lie on a side or upside down: a net that tells, to turn them back.
 
-A stage with `input.rotate90` trains it: films are shown turned by 0 to 3
+A stage with `input.rotate90` trains it: films are shown rotated by 0 to 3
 quarters. That presumes that nearly all films of the archive stand upright.
 Stages that name it in `input.orientation_from` see films as it turns them,
 those of the archive as well as new ones.
@@ -34,9 +34,9 @@ def write_predictions(
   predict: Any,
   variables: dict[str, Any],
 ) -> None:
-  """Write what `classify` writes, and which films of the archive lie turned.
+  """Write what `classification` writes, and which films are rotated.
 
-  predictions.csv is of test and validation films, each turned by as many
+  predictions.csv is of test and validation films, each rotated by as many
   quarters as its id has over multiples of four. rotated.csv (id, split,
   rotation_deg, probability) names films of all splits that, as they are, will
   be turned back.
@@ -66,9 +66,9 @@ def write_predictions(
 
 
 def found(stage: str, films: Sequence[str], count: int) -> str:
-  """Say which films lie turned."""
+  """Say which films are rotated."""
   some = ', '.join(sorted(films, key=ids.sort_key)[:5])
   some += ', ...' if films[5:] else ''
-  return f'{stage}: {len(films)} of {count} films lie turned' + (
+  return f'{stage}: {len(films)} of {count} films are rotated' + (
     f' and are turned back: {some}.' if films else '.'
   )
