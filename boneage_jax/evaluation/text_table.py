@@ -7,7 +7,6 @@ from typing import Any
 from boneage_jax.data import groups
 from boneage_jax.evaluation import metrics
 
-NO_TEST = 'The run has no test films: its figures are of validation films.'
 WITHIN = tuple(f'<= {months} mo' for months in metrics.WITHIN)
 _ERRORS = (
   ('MAE', 'mae', '{:.2f}'),
