@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import os
 import sys
 
+from boneage_jax.core import stages
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.data import groups
@@ -60,7 +61,7 @@ def predict_films(
       with open(os.path.join(out, f'{len(rows):03d}_{name}.png'), 'wb') as f:
         f.write(png.encode(prediction.overlay[..., ::-1]))
   if out and rows:
-    tables.write(os.path.join(out, 'predictions.csv'), rows)
+    tables.write(os.path.join(out, stages.PREDICTIONS), rows)
   return bad
 
 

@@ -31,7 +31,7 @@ def test_few_films_have_no_interval(count, tmp_path, monkeypatch, capsys):
   add = attention_metrics.measure(config, 'net', str(tmp_path), films, None)
   add('before', 1.0)
   add('after', 2.0)
-  result = json.loads((tmp_path / 'net' / attention_metrics.FILE).read_text())
+  result = json.loads((tmp_path / 'net' / 'attention.json').read_text())
   row, change = result['after']['test'], result['change']['test']
   assert row['films'] == change['films'] == count
   assert row['inside'] == pytest.approx(0.6)

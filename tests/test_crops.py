@@ -1,5 +1,6 @@
 """Tests of stored crops, from the writer to the batch."""
 
+import os
 import types
 
 import numpy as np
@@ -51,7 +52,7 @@ def stage(tmp_path):
 
 
 def test_crops_come_back_without_their_margin(stage):
-  films = film_table.load_crop_films(stage)
+  films = film_table.read_films(os.path.join(stage, 'films.csv'))
   assert films['age'].tolist() == [1.5, 2.25, 3.0]
   assert films['sex'].tolist() == [1, -1, 1]
   chosen = film_table.select(films, films['split'] == 'train')
@@ -116,7 +117,7 @@ def test_crops_mirror_together():
 
 
 def test_missing_crops_are_named(stage):
-  films = film_table.load_crop_films(stage)
+  films = film_table.read_films(os.path.join(stage, 'films.csv'))
   films['id'] = np.array(['5', '6', '8'])
   with pytest.raises(ValueError, match=r"1 missing, such as \['8'\]"):
     sources.crop_source(stage, films)

@@ -232,3 +232,19 @@ def test_folds_need_prepared_data(archive, prepared, tmp_path):
   value.stages = ('localizer',)
   with pytest.raises(ValueError, match="run the 'prepare' stage first"):
     workflow_run.run(value, str(tmp_path))
+
+
+def test_folds_without_test_films_say_so(
+  archive, prepared, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setitem(jobs.JOBS, 'train', job([]))
+  folder = tmp_path / 'run'
+  workflow_run.run(config(archive, prepared, test_fraction=0.0), str(folder))
+  assert 'The run has no test films' in capsys.readouterr().out
+  result = json.loads((folder / 'localizer/ensemble.json').read_text())
+  count = len(sources.load_films(prepared)['id'])
+  assert result['films'] == {'test': 0, 'validation': count}
+  assert list(result['splits']) == ['validation']
+  report = json.loads((folder / 'report/report.json').read_text())
+  assert report['splits']['validation']['n'] == count
+  assert 'test' not in report['splits']

@@ -156,7 +156,7 @@ def test_without_any_mask_the_run_is_that_of_weight_zero(
     for f in folders
   ]
   jax.tree.map(np.testing.assert_array_equal, *nets)
-  assert not (folders[0] / attention_metrics.FILE).exists()
+  assert not (folders[0] / 'attention.json').exists()
 
 
 def test_with_weight_zero_masks_are_measured_and_do_not_guide(
@@ -167,7 +167,7 @@ def test_with_weight_zero_masks_are_measured_and_do_not_guide(
   folder = go(config, prepared, tmp_path)
   assert 'train_guidance' not in rows_of(folder)[0]
   assert {'before', 'after', 'change'} <= json.loads(
-    (folder / attention_metrics.FILE).read_text()
+    (folder / 'attention.json').read_text()
   ).keys()
 
 

@@ -12,6 +12,7 @@ from tensorflow_datasets.core import hashing
 import tiny_cascade
 import untrained_run
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import ids
 from boneage_jax.data import film_table
 from boneage_jax.data import input_pipeline
@@ -154,7 +155,7 @@ def test_predictions_are_of_films_by_their_text(archive, prepared, tmp_path):
   (tmp_path / 'prepare' / 'done.json').write_text(
     json.dumps({'folders': {'original': prepared}})
   )
-  (tmp_path / 'config.json').write_text(config.to_json_best_effort())
+  (tmp_path / 'config.json').write_text(json.dumps(config_lib.to_json(config)))
   untrained_run.untrained(config, 'net', str(tmp_path))
 
   films, _ = selection.split_films(config, str(tmp_path), 'original')

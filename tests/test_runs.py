@@ -38,32 +38,14 @@ def test_ways_to_name_a_run(run):
   assert np.std(errors[0] - errors[1]) > 1
 
 
-def test_a_run_of_an_earlier_version(run, capsys):
+def test_a_run_of_another_version(run):
   path = run / 'config.json'
   config = json.loads(path.read_text())
-  del config['data']['folds']
-  config['assessor']['net'] = {'name': 'age_net'}  # which is all it said
-  config['assessor']['ema'] = 0.5
-  config['regions'] = {'job': 'locate', 'method': 'hires_cam'}
+  del config['format']
   path.write_text(json.dumps(config))
-  read = run_lib.read_run(str(run)).config
-  assert read.data.folds == 0 and read.data.test_fraction == 0.4
-  assert read.phantom.views == 1
-  assert read.assessor.tta.rotate == (0.0,)
-  assert read.assessor.ema == 0.5
-  assert read.assessor.net.to_dict() == {'name': 'age_net'}
-  assert (read.regions.method, read.regions.mirror) == ('hires_cam', False)
-  line = capsys.readouterr().err
-  assert line.startswith(f'{path} is of an earlier version; it gets the usual')
-  for name in ('data.folds', 'phantom', 'assessor.tta'):
-    assert name in line.rstrip('.\n').replace(',', '').split()
-  for name in ('assessor.net', 'assessor.ema', 'regions.method'):
-    assert name not in line
-  # What lacks nothing is read in silence, and as it is.
-  path.write_text(read.to_json_best_effort())
-  again = run_lib.read_run(str(run)).config
-  assert again.to_json_best_effort() == read.to_json_best_effort()
-  assert not capsys.readouterr().err
+  message = r'Expected "format": 1 in .*config\.json, got none: another version'
+  with pytest.raises(ValueError, match=message):
+    run_lib.read_run(str(run))
 
 
 def test_rows_data_and_training_films(run):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_cascade
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
@@ -38,7 +39,7 @@ def write(config, folder, prepared):
   (folder / 'prepare' / 'done.json').write_text(
     json.dumps({'folders': {'original': prepared}})
   )
-  (folder / 'config.json').write_text(config.to_json_best_effort())
+  (folder / 'config.json').write_text(json.dumps(config_lib.to_json(config)))
   return str(folder)
 
 

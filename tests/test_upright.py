@@ -174,9 +174,9 @@ def run(tmp_path_factory):
 
 
 def test_the_films_that_lie_are_found(run):
-  with open(run / 'orientation' / 'turned.csv', newline='') as file:
+  with open(run / 'orientation' / 'rotated.csv', newline='') as file:
     rows = list(csv.DictReader(file))
-  found = {row['id']: int(row['turned']) // 90 for row in rows}
+  found = {row['id']: int(row['rotation_deg']) // 90 for row in rows}
   assert found == {str(i): k for i, (k, _) in LYING.items()}
   assert found == selection.film_rotations(str(run), 'orientation')
   assert selection.film_rotations(str(run), '') == {}

@@ -1,21 +1,27 @@
-"""The flag --config=FILE[:VARIANT] with its overrides; configs of past runs."""
+"""The flag --config=FILE[:VARIANT,...][,PRESET]; the config.json of a run."""
 
 import json
+import re
 import sys
 from typing import Any
 
-from absl import app
 from absl import flags
 import ml_collections
 from ml_collections import config_flags
 
 from boneage_jax.core import storage
-from configs import common
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
-# No earlier version lacked them, and one net's fields are not another's.
-NEVER_FILLED = ('net', 'loss', 'pretrained')
+FORMAT = 1  # of config.json; the next one when old folders can't be read
+# Fields, wherever they stand, that change no result of a run.
+NO_EFFECT = (
+  'threads',
+  'log_steps',
+  'eval_batch_size',
+  'checkpoint_steps',
+  'data_dir',
+)
 
 
 def define() -> None:
@@ -30,56 +36,77 @@ def define() -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Parse flags; what the config does not have is said without a traceback."""
+  """Parse flags; what the config does not have is said without a traceback.
+
+  `--config.stages=prepare,localizer` is read as a tuple of names.
+  """
+  names = re.compile(r'(--?config\.stages=)(\w+(?:,\w+)*)')
+  for i, argument in enumerate(argv):
+    if match := names.fullmatch(argument):
+      # In place: the flag reads its overrides from sys.argv.
+      argv[i] = match[1] + str(tuple(match[2].split(',')))
   if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
     argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
   try:
-    rest = app.parse_flags_with_usage(argv)
+    rest = FLAGS(argv)
     FLAGS.config.name  # noqa: B018, raises where the file could not be read
     return rest
   except (AttributeError, KeyError) as error:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.
     text = inner.args[0] if isinstance(inner, KeyError) else inner
     sys.exit(f'Error: the config has no field {text}')
-  except (OSError, ValueError) as error:
+  except OSError as error:
     sys.exit(f'Error: {error}')
+  except (ValueError, flags.Error) as error:
+    # Of a config that refuses its variant, what the traceback in it ends with.
+    sys.exit(f'Error: {str(error).rpartition("ValueError: ")[2].strip()}')
+
+
+def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Return the content of config.json."""
+  return {'format': FORMAT, **json.loads(config.to_json_best_effort())}
+
+
+def read_json(path: str) -> dict[str, Any]:
+  """Read the content of the config.json of a run.
+
+  Raises:
+    ValueError: another version wrote it.
+  """
+  content = storage.read_json(path)
+  if content.get('format') != FORMAT:
+    raise ValueError(
+      f'Expected "format": {FORMAT} in {path}, got '
+      f'{content.get("format", "none")}: another version of boneage_jax wrote '
+      'this run. Use that version, or run again with another --workdir.'
+    )
+  return content
 
 
 def read_config(path: str) -> ml_collections.ConfigDict:
-  """Read the config.json of a run, by an earlier version, too.
+  """Read the config.json of a run.
 
-  Fields that came since get the usual value of their section, which leaves
-  things as they were; a line on stderr names them.
+  Raises:
+    ValueError: another version wrote it.
   """
-  with storage.reading(path) as file:
-    config = json.load(file)
-  added = _fill(config, common.base('', '').to_dict())
-  usual = {
-    'train': ml_collections.ConfigDict(common.train_stage()).to_dict(),
-    'locate': ml_collections.ConfigDict(common.locate_stage()).to_dict(),
-  }
-  for name, section in config.items():
-    job = section.get('job') if isinstance(section, dict) else None
-    added += _fill(section, usual.get(job, {}), f'{name}.')
-  if added:
-    print(
-      f'{path} is of an earlier version; it gets the usual values of '
-      f'{", ".join(added)}.',
-      file=sys.stderr,
-      flush=True,
-    )
-  return ml_collections.ConfigDict(config)
+  return from_json(read_json(path))
 
 
-def _fill(section: Any, usual: dict[str, Any], path: str = '') -> list[str]:
-  """Add what is missing, in place; return the names."""
-  added = []
-  for key, value in usual.items():
-    if key in NEVER_FILLED:
-      continue
-    if key not in section:
-      section[key] = value
-      added.append(path + key)
-    elif isinstance(value, dict):
-      added += _fill(section[key], value, f'{path}{key}.')
-  return added
+def from_json(content: dict[str, Any]) -> ml_collections.ConfigDict:
+  """Return the config of the content of a config.json."""
+  rest = {name: value for name, value in content.items() if name != 'format'}
+  return ml_collections.ConfigDict(rest)
+
+
+def differences(old: Any, new: Any, name: str = '') -> list[str]:
+  """Names of the fields in which two nested dicts differ."""
+  if not (isinstance(old, dict) and isinstance(new, dict)):
+    return [] if old == new else [name]
+  found = []
+  for key in sorted(old.keys() | new.keys()):
+    path = f'{name}.{key}' if name else key
+    if key not in old or key not in new:
+      found.append(path)
+    else:
+      found += differences(old[key], new[key], path)
+  return found

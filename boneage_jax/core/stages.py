@@ -1,7 +1,147 @@
-"""The stages of a config: which there are, and which read which."""
+"""The stages of a config: which there are, what they read, where they write."""
 
+from collections.abc import Iterator
+import dataclasses
 import os
 from typing import Any
+
+from boneage_jax.core import storage
+
+# The fields of a section that name a stage, or several.
+EDGES = (
+  'input.crops_from',
+  'input.erase_from',
+  'input.orientation_from',
+  'regions_from',
+  'previous',
+  'localizer',
+  'members',
+  'stage',
+  'baselines',
+  'init_from.run',
+)
+
+PREPARE = 'prepare'  # the stage that writes the data that all others read
+# Files of a run, and the figures of its report.
+CONFIG = 'config.json'
+REPORT_JSON = 'report.json'
+# Files of a stage.
+DONE = 'done.json'  # written last: with it the stage is finished
+CHECKPOINTS = 'checkpoints'
+PREDICTIONS = 'predictions.csv'
+DISTRIBUTIONS = 'distributions.npz'
+ATTENTION = 'attention.json'
+ROTATED = 'rotated.csv'
+REGIONS = 'regions.csv'
+MAPS = 'maps.npz'
+COVERAGE = 'coverage.json'
+CROPS = 'crops.array_record'
+FILMS = 'films.csv'
+ENSEMBLE = 'ensemble.json'
+CALIBRATION = 'calibration.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One stage of a run: its section, its files and the stages that it reads."""
+
+  config: Any
+  name: str
+  workdir: str
+
+  @property
+  def section(self) -> Any:
+    """What the config says of it."""
+    return self.config[self.name]
+
+  @property
+  def folder(self) -> str:
+    """Where it writes."""
+    return path(self.workdir, self.name)
+
+  def path(self, file: str) -> str:
+    """One of its files."""
+    return path(self.workdir, self.name, file)
+
+  @property
+  def done(self) -> bool:
+    """Whether it is finished; with folds, in all of them or for all at once."""
+    if self.section.job == 'ensemble':
+      return storage.exists(self.path(ENSEMBLE))
+    folds = fold_folders(self.config, self.workdir)
+    of_folds = [storage.exists(path(f, self.name, DONE)) for f in folds]
+    return storage.exists(self.path(DONE)) or (bool(folds) and all(of_folds))
+
+  @property
+  def begun(self) -> bool:
+    """Whether it has a checkpoint or is finished, in any of the folds."""
+    return any(
+      storage.exists(path(folder, self.name, DONE))
+      or storage.glob(path(folder, self.name, CHECKPOINTS, 'latest', '*'))
+      or storage.exists(path(folder, self.name, CHECKPOINTS, 'latest.tar'))
+      for folder in (self.workdir, *fold_folders(self.config, self.workdir))
+    )
+
+  def named(self, field: str) -> tuple[str, ...]:
+    """Stages of this run that a field of EDGES names; often none."""
+    section = self.section
+    *outer, last = field.split('.')
+    for key in outer:
+      section = section.get(key) or {}
+    names = section.get(last) or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if field == 'init_from.run':  # RUN:STAGE is of another run
+      return tuple(n.removeprefix(':') for n in names if n.startswith(':'))
+    return names
+
+  def inputs(self) -> tuple['Stage', ...]:
+    """The stages that it reads, in the order of EDGES."""
+    names = [name for field in EDGES for name in self.named(field)]
+    return tuple(self.other(name) for name in dict.fromkeys(names))
+
+  def all_inputs(self) -> tuple['Stage', ...]:
+    """The stages that it reads, and those that these read, each once."""
+    found: dict[str, Stage] = {}
+    waiting = list(self.inputs())
+    while waiting:
+      stage = waiting.pop(0)
+      if stage.name not in found and stage.name in self.config:
+        found[stage.name] = stage
+        waiting += stage.inputs()
+    return tuple(found.values())
+
+  def other(self, name: str) -> 'Stage':
+    """Another stage of the run."""
+    return dataclasses.replace(self, name=name)
+
+  def whole_film_stage(self) -> 'Stage':
+    """The stage whose net sees the whole films that this one is about.
+
+    Behind crops, the one that located them; of an ensemble, the first member's.
+    """
+    for field in ('members', 'localizer', 'input.crops_from'):
+      for name in self.named(field):
+        return self.other(name).whole_film_stage()
+    return self
+
+  def orientation(self) -> str:
+    """Name the stage that turns films upright before this one, or ''."""
+    return ''.join(self.whole_film_stage().named('input.orientation_from'))
+
+  def locate_chain(self) -> tuple['Stage', ...]:
+    """The locate stages that lead to this one, each from the one before."""
+    before = [self.other(name) for name in self.named('previous')]
+    return (*(s for b in before for s in b.locate_chain()), self)
+
+
+def sections(config: Any) -> dict[str, Any]:
+  """The stages that `config` describes, by name."""
+  return {k: v for k, v in config.items() if hasattr(v, 'job')}
+
+
+def each(config: Any, workdir: str) -> Iterator[Stage]:
+  """The stages that `config` describes."""
+  return (Stage(config, name, workdir) for name in sections(config))
 
 
 def builder_configs(config: Any) -> list[str]:
@@ -10,21 +150,19 @@ def builder_configs(config: Any) -> list[str]:
   return sorted({i.builder_config for i in inputs if i.builder_config})
 
 
-def sections(config: Any) -> dict[str, Any]:
-  """The stages that `config` describes, by name."""
-  return {k: v for k, v in config.items() if hasattr(v, 'job')}
+def path(workdir: str, stage: str, *file: str) -> str:
+  """Return the folder of a stage, or a file in it."""
+  return os.path.join(workdir, stage, *file)
 
 
-def orientation_stage(config: Any, stage: str) -> str:
-  """The stage that turns films upright before `stage` reads them, or ''."""
-  section = config[stage]
-  if section.job == 'ensemble':
-    return orientation_stage(config, section.members[0])
-  if section.job == 'locate':
-    return orientation_stage(config, section.localizer)
-  if section.input.crops_from:
-    return orientation_stage(config, section.input.crops_from)
-  return section.input.orientation_from
+def config_path(workdir: str) -> str:
+  """Return the path of a run's config."""
+  return os.path.join(workdir, CONFIG)
+
+
+def report_path(workdir: str, *file: str) -> str:
+  """Return the folder of a run's report, or a file in it."""
+  return os.path.join(workdir, 'report', *file)
 
 
 def fold_folder(workdir: str, fold: int) -> str:
@@ -32,7 +170,7 @@ def fold_folder(workdir: str, fold: int) -> str:
   return os.path.join(workdir, f'fold_{fold}')
 
 
-def chain(config: Any, stage: str) -> list[str]:
-  """The locate stages that lead to `stage`, each from the one before."""
-  before = config[stage].get('previous', '')
-  return [*(chain(config, before) if before else ()), stage]
+def fold_folders(config: Any, workdir: str) -> list[str]:
+  """Return the folders of all folds; of a run without folds, none."""
+  folds = config.data.folds if config.data.fold < 0 else 0
+  return [fold_folder(workdir, fold) for fold in range(folds)]

@@ -1,7 +1,6 @@
 """Tables of films: columns of equal length, and films.csv."""
 
 import csv
-import os
 
 import numpy as np
 
@@ -54,8 +53,3 @@ def write_films(path: str, films: Films) -> None:
 def select(films: Films, keep: np.ndarray) -> Films:
   """Return the rows of a mask or an index array."""
   return {name: column[keep] for name, column in films.items()}
-
-
-def load_crop_films(stage_folder: str) -> Films:
-  """List the films whose crops a stage wrote."""
-  return read_films(os.path.join(stage_folder, 'films.csv'))

@@ -51,9 +51,9 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     print(f'{info["name"]} ({name}); {description}{cut}.', flush=True)
     if info.get('looks_inverted'):
       print(inverted(info), flush=True)
-  folder = os.path.join(workdir, stage)
-  storage.make_folder(folder)
-  storage.write_json(os.path.join(folder, 'done.json'), {'folders': folders})
+  storage.make_folder(stages.path(workdir, stage))
+  done = stages.path(workdir, stage, stages.DONE)
+  storage.write_json(done, {'folders': folders})
 
 
 def inverted(info: dict[str, Any]) -> str:

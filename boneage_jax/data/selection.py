@@ -1,12 +1,12 @@
 """Which films a stage reads."""
 
 import csv
-import os
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import ids
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import sources
@@ -23,10 +23,6 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
     config.data.test_fraction,
   )
   count, fold = config.data.folds, config.data.fold
-  if fold >= 0 and not count:
-    raise ValueError(
-      f'data.fold={fold} needs the number of folds: --config.data.folds=5'
-    )
   if count:
     names = splits.fold(films, names, count, fold)
     which = f'fold {fold} of {count} (from 0) validates'
@@ -98,14 +94,9 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   """Film table of a stage: whole films, or the crops another stage wrote."""
   section = config[stage].input
   if section.crops_from:
-    folder = os.path.join(workdir, section.crops_from)
-    margin = _crops(config, stage, workdir)['crop_margin']
-    if section.crop_margin != margin:
-      raise ValueError(
-        f'The crops in {folder} have a margin of {margin}, but '
-        f'{stage}.input.crop_margin is {section.crop_margin}; set both alike.'
-      )
-    return film_table.load_crop_films(folder)
+    _crops(config, stage, workdir)
+    path = stages.path(workdir, section.crops_from, stages.FILMS)
+    return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
   if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = np.array(
@@ -123,28 +114,12 @@ def stage_source(
     take = []
     if section.regions:
       stored = _crops(config, stage, workdir)['crops']
-      missing = [name for name in section.regions if name not in stored]
-      if missing:
-        raise ValueError(
-          f'{stage}.input.regions asks for {", ".join(missing)}, but '
-          f'{section.crops_from} cut {", ".join(stored)}; name it in '
-          f'--config.{section.crops_from}.crops.'
-        )
       take = [stored.index(name) for name in section.regions]
-    folder = os.path.join(workdir, section.crops_from)
+    folder = stages.path(workdir, section.crops_from)
     return sources.crop_source(folder, films, take)
   holes = None
   if section.erase_from:
     options = config[section.erase_from]
-    other = options.input.builder_config
-    if config.data.crop_borders and other != section.builder_config:
-      raise ValueError(
-        f'{stage} reads {section.builder_config!r} films and paints over what '
-        f'{section.erase_from} found in {other!r} ones: they may lose '
-        'different '
-        'frames. Give both one input.builder_config, or set '
-        '--config.data.crop_borders=False.'
-      )
     holes = {
       film: boxes.holes(found, options.erase, options.fill, film)
       for film, found in found_regions(workdir, section.erase_from).items()
@@ -166,7 +141,7 @@ def film_rotations(workdir: str, stage: str) -> dict[str, int]:
   """
   if not stage:
     return {}
-  path = os.path.join(workdir, stage, 'turned.csv')
+  path = stages.path(workdir, stage, stages.ROTATED)
   if not storage.exists(path):
     raise ValueError(
       f'{path} is missing: run the stage {stage!r} first, or read films as '
@@ -175,7 +150,7 @@ def film_rotations(workdir: str, stage: str) -> dict[str, int]:
     )
   with storage.reading(path) as file:
     rows = list(csv.DictReader(file))
-  return {row['id']: int(row['turned']) // 90 for row in rows}
+  return {row['id']: int(row['rotation_deg']) // 90 for row in rows}
 
 
 def found_regions(
@@ -186,7 +161,7 @@ def found_regions(
   Raises:
     ValueError: the stage has not run.
   """
-  path = os.path.join(workdir, stage, 'regions.csv')
+  path = stages.path(workdir, stage, stages.REGIONS)
   if not storage.exists(path):
     raise ValueError(f'{path} is missing: run the stage {stage!r} first.')
   return boxes.read_regions(path)
@@ -195,11 +170,10 @@ def found_regions(
 def _crops(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   """done.json of the stage that cut the crops which `stage` reads."""
   source = config[stage].input.crops_from
-  folder = os.path.join(workdir, source)
-  path = os.path.join(folder, 'done.json')
+  path = stages.path(workdir, source, stages.DONE)
   if not storage.exists(path):
     raise ValueError(
-      f'{stage} reads crops, but there are none in {folder}: run the '
-      f'{source!r} stage first.'
+      f'{stage} reads crops, but {path} is missing: run the stage {source!r} '
+      'first.'
     )
   return storage.read_json(path)

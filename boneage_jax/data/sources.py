@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import crops
 from boneage_jax.data import film_table
@@ -31,17 +32,17 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
   Raises:
     ValueError: the `prepare` stage has not run, or its data are gone.
   """
-  path = os.path.join(workdir, 'prepare', 'done.json')
+  path = stages.path(workdir, stages.PREPARE, stages.DONE)
   if not storage.exists(path):
     raise ValueError(
       f"{path} is missing: run the 'prepare' stage first, e.g. "
-      '--config.stages="(\'prepare\',)".'
+      '--config.stages=prepare.'
     )
   folders = storage.read_json(path)['folders']
   if builder_config not in folders:
     raise ValueError(
       f'The data were prepared as {sorted(folders)}, not as '
-      f"{builder_config!r}; run the 'prepare' stage again."
+      f"{builder_config!r}; remove {path} and run the 'prepare' stage again."
     )
   folder = folders[builder_config]
   if not storage.exists(os.path.join(folder, 'build.json')):
@@ -84,7 +85,7 @@ def load_films(folder: str) -> film_table.Films:
     id, age (months), sex, split (the archive's), position (of the record,
     over the archive's splits in the builder's order), study and finding.
   """
-  path = os.path.join(folder, 'films.csv')
+  path = os.path.join(folder, stages.FILMS)
   if not storage.exists(path):
     builder, records = _open(folder)
     rows = []
@@ -182,19 +183,18 @@ def crop_source(
   """
   import grain
 
-  stored = film_table.read_films(os.path.join(stage_folder, 'films.csv'))[
-    'id'
-  ].tolist()
+  path = os.path.join(stage_folder, stages.FILMS)
+  stored = film_table.read_films(path)['id'].tolist()
   where = {film: position for position, film in enumerate(stored)}
   missing = [film for film in films['id'].tolist() if film not in where]
-  path = os.path.join(stage_folder, 'crops.array_record')
+  path = os.path.join(stage_folder, stages.CROPS)
   records = grain.sources.ArrayRecordDataSource([storage.local(path)])
   if missing or len(records) != len(stored):
     raise ValueError(
-      f'expected crops of {len(films["id"])} films in {path}, got '
+      f'Expected crops of {len(films["id"])} films in {path}, got '
       f'{len(records)} records for {len(stored)} films, {len(missing)} '
-      f'missing, such as {missing[:5]}; remove done.json beside it and run '
-      'again'
+      f'missing, such as {missing[:5]}; remove {stages.DONE} beside it and run '
+      'again.'
     )
   positions = [where[film] for film in films['id'].tolist()]
 

@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.core import ids as ids_lib
 
 SPLITS = ('train', 'validation', 'test')
+WAYS = ('auto', 'official', 'hash', 'chen500')
 HELD_OUT = ('test', 'validation')  # never mixed; the order of every table
 UNUSED = 'unused'
 # Chen 2020, authors' code: 500 test and 500 validation of the training films.
@@ -36,7 +37,7 @@ def assign(
   Returns:
     the name of the split per film, and a line that describes the choice.
   """
-  if split not in ('auto', 'official', 'hash', 'chen500'):
+  if split not in WAYS:
     raise ValueError(
       f"expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
     )

@@ -10,7 +10,6 @@ threshold by this table has seen its films: --split=train leaves the others out.
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
-import os
 from typing import Any
 
 import ml_collections
@@ -115,7 +114,7 @@ def sweep(
   if split:
     films = selection.select_split(films, split)
   turned = selection.film_rotations(
-    workdir, stages.orientation_stage(config, stage)
+    workdir, stages.Stage(config, stage, workdir).orientation()
   )
   source = sources.whole_films(
     config, workdir, options.input.builder_config, films, turned
@@ -183,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   with command.one_line_errors():
     workdir, _, stage = args.run.rpartition(':')
     workdir = storage.absolute(workdir)
-    path = os.path.join(workdir, 'config.json')
+    path = stages.config_path(workdir)
     if not storage.exists(path):
       raise ValueError(f'Expected RUN:STAGE, a run and its stage: {args.run}.')
     config = config_lib.read_config(path)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
@@ -91,7 +92,8 @@ def calibrate(
   if not len(fitted['id']) or not len(judged['id']):
     raise ValueError(
       f'Expected {calibrate_on} films to calibrate on and test films to judge '
-      f'on, got {len(fitted["id"])} and {len(judged["id"])} in {run.name}.'
+      f'on, got {len(fitted["id"])} and {len(judged["id"])} in {run.name}: '
+      'run it anew with a larger --config.data.test_fraction.'
     )
   options = {'groups': groups, 'least': least}
   temperature = nll = None
@@ -201,7 +203,7 @@ def write_calibration(
 ) -> None:
   """Write calibration.json, intervals.csv and reliability.png to a folder."""
   storage.make_folder(folder)
-  storage.write_json(os.path.join(folder, 'calibration.json'), result, indent=1)
+  storage.write_json(os.path.join(folder, stages.CALIBRATION), result, indent=1)
   with storage.replacing(os.path.join(folder, 'intervals.csv')) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(

@@ -1,7 +1,6 @@
 """Findings of films: accuracy of films and of hands, and the `classes` job."""
 
 import csv
-import os
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,7 @@ def accuracy_summary(
 def report(config: Any, stage: str, workdir: str) -> None:
   """Print the accuracy of a stage and write report/report.json."""
   rows = read_predictions(
-    os.path.join(workdir, config[stage].stage, 'predictions.csv')
+    stages.path(workdir, config[stage].stage, stages.PREDICTIONS)
   )
   builder_config = stages.builder_configs(config)[0]
   info = sources.build_info(sources.prepared_folder(workdir, builder_config))
@@ -109,9 +108,9 @@ def report(config: Any, stage: str, workdir: str) -> None:
     if (rows['label'][of] >= 0).any():
       columns = (rows[key][of] for key in ('label', 'probability', 'study'))
       result['splits'][name] = accuracy_summary(*columns)
-  folder = os.path.join(workdir, 'report')
-  storage.make_folder(folder)
-  storage.write_json(os.path.join(folder, 'report.json'), result, indent=1)
+  storage.make_folder(stages.report_path(workdir))
+  path = stages.report_path(workdir, stages.REPORT_JSON)
+  storage.write_json(path, result, indent=1)
   print(classification_table(result), flush=True)
 
 

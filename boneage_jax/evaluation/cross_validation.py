@@ -7,8 +7,8 @@ What nets without bins scale ages by (`models/heads.py`) are figures of the
 whole RSNA training set.
 """
 
+from collections.abc import Sequence
 import copy
-import os
 from typing import Any
 
 import numpy as np
@@ -49,30 +49,14 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
     run_lib.read_run(stages.fold_folder(workdir, fold), stage)
     for fold in range(config.data.folds)
   ]
-  test = run_lib.align_predictions(
-    members
-  )  # the only films that several folds predicted
-  if set(test['split'].flat) - {'test'}:
-    raise ValueError(
-      f'Expected the folds of {workdir} to share test films alone, got films '
-      'that several validated: they are folds of different data.'
-    )
-  stored = [run_lib.distributions(member, test['id']) for member in members]
-  parts = [
-    {
-      **{name: test[name] for name in ('id', 'sex', 'age')},
-      'split': test['split'][0],
-      'prediction': test['prediction'].mean(axis=0),
-    }
-  ]
-  if stored[0] is not None:
-    parts[0]['probability'] = np.mean(stored, axis=0)
+  has_test = any('test' in member.rows['split'] for member in members)
+  parts = [_test_films(members, workdir)] if has_test else []
   for member in members:
     of = member.rows['split'] == 'validation'
-    parts.append({name: column[of] for name, column in member.rows.items()})
-    if stored[0] is not None:
-      own = run_lib.distributions(member, parts[-1]['id'])
-      parts[-1]['probability'] = own
+    part = {name: column[of] for name, column in member.rows.items()}
+    probability = run_lib.distributions(member, part['id'])
+    with_bins = {} if probability is None else {'probability': probability}
+    parts.append(part | with_bins)
   rows = {
     name: np.concatenate([part[name] for part in parts]) for name in parts[0]
   }
@@ -106,8 +90,29 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
       for member in members
     ],
   }
-  ensemble.write_ensemble(os.path.join(workdir, stage), result, rows)
+  ensemble.write_ensemble(stages.path(workdir, stage), result, rows)
   return result
+
+
+def _test_films(
+  members: Sequence[run_lib.Run], workdir: str
+) -> dict[str, np.ndarray]:
+  """Average the films that all folds predicted: those for test."""
+  test = run_lib.align_predictions(members)
+  if set(test['split'].flat) - {'test'}:
+    raise ValueError(
+      f'Expected the folds of {workdir} to share test films alone, got films '
+      'that several validated: they are folds of different data.'
+    )
+  rows = {
+    **{name: test[name] for name in ('id', 'sex', 'age')},
+    'split': test['split'][0],
+    'prediction': test['prediction'].mean(axis=0),
+  }
+  stored = [run_lib.distributions(member, test['id']) for member in members]
+  if stored[0] is not None:
+    rows['probability'] = np.mean(stored, axis=0)
+  return rows
 
 
 def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
@@ -169,16 +174,17 @@ def folds_table(stage: str, result: dict[str, Any]) -> str:
     [
       name,
       *text_table.errors(figures['validation'], ('films', 'MAE')),
-      *text_table.errors(figures['test'], ('films', 'MAE')),
+      *text_table.errors(figures.get('test', {'n': 0}), ('films', 'MAE')),
     ]
     for name, figures in (
       *((str(k), member) for k, member in enumerate(result['members'])),
       ('joined', result['splits']),
     )
   ]
-  return (
-    f'{lineage.dataset_line(result["data"])}\n{text_table.layout(head, rows)}'
-  )
+  lines = [lineage.dataset_line(result['data'])]
+  if 'test' not in result['splits']:
+    lines.append(text_table.NO_TEST)
+  return '\n'.join([*lines, text_table.layout(head, rows)])
 
 
 def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
@@ -186,4 +192,5 @@ def _figures(rows: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
   return {
     name: metrics.error_summary(error[rows['split'] == name])
     for name in splits_lib.HELD_OUT
+    if name in rows['split']
   }

@@ -107,8 +107,9 @@ class Judge:
         f'Expected a run of one net, got the ensemble {run.name}; name a '
         'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
       )
-    if run.config[stage].input.crops_from:
-      stage = run.config[run.config[stage].input.crops_from].localizer
+    one = stages.Stage(run.config, stage, self.workdir).whole_film_stage()
+    if one.name != stage:
+      stage = one.name
       run = run_lib.read_run(self.workdir, stage)
     self.run, self.stage, self.batch_size = run, stage, batch_size
     section = run.config[stage]

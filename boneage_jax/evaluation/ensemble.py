@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import splits
 from boneage_jax.evaluation import command
@@ -27,7 +28,7 @@ from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 WEIGHTS = ('mean', 'mae', 'mse')
-FIT, JUDGE = 'validation', 'test'
+FIT = 'validation'
 PARTS = 5  # of the films that weights are fitted on
 HEAD = ('films', 'MAE', '95 % interval', 'RMSE', 'bias', text_table.WITHIN[1])
 
@@ -141,7 +142,7 @@ def combine(
 
   Raises:
     ValueError: fewer than two members; members whose labels or splits differ,
-      or that have no FIT or no JUDGE film in common.
+      or that have no FIT film in common.
   """
   if len(members) < 2:
     raise ValueError(f'Expected two or more members, got {len(members)}.')
@@ -154,9 +155,8 @@ def combine(
       'member would be judged on films that another was fitted on.'
     )
   split, age = films['split'][0], films['age']
-  for name in (FIT, JUDGE):
-    if name not in split:
-      raise ValueError(f'Expected {name} films that all members predicted.')
+  if FIT not in split:
+    raise ValueError(f'Expected {FIT} films that all members predicted.')
   error = films['prediction'] - age
   ways, by_film = {}, {}
   for way in WEIGHTS:
@@ -166,7 +166,7 @@ def combine(
   }
   best = int(np.argmin(np.abs(error[:, split == FIT]).mean(axis=1)))
   judged = {}
-  for name in splits.HELD_OUT:
+  for name in [name for name in splits.HELD_OUT if name in split]:
     of = split == name
     own, varies = films['prediction'][:, of], error[:, of].std(axis=1).all()
     judged[name] = {
@@ -217,6 +217,7 @@ def ensemble_table(result: Mapping[str, Any]) -> str:
     f'{len(names)} members; {lineage.dataset_line(result["data"])}',
     f'Weights are fitted on {FIT} films, where {best} is the best member. Each '
     'fifth of these films gets weights from the other four.',
+    *([] if 'test' in result['splits'] else [text_table.NO_TEST]),
     text_table.layout(
       ('weights', *WEIGHTS, 'films left out'),
       [
@@ -258,7 +259,7 @@ def write_ensemble(
 ) -> None:
   """Write ensemble.json, predictions.csv and, with bins, distributions.npz."""
   storage.make_folder(folder)
-  storage.write_json(os.path.join(folder, 'ensemble.json'), result, indent=1)
+  storage.write_json(os.path.join(folder, stages.ENSEMBLE), result, indent=1)
   predictions.write_predictions(folder, rows)
 
 
@@ -296,5 +297,5 @@ def combine_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   members = [run_lib.read_run(workdir, member) for member in section.members]
   result, rows = combine(members, section.weights)
-  write_ensemble(os.path.join(workdir, stage), result, rows)
+  write_ensemble(stages.path(workdir, stage), result, rows)
   print(ensemble_table(result))

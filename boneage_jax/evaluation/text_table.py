@@ -16,6 +16,8 @@ _ERRORS = (
   ('bias', 'bias', '{:+.2f}'),
 )
 
+NO_TEST = 'The run has no test films: its figures are of validation films.'
+
 
 def layout(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   """Align columns: the first to the left, the others to the right.

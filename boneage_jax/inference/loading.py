@@ -1,7 +1,6 @@
 """The nets of a run, ready for new films."""
 
 from collections.abc import Sequence
-import os
 from typing import Any
 
 from boneage_jax.core import stages
@@ -27,15 +26,15 @@ def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
 
 def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   stage = stage or config.report.stage
-  path = os.path.join(workdir, stage, 'calibration.json')
+  path = stages.path(workdir, stage, stages.CALIBRATION)
   calibration = storage.read_json(path, {})
   section = stages.sections(config).get(stage, {})
   if section.get('job') == 'ensemble':
-    weights = _weights(section.members, os.path.join(workdir, stage))
+    weights = _weights(section.members, workdir, stage)
     members = [_load(config, name, workdir, batch_size) for name in weights]
     return ensemble.Ensemble(members, list(weights.values()), calibration)
   if config.data.folds and config.data.fold < 0:
-    folders = [stages.fold_folder(workdir, k) for k in range(config.data.folds)]
+    folders = stages.fold_folders(config, workdir)
     members = [
       predictor.Predictor(
         run_lib.read_config(folder), stage, folder, batch_size
@@ -46,13 +45,14 @@ def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   return predictor.Predictor(config, stage, workdir, batch_size, calibration)
 
 
-def _weights(members: Sequence[str], folder: str) -> dict[str, float]:
+def _weights(
+  members: Sequence[str], workdir: str, stage: str
+) -> dict[str, float]:
   """Return the weights, without zeros, that an `ensemble` stage has found."""
-  path = os.path.join(folder, 'ensemble.json')
+  path = stages.path(workdir, stage, stages.ENSEMBLE)
   if not storage.exists(path):
     raise ValueError(
-      f'Expected {path}, found none: run the stage '
-      f'{os.path.basename(folder)!r} first.'
+      f'Expected {path}, found none: run the stage {stage!r} first.'
     )
   result = storage.read_json(path)
   rows = zip(members, result['members'], strict=True)

@@ -192,7 +192,8 @@ def _load_locators(
   section = config[stage].input
   locators = []
   if section.crops_from:
-    for name in stages.chain(config, section.crops_from):
+    last = stages.Stage(config, section.crops_from, workdir)
+    for name in [one.name for one in last.locate_chain()]:
       options = copy.deepcopy(config[name])
       options.batch_size = batch_size
       if name == section.crops_from and section.regions:

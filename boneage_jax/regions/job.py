@@ -44,7 +44,7 @@ def locate_films(
   """Find and cut the regions of every film; done.json is written last.
 
   A killed job starts over and ends with the same files. Each process works on
-  its share of the batches, then the lead puts the parts together.
+  its share of the batches, then process 0 puts the parts together.
 
   Args:
     predict_maps: see `find_regions`.
@@ -62,7 +62,7 @@ def locate_films(
     log: takes a line of text.
 
   Returns:
-    The contents of done.json, in the lead process.
+    The contents of done.json, in process 0.
   """
   path = lambda name: os.path.join(folder, name)
   numbers, size = range(len(source)), options.batch_size
@@ -71,7 +71,7 @@ def locate_films(
 
   def clear() -> None:
     storage.make_folder(folder)
-    for name in ('done.json', 'crops.array_record.*'):
+    for name in (stages.DONE, f'{stages.CROPS}.*'):
       for stale in storage.glob(path(name)):
         storage.remove(stale)
 
@@ -103,18 +103,18 @@ def locate_films(
         progress.update(len(batch))
 
   def write() -> dict[str, Any]:
-    film_table.write_films(path('films.csv'), films)
-    boxes.write_regions(path('regions.csv'), rows)
-    with storage.replacing(path('maps.npz'), 'wb') as file:
+    film_table.write_films(path(stages.FILMS), films)
+    boxes.write_regions(path(stages.REGIONS), rows)
+    with storage.replacing(path(stages.MAPS), 'wb') as file:
       np.savez_compressed(
         file,
         id=films['id'],
         maps=np.stack(maps),
         geometry=input_config.resize,
       )
-    found = boxes.read_regions(path('regions.csv'))
+    found = boxes.read_regions(path(stages.REGIONS))
     coverage = _coverage(found, dict(annotations), films)
-    storage.write_json(path('coverage.json'), coverage, indent=2)
+    storage.write_json(path(stages.COVERAGE), coverage, indent=2)
     done = boxes.summary(found, options.regions) | {
       'crops': list(localize.crop_names(options)),
       'crop_size': options.crop_size,
@@ -127,13 +127,13 @@ def locate_films(
         f'{done["not_found"][name]} kept whole, median area '
         f'{done["median_area"][name]:.1%} of the film'
       )
-    storage.write_json(path('done.json'), done, indent=2)
+    storage.write_json(path(stages.DONE), done, indent=2)
     return done
 
   distributed.on_main_process(clear)
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     if localize.crop_names(options):
-      crops_lib.write(path('crops.array_record'), crops(pool))
+      crops_lib.write(path(stages.CROPS), crops(pool))
     else:
       collections.deque(crops(pool), 0)
   rows, maps, annotations = map(
@@ -175,13 +175,6 @@ def _coverage(
 def locate(config: Any, stage: str, workdir: str) -> None:
   """Find and cut the regions of every film with a trained age net."""
   section = config[stage]
-  net = config[section.localizer].net
-  if (section.target, net.output, net.readout) == ('age', 'bins', 'argmax'):
-    raise ValueError(
-      f"{stage}.target='age' needs an age with a gradient, and "
-      f"{section.localizer}.net.readout='argmax' has none: every map would be "
-      "empty. Choose target='window', or readout='expectation'."
-    )
   before = None
   if section.get('previous'):
     before = selection.found_regions(workdir, section.previous)
@@ -190,7 +183,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
     config, workdir, section.input.builder_config
   )
   turned = selection.film_rotations(
-    workdir, stages.orientation_stage(config, stage)
+    workdir, stages.Stage(config, stage, workdir).orientation()
   )
   # Each process works on its own films, with its own devices.
   mesh = distributed.make_mesh(jax.local_devices())
@@ -210,7 +203,7 @@ def locate(config: Any, stage: str, workdir: str) -> None:
       config, workdir, section.input.builder_config, films, turned
     ),
     films,
-    os.path.join(workdir, stage),
+    stages.path(workdir, stage),
     config[section.localizer].input,
     section,
     before,

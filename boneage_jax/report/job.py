@@ -1,7 +1,6 @@
 """The `report` job: read what a run left and write its page."""
 
 from collections.abc import Callable
-import os
 import shlex
 import sys
 from typing import Any
@@ -29,7 +28,7 @@ def report(config: Any, stage: str, workdir: str) -> None:
   print(write.report_table(result))
   if section.get('published'):
     rows = published.published_rows(result, section)
-    path = os.path.join(workdir, 'report', 'published.json')
+    path = stages.report_path(workdir, 'published.json')
     storage.write_json(path, rows, indent=1)
     print(published.published_table(rows))
 
@@ -42,7 +41,7 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
   folds = bool(config.data.folds) and config.data.fold < 0
   rotated = selection.film_rotations(
     stages.fold_folder(workdir, 0) if folds else workdir,
-    stages.orientation_stage(config, section.stage),
+    stages.Stage(config, section.stage, workdir).orientation(),
   )
   if rotated:
     split += f'; {len(rotated)} rotated films are turned upright'
@@ -80,7 +79,7 @@ def _baselines(workdir: str, names: Any) -> dict[str, dict[str, float]]:
   """Return what other stages predicted: stage -> {film id: age, months}."""
   out = {}
   for name in names:
-    path = os.path.join(workdir, name, 'predictions.csv')
+    path = stages.path(workdir, name, stages.PREDICTIONS)
     rows = predictions.read_predictions(path)
     out[name] = dict(
       zip(rows['id'].tolist(), rows['prediction'].tolist(), strict=True)

@@ -11,12 +11,12 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import ids
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.data import selection
@@ -66,10 +66,6 @@ class ReportInputs:
   load_film: Callable[[str], np.ndarray] | None = None
   produced: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-  def path(self, *names: str) -> str:
-    """Return the path of a file of the run."""
-    return os.path.join(self.workdir, *names)
-
 
 def write_report(inputs: ReportInputs) -> dict[str, Any]:
   """Write the report of a stage to `workdir/report` and return its figures.
@@ -82,7 +78,7 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
     ValueError: no predictions, a film twice, ages that are not finite.
   """
   rows = predictions.read_predictions(
-    inputs.path(inputs.stage, 'predictions.csv')
+    stages.path(inputs.workdir, inputs.stage, stages.PREDICTIONS)
   )
   rows |= figures.validation_intervals(rows)
   report = _figures(inputs, rows)
@@ -97,14 +93,17 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
   )
   text = json.dumps(report, indent=1, allow_nan=False) + '\n'
   files = {f'{name}.png': both['light'] for name, both in pictures.items()}
-  files['predictions.csv'] = _csv(rows, inputs.regions).encode()
-  files['report.json'] = text.encode()
+  files[stages.PREDICTIONS] = _csv(rows, inputs.regions).encode()
+  files[stages.REPORT_JSON] = text.encode()
   files['report.html'] = html.encode()
-  storage.make_folder(inputs.path('report'))
+  storage.make_folder(stages.report_path(inputs.workdir))
   for name, content in files.items():
-    with storage.replacing(inputs.path('report', name), 'wb') as file:
+    with storage.replacing(
+      stages.report_path(inputs.workdir, name), 'wb'
+    ) as file:
       file.write(content)
-  print(f'Report: {inputs.path("report", "report.html")}')
+  page_path = stages.report_path(inputs.workdir, 'report.html')
+  print(f'Report: {page_path}')
   return report
 
 
@@ -172,7 +171,8 @@ def _films(
 ) -> list[dict[str, Any]]:
   """Return the films of the gallery, see `page.render`."""
   distributions = predictions.read_npz(
-    inputs.path(inputs.stage, 'distributions.npz'), 'probability'
+    stages.path(inputs.workdir, inputs.stage, stages.DISTRIBUTIONS),
+    'probability',
   )
   films = []
   for kind, k in _picks(rows):

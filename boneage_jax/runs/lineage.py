@@ -51,7 +51,7 @@ def parent_run(
   folder, _, name = options.run.rpartition(':')
   if folder:
     folder = storage.absolute(folder)
-    path = os.path.join(folder, 'config.json')
+    path = stages.config_path(folder)
     before = config_lib.read_config(path) if storage.exists(path) else {}
   else:
     folder, before = workdir, config
@@ -114,7 +114,7 @@ def prepared(
     folder = sources.prepared_folder(workdir, builder_config)
   except ValueError:  # a run copied without its data: its report names them
     report = storage.read_json(
-      os.path.join(workdir, 'report', 'report.json'), {}
+      stages.report_path(workdir, stages.REPORT_JSON), {}
     )
     return report.get('data', {}), None
   films, description = selection.split_films(config, workdir, builder_config)

@@ -1,10 +1,10 @@
 """The regions that a locate stage leaves."""
 
-import os
 from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.imaging import boxes
 from boneage_jax.runs import predictions
@@ -21,10 +21,9 @@ def read_located(
   """
   if not stage:
     return {}, {}, {}
-  folder = os.path.join(workdir, stage)
-  path = os.path.join(folder, 'regions.csv')
+  path = stages.path(workdir, stage, stages.REGIONS)
   regions = boxes.read_regions(path) if storage.exists(path) else {}
-  path = os.path.join(folder, 'maps.npz')
+  path = stages.path(workdir, stage, stages.MAPS)
   heat: dict[str, Any] = {
     'maps': predictions.read_npz(path, 'maps'),
     'resize': 'squash',
@@ -33,5 +32,5 @@ def read_located(
     with np.load(storage.reading(path, 'rb')) as file:
       if 'geometry' in file:
         heat['resize'] = str(file['geometry'])
-  coverage = storage.read_json(os.path.join(folder, 'coverage.json'), {})
+  coverage = storage.read_json(stages.path(workdir, stage, stages.COVERAGE), {})
   return regions, coverage, heat

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 
@@ -68,13 +69,13 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     'age_predicted': np.round(rows['prediction'], 4).tolist(),
   }
   empty = [''] * len(table['id'])
-  with storage.replacing(os.path.join(folder, 'predictions.csv')) as file:
+  with storage.replacing(os.path.join(folder, stages.PREDICTIONS)) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(FILE_COLUMNS)
     columns = (table.get(name, empty) for name in FILE_COLUMNS)
     writer.writerows(zip(*columns, strict=True))
   if 'probability' in rows:
-    path = os.path.join(folder, 'distributions.npz')
+    path = os.path.join(folder, stages.DISTRIBUTIONS)
     probability = rows['probability'].astype(np.float16)
     with storage.replacing(path, 'wb') as file:
       np.savez(file, id=rows['id'], probability=probability)

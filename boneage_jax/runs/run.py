@@ -20,7 +20,7 @@ from boneage_jax.runs import predictions
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:
   """Read the config of the run in `workdir`."""
-  path = os.path.join(workdir, 'config.json')
+  path = stages.config_path(workdir)
   if not storage.exists(path):
     raise ValueError(f'No run in {workdir}: there is no config.json.')
   return config_lib.read_config(path)
@@ -64,12 +64,13 @@ def read_run(name: str, stage: str = '') -> Run:
   if storage.exists(storage.absolute(name)) or not workdir:
     workdir, named = name, ''
   workdir, stage = storage.absolute(workdir), stage or named
-  path = os.path.join(workdir, 'config.json')
+  path = stages.config_path(workdir)
   if not storage.exists(path) and not stage:
     parent, last = os.path.split(workdir)
-    path = os.path.join(parent, 'config.json')
-    combined = storage.exists(os.path.join(workdir, 'ensemble.json'))
-    if combined and last not in storage.read_json(path, {}):
+    path = stages.config_path(parent)
+    combined = storage.exists(os.path.join(workdir, stages.ENSEMBLE))
+    of_run = storage.exists(path) and last in config_lib.read_json(path)
+    if combined and not of_run:
       return _read_ensemble(workdir, last)
     workdir, stage = parent, last
   if not storage.exists(path):
@@ -79,18 +80,18 @@ def read_run(name: str, stage: str = '') -> Run:
     )
   config = config_lib.read_config(path)
   stage = stage or config.report.stage
-  folder = os.path.join(workdir, stage)
+  folder = stages.path(workdir, stage)
   if config.get(stage, {}).get('job', 'train') == 'report':
     raise ValueError(
       f'{workdir}:{stage} is a report: name the stage that it shows, '
       f'{workdir}:{config[stage].stage}.'
     )
-  if not storage.exists(os.path.join(folder, 'predictions.csv')):
+  if not storage.exists(os.path.join(folder, stages.PREDICTIONS)):
     has = [
       s
       for s in stages.sections(config)
       if config[s].job in ('train', 'ensemble')
-      and storage.exists(os.path.join(workdir, s, 'predictions.csv'))
+      and storage.exists(stages.path(workdir, s, stages.PREDICTIONS))
     ]
     raise ValueError(
       f'{workdir} has no predictions of {stage!r}, only of '
@@ -99,7 +100,7 @@ def read_run(name: str, stage: str = '') -> Run:
   label = f'{os.path.basename(workdir)}:{stage}'
   combined = stage in config and config[stage].job == 'ensemble'
   of_folds = not combined or (config.data.folds and config.data.fold < 0)
-  if of_folds and storage.exists(os.path.join(folder, 'ensemble.json')):
+  if of_folds and storage.exists(os.path.join(folder, stages.ENSEMBLE)):
     return _read_ensemble(folder, label)
   known, _ = lineage.prepared(config, workdir)
   train = lineage.training_films(config, stage, workdir)
@@ -116,7 +117,7 @@ def read_run(name: str, stage: str = '') -> Run:
 
 
 def _read_ensemble(folder: str, label: str) -> Run:
-  known = storage.read_json(os.path.join(folder, 'ensemble.json'))
+  known = storage.read_json(os.path.join(folder, stages.ENSEMBLE))
   films = []
   try:
     for member in known['members']:
@@ -134,7 +135,7 @@ def _read_ensemble(folder: str, label: str) -> Run:
 
 
 def _rows(folder: str) -> dict[str, np.ndarray]:
-  path = os.path.join(folder, 'predictions.csv')
+  path = os.path.join(folder, stages.PREDICTIONS)
   rows = predictions.read_predictions(path)
   missing = [name for name in COLUMNS if name not in rows]
   if missing:
@@ -219,7 +220,7 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
   """Return probabilities [N, bins] of films; None for a net without bins."""
-  path = os.path.join(run.folder, 'distributions.npz')
+  path = os.path.join(run.folder, stages.DISTRIBUTIONS)
   stored = predictions.read_npz(path, 'probability')
   if not stored:
     return None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import json
-import os
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from boneage_jax.core import distributed
+from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -17,8 +17,6 @@ from boneage_jax.imaging import masks
 from boneage_jax.training import prediction
 from boneage_jax.training import restore
 from boneage_jax.training.losses import attention as attention_losses
-
-FILE = 'attention.json'
 
 
 def training_kinds(section: Any, stage: str, source: Any) -> tuple[str, ...]:
@@ -93,7 +91,7 @@ def measure(
     area = jnp.mean(mask == masks.INSIDE, (1, 2))
     return {'inside': attention_losses.inside(net(batch), mask), 'area': area}
 
-  path = os.path.join(workdir, stage, FILE)
+  path = stages.path(workdir, stage, stages.ATTENTION)
 
   def add(when: str, variables: Any) -> None:
     if not parts:

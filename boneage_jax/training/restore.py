@@ -1,7 +1,6 @@
 """Nets that a stage has trained: to use them, or to start another from one."""
 
 from collections.abc import Mapping
-import os
 from typing import Any
 
 from flax import nnx
@@ -10,6 +9,7 @@ import numpy as np
 
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
@@ -23,7 +23,7 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
     ValueError: the stage has no checkpoint.
   """
   section = config[stage]
-  folder = os.path.join(workdir, stage, 'checkpoints')
+  folder = stages.path(workdir, stage, stages.CHECKPOINTS)
   if not storage.exists(folder):
     raise ValueError(
       f'No checkpoint in {folder}; run the stage {stage!r} that trains it '

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
-import os
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import optax
 
 from boneage_jax.core import distributed
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
@@ -118,7 +118,7 @@ class Setup:
     done = {'step': self.total_steps, 'best_step': self.store.best_step()}
     done['parameters'] = self.parameters
     self.store.close()
-    path = os.path.join(self.folder, 'done.json')
+    path = stages.path(self.workdir, self.stage, stages.DONE)
     distributed.on_main_process(lambda: storage.write_json(path, done))
 
 
@@ -131,7 +131,7 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   section, mesh = config[stage], distributed.make_mesh()
   task = tasks.create(section)
   task.check(config, stage)
-  folder = os.path.join(workdir, stage)
+  folder = stages.path(workdir, stage)
   storage.make_folder(folder)
   films = selection.stage_films(config, stage, workdir)
   train_films = selection.training_films(config, films)
@@ -143,12 +143,9 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   )
   epoch_steps = max(len(train_films['id']) // section.batch_size, 1)
   total_steps = section.steps or epoch_steps * section.epochs
-  if not total_steps and not section.init_from.run:
-    raise ValueError(
-      f'Expected steps to train for, got {stage}.epochs=0 and no net to take '
-      f'over: set --config.{stage}.epochs or --config.{stage}.init_from.run.'
-    )
-  store = checkpoints.Checkpoints(os.path.join(folder, 'checkpoints'))
+  store = checkpoints.Checkpoints(
+    stages.path(workdir, stage, stages.CHECKPOINTS)
+  )
   start = store.latest_step() or 0
   load = None if start else _loader(config, stage, workdir, films)
   graph, state, update, rate = make_update(

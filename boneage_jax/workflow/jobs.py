@@ -1,10 +1,10 @@
 """The jobs of stages by name, run in order."""
 
 from collections.abc import Sequence
-import os
 from typing import Any
 
 from boneage_jax.core import distributed
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import prepare
 from boneage_jax.evaluation import classification
@@ -21,16 +21,20 @@ JOBS = {
   'report': report_job.report,
   'classes': classification.report,
 }
-# Jobs of seconds, done again by every run, and the fields that say of what.
+# Jobs of seconds, done again by every run.
 REDONE = ('ensemble', 'report', 'classes')
-READ = ('members', 'stage', 'baselines', 'regions_from')
-ALONE = ('prepare', *REDONE)  # jobs of the lead, while the others wait
+ALONE = ('prepare', *REDONE)  # jobs of process 0, while the others wait
+
+
+def select(config: Any, *jobs: str) -> tuple[str, ...]:
+  """Name those of the config's stages, in order, that have one of the jobs."""
+  return tuple(s for s in config.stages if config[s].job in jobs)
 
 
 def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:
   """Run some stages in order, leaving out those already done."""
   for stage in chosen:
-    done = os.path.join(workdir, stage, 'done.json')
+    done = stages.path(workdir, stage, stages.DONE)
     # A network file system may show it to one process later than to another.
     if distributed.any_process(
       distributed.is_main_process() and storage.exists(done)

@@ -1,98 +1,30 @@
-"""What a folder of a run accepts when the command is given again."""
+"""What may change in the folder of a run when a command is given again.
 
-import json
-import os
+A stage that has begun (it has a checkpoint, or is done) is frozen with all that
+it reads and with ROOTS: a net of half these settings and half those would be of
+neither. Everything else may change.
+"""
+
 from typing import Any
 
 import jax
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.workflow import jobs as jobs_lib
 
-
-def check_config(config: Any, path: str) -> None:
-  """Write the config, or compare it with that of the run being resumed.
-
-  Raises:
-    ValueError: the folder holds a run of another config; names the fields.
-  """
-  new = json.loads(config.to_json_best_effort())
-  if storage.exists(path):
-    names = differences(storage.read_json(path), new)
-    free = {
-      s for s in stages.sections(config) if config[s].job in jobs_lib.REDONE
-    }
-    free.add('stages')
-    changed = [name for name in names if name.split('.')[0] not in free]
-    if changed:
-      raise ValueError(
-        f'{os.path.dirname(path)} holds a run with other settings '
-        f'({", ".join(changed)}). Give another --workdir, or remove that one.'
-      )
-  storage.write_json(path, new, indent=1)
-
-
-def check_stages(config: Any, workdir: str) -> None:
-  """Check, before hours of training, that reports and ensembles can be made.
-
-  Raises:
-    ValueError: one reads a stage that will not have run; names the flag.
-  """
-  for stage in config.stages:
-    for field in jobs_lib.READ if config[stage].job in jobs_lib.REDONE else ():
-      names = config[stage].get(field) or ()
-      for name in (names,) if isinstance(names, str) else names:
-        places = (workdir, stages.fold_folder(workdir, 0))
-        ran = [storage.exists(os.path.join(place, name)) for place in places]
-        if name not in config.stages and not any(ran):
-          raise ValueError(
-            f'{stage}.{field} names {name!r}, which has not run in {workdir}: '
-            f'add it to --config.stages, or change --config.{stage}.{field}.'
-          )
-
-
-def check_shared(config: Any, path: str) -> None:
-  """Check that this process runs what the lead wrote to `path`.
-
-  Raises:
-    ValueError: it does not see the file, or runs something else.
-  """
-  if not storage.exists(path):
-    raise ValueError(
-      f'Process {jax.process_index()} does not see {path}, which process 0 '
-      'wrote: all of them need one --workdir on a file system they share.'
-    )
-  new = json.loads(config.to_json_best_effort())
-  changed = differences(storage.read_json(path), new)
-  if changed:
-    raise ValueError(
-      f'Process {jax.process_index()} runs with other settings than process 0 '
-      f'({", ".join(changed)}). Start all of them with the same command.'
-    )
-
-
-def differences(old: Any, new: Any, name: str = '') -> list[str]:
-  """Names of the fields in which two nested dicts differ."""
-  if not (isinstance(old, dict) and isinstance(new, dict)):
-    return [] if old == new else [name]
-  found = []
-  for key in sorted(old.keys() | new.keys()):
-    path = f'{name}.{key}' if name else key
-    if key not in old or key not in new:
-      found.append(path)
-    else:
-      found += differences(old[key], new[key], path)
-  return found
+# Fields that every stage reads, and those of them that prepared data depend on.
+ROOTS = ('data', 'phantom', 'seed', 'manual_dir')
+PREPARED = ('data.allow_bad_films', 'phantom', 'manual_dir')
 
 
 def start(config: Any, workdir: str) -> None:
-  """Write the config, or check that the folder's is the same; say what runs."""
+  """Write the config, or check it against that of the run; say what runs."""
   storage.make_folder(workdir)
-  path = os.path.join(workdir, 'config.json')
-  distributed.on_main_process(lambda: check_config(config, path))
-  distributed.run_everywhere(lambda: check_shared(config, path))
+  distributed.on_main_process(lambda: write_config(config, workdir))
+  distributed.run_everywhere(lambda: check_shared(config, workdir))
   count = jax.process_count()
   distributed.print_once(
     f'{config.name}: stages {", ".join(config.stages)} on '
@@ -100,3 +32,88 @@ def start(config: Any, workdir: str) -> None:
     + (f' of {count} processes' if count > 1 else '')
     + f'; output in {workdir}'
   )
+
+
+def write_config(config: Any, workdir: str) -> None:
+  """Write the config of a run, unless a stage has begun with another.
+
+  Raises:
+    ValueError: one has; names stages, fields and the remedy.
+  """
+  path, new = stages.config_path(workdir), config_lib.to_json(config)
+  if storage.exists(path):
+    check_begun(config_lib.read_json(path), new, workdir)
+  storage.write_json(path, new, indent=1)
+
+
+def check_begun(old: dict[str, Any], new: dict[str, Any], workdir: str) -> None:
+  """Check that only fields changed that no stage has read that has begun.
+
+  Args:
+    old: content of the run's config.json.
+    new: what it would become.
+    workdir: of the run.
+
+  Raises:
+    ValueError: others changed.
+  """
+  changed = [
+    name
+    for name in config_lib.differences(old, new)
+    if name.split('.')[-1] not in config_lib.NO_EFFECT
+  ]
+  if not changed:
+    return
+  begun, fields = [], []
+  for stage in stages.each(config_lib.from_json(old), workdir):
+    of = [name for name in changed if _is_in(name, _frozen_by(stage))]
+    if of and stage.begun:
+      begun.append(stage.name)
+      fields += of
+  if not begun:
+    return
+  fields = list(dict.fromkeys(fields))
+  anew = f'remove the folders of {", ".join(begun)} there to run these anew'
+  if any(_is_in(field, ROOTS) for field in fields):
+    anew = 'remove that folder to run all stages anew'
+  raise ValueError(
+    f'Expected the settings that {", ".join(begun)} began with in {workdir}, '
+    f'got others of {", ".join(fields)}. Set these back, give another '
+    f'--workdir, or {anew}.'
+  )
+
+
+def _frozen_by(stage: stages.Stage) -> tuple[str, ...]:
+  """Fields that may not change once a stage has begun."""
+  if stage.section.job in jobs_lib.REDONE:
+    return ()
+  if stage.section.job == 'prepare':
+    return (stage.name, *PREPARED)
+  read = [other.name for other in stage.all_inputs()]
+  return (stage.name, *read, *ROOTS)
+
+
+def _is_in(field: str, parents: tuple[str, ...]) -> bool:
+  return any(field == p or field.startswith(f'{p}.') for p in parents)
+
+
+def check_shared(config: Any, workdir: str) -> None:
+  """Check that this process runs what process 0 wrote.
+
+  Raises:
+    ValueError: it does not see the file, or runs something else.
+  """
+  path = stages.config_path(workdir)
+  if not storage.exists(path):
+    raise ValueError(
+      f'Process {jax.process_index()} does not see {path}, which process 0 '
+      'wrote: all of them need one --workdir on a file system they share.'
+    )
+  changed = config_lib.differences(
+    config_lib.read_json(path), config_lib.to_json(config)
+  )
+  if changed:
+    raise ValueError(
+      f'Process {jax.process_index()} runs with other settings than process 0 '
+      f'({", ".join(changed)}). Start all of them with the same command.'
+    )

@@ -3,28 +3,26 @@
 from typing import Any
 
 from boneage_jax.core import distributed
-from boneage_jax.core import stages
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from boneage_jax.workflow import resume
-from boneage_jax.workflow import resume as resume_lib
+from boneage_jax.workflow import validate
 
 
 def run(config: Any, workdir: str) -> None:
   """Run the stages of `config` in order, leaving out those already done.
 
   With `data.folds` and no `data.fold`, all folds are run one after the other.
+
+  Raises:
+    ValueError: settings, data or a folder that can't be used.
   """
-  described = stages.sections(config)
-  for stage in config.stages:
-    if stage not in described:
-      raise ValueError(
-        f'stages names {stage!r}, which the config does not describe; choose '
-        f'from {", ".join(described)}.'
-      )
-  resume_lib.start(config, workdir)
-  distributed.on_main_process(lambda: resume.check_stages(config, workdir))
+  distributed.on_main_process(lambda: validate.validate(config, workdir))
+  resume.start(config, workdir)
+  jobs_lib.run_stages(config, jobs_lib.select(config, 'prepare'), workdir)
+  distributed.on_main_process(lambda: validate.check_films(config, workdir))
+  others = jobs_lib.select(config, *set(jobs_lib.JOBS) - {'prepare'})
   if config.data.folds and config.data.fold < 0:
-    folds.run_folds(config, workdir)
+    folds.run_folds(config, others, workdir)
   else:
-    jobs_lib.run_stages(config, config.stages, workdir)
+    jobs_lib.run_stages(config, others, workdir)

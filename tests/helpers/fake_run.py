@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.data import groups
 from boneage_jax.data import splits
 from configs import common
@@ -44,6 +45,7 @@ def write(
   data = folder / 'data'
   os.makedirs(data, exist_ok=True)
   config = {
+    'format': config_lib.FORMAT,
     'data': {**common.base('', '').data.to_dict(), **fractions},
     'prepare': {'job': 'prepare'},
     stage: {'job': 'train', 'input': {'builder_config': 'px'}},

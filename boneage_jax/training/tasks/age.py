@@ -1,12 +1,12 @@
 """The task of bone age: its error in months and its predictions."""
 
 from collections.abc import Callable
-import os
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import distributed
+from boneage_jax.core import stages
 from boneage_jax.data import selection
 from boneage_jax.runs import predictions
 from boneage_jax.training import forward
@@ -66,6 +66,6 @@ def write_predictions(
     parts.append(part)
   if distributed.is_main_process():
     predictions.write_predictions(
-      os.path.join(workdir, stage),
+      stages.path(workdir, stage),
       {name: np.concatenate([p[name] for p in parts]) for name in parts[0]},
     )

@@ -1,12 +1,12 @@
 """The task of classes (findings): its error and its predictions."""
 
 import csv
-import os
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import distributed
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import splits
@@ -92,7 +92,7 @@ def write_predictions(
       rows.append([*row, *(f'{p:.5f}' for p in probability[i])])
 
   def write() -> None:
-    path = os.path.join(workdir, stage, 'predictions.csv')
+    path = stages.path(workdir, stage, stages.PREDICTIONS)
     with storage.replacing(path) as file:
       writer = csv.writer(file)
       writer.writerow([*COLUMNS, *(f'p_{name}' for name in names)])

@@ -8,13 +8,13 @@ those of the archive as well as new ones.
 
 from collections.abc import Sequence
 import csv
-import os
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import preprocess
 from boneage_jax.training import prediction
@@ -37,9 +37,9 @@ def write_predictions(
   """Write what `classify` writes, and which films of the archive lie turned.
 
   predictions.csv is of test and validation films, each turned by as many
-  quarters as its id has over multiples of four. turned.csv (id, split, turned
-  in degrees, probability) names films of all splits that, as they are, will be
-  turned back.
+  quarters as its id has over multiples of four. rotated.csv (id, split,
+  rotation_deg, probability) names films of all splits that, as they are, will
+  be turned back.
   """
   classification.write_predictions(
     config, stage, workdir, films, predict, variables
@@ -53,10 +53,10 @@ def write_predictions(
   lying = np.flatnonzero(turns)
 
   def write() -> None:
-    path = os.path.join(workdir, stage, 'turned.csv')
+    path = stages.path(workdir, stage, stages.ROTATED)
     with storage.replacing(path) as file:
       writer = csv.writer(file, lineterminator='\n')
-      writer.writerow(['id', 'split', 'turned', 'probability'])
+      writer.writerow(['id', 'split', 'rotation_deg', 'probability'])
       for i in lying.tolist():
         row = films['id'][i], films['split'][i], 90 * turns[i]
         writer.writerow([*row, f'{probability[i].max():.5f}'])

@@ -1,0 +1,226 @@
+"""Settings of a stage that trains a net, checked before any stage runs."""
+
+from collections.abc import Iterator
+import contextlib
+import functools
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from boneage_jax.data import film_table
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import masks
+from boneage_jax.models.weights import load as load_weights
+from boneage_jax.runs import lineage
+from boneage_jax.training import forward
+from boneage_jax.training import losses
+from boneage_jax.training import optimizers
+from boneage_jax.training import restore
+from boneage_jax.training import step as train_step
+from boneage_jax.training import tasks
+from boneage_jax.training.losses import attention as attention_losses
+from tfds_rsna import tfds_rsna_dataset_builder as rsna
+
+
+def check_stage(config: Any, stage: str, workdir: str) -> None:
+  """Check the section of a net: values, weights and what it starts from.
+
+  Parameters are never made: shapes are enough.
+
+  Raises:
+    ValueError: a value that cannot be trained with; names the field.
+  """
+  section = config[stage]
+  check_input(section.input, f'{stage}.input')
+  choose(section, stage, 'checkpoint_selection', ('best', 'last'))
+  devices = jax.device_count()
+  for field in ('batch_size', 'eval_batch_size'):
+    if section[field] < 1 or section[field] % devices:
+      raise ValueError(
+        f'Expected {stage}.{field} to be divisible by {devices} devices, got '
+        f'{section[field]} films: change --config.{stage}.{field}.'
+      )
+  if min(section.steps, section.epochs) < 0 or not (
+    section.steps or section.epochs or section.init_from.run
+  ):
+    raise ValueError(
+      f'Expected {stage} to train for epochs or steps, or to take the net of '
+      f'init_from.run as it is, got {section.epochs} epochs and '
+      f'{section.steps} steps: set --config.{stage}.epochs.'
+    )
+  with about(stage):
+    forward.views(section)
+    params, stats = abstract_net(section)
+    optimizers.create(section.optimizer, params, total_steps=1000)
+    weights = {k: v for k, v in section.pretrained.items() if v.path}
+    load_weights.load_into_net(weights, section.net, params, stats)
+  _check_task(config, stage)
+  _check_guidance(section, stage)
+  before = lineage.parent_run(config, stage, workdir)
+  if before:
+    with about(stage):
+      of = abstract_net(before[0][before[1]])
+      restore.check_same_structure((params, stats), of, section.init_from.run)
+
+
+def check_input(options: Any, name: str) -> None:
+  """Check how films become net inputs; `name` is that of the section."""
+  choose(options, name, 'polarity', ('keep', 'invert'))
+  with about(name):
+    geometry.fit_matrix((8, 8), (8, 8), options.resize)
+  if bool(options.builder_config) == bool(options.crops_from):
+    raise ValueError(
+      f'Expected films or crops to read, got {name}.builder_config='
+      f'{options.builder_config!r} and {name}.crops_from='
+      f'{options.crops_from!r}: set one of them.'
+    )
+  if options.builder_config:
+    check_builder_config(options, name)
+  for field in ('erase_from', 'orientation_from', 'rotate90'):
+    if options[field] and options.crops_from:
+      raise ValueError(
+        f'Expected whole films for {name}.{field}, got crops of '
+        f'{options.crops_from!r}: set it where these are located.'
+      )
+  if options.regions and not options.crops_from:
+    raise ValueError(
+      f'Expected {name}.regions to name crops, got {options.regions} of no '
+      f'stage: set --config.{name}.crops_from.'
+    )
+  ends = tuple(options.percentiles)
+  if ends and not (len(ends) == 2 and 0 <= ends[0] < ends[1] <= 100):
+    raise ValueError(
+      f'Expected {name}.percentiles to be () or two from 0 to 100, the lower '
+      f'one first, got {ends}: change --config.{name}.percentiles.'
+    )
+  for field in ('corruption_prob', 'sex_dropout'):
+    if not 0 <= options[field] <= 1:
+      raise ValueError(
+        f'Expected {name}.{field} from 0 to 1, got {options[field]}: change '
+        f'--config.{name}.{field}.'
+      )
+
+
+def check_builder_config(options: Any, name: str) -> None:
+  """Check that the data set can be built as `options.builder_config`."""
+  known = [one.name for one in rsna.Builder.BUILDER_CONFIGS]
+  choose(options, name, 'builder_config', known)
+
+
+def check_films(
+  config: Any, stage: str, films: film_table.Films, trained: film_table.Films
+) -> None:
+  """Check that a net has films to train on and to be chosen by.
+
+  Args:
+    config, stage: of the net.
+    films: that the run has, with their split.
+    trained: those of them that train.
+
+  Raises:
+    ValueError: too few; names the flag.
+  """
+  size, count = config[stage].batch_size, len(trained['id'])
+  if count < size:
+    raise ValueError(
+      f'{stage}: expected at least one batch of {size} films to train on, got '
+      f'{count}: lower --config.{stage}.batch_size or add films.'
+    )
+  judged = films['split'] == 'validation'
+  if config[stage].task == 'classification':
+    judged &= films['label'] >= 0
+  if not judged.any():
+    raise ValueError(
+      f'{stage}: expected validation films, got none'
+      + (' with a label' if config[stage].task == 'classification' else '')
+      + ': raise --config.data.validation_fraction, or with folds lower '
+      '--config.data.folds.'
+    )
+
+
+def choose(section: Any, name: str, field: str, known: Any) -> None:
+  """Check that a field has one of the known values."""
+  if section[field] not in known:
+    raise ValueError(
+      f'Expected {name}.{field} to be one of {", ".join(known)}; got '
+      f'{section[field]!r}: change --config.{name}.{field}.'
+    )
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+  """Let errors of settings begin with the section that they are of."""
+  try:
+    yield
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{name}: {error}') from error
+
+
+def abstract_net(section: Any) -> tuple[dict, dict]:
+  """Parameters and statistics of a stage's net, as shapes."""
+  return _abstract_net(json.dumps([section.net.to_dict(), section.input.size]))
+
+
+@functools.cache
+def _abstract_net(section: str) -> tuple[dict, dict]:
+  net, size = json.loads(section)
+  size = size if isinstance(size, int) else tuple(size)
+  net = ml_collections.ConfigDict(net)
+  return train_step.abstract_net(net, size)[1:]
+
+
+def _check_task(config: Any, stage: str) -> None:
+  """Check that task, net, loss and the run's classes fit."""
+  section = config[stage]
+  with about(stage):
+    tasks.create(section)
+  output, classes = section.net.output, section.task != 'age'
+  if (output == 'classes') != classes:
+    raise ValueError(
+      f'Expected {stage}.net.output to be '
+      f'{"classes" if classes else "bins, scalar or standardized"} for the '
+      f'task {section.task!r}, got {output!r}: change one of them.'
+    )
+  if (section.task == 'orientation') != section.input.rotate90:
+    raise ValueError(
+      f'Expected {stage}.input.rotate90 with the task orientation alone, got '
+      f'rotate90={section.input.rotate90} and the task {section.task!r}.'
+    )
+  with about(stage):
+    tasks.create(section).check(config, stage)
+    options = losses.arguments(section)
+  loss = functools.partial(losses.LOSSES[section.loss.name], **options)
+  column = jax.ShapeDtypeStruct((1,), jnp.float32)
+  bins = section.net.get('classes') or 240
+  wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
+  outputs = {} if classes else {'age': column}
+  outputs |= {'logits': wide} if output in ('bins', 'classes') else {}
+  batch = {'age': column, 'valid': column}
+  batch |= {'label': jax.ShapeDtypeStruct((1,), jnp.int32)} if classes else {}
+  with about(f'{stage}.loss.name={section.loss.name!r}'):
+    jax.eval_shape(loss, outputs, batch)
+
+
+def _check_guidance(section: Any, stage: str) -> None:
+  """Check what draws attention to masks, and whether masks can come along."""
+  kinds, weight = tuple(section.guidance.mask), section.guidance.weight
+  options = {k: v for k, v in section.guidance.items() if k != 'mask'}
+  with about(stage):
+    masks.check(section.guidance.mask)
+    attention_losses.guided(losses.LOSSES['mae'], **options)
+  if weight and not kinds:
+    raise ValueError(
+      f'Expected kinds of masks in {stage}.guidance.mask, as its weight is '
+      f'{weight}, got none: give some of {", ".join(masks.KINDS)}.'
+    )
+  whole = section.net.name == 'age_net' and not section.input.crops_from
+  if kinds and (not whole or section.net.pool == 'conv_pool'):
+    raise ValueError(
+      f'Expected {stage} to be an age_net of whole films without conv_pool, as '
+      f'guidance.mask names masks, got {section.net.name}, pool '
+      f'{section.net.pool!r}, of {section.input.crops_from or "whole films"}: '
+      f'set --config.{stage}.guidance.mask="()".'
+    )

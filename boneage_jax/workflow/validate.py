@@ -1,0 +1,279 @@
+"""Checks before the first stage: what would only fail hours later fails here.
+
+Values of a net's section are checked in training/validate.py.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.data import splits
+from boneage_jax.evaluation import ensemble
+from boneage_jax.imaging import boxes
+from boneage_jax.regions import gradcam
+from boneage_jax.regions import localize
+from boneage_jax.training import validate as training_validate
+from boneage_jax.workflow import folds
+from boneage_jax.workflow import jobs as jobs_lib
+
+# Jobs of the stages that a field of stages.EDGES may name.
+JOBS = {
+  'input.crops_from': ('locate',),
+  'input.erase_from': ('locate',),
+  'input.orientation_from': ('train',),
+  'regions_from': ('locate',),
+  'previous': ('locate',),
+  'localizer': ('train',),
+  'members': ('train', 'ensemble'),
+  'stage': ('train', 'ensemble'),
+  'baselines': ('train', 'ensemble'),
+  'init_from.run': ('train',),
+}
+
+
+def validate(config: Any, workdir: str) -> None:
+  """Check a run before its first stage.
+
+  Raises:
+    ValueError: a stage that is not described, names one that it can't read, or
+      has a value that would end it; fractions or prepared films that leave
+      nothing to train or to validate on. Names the field.
+  """
+  described = stages.sections(config)
+  for name in config.stages:
+    if name not in described:
+      raise ValueError(
+        f'Expected --config.stages to name some of {", ".join(described)}; got '
+        f'{name!r}.'
+      )
+    training_validate.choose(described[name], name, 'job', jobs_lib.JOBS)
+  check_data(config)
+  waiting = [stages.Stage(config, name, workdir) for name in config.stages]
+  waiting = [
+    stage
+    for stage in waiting
+    if not stage.done or stage.section.job in jobs_lib.REDONE
+  ]
+  for k, stage in enumerate(waiting):
+    check_inputs(stage, [before.name for before in waiting[:k]])
+  for stage in waiting:
+    if stage.section.job == 'train':
+      training_validate.check_stage(config, stage.name, workdir)
+      check_films_of(stage)
+    elif stage.section.job == 'locate':
+      check_locate(stage)
+    elif stage.section.job == 'ensemble':
+      check_ensemble(stage)
+    else:
+      check_report(stage)
+  if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
+    check_films(config, workdir)
+
+
+def check_data(config: Any) -> None:
+  """Check how films are split, as far as that shows without them."""
+  data = config.data
+  fractions = (data.validation_fraction, data.test_fraction)
+  if data.split not in splits.WAYS:
+    raise ValueError(
+      f'Expected data.split to be one of {", ".join(splits.WAYS)}; got '
+      f'{data.split!r}: change --config.data.split.'
+    )
+  if min(fractions) < 0 or sum(fractions) >= 1:
+    raise ValueError(
+      'Expected data.validation_fraction and data.test_fraction of 0 or more '
+      f'with a sum below 1, got {fractions[0]} and {fractions[1]}.'
+    )
+  if data.folds == 0 and data.fold >= 0:
+    raise ValueError(
+      f'Expected the number of folds for data.fold={data.fold}, got none: set '
+      '--config.data.folds=5.'
+    )
+  if data.folds and (data.folds < 2 or not -1 <= data.fold < data.folds):
+    raise ValueError(
+      'Expected two folds or more, and a fold from 0 to one less than these '
+      f'(or -1 for all of them), got data.folds={data.folds} and '
+      f'data.fold={data.fold}.'
+    )
+  # Phantoms have no splits of their own.
+  by_hash = data.split == 'hash'
+  by_hash |= data.split == 'auto' and not config.manual_dir
+  if by_hash and not data.validation_fraction and not data.folds:
+    raise ValueError(
+      'Expected validation films, got data.validation_fraction=0: raise '
+      '--config.data.validation_fraction.'
+    )
+  if data.labelled_per_class and not data.classes:
+    raise ValueError(
+      'Expected classes for data.labelled_per_class='
+      f'{data.labelled_per_class}, got none: name them with '
+      '--config.data.classes.'
+    )
+
+
+def check_inputs(stage: stages.Stage, before: list[str]) -> None:
+  """Check that a stage can read what it names.
+
+  Args:
+    stage: that is to run.
+    before: names of the stages that run before it.
+
+  Raises:
+    ValueError: a stage is not described, is of another job, or neither runs
+      before nor is done.
+  """
+  if stage.section.job != 'prepare' and stages.PREPARE not in before:
+    for builder_config in stages.builder_configs(stage.config):
+      sources.prepared_folder(stage.workdir, builder_config)
+  for field in stages.EDGES:
+    for name in stage.named(field):
+      flag = f'{stage.name}.{field}'
+      section = stages.sections(stage.config).get(name)
+      job = section.job if section else 'no stage of the config'
+      if job not in JOBS[field]:
+        raise ValueError(
+          f'Expected {flag} to name a stage with the job '
+          f'{" or ".join(JOBS[field])}, got {name!r} ({job}): change '
+          f'--config.{flag}.'
+        )
+      if name not in before and not stage.other(name).done:
+        raise ValueError(
+          f'Expected {name!r}, which {flag} names, to run before {stage.name} '
+          f'or to be finished in {stage.workdir}, got stages '
+          f'{", ".join(stage.config.stages)}: add it to --config.stages, or '
+          f'change --config.{flag}.'
+        )
+
+
+def check_films_of(stage: stages.Stage) -> None:
+  """Check that films, crops and what is painted over fit the net."""
+  config, options = stage.config, stage.section.input
+  for name in stage.named('input.orientation_from'):
+    if config[name].task != 'orientation':
+      raise ValueError(
+        f'Expected {stage.name}.input.orientation_from to name a stage with '
+        f'the task orientation, got {name!r} ({config[name].task}).'
+      )
+  for name in stage.named('input.erase_from'):
+    other = config[name].input.builder_config
+    if config.data.crop_borders and other != options.builder_config:
+      raise ValueError(
+        f'Expected {stage.name} to read the films that {name} found regions '
+        f'in, got {options.builder_config!r} and {other!r}, which may lose '
+        'other borders: give both one input.builder_config, or set '
+        '--config.data.crop_borders=False.'
+      )
+  for name in stage.named('input.crops_from'):
+    crops = localize.crop_names(config[name])
+    missing = [region for region in options.regions if region not in crops]
+    if missing or not crops:
+      raise ValueError(
+        f'Expected {stage.name}.input.regions among the crops of {name}, '
+        f'{", ".join(crops) or "none"}; got {", ".join(missing) or "all"}: add '
+        f'them to --config.{name}.crops.'
+      )
+    if options.crop_margin != config[name].crop_margin:
+      raise ValueError(
+        f'Expected one margin of crops, got {stage.name}.input.crop_margin='
+        f'{options.crop_margin} and {name}.crop_margin='
+        f'{config[name].crop_margin}: set both alike.'
+      )
+
+
+def check_locate(stage: stages.Stage) -> None:
+  """Check what finds regions."""
+  section, name = stage.section, stage.name
+  net = stage.config[section.localizer].net
+  training_validate.choose(section, name, 'target', gradcam.TARGETS)
+  training_validate.choose(section, name, 'method', gradcam.METHODS)
+  training_validate.check_builder_config(section.input, f'{name}.input')
+  if net.name != 'age_net' or net.output == 'classes':
+    raise ValueError(
+      f'Expected {name}.localizer to be an age_net that tells ages, got '
+      f'{net.name} with the output {net.output!r}.'
+    )
+  if section.target != 'age' and net.output != 'bins':
+    raise ValueError(
+      f'Expected an age_net of bins for {name}.target={section.target!r}, got '
+      f'the output {net.output!r}: set --config.{name}.target=age.'
+    )
+  if (section.target, net.output, net.readout) == ('age', 'bins', 'argmax'):
+    raise ValueError(
+      f"Expected an age with a gradient for {name}.target='age', got "
+      f"{section.localizer}.net.readout='argmax', which has none: set "
+      f'--config.{name}.target=window, or readout=expectation.'
+    )
+  for field in ('threshold', 'minimum_side'):
+    if len(section[field]) != len(section.regions) or not section.regions:
+      raise ValueError(
+        f'Expected one {name}.{field} for each of {tuple(section.regions)}, '
+        f'got {tuple(section[field])}.'
+      )
+  with training_validate.about(name):
+    for threshold in section.threshold:
+      boxes.box_from_map(np.ones((2, 2)), threshold, section.component)
+    boxes.holes({}, (), section.fill, '0')
+  found = [r for s in stage.locate_chain() for r in s.section.regions]
+  for field, known in (
+    ('erase', found),
+    ('crops', [*found, 'film', 'erased']),
+  ):
+    missing = [r for r in section[field] if r not in known]
+    if missing:
+      raise ValueError(
+        f'Expected {name}.{field} among {", ".join(known)}; got '
+        f'{", ".join(missing)}: change --config.{name}.{field}.'
+      )
+  devices = jax.local_device_count()
+  if section.batch_size < 1 or section.batch_size % devices:
+    raise ValueError(
+      f'Expected {name}.batch_size to be divisible by {devices} devices, got '
+      f'{section.batch_size} films: change --config.{name}.batch_size.'
+    )
+
+
+def check_ensemble(stage: stages.Stage) -> None:
+  """Check what averages stages."""
+  training_validate.choose(
+    stage.section, stage.name, 'weights', ensemble.WEIGHTS
+  )
+  members = stage.named('members')
+  if len(set(members)) < 2:
+    raise ValueError(
+      f'Expected two or more {stage.name}.members, got '
+      f'{", ".join(members) or "none"}.'
+    )
+
+
+def check_report(stage: stages.Stage) -> None:
+  """Check that a report is of stages that tell what it shows."""
+  task = {'report': 'age', 'classes': 'classification'}.get(stage.section.job)
+  for name in (*stage.named('stage'), *stage.named('baselines')):
+    told = stage.config[name].get('task', 'age')
+    if task and told != task:
+      raise ValueError(
+        f'Expected {stage.name} to report stages with the task {task}, got '
+        f'{name!r} ({told}): change --config.{stage.name}.stage or .job.'
+      )
+
+
+def check_films(config: Any, workdir: str) -> None:
+  """Check that the prepared films leave every stage some to train on.
+
+  Raises:
+    ValueError: they do not; names the flag.
+  """
+  for name in config.stages:
+    stage = stages.Stage(config, name, workdir)
+    if stage.section.job != 'train' or stage.done:
+      continue
+    builder_config = stage.whole_film_stage().section.input.builder_config
+    for one in folds.fold_configs(config):
+      films, _ = selection.split_films(one, workdir, builder_config)
+      trained = selection.training_films(one, films)
+      training_validate.check_films(config, name, films, trained)

@@ -1,0 +1,104 @@
+"""The graph of stages, and where they write."""
+
+import ast
+import pathlib
+
+from ml_collections import ConfigDict
+import pytest
+
+from boneage_jax.core import stages
+from configs import best
+from configs import cascade
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def names(found):
+  return [stage.name for stage in found]
+
+
+def test_inputs_follow_every_edge():
+  config = best.get_config('phantom')
+  of = lambda name: stages.Stage(config, name, '/run')
+  assert names(of('assessor').inputs()) == ['regions']
+  assert names(of('finetune_corrupted').inputs()) == [
+    'orientation',
+    'inception',
+  ]
+  assert names(of('ensemble').inputs()) == list(config.ensemble.members)
+  assert names(of('report').inputs())[:2] == ['regions', 'ensemble']
+  assert set(names(of('ensemble').all_inputs())) == {
+    *('orientation', 'inception', 'finetune_corrupted', 'resnet18'),
+    *('localizer', 'regions', 'assessor'),
+  }
+
+
+def test_a_net_of_another_run_is_no_stage_of_this_one():
+  config = cascade.get_config('phantom')
+  config.localizer.init_from.run = 'runs/other:localizer'
+  assert not stages.Stage(config, 'localizer', '/run').inputs()
+
+
+def test_whose_net_sees_the_whole_film():
+  config = best.get_config('phantom')
+  of = lambda name: stages.Stage(config, name, '/run')
+  for name in ('localizer', 'regions', 'assessor'):
+    assert of(name).whole_film_stage().name == 'localizer'
+    assert of(name).orientation() == 'orientation'
+  assert of('ensemble').whole_film_stage().name == 'finetune_corrupted'
+  assert not stages.Stage(cascade.get_config(), 'assessor', '').orientation()
+
+
+def test_locate_stages_come_in_order():
+  sections = dict(
+    a=dict(job='locate', previous=''),
+    b=dict(job='locate', previous='a'),
+    c=dict(job='locate', previous='b'),
+  )
+  last = stages.Stage(ConfigDict(sections), 'c', '/run')
+  assert names(last.locate_chain()) == ['a', 'b', 'c']
+  assert last.path(stages.DONE) == '/run/c/done.json'
+
+
+def test_begun_and_done(tmp_path):
+  config = cascade.get_config('phantom')
+  stage = stages.Stage(config, 'localizer', str(tmp_path))
+  assert not stage.begun and not stage.done
+  (tmp_path / 'localizer/checkpoints/latest').mkdir(parents=True)
+  assert not stage.begun  # it was set up, no more
+  (tmp_path / 'localizer/checkpoints/latest/8').mkdir()
+  assert stage.begun and not stage.done
+  (tmp_path / 'localizer/done.json').touch()
+  assert stage.done
+
+
+@pytest.mark.parametrize('folds', [2, 3])
+def test_stages_of_folds(tmp_path, folds):
+  config = cascade.get_config('phantom')
+  config.data.folds = folds
+  stage = stages.Stage(config, 'localizer', str(tmp_path))
+  for fold in range(2):
+    folder = tmp_path / f'fold_{fold}' / 'localizer'
+    folder.mkdir(parents=True)
+    (folder / 'done.json').touch()
+    assert stage.begun
+  assert stage.done == (folds == 2)
+
+
+def test_files_are_named_in_one_module():
+  known = {
+    value
+    for name, value in vars(stages).items()
+    if name.isupper() and isinstance(value, str)
+  } - {stages.PREPARE, stages.CHECKPOINTS}
+  found = []
+  for path in (ROOT / 'boneage_jax').rglob('*.py'):
+    tree = ast.parse(path.read_text())
+    found += [
+      f'{path.relative_to(ROOT)}:{node.lineno} {node.value}'
+      for node in ast.walk(tree)
+      if isinstance(node, ast.Constant) and node.value in known
+    ]
+  assert all(line.startswith('boneage_jax/core/stages.py') for line in found), (
+    found
+  )
