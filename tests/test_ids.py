@@ -136,7 +136,7 @@ def test_a_batch_holds_the_rows_of_the_table(prepared):
   for record, row in zip(source, special, strict=False):
     assert record['id'] == films['id'][row] and record['row'] == row
   turned = sources.film_source(
-    prepared, chosen, turned={film: 2 for film in chosen['id'].tolist()}
+    prepared, chosen, rotations={film: 2 for film in chosen['id'].tolist()}
   )
   for plain, other in zip(source, turned, strict=False):
     images = [codec.decode_stored(r['image']) for r in (plain, other)]
