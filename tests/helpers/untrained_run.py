@@ -47,6 +47,7 @@ def tiny(manual_dir):
   config.whole_image.input.builder_config = 'px512'
   config.whole_image.net.backbone = BACKBONE
   config.whole_image.net.update({'output': 'scalar', 'pool': 'gap'})
+  config.whole_image.loss = {'name': 'mae'}
   return config
 
 
