@@ -30,34 +30,34 @@ TESTS = pathlib.Path(__file__).parent
 # Files that are more than units, by what they are, the longest first.
 MARKERS = {
   'launch': (
-    'buckets',
-    'launch',
-    'launch_runs',
-    'processes',
-    'resume',
-    'start_up',
+    'launch/buckets',
+    'launch/scripts',
+    'launch/launchers',
+    'launch/processes',
+    'launch/killed_runs',
+    'core/startup',
   ),
   'run': (
-    'attention_ldl',
-    'detail',
-    'faithful',
-    'folds',
-    'frames',
-    'guided',
+    'end_to_end/attention_ldl',
+    'imaging/sharpness',
+    'evaluation/saliency',
+    'workflow/folds',
+    'imaging/borders',
+    'end_to_end/guided',
     'predict',
-    'predictors',
-    'report',
-    'robustness',
-    'train_compile',
-    'train_runs',
-    'trained',
-    'upright',
-    'views',
+    'inference/ensemble',
+    'report/write',
+    'evaluation/robustness',
+    'train_compile/programs',
+    'training/loop',
+    'training/init_from',
+    'end_to_end/orientation',
+    'training/prediction',
   ),
   'parity': (
-    'pretrained',
-    'pretrained_torch',
-    'published',
+    'models/weights/keras',
+    'models/weights/torch',
+    'evaluation/published',
   ),
 }
 
@@ -78,7 +78,8 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
   """Marks every test that is not `ci` by its file; long files come first."""
   kinds = {name: kind for kind, names in MARKERS.items() for name in names}
-  kind = lambda item: kinds.get(item.path.stem.removeprefix('test_'), 'unit')
+  place = lambda path: str(path.relative_to(TESTS).with_suffix(''))
+  kind = lambda item: kinds.get(place(item.path).replace('test_', ''), 'unit')
   for item in items:
     if not item.get_closest_marker('ci'):
       item.add_marker(kind(item))

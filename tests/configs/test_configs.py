@@ -20,7 +20,7 @@ from boneage_jax.workflow import jobs
 from configs import common
 from configs import presets
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'configs').glob('*.py'))
 SHARED = ('__init__', 'common', 'presets')
 FILES = [path.stem for path in PATHS if path.stem not in SHARED]

@@ -10,7 +10,7 @@ from boneage_jax.core import stages
 from configs import best
 from configs import cascade
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def names(found):

@@ -297,7 +297,7 @@ def test_two_processes_hold_one_batch_in_order():
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'JAX_NUM_CPU_DEVICES': '2',
-    'PYTHONPATH': f'{here.parent}{os.pathsep}{here}',
+    'PYTHONPATH': f'{here.parents[1]}{os.pathsep}{here}',
   }
   workers = [
     subprocess.Popen(

@@ -9,7 +9,7 @@ import time
 import pytest
 import yaml
 
-FOLDER = pathlib.Path(__file__).parent.parent / 'boneage_jax' / 'launch'
+FOLDER = pathlib.Path(__file__).parents[2] / 'boneage_jax' / 'launch'
 
 
 def executable(path, text):

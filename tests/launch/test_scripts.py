@@ -16,7 +16,7 @@ import yaml
 from boneage_jax import main
 from boneage_jax.core import config as config_lib
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / 'boneage_jax' / 'launch'
 SCRIPTS = ('gpu.sh', 'slurm.sh', 'tpu_vm.sh')
 TPU = ('tpu_vm.sh', 'start', '--name=bone', '--zone=here', '--workdir=gs://b/c')

@@ -261,6 +261,6 @@ def test_command(tmp_path):
       '--films=2', '--seed=1', '--long_side=96', '--workers=1',
     ],
     check=True,
-    cwd=pathlib.Path(__file__).parents[1],
+    cwd=pathlib.Path(__file__).parents[2],
   )  # fmt: skip
   assert len(rows(out / f'{NAME}.csv')) == 2

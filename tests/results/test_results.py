@@ -16,7 +16,7 @@ import pytest
 
 from results import build
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / 'results'
 RUN = 'command commit superseded_by note'
 COLUMNS = {

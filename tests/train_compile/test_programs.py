@@ -22,7 +22,7 @@ from boneage_jax.train_compile import programs
 from boneage_jax.training import step as train_step
 from configs import guided
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def resnet18(size=64):
