@@ -36,7 +36,7 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
   detect = given == (None, None, None)
   if not detect and (None in given or ':' not in coordinator):
     raise ValueError(
-      'expected --coordinator=HOST:PORT, --processes=N and --process=I '
+      'Expected --coordinator=HOST:PORT, --processes=N and --process=I '
       f'together, got {coordinator}, {count} and {index}.'
     )
   # Its handler would swallow SIGTERM outside of training, where nobody asks.
@@ -90,7 +90,7 @@ def run_everywhere(job: Callable[[], Any]) -> Any:
   if error is not None:
     raise error
   if failed:
-    raise ValueError('another process failed; see its message.')
+    raise ValueError('Another process failed; see its message.')
   return result
 
 

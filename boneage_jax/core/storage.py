@@ -38,7 +38,7 @@ def absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
   kind = path.partition('://')[0]
   if kind not in PACKAGES:
-    raise ValueError(f'expected a folder, gs://... or s3://..., got {path}')
+    raise ValueError(f'Expected a folder, gs://... or s3://..., got {path}')
   if not importlib.util.find_spec(PACKAGES[kind]):
     raise ValueError(f"{path} needs a package: pip install -e '.[{kind}]'")
   return path.rstrip('/')

@@ -60,7 +60,7 @@ def train_dataset(
   """
   if len(source) < batch_size:
     raise ValueError(
-      f'expected at least one batch of {batch_size} films to train on, got '
+      f'Expected at least one batch of {batch_size} films to train on, got '
       f'{len(source)}; lower batch_size or add films'
     )
   batches, share = _share(batch_size, process_index, process_count)
@@ -111,7 +111,7 @@ def _share(
     process_index, process_count = jax.process_index(), jax.process_count()
   if batch_size % process_count:
     raise ValueError(
-      f'expected a batch_size divisible by {process_count} processes, got '
+      f'Expected a batch_size divisible by {process_count} processes, got '
       f'{batch_size}'
     )
   return slice(process_index, None, process_count), batch_size // process_count
@@ -143,7 +143,7 @@ def to_device(
   rows = len(batch['sex'])
   if rows % here:
     raise ValueError(
-      f'expected a batch divisible by {here} devices, got {rows} films here; '
+      f'Expected a batch divisible by {here} devices, got {rows} films here; '
       'change batch_size'
     )
   sharding = NamedSharding(mesh, PartitionSpec('data'))

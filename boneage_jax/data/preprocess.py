@@ -177,7 +177,7 @@ def _pictures(
 ) -> list[np.ndarray]:
   """Return a record's film, or its crops, bones bright."""
   if polarity not in ('keep', 'invert'):
-    raise ValueError(f"expected polarity 'keep' or 'invert', got {polarity!r}")
+    raise ValueError(f"Expected polarity 'keep' or 'invert', got {polarity!r}")
   files = record[name] if name == 'regions' else [record[name]]
   pictures = [_decode(data, record) for data in files]
   return [255 - p for p in pictures] if polarity == 'invert' else pictures

@@ -39,7 +39,7 @@ def assign(
   """
   if split not in WAYS:
     raise ValueError(
-      f"expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
+      f"Expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
     )
   count = len(films['id'])
   ids = films['id'].tolist()
@@ -61,7 +61,7 @@ def assign(
     train_fraction = 1 - validation_fraction - test_fraction
     if min(validation_fraction, test_fraction) < 0 or train_fraction <= 0:
       raise ValueError(
-        'expected validation_fraction and test_fraction >= 0 with a sum '
+        'Expected validation_fraction and test_fraction >= 0 with a sum '
         f'below 1, got {validation_fraction} and {test_fraction}'
       )
     draws = np.array([_fraction(study) for study in studies])
@@ -81,7 +81,7 @@ def assign(
   )
   if shared:
     raise ValueError(
-      f'expected every hand in one split, got {len(shared)} in two or more, '
+      f'Expected every hand in one split, got {len(shared)} in two or more, '
       f'such as {shared[:5]}; use --config.data.split=hash'
     )
   return names, description
@@ -142,7 +142,7 @@ def fold(
   """
   if count < 2 or not -1 <= index < count:
     raise ValueError(
-      'expected two folds or more, and a fold from 0 to one less than these '
+      'Expected two folds or more, and a fold from 0 to one less than these '
       f'(or -1 for all of them), got data.folds={count} and data.fold={index}'
     )
   studies = films.get('study', films['id']).tolist()
@@ -184,7 +184,7 @@ def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
     ValueError: a count below 1.
   """
   if count is not None and count < 1:
-    raise ValueError(f'expected --films to be 1 or more, got {count}')
+    raise ValueError(f'Expected --films to be 1 or more, got {count}')
   draws = [_fraction(f'some {film}') for film in ids.tolist()]
   return np.sort(np.argsort(draws, kind='stable')[:count])
 

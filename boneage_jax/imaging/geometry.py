@@ -35,14 +35,14 @@ def fit_matrix(
   x0, y0, x1, y1 = (0.0, 0.0, 1.0, 1.0) if box is None else map(float, box)
   if not (x1 > x0 and y1 > y0):
     raise ValueError(
-      f'expected a box with x0 < x1 and y0 < y1, got {(x0, y0, x1, y1)}'
+      f'Expected a box with x0 < x1 and y0 < y1, got {(x0, y0, x1, y1)}'
     )
   scale_x = out_width / ((x1 - x0) * width)
   scale_y = out_height / ((y1 - y0) * height)
   if resize == 'letterbox':
     scale_x = scale_y = min(scale_x, scale_y)
   elif resize != 'squash':
-    raise ValueError(f"expected resize 'squash' or 'letterbox', got {resize!r}")
+    raise ValueError(f"Expected resize 'squash' or 'letterbox', got {resize!r}")
   # Centre of the box to centre of the output; 0.5 turns edges into centres.
   shift_x = (out_width - scale_x * (x0 + x1) * width + scale_x - 1) / 2
   shift_y = (out_height - scale_y * (y0 + y1) * height + scale_y - 1) / 2

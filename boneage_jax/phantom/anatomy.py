@@ -89,7 +89,7 @@ def stage(centre: str, age: float, male: bool) -> Stage:
     return Stage(age >= appears, _ramp(age, appears, adult))
   if centre not in EPIPHYSES:
     raise ValueError(
-      f'expected one of {sorted([*CARPALS, *EPIPHYSES])}, got {centre!r}: '
+      f'Expected one of {sorted([*CARPALS, *EPIPHYSES])}, got {centre!r}: '
       'name a centre of the schedule'
     )
   appears, wide, start, end = EPIPHYSES[centre][0 if male else 1]

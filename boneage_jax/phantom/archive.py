@@ -80,7 +80,7 @@ def write_archive(
   """
   if films < 1 or long_side < 64 or views < 1:
     raise ValueError(
-      'expected at least 1 film of at least 64 pixels in at least 1 view, got '
+      'Expected at least 1 film of at least 64 pixels in at least 1 view, got '
       f'{films} of {long_side} in {views}: raise films, long_side or views'
     )
   out = os.path.abspath(out)

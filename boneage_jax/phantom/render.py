@@ -58,7 +58,7 @@ def make_film(
   unknown = sorted(set(options) - set(OPTIONS))
   if unknown:
     raise ValueError(
-      f'expected options among {sorted(OPTIONS)}, got {unknown}: drop them'
+      f'Expected options among {sorted(OPTIONS)}, got {unknown}: drop them'
     )
   options = OPTIONS | options
   # Streams of their own keep the picture the same when an option changes.

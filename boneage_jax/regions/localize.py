@@ -92,7 +92,7 @@ def find_regions(
   for field in ('threshold', 'minimum_side'):
     if len(options[field]) != len(options.regions):
       raise ValueError(
-        f'expected one {field} for each of {tuple(options.regions)}, got '
+        f'Expected one {field} for each of {tuple(options.regions)}, got '
         f'{tuple(options[field])}'
       )
   size = sizes.size_hw(input_config.size)

@@ -45,7 +45,7 @@ def views(section: Any) -> list[np.ndarray]:
   chosen, size = section.tta, sizes.size_hw(section.input.size)
   if not chosen.rotate:
     raise ValueError(
-      'expected tta.rotate to hold one angle or more, got none: '
+      'Expected tta.rotate to hold one angle or more, got none: '
       '(0.0,) is the film as it is'
     )
   return [

@@ -216,7 +216,7 @@ def test_one_process_waits_for_nobody():
 )
 def test_flags_that_do_not_fit(flags):
   with pytest.raises(
-    ValueError, match='expected --coordinator=HOST:PORT, --pr'
+    ValueError, match='Expected --coordinator=HOST:PORT, --pr'
   ):
     distributed.join(*flags)
 

@@ -87,7 +87,7 @@ REFUSED = {
   r'assessor\.input\.polarity to be one of keep, invert': dict(
     assessor__input__polarity='negative'
   ),
-  r"assessor\.input: expected resize 'squash' or 'letterbox'": dict(
+  r"assessor\.input: Expected resize 'squash' or 'letterbox'": dict(
     assessor__input__resize='stretch'
   ),
   r'assessor\.input\.percentiles to be \(\) or two': dict(
@@ -229,7 +229,7 @@ def test_prepared_data_are_those_that_all_stages_read(prepared, tmp_path):
   [
     (
       dict(assessor__batch_size=64),
-      r'assessor: expected at least one batch of 64 films to train on, got',
+      r'assessor: Expected at least one batch of 64 films to train on, got',
     ),
     (
       dict(data__validation_fraction=0.001),
