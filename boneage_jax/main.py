@@ -32,6 +32,7 @@ flags.DEFINE_integer('process', None, 'Which one this is; with coordinator.')
 
 
 def main(argv: list[str]) -> None:
+  """Run the command; a mistake of the user ends it with one line."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   startup.set_up()

@@ -141,6 +141,7 @@ class StopConsensus:
     self._pending = collections.deque()
 
   def __call__(self, yes: bool) -> bool:
+    """Vote; return what was decided LAG steps ago."""
     if jax.process_count() == 1:
       return yes
     votes = np.full(self._here, yes, np.int32)
@@ -166,4 +167,5 @@ def make_mesh(
 
 
 def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
+  """Return the sharding of arrays that every device holds whole."""
   return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())

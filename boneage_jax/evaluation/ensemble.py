@@ -1,6 +1,6 @@
-"""Combine the predictions of several runs.
+r"""Combine the predictions of several runs.
 
-  python -m boneage_jax.evaluate ensemble runs/a runs/b:whole_image \\
+  python -m boneage_jax.evaluate ensemble runs/a runs/b:whole_image \
     --weights=mae --out=runs/both
 
 Weights are fitted on validation films alone; in cross-validation these are the

@@ -65,6 +65,7 @@ class Checkpoints:
     )
 
   def best_step(self) -> int | None:
+    """Step of the net that predicts, or None."""
     return self._best.best_step()
 
   def save_best(self, step: int, variables: Any, error: float) -> None:
@@ -95,6 +96,7 @@ class Checkpoints:
     self._best.wait_until_finished()
 
   def close(self) -> None:
+    """Finish what is being written."""
     self._latest.close()
     self._best.close()
 

@@ -55,6 +55,7 @@ class MetricWriter:
         storage.put(path, path.replace(self._here, self._folder))
 
   def close(self) -> None:
+    """Write what is left."""
     self._board.close()
     self.publish()
 

@@ -235,6 +235,7 @@ def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
 
 
 def rows_at(run: Run, ids: np.ndarray) -> dict[str, np.ndarray]:
+  """Return the run's rows of these films, in their order."""
   order = np.argsort(run.rows['id'])
   index = order[np.searchsorted(run.rows['id'][order], ids)]
   return {name: column[index] for name, column in run.rows.items()}

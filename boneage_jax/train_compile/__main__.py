@@ -173,6 +173,7 @@ def run(
 
 
 def main(argv: list[str]) -> None:
+  """Run the command."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   if FLAGS.topology == 'local':

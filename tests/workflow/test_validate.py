@@ -229,7 +229,7 @@ def test_prepared_data_are_those_that_all_stages_read(prepared, tmp_path):
   [
     (
       dict(assessor__batch_size=64),
-      r'assessor: Expected at least one batch of 64 films to train on, got',
+      r'assessor: expected at least one batch of 64 films to train on, got',
     ),
     (
       dict(data__validation_fraction=0.001),
