@@ -33,7 +33,7 @@ def tiny(manual_dir):
   config.manual_dir = manual_dir
   config.data.update({'validation_fraction': 0.2, 'test_fraction': 0.2})
   for stage in ('localizer', 'assessor', 'whole_image'):
-    config[stage].eval_batch_size = 8
+    config[stage].update(batch_size=8, eval_batch_size=8)
     config[stage].input.size = 32
   net = config.localizer.net
   net.update({'attention': 'none', 'readout': 'expectation'})
