@@ -65,20 +65,15 @@ def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
   """Lower one update of a stage that trains, `films` to each device."""
   section = config[stage]
   mesh = distributed.make_mesh(devices)
-  built = {}
-
-  def create():
-    _, state, built['update'], _ = setup.make_update(
-      section,
-      config.seed + section.seed,
-      section.steps or STEPS,
-      mesh,
-      guided=bool(_masks(section)),
-    )
-    return state
-
+  seed, size = config.seed + section.seed, section.input.size
+  _, rule, update, _ = setup.make_update(
+    section, seed, section.steps or STEPS, mesh, bool(_masks(section))
+  )
+  create = lambda: train_step.create_state(
+    section.net, size, seed, rule, section.ema, mesh
+  )
   state = jax.eval_shape(create)
-  return built['update'].lower(
+  return update.lower(
     _like(state, distributed.replicated(mesh)),
     _batch(config, stage, films * len(devices), mesh, np.random.default_rng(0)),
   )

@@ -148,8 +148,11 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   )
   start = store.latest_step() or 0
   load = None if start else _loader(config, stage, workdir, films)
-  graph, state, update, rate = make_update(
-    section, seed, total_steps, mesh, bool(kinds), load
+  graph, rule, update, rate = make_update(
+    section, seed, total_steps, mesh, bool(kinds)
+  )
+  state = train_step.create_state(
+    section.net, section.input.size, seed, rule, section.ema, mesh, load
   )
   if start:
     state = store.restore(state)
@@ -193,8 +196,7 @@ def make_update(
   total_steps: int,
   mesh: jax.sharding.Mesh,
   guided: bool,
-  load: Callable | None = None,
-) -> tuple[Any, train_step.TrainState, Callable, optax.Schedule]:
+) -> tuple[Any, optax.GradientTransformation, Callable, optax.Schedule]:
   """Build a net with its loss and update rule, for training and compiling.
 
   Args:
@@ -203,17 +205,12 @@ def make_update(
     total_steps: of the schedule.
     mesh: of the devices.
     guided: the loss guides the attention; batches then have `region_mask`.
-    load: replaces fresh parameters and statistics, see
-      `train_step.create_state`.
 
   Returns:
-    graph, state, the jitted update and the learning rate by step.
+    graph, update rule, the jitted update and the learning rate by step.
   """
   graph, shapes, _ = train_step.abstract_net(section.net, section.input.size)
   rule, rate = optimizers.create(section.optimizer, shapes, total_steps)
-  state = train_step.create_state(
-    section.net, section.input.size, seed, rule, section.ema, mesh, load
-  )
   update = train_step.make_train_step(
     graph,
     losses.create(section, guided),
@@ -223,7 +220,7 @@ def make_update(
     freeze_statistics=section.freeze_statistics,
     mesh=mesh,
   )
-  return graph, state, update, rate
+  return graph, rule, update, rate
 
 
 def _loader(
