@@ -147,7 +147,7 @@ def test_command(run, tmp_path, capsys):
   assert code == 1
   table = rows(tmp_path / 'out/predictions.csv')
   age = float(table[0]['age_predicted'])
-  found = [name for name, region in regions[1].items() if region.found]
+  found = [name for name, region in regions['1'].items() if region.found]
   assert lines == [
     f'{films[0]}: {tables.years(age)} ({age:.1f} months), '
     f'regions found: {", ".join(found) or "none"}',
@@ -165,7 +165,7 @@ def test_command(run, tmp_path, capsys):
   assert {row['status'] for row in table} == {'flagged'}  # bright bones
   assert {row['quality_flags'] for row in table} == {'polarity'}
   assert table[0]['regions'] == ' '.join(found)
-  for name, region in regions[1].items():
+  for name, region in regions['1'].items():
     sides = [float(table[0][f'{name}_{side}']) for side in boxes.COLUMNS[2:6]]
     np.testing.assert_allclose(sides, region.box, atol=1e-6)
   pictures = sorted(path.name for path in (tmp_path / 'out').glob('*.png'))

@@ -29,6 +29,7 @@ from boneage_jax.runs import metric_writer
 from boneage_jax.runs import predictions
 from boneage_jax.training import loop
 from boneage_jax.workflow import run as workflow_run
+from boneage_jax.workflow import validate
 from configs import attention_ldl
 
 ROWS = list(attention_ldl.PUBLISHED)
@@ -251,8 +252,8 @@ def test_the_sweep_of_thresholds(run, tmp_path, capsys):
 def test_a_row_needs_what_was_cut(run):
   config = tiny('phantom,table')
   config.row_h.input.regions = ('thumb',)
-  with pytest.raises(ValueError, match='asks for thumb, but r2 cut film, hand'):
-    selection.stage_source(config, 'row_h', str(run[0]), {})
+  with pytest.raises(ValueError, match=r'crops of r2, film, hand.*; got thumb'):
+    validate.check_films_of(stages.Stage(config, 'row_h', str(run[0])))
 
 
 @pytest.mark.parametrize(

@@ -264,9 +264,9 @@ def test_without_the_stage_it_is_asked_for(run):
   with pytest.raises(ValueError, match="run the stage 'other' first"):
     selection.film_rotations(str(run), 'other')
   settings = run_lib.read_config(str(run))
-  assert stages.orientation_stage(settings, 'assessor') == 'orientation'
-  assert stages.orientation_stage(settings, 'regions') == 'orientation'
+  of = lambda name: stages.Stage(settings, name, str(run)).orientation()
+  assert of('assessor') == of('regions') == 'orientation'
   settings.assessor.input.crops_from = ''
-  assert not stages.orientation_stage(settings, 'assessor')
+  assert not of('assessor')
   settings.both = dict(job='ensemble', members=('localizer', 'assessor'))
-  assert stages.orientation_stage(settings, 'both') == 'orientation'
+  assert of('both') == 'orientation'

@@ -62,7 +62,7 @@ def test_the_data_set_counts_films_that_look_inverted(tmp_path):
       for o in (options, options | {'inverted': 0})
     )
     if (film != plain).any():
-      truth.append(i + 1)
+      truth.append(str(i + 1))
   assert 0 < len(truth) < 12
   folder = build.build(manual, str(tmp_path / 'data'))
   with open(os.path.join(folder, 'build.json')) as file:

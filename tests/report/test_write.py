@@ -92,8 +92,10 @@ def _write(workdir, **changes):
     heat=heat,
     data=lineage.data_set(os.path.join(workdir, 'data'), 'by film id'),
     references={
-      'localizer': {1000 + k: 100.0 for k in range(FILMS)},
-      'sex_median': {1000 + k: 130.0 if k % 2 else 90.0 for k in range(FILMS)},
+      'localizer': {str(1000 + k): 100.0 for k in range(FILMS)},
+      'sex_median': {
+        str(1000 + k): 130.0 if k % 2 else 90.0 for k in range(FILMS)
+      },
     },
     load_film=_film,
   )
@@ -348,7 +350,7 @@ def test_distribution_labels_stay_on_the_picture():
 def test_whatever_a_run_says_is_escaped(tmp_path):
   workdir = _workdir(tmp_path)
   nasty = '<script>alert("1")</script> & \'more\''
-  regions = {1000 + k: {nasty: _MISSED} for k in range(FILMS)}
+  regions = {str(1000 + k): {nasty: _MISSED} for k in range(FILMS)}
   data = {
     'name': nasty,
     'split': nasty,
@@ -360,7 +362,7 @@ def test_whatever_a_run_says_is_escaped(tmp_path):
     data=data,
     regions=regions,
     coverage={nasty: {nasty: {nasty: 1.0}}},
-    references={nasty: {1000 + k: 100.0 for k in range(FILMS)}},
+    references={nasty: {str(1000 + k): 100.0 for k in range(FILMS)}},
     produced={nasty: nasty},
   )
   assert nasty in figures['alarms'][0]

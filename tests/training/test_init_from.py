@@ -12,6 +12,7 @@ from boneage_jax.core import config as config_lib
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
+from boneage_jax.training import validate
 from configs import common
 
 FRACTIONS = {'validation_fraction': 0.25, 'test_fraction': 0.25}
@@ -79,8 +80,8 @@ def test_without_epochs_it_is_that_net(first, prepared, tmp_path):
   assert ours == theirs
   config.again.init_from.run = ''
   workdir = write(config, tmp_path / 'none', prepared)
-  with pytest.raises(ValueError, match=r'again\.epochs=0 and no net to take'):
-    loop.train_and_evaluate(config, 'again', workdir)
+  with pytest.raises(ValueError, match='Expected again to train for epochs or'):
+    validate.check_stage(config, 'again', workdir)
 
 
 def test_a_stage_of_the_same_run(first):
