@@ -38,6 +38,7 @@ def environment(devices):
   return kept | {
     'PYTHONPATH': str(ROOT),
     'JAX_NUM_CPU_DEVICES': str(devices),
+    'XLA_FLAGS': '',  # compiled as for users: sums keep their order
   }
 
 
