@@ -6,11 +6,7 @@ import pathlib
 import shutil
 
 WORKER = os.environ.get('PYTEST_XDIST_WORKER')
-# Compiled in a hurry, by LLVM alone: nets are small and programs many.
-os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '') + ' --xla_backend_optimization_level=0'
-)
-os.environ['JAX_NUM_CPU_DEVICES'] = '8'
+os.environ['JAX_NUM_CPU_DEVICES'] = '4'
 if WORKER:  # workers share the cores
   os.environ.setdefault('NPROC', '1')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -23,7 +19,12 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
 from absl import flags  # noqa: E402
 import cv2  # noqa: E402
+from jax._src.interpreters import partial_eval  # noqa: E402
 import pytest  # noqa: E402
+
+# Flax asks every tracer that it stores for its sharding. JAX answers with an
+# error that tells where the tracer comes from, which takes half of all tracing.
+partial_eval.DynamicJaxprTracer._origin_msg = lambda self: ''
 
 FILMS = 48
 TESTS = pathlib.Path(__file__).parent
@@ -142,6 +143,17 @@ def untrained(large_archive, once):
 
   make = lambda folder: untrained_run.create(folder, large_archive)
   return pathlib.Path(once('untrained', make))
+
+
+@pytest.fixture(scope='session')
+def combined(large_archive, once):
+  """Folder of `untrained_run.create` with an ensemble and several views."""
+  import untrained_run
+
+  make = lambda folder: untrained_run.create(
+    folder, large_archive, untrained_run.combine_views
+  )
+  return pathlib.Path(once('combined', make))
 
 
 @pytest.fixture(scope='session')

@@ -22,14 +22,9 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   from boneage_jax import phantom
   from tfds_rsna import build
 
+  check_source(config)
   manual_dir = os.path.expanduser(config.manual_dir)
   if not manual_dir:
-    if not config.phantom.films:
-      raise ValueError(
-        'There is no data to train on: give the folder of the RSNA archive '
-        'with --config.manual_dir=DIR, or try phantoms first with '
-        '--config=configs/cascade.py:phantom.'
-      )
     manual_dir = os.path.join(storage.here(workdir), 'phantoms')
     if not os.path.exists(manual_dir):
       phantom.write_archive(
@@ -54,6 +49,16 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   storage.make_folder(stages.path(workdir, stage))
   done = stages.path(workdir, stage, stages.DONE)
   storage.write_json(done, {'folders': folders})
+
+
+def check_source(config: Any) -> None:
+  """Check that the config says where films come from."""
+  if not config.manual_dir and not config.phantom.films:
+    raise ValueError(
+      'There is no data to train on: give the folder of the RSNA archive '
+      'with --config.manual_dir=DIR, or try phantoms first with '
+      '--config=configs/cascade.py:phantom.'
+    )
 
 
 def inverted(info: dict[str, Any]) -> str:

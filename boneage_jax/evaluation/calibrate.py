@@ -3,8 +3,8 @@
   python -m boneage_jax.evaluate calibrate runs/cascade_phantom
 
 Both are fitted on the validation films and judged on the test films. Writes
-calibration.json, intervals.csv and reliability.png to the stage's folder;
-`predict` then prints intervals.
+calibration.json, intervals.csv and reliability.png to the stage's folder
+and fills lo90 and hi90 of its predictions.csv; `predict` then prints intervals.
 
 Errors on validation films are a little too small, because checkpoints and the
 weights of ensembles were chosen on them. In cross-validation they are too
@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import hashlib
-import itertools
 import os
 from typing import Any
 
@@ -28,25 +27,16 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
+from boneage_jax.evaluation import calibration_views
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import interval_coverage
 from boneage_jax.evaluation import plot_style
-from boneage_jax.evaluation import text_table
 from boneage_jax.inference import intervals
-from boneage_jax.runs import lineage
 from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 SOURCES = ('validation', 'half_of_test')
 NOMINAL = tuple(range(5, 100, 5))  # per cent, of the reliability plot
-TITLES = {
-  'net': 'the net as it is',
-  'tempered': 'tempered',
-  'absolute': 'conformal, absolute',
-  'normalised': 'conformal, normalised',
-  'quantile': 'conformal, quantile',
-  'from_validation': 'the same, fitted on validation',
-}
 
 
 def half(ids: np.ndarray) -> np.ndarray:
@@ -73,9 +63,10 @@ def calibrate(
   Returns:
     The content of calibration.json: that of `intervals.fit`; temperature and
     nll before and after it (None without bins); run, data, calibrated_on,
-    films; coverage by group; ways, the coverage of every way (see TITLES);
-    reliability, the shares that ways cover at `nominal`. And the films: the
-    columns of the run, role and interval [N, levels, 2].
+    films; coverage by group; ways, the coverage of every way
+    (`calibration_views.TITLES`); reliability, the shares that ways cover at
+    `nominal`. And the films: the columns of the run, role and interval
+    [N, levels, 2].
 
   Raises:
     ValueError: no test films, or too few to calibrate on.
@@ -137,67 +128,6 @@ def calibrate(
   return result, films | {'interval': intervals.apply(made, ready)}
 
 
-def reliability(result: Mapping[str, Any]) -> plot_style.Draw:
-  """Plot covered against nominal shares of the ways that `result` compares."""
-
-  def draw(figure: Any, palette: plot_style.Palette) -> None:
-    axes = figure.subplots()
-    curves = dict(result['reliability'])
-    nominal = curves.pop('nominal')
-    axes.plot([0, 100], [0, 100], color=palette['faint'], lw=1)
-    looks = (
-      ('net', palette['F'], '--'),
-      ('tempered', palette['M'], '-.'),
-      (result['score'], palette['accent'], '-'),
-    )
-    for name, colour, dash in looks:
-      if name in curves:
-        share = 100 * np.array(curves[name])
-        axes.plot(nominal, share, dash, color=colour, label=TITLES[name])
-    axes.set(xlim=(0, 100), ylim=(0, 100))
-    axes.set(xlabel='nominal (%)', ylabel='test films covered (%)')
-    axes.set_title(f'Intervals, n = {result["coverage"]["n"]}')
-    axes.legend(loc='upper left')
-
-  return draw
-
-
-def calibration_table(result: Mapping[str, Any]) -> str:
-  """Lay out what `calibrate` returned."""
-  levels = [f'{level} %' for level in result['levels']]
-  head = ['films']
-  for level in levels:
-    head += [f'in {level}', '95 % interval', 'months']
-  rows = [_cells(TITLES[k], row) for k, row in result['ways'].items()]
-  parts = [f'{result["run"]}: {lineage.dataset_line(result["data"])}']
-  line = (
-    f'Calibrated on {result["films"]} films ({result["calibrated_on"]}), '
-    f'judged on {result["coverage"]["n"]} other films of test.'
-  )
-  if result['nll']:
-    line += (
-      f' Temperature {result["temperature"]:.3f}; -log p of the true month '
-      f'{result["nll"][0]:.3f} before, {result["nll"][1]:.3f} after.'
-    )
-  parts += [line, text_table.layout(['all films, by way', *head], rows)]
-  rows = []
-  for key in ('by_sex', 'by_predicted_age', 'by_age'):
-    rows.append([key.replace('_', ' ')])
-    for name, row in result['coverage'][key].items():
-      rows.append(_cells(f'  {text_table.group(name)}', row))
-  parts.append(text_table.layout([TITLES[result['score']], *head], rows))
-  groups = [
-    f'{text_table.group(name)} {_groups(group)}'
-    for name, group in result['groups'].items()
-    if name != 'any'
-  ]
-  parts.append(
-    'Groups by predicted age (calibration films): '
-    f'{"; ".join(groups) or "none"}.'
-  )
-  return '\n\n'.join(parts)
-
-
 def write_calibration(
   folder: str, result: Mapping[str, Any], films: Mapping[str, np.ndarray]
 ) -> None:
@@ -221,7 +151,7 @@ def write_calibration(
       months = [f'{end:.2f}' for end in interval.reshape(-1)]
       writer.writerow([*film, *months, role])
   with storage.replacing(os.path.join(folder, 'reliability.png'), 'wb') as file:
-    file.write(plot_style.png(reliability(result)))
+    file.write(plot_style.png(calibration_views.reliability(result)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -260,7 +190,10 @@ def main(argv: Sequence[str] | None = None) -> None:
       run, args.score, args.calibrate_on, args.groups, args.least
     )
     write_calibration(args.out or run.folder, result, films)
-  print(calibration_table(result))
+    if not args.out:
+      interval = films['interval'][:, result['levels'].index(90)]
+      predictions.fill_intervals(run.folder, films['id'], interval)
+  print(calibration_views.table(result))
 
 
 def _roles(films: Mapping[str, np.ndarray], calibrate_on: str) -> np.ndarray:
@@ -299,25 +232,3 @@ def _ways(
     made = intervals.fit(fitted, score, levels=levels, **options)
     out[score] = intervals.apply(made, judged)
   return out
-
-
-def _cells(name: str, row: Mapping[str, Any]) -> list[str]:
-  cells = [name, str(row['n'])]
-  for share, (low, high), width in zip(
-    row['covered'], row['ci95'], row['width'], strict=True
-  ):
-    ends = f'{100 * low:.0f} to {100 * high:.0f}'
-    cells += [f'{100 * share:.1f} %', ends, f'{width:.1f}']
-  return cells
-
-
-def _groups(group: Mapping[str, Any]) -> str:
-  """Lay out the groups of one sex: <72 (31), 72-120 (24), 120+ (25)."""
-  cuts = group['cuts']
-  if not cuts:
-    return f'all ages ({group["n"][0]})'
-  names = [f'{a}-{b}' for a, b in itertools.pairwise(cuts)]
-  names = [f'<{cuts[0]}', *names, f'{cuts[-1]}+']
-  return ', '.join(
-    f'{name} ({n})' for name, n in zip(names, group['n'], strict=True)
-  )

@@ -12,8 +12,8 @@ from boneage_jax.core import storage
 from boneage_jax.data import groups
 
 COLUMNS = ('id', 'split', 'sex', 'age', 'prediction')
-# The columns of predictions.csv. The last four stay empty until the run is
-# calibrated, or the film judged; further columns may follow.
+# The columns of predictions.csv. `evaluate calibrate` fills the interval, and
+# `predict` judges a film: until then the last four are empty.
 FILE_COLUMNS = (
   *('id', 'split', 'sex', 'age_true', 'age_predicted'),
   *('lo90', 'hi90', 'status', 'quality_flags'),
@@ -79,6 +79,26 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     probability = rows['probability'].astype(np.float16)
     with storage.replacing(path, 'wb') as file:
       np.savez(file, id=rows['id'], probability=probability)
+
+
+def fill_intervals(folder: str, ids: np.ndarray, interval: np.ndarray) -> None:
+  """Write lo90 and hi90 into the predictions.csv of a folder.
+
+  Args:
+    folder: of a stage or of an ensemble.
+    ids: film ids, [N]; those of the file, in any order.
+    interval: ends of the 90 % interval, months, [N, 2].
+  """
+  path = os.path.join(folder, stages.PREDICTIONS)
+  with storage.reading(path) as file:
+    rows = list(csv.DictReader(file))
+  ends = dict(zip(ids.tolist(), interval.tolist(), strict=True))
+  for row in rows:
+    row['lo90'], row['hi90'] = (f'{end:.2f}' for end in ends[row['id']])
+  with storage.replacing(path) as file:
+    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def read_npz(path: str, key: str) -> dict[str, Any]:

@@ -31,16 +31,6 @@ def training_kinds(section: Any, stage: str, source: Any) -> tuple[str, ...]:
     source: records of the training films.
   """
   kinds, weight = tuple(section.guidance.mask), section.guidance.weight
-  masks.check(section.guidance.mask)
-  if weight and not kinds:
-    raise ValueError(
-      f'{stage}.guidance.weight is {weight}, but guidance.mask names no kind '
-      f'of mask; give some of {masks.KINDS}.'
-    )
-  if kinds and section.input.crops_from:
-    raise ValueError(
-      f'{stage}.guidance needs whole films: masks do not come with crops.'
-    )
   if not weight:
     return ()
   count = int(_marked(source, kinds).sum())

@@ -5,10 +5,8 @@ from typing import Any
 
 from flax import nnx
 import jax
-import numpy as np
 
 from boneage_jax.core import distributed
-from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
@@ -59,42 +57,16 @@ def merge(graph: Any, variables: Mapping[str, Any]) -> Any:
   return net
 
 
-def initial_weights(
-  config: Any, stage: str, workdir: str, held_out: np.ndarray
-) -> tuple[dict, dict]:
+def initial_weights(config: Any, stage: str, workdir: str) -> tuple[dict, dict]:
   """Best parameters and statistics of the net that `stage` starts from.
 
-  Args:
-    config, stage, workdir: `init_from` of the stage names a run and its stage.
-    held_out: ids of the films that judge this stage's net.
+  `init_from` of the stage names a run and its stage.
 
   Raises:
-    ValueError: no such run, another net, or one trained on films that are held
-      out here.
+    ValueError: no such run, or it has no such net.
   """
-  options = config[stage].init_from
-  before, other, folder = lineage.parent_run(config, stage, workdir)
-  seen = lineage.training_films(before, other, folder)
-  if options.ids_are_unrelated:
-    seen = frozenset()
-  if seen is None:
-    distributed.print_once(
-      f'{stage}: the data of {options.run} are gone, so that nobody knows '
-      'whether it was trained on films that are held out here.'
-    )
-  shared = sorted(
-    (seen or frozenset()) & set(held_out.tolist()), key=ids.sort_key
-  )
-  if shared:
-    raise ValueError(
-      f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} '
-      'films '
-      f'that are held out here, such as {shared[:5]}: errors on them would '
-      'mean nothing. Split both runs alike, or, where these numbers stand for '
-      f'other films there, set '
-      f'--config.{stage}.init_from.ids_are_unrelated=True.'
-    )
-  _, variables = load_net(before, other, folder)
+  before = lineage.parent_run(config, stage, workdir)
+  _, variables = load_net(*before)
   return variables['params'], variables['batch_stats']
 
 

@@ -147,7 +147,7 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
     stages.path(workdir, stage, stages.CHECKPOINTS)
   )
   start = store.latest_step() or 0
-  load = None if start else _loader(config, stage, workdir, films)
+  load = None if start else _loader(config, stage, workdir)
   graph, rule, update, rate = make_update(
     section, seed, total_steps, mesh, bool(kinds)
   )
@@ -223,17 +223,14 @@ def make_update(
   return graph, rule, update, rate
 
 
-def _loader(
-  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
-) -> Callable:
+def _loader(config: Any, stage: str, workdir: str) -> Callable:
   """Return what replaces fresh weights: another net's, ImageNet's, or none."""
   section = config[stage]
   weights = {k: v for k, v in section.pretrained.items() if v.path}
-  held_out = films['id'][films['split'] != 'train']
 
   def load(params, stats):
     if section.init_from.run:
-      before = restore.initial_weights(config, stage, workdir, held_out)
+      before = restore.initial_weights(config, stage, workdir)
       return restore.check_same_structure(
         (params, stats), before, section.init_from.run
       )

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from boneage_jax.core import distributed
+from boneage_jax.core import ids
 from boneage_jax.data import film_table
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
@@ -108,6 +110,41 @@ def check_builder_config(options: Any, name: str) -> None:
   """Check that the data set can be built as `options.builder_config`."""
   known = [one.name for one in rsna.Builder.BUILDER_CONFIGS]
   choose(options, name, 'builder_config', known)
+
+
+def check_held_out(
+  config: Any, stage: str, workdir: str, films: film_table.Films
+) -> None:
+  """Check that the net that `stage` starts from saw none of its judges.
+
+  Args:
+    config, stage, workdir: `init_from` of the stage names a run and its stage.
+    films: that the run has, with their split.
+
+  Raises:
+    ValueError: that net was trained on films that are held out here.
+  """
+  options = config[stage].init_from
+  before = lineage.parent_run(config, stage, workdir)
+  if not before or options.ids_are_unrelated:
+    return
+  seen = lineage.training_films(*before)
+  if seen is None:
+    distributed.print_once(
+      f'{stage}: the data of {options.run} are gone, so that nobody knows '
+      'whether it was trained on films that are held out here.'
+    )
+    return
+  held_out = films['id'][films['split'] != 'train']
+  shared = sorted(seen.intersection(held_out.tolist()), key=ids.sort_key)
+  if shared:
+    raise ValueError(
+      f'{stage}.init_from.run={options.run!r} was trained on {len(shared)} '
+      f'films that are held out here, such as {", ".join(shared[:5])}: errors '
+      'on them would mean nothing. Split both runs alike, or, if these numbers '
+      'stand for other films there, set '
+      f'--config.{stage}.init_from.ids_are_unrelated=True.'
+    )
 
 
 def check_films(

@@ -10,6 +10,7 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
@@ -59,6 +60,8 @@ def validate(config: Any, workdir: str) -> None:
     for stage in waiting
     if not stage.done or stage.section.job in jobs_lib.REDONE
   ]
+  if any(stage.section.job == 'prepare' for stage in waiting):
+    prepare.check_source(config)
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
@@ -277,3 +280,4 @@ def check_films(config: Any, workdir: str) -> None:
       films, _ = selection.split_films(one, workdir, builder_config)
       trained = selection.training_films(one, films)
       training_validate.check_films(config, name, films, trained)
+      training_validate.check_held_out(one, name, workdir, films)

@@ -5,6 +5,7 @@ import hashlib
 import json
 
 import dummy_archive
+from encode import encode
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def archive(tmp_path_factory):
   rows = [('id', 'boneage', 'male')]
   for k, film in enumerate(films):
     file = f'{film:>04}' if film.isdecimal() else film  # 0004.png is film 4
-    data = dummy_archive.encoded(dummy_archive.pixels(k, 40, 40))
+    data = encode(dummy_archive.pixels(k, 40, 40))
     (folder / name / f'{file}.png').write_bytes(data)
     rows.append((film, 10 + k, k % 2 == 0))
   dummy_archive.write_table(folder / f'{name}.csv', rows)

@@ -4,6 +4,7 @@ import json
 import types
 
 import cv2
+from encode import encode
 import jax
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def film(height, width, seed=0):
 
 
 def record(image, **more):
-  data = cv2.imencode('.png', image)[1].tobytes()
+  data = encode(image)
   return {'id': '1', 'row': 1, 'sex': 1.0, 'age': 90.0, 'image': data} | more
 
 

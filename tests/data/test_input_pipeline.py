@@ -9,7 +9,7 @@ import sys
 import types
 import zipfile
 
-import cv2
+from encode import encode
 import jax
 import numpy as np
 import pytest
@@ -48,10 +48,6 @@ def film(index):
   ramp = columns * np.cos(index) + rows * np.sin(index)
   ramp = (ramp - ramp.min()) / (ramp.max() - ramp.min())
   return np.rint(ramp * 255).astype(np.uint8)
-
-
-def encode(image):
-  return cv2.imencode('.png', image)[1].tobytes()
 
 
 @pytest.fixture(scope='module')
@@ -294,10 +290,11 @@ def test_two_processes_hold_one_batch_in_order():
     free.bind(('localhost', 0))
     port = str(free.getsockname()[1])
   here = pathlib.Path(__file__).parent
+  folders = (here.parents[1], here, here.parent / 'helpers')
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'JAX_NUM_CPU_DEVICES': '2',
-    'PYTHONPATH': f'{here.parents[1]}{os.pathsep}{here}',
+    'PYTHONPATH': os.pathsep.join(map(str, folders)),
   }
   workers = [
     subprocess.Popen(

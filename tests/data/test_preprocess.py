@@ -3,7 +3,7 @@
 import json
 import types
 
-import cv2
+from encode import encode
 import numpy as np
 import pytest
 
@@ -15,10 +15,6 @@ from configs import common
 
 RING = [[0.30, 0.20], [0.65, 0.30], [0.55, 0.80], [0.45, 0.85], [0.25, 0.60]]
 STROKE = [[0.2, 0.3], [0.6, 0.4], [0.7, 0.8]]
-
-
-def png(image):
-  return cv2.imencode('.png', image)[1].tobytes()
 
 
 def config(**changes):
@@ -33,7 +29,7 @@ def planted(annotation, kind, hw=(150, 120)):
     'row': 1,
     'sex': 1.0,
     'age': 100.0,
-    'image': png(film),
+    'image': encode(film),
     'annotations': json.dumps(annotation),
   }
 
@@ -49,7 +45,7 @@ def test_cutouts_are_boxes_half_of_the_time():
 
 
 def test_examples_lose_rectangles_in_training_only():
-  image = png(np.full((64, 64), 200, np.uint8))
+  image = encode(np.full((64, 64), 200, np.uint8))
   record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0, 'image': image}
   settings = config(size=64, cutout=8)
   whole = preprocess.make_example(record, settings)['image']
@@ -113,7 +109,7 @@ def test_a_cutout_leaves_the_rest_of_film_and_mask_untouched():
   rng = np.random.default_rng(3)
   noise = rng.integers(1, 256, (64, 64)).astype(np.uint8)
   annotation = {'hand_box': [0.1, 0.1, 0.9, 0.9]}
-  record = planted(annotation, 'hand_box') | {'image': png(noise)}
+  record = planted(annotation, 'hand_box') | {'image': encode(noise)}
   for seed in range(6):
     made = [
       preprocess.make_example(
@@ -183,8 +179,8 @@ def test_spoilt_crops_do_not_run_into_each_other():
   crops = rng.integers(0, 256, (4, side, side)).astype(np.uint8)
   crops[1], crops[2] = 255, 0
   record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
-  several = record | {'regions': [png(crops[i]) for i in (3, 1, 2)]}
-  single = record | {'regions': [png(crops[3])]}
+  several = record | {'regions': [encode(crops[i]) for i in (3, 1, 2)]}
+  single = record | {'regions': [encode(crops[3])]}
   kinds = set()
   for seed in range(30):
     rng = np.random.default_rng(seed)
@@ -212,7 +208,7 @@ def test_a_spoilt_film_is_erased_where_it_was_to_be():
   changed = 0
   for seed in range(40):
     without, seen = (
-      spoilt(record | {'image': png(image)}, size, seed)['image'][..., 0]
+      spoilt(record | {'image': encode(image)}, size, seed)['image'][..., 0]
       for image in (film, bright)
     )
     np.testing.assert_array_equal(without, seen)

@@ -11,11 +11,9 @@ import tiny_cascade
 
 from boneage_jax import phantom
 from boneage_jax.data import selection
-from boneage_jax.data import sources
 from boneage_jax.evaluation import classification as classification_lib
 from boneage_jax.runs import metric_writer
 from boneage_jax.train_compile import programs
-from boneage_jax.training import attention_metrics
 from boneage_jax.training import loop
 from boneage_jax.training import restore
 from boneage_jax.training import setup
@@ -180,19 +178,6 @@ def test_the_localizer_of_the_cascade_can_be_guided(prepared, tmp_path):
   assert all(row['train_guidance'] > 0 for row in rows_of(folder))
 
 
-@pytest.mark.parametrize(
-  ('change', 'message'),
-  [
-    (dict(mask=()), r'guidance.mask names no kind of mask'),
-    (dict(mask=('hand',)), 'must be a tuple of some of'),
-    (dict(resample='linear'), "one of .*'bicubic'"),
-  ],
-)
-def test_unusable_guidance(change, message, prepared, tmp_path):
-  with pytest.raises(ValueError, match=message):
-    go(tiny('phantom', **change), prepared, tmp_path)
-
-
 def test_unusable_classes(prepared, broken, tmp_path):
   config = tiny('fracture')
   with pytest.raises(ValueError, match='No training film is labelled none or'):
@@ -204,11 +189,6 @@ def test_unusable_classes(prepared, broken, tmp_path):
   config.data.labelled_per_class = 5
   with pytest.raises(ValueError, match=r'name these with --config\.data'):
     go(config, broken, tmp_path / 'c')
-  config = tiny('phantom')
-  trained(config).input.crops_from = 'regions'
-  source = sources.film_source(prepared, sources.load_films(prepared))
-  with pytest.raises(ValueError, match='needs whole films'):
-    attention_metrics.training_kinds(trained(config), 'guided_net', source)
 
 
 @pytest.mark.parametrize('weight', [0.0, 1.0])

@@ -6,6 +6,7 @@ import types
 
 import cv2
 import dummy_archive
+from encode import encode
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
@@ -37,10 +38,6 @@ def film(number):
   return np.clip(ramp, 0, 255).astype(np.uint8)
 
 
-def png(image):
-  return cv2.imencode('.png', np.ascontiguousarray(image))[1].tobytes()
-
-
 def config(**changes):
   return types.SimpleNamespace(**common.image_input(**changes))
 
@@ -58,7 +55,7 @@ def test_less_than_sure_films_stay_as_they_lie():
 
 @pytest.mark.parametrize('quarters', range(4))
 def test_a_film_turned_back_is_the_film(quarters):
-  before = {'id': '3', 'row': 3, 'image': png(np.rot90(film(3), quarters))}
+  before = {'id': '3', 'row': 3, 'image': encode(np.rot90(film(3), quarters))}
   before |= {'annotations': '{"hand_box": [0, 0, 1, 1]}', 'holes': [1]}
   record = preprocess.rotate_back(before, quarters)
   image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), 0)
@@ -76,7 +73,7 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
     'row': 1,
     'sex': 1.0,
     'age': 1.0,
-    'image': png(square),
+    'image': encode(square),
     'label': 3,
   }
   seen = preprocess.make_example(record, settings)
@@ -121,7 +118,7 @@ def write_archive(folder):
   (folder / name).mkdir()
   rows = [('id', 'boneage', 'male')]
   for i, image in films.items():
-    (folder / name / f'{i}.png').write_bytes(png(image))
+    (folder / name / f'{i}.png').write_bytes(encode(image))
     rows.append((i, 20 + i % 200, i % 2 == 0))  # lying films: alike
   dummy_archive.write_table(folder / f'{name}.csv', rows)
 
@@ -224,7 +221,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   paths = [tmp_path / 'standing.png', tmp_path / 'lying.png']
   pictures = film(number), np.rot90(film(number))
   for path, image in zip(paths, pictures, strict=True):
-    path.write_bytes(png(image))
+    path.write_bytes(encode(image))
   records = [
     {'id': str(i), 'row': i, 'sex': 1.0, 'age': 0.0, 'image': path.read_bytes()}
     for i, path in enumerate(paths)

@@ -11,6 +11,7 @@ import pytest
 
 from boneage_jax.data import groups
 from boneage_jax.evaluation import calibrate
+from boneage_jax.evaluation import calibration_views
 from boneage_jax.evaluation import plot_style
 from boneage_jax.inference import intervals
 from boneage_jax.runs import run as run_lib
@@ -33,8 +34,8 @@ def written(run, tmp_path_factory):
   return json.loads((out / 'calibration.json').read_text()), out
 
 
-def _rows(out):
-  with open(out / 'intervals.csv', newline='') as file:
+def _rows(out, name='intervals.csv'):
+  with open(out / name, newline='') as file:
     return list(csv.DictReader(file))
 
 
@@ -114,6 +115,20 @@ def test_halves_of_the_test_films(run):
   assert result['ways']['from_validation'] != result['ways']['normalised']
 
 
+def test_a_calibrated_run_says_so_in_its_predictions(run, tmp_path, capsys):
+  shutil.copytree(run, tmp_path / 'run')
+  folder = tmp_path / 'run/assessor'
+  before = _rows(folder, 'predictions.csv')
+  assert {row['lo90'] for row in before} == {''}
+  calibrate.main([str(tmp_path / 'run')])
+  capsys.readouterr()
+  interval = {row['id']: (row['lo90'], row['hi90']) for row in _rows(folder)}
+  after = _rows(folder, 'predictions.csv')
+  for row, then in zip(after, before, strict=True):
+    assert (row['lo90'], row['hi90']) == interval[row['id']]
+    assert row == then | {name: row[name] for name in ('lo90', 'hi90')}
+
+
 def test_a_net_without_bins(run, tmp_path):
   shutil.copytree(run, tmp_path / 'run')
   (tmp_path / 'run/assessor/distributions.npz').unlink()
@@ -121,7 +136,7 @@ def test_a_net_without_bins(run, tmp_path):
   result, _ = calibrate.calibrate(read)
   assert result['temperature'] is None and result['nll'] is None
   assert list(result['ways']) == ['absolute']
-  assert 'Temperature' not in calibrate.calibration_table(result)
+  assert 'Temperature' not in calibration_views.table(result)
   with pytest.raises(ValueError, match='no bins'):
     calibrate.calibrate(read, 'quantile', 'half_of_test')
 
@@ -138,7 +153,7 @@ def test_too_few_films(run):
 
 def test_table_and_plot(written, run, tmp_path, capsys):
   result, out = written
-  text = calibrate.calibration_table(result)
+  text = calibration_views.table(result)
   assert text.startswith('run:assessor: made up, subset: 1500 of 9999 films')
   assert 'labels (test) sha256 cdcdcdcdcdcd' in text
   lines = text.splitlines()
@@ -151,5 +166,5 @@ def test_table_and_plot(written, run, tmp_path, capsys):
   gap = np.array(curve['absolute']) - np.array(curve['nominal']) / 100
   assert np.max(np.abs(gap)) < 0.08
   assert (out / 'reliability.png').read_bytes() == plot_style.png(
-    calibrate.reliability(result)
+    calibration_views.reliability(result)
   )

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import zipfile
 
-import cv2
+from encode import encode
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -21,10 +21,6 @@ def pixels(seed, height=20, width=14):
   return rng.integers(0, 256, (height, width), dtype=np.uint8)
 
 
-def encoded(image, kind='.png'):
-  return cv2.imencode(kind, image)[1].tobytes()
-
-
 def write_table(path, rows):
   with open(path, 'w', newline='') as f:
     csv.writer(f).writerows(rows)
@@ -35,7 +31,7 @@ def create(tmp_path):
   folder = tmp_path / 'manual'
   (folder / TRAIN).mkdir(parents=True)
   for i in range(1, 5):
-    (folder / TRAIN / f'{i}.png').write_bytes(encoded(pixels(i)))
+    (folder / TRAIN / f'{i}.png').write_bytes(encode(pixels(i)))
   rows = [(i, 30 * i, i % 2 == 0) for i in range(1, 5)]
   write_table(folder / f'{TRAIN}.csv', [('id', 'boneage', 'male'), *rows])
   return folder

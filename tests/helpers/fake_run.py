@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.core import config as config_lib
 from boneage_jax.data import groups
 from boneage_jax.data import splits
+from boneage_jax.runs import predictions
 from configs import common
 
 FRACTIONS = {'validation_fraction': 0.3, 'test_fraction': 0.4}
@@ -77,21 +78,12 @@ def write(
   names, _ = splits.assign(table, 'auto', **fractions)
   rng = np.random.default_rng(seed)
   prediction = np.round(table['age'] + rng.normal(0, noise, len(names)), 4)
-  held_out = np.flatnonzero(names != 'train')
-  with open(folder / stage / 'predictions.csv', 'w', newline='') as file:
-    writer = csv.writer(file)
-    writer.writerow(['id', 'split', 'sex', 'age_true', 'age_predicted'])
-    for k in held_out:
-      sex = 'M' if table['sex'][k] > 0 else 'F'
-      film = (table['id'][k], names[k], sex, table['age'][k])
-      writer.writerow([*film, prediction[k]])
+  held_out = names != 'train'
+  rows = {name: table[name][held_out] for name in ('id', 'sex', 'age')}
+  rows |= {'split': names[held_out], 'prediction': prediction[held_out]}
   if sd:
-    away = np.arange(240) - prediction[held_out, None]
+    away = np.arange(240) - rows['prediction'][:, None]
     probability = np.exp(-0.5 * (away / sd) ** 2)
-    probability /= probability.sum(axis=1, keepdims=True)
-    np.savez(
-      folder / stage / 'distributions.npz',
-      id=table['id'][held_out],
-      probability=probability.astype(np.float16),
-    )
+    rows['probability'] = probability / probability.sum(axis=1, keepdims=True)
+  predictions.write_predictions(str(folder / stage), rows)
   return folder

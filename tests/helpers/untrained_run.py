@@ -23,8 +23,11 @@ BACKBONE = {
   'name': 'resnet',
   'depth': 18,
   'width': 0.0625,
+  'endpoint': 'stage1',
   'variant': 'v1.5',  # inputs of order 1, or fresh nets saturate
 }
+VIEWS = {'rotate': (0.0, 15.0), 'flip': True}
+MEMBERS = ('whole_image', 'assessor', 'localizer')
 
 
 def tiny(manual_dir):
@@ -71,6 +74,21 @@ def untrained(config, stage, workdir):
   age_task.write_predictions(
     config, stage, workdir, films, forward.make_predict(graph), variables
   )
+
+
+def combine(settings, members=MEMBERS):
+  """Add an ensemble as the last stage."""
+  settings.whole_image.input.polarity = 'invert'  # as the localizer
+  settings.ensemble = dict(job='ensemble', members=members, weights='mean')
+  settings.stages = (*settings.stages, 'ensemble')
+  settings.report.stage = 'ensemble'
+
+
+def combine_views(settings):
+  """Add an ensemble of nets that see films in several views."""
+  settings.assessor.tta.update(VIEWS)
+  settings.whole_image.tta.update(VIEWS)
+  combine(settings)
 
 
 def write_archive(folder: pathlib.Path) -> pathlib.Path:

@@ -5,6 +5,7 @@ import json
 
 import cv2
 import dummy_archive
+from encode import encode
 import numpy as np
 import pytest
 import untrained_run
@@ -25,10 +26,6 @@ from boneage_jax.workflow import run as workflow_run
 from boneage_jax.workflow import validate
 
 FILM = np.random.default_rng(0).integers(60, 200, (60, 40)).astype(np.uint8)
-
-
-def png(image):
-  return cv2.imencode('.png', np.ascontiguousarray(image))[1].tobytes()
 
 
 def framed(film, top, bottom, left, right, grey):
@@ -128,7 +125,7 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
   record = {
     'id': '1',
     'row': 1,
-    'image': png(film),
+    'image': encode(film),
     'annotations': json.dumps(outer),
   }
   made = preprocess.without_border(record)
@@ -145,13 +142,15 @@ def test_annotations_of_a_framed_film_are_those_of_the_film():
     found['polygons'][0]['exterior'], polygon, atol=1e-12
   )
   assert (found['study'], found['finding']) == ('7', 'none')
-  bare = preprocess.without_border({'id': '1', 'row': 1, 'image': png(FILM)})
+  bare = preprocess.without_border({'id': '1', 'row': 1, 'image': encode(FILM)})
   assert 'film_box' not in bare and 'annotations' not in bare
 
 
 def test_a_broken_film_is_named():
   with pytest.raises(ValueError, match='Film 31: Expected a complete'):
-    preprocess.without_border({'id': '31', 'row': 31, 'image': png(FILM)[:300]})
+    preprocess.without_border(
+      {'id': '31', 'row': 31, 'image': encode(FILM)[:300]}
+    )
 
 
 @pytest.fixture(scope='module')
@@ -166,7 +165,7 @@ def run(tmp_path_factory):
     film = phantom.make_film((i - 1) % 30, 4, options)['image']
     film = film[borders.inside(film)]
     films[i] = film if i <= 30 else framed(film, 14, 3, 8, 20, 255)
-    (manual / name / f'{i}.png').write_bytes(png(films[i]))
+    (manual / name / f'{i}.png').write_bytes(encode(films[i]))
     rows.append((i, 20 + (i - 1) % 30 * 5, (i - 1) % 30 % 2 == 0))
   dummy_archive.write_table(manual / f'{name}.csv', rows)
   config = untrained_run.tiny(str(manual))

@@ -1,16 +1,13 @@
 """Tests of transforms against closed forms and plain OpenCV."""
 
 import cv2
+from encode import encode
 import numpy as np
 import pytest
 
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
-
-
-def png(image):
-  return cv2.imencode('.png', image)[1].tobytes()
 
 
 def smooth(height, width, seed=0):
@@ -41,22 +38,22 @@ def rng():
 
 def test_decode_keeps_grey():
   image = smooth(7, 5)
-  np.testing.assert_array_equal(codec.decode_stored(png(image)), image)
+  np.testing.assert_array_equal(codec.decode_stored(encode(image)), image)
 
 
 def test_decode_scales_16_bits_by_their_range():
   image = np.array([[1000, 3000], [2000, 5000]], np.uint16)
   expected = np.rint((image - 1000.0) / 4000 * 255)
-  np.testing.assert_array_equal(codec.decode_stored(png(image)), expected)
+  np.testing.assert_array_equal(codec.decode_stored(encode(image)), expected)
   constant = np.full((2, 2), 700, np.uint16)
-  np.testing.assert_array_equal(codec.decode_stored(png(constant)), 0)
+  np.testing.assert_array_equal(codec.decode_stored(encode(constant)), 0)
 
 
 @pytest.mark.parametrize('channels', [3, 4])
 def test_decode_turns_colour_to_grey(channels):
   image = smooth(6, 4)
   colour = np.repeat(image[..., None], channels, 2)
-  np.testing.assert_array_equal(codec.decode_stored(png(colour)), image)
+  np.testing.assert_array_equal(codec.decode_stored(encode(colour)), image)
 
 
 @pytest.mark.parametrize('channels', [0, 3, 4])
@@ -64,14 +61,14 @@ def test_films_from_outside_and_stored_ones_have_the_same_grey(channels):
   rng = np.random.default_rng(7)
   shape = (31, 23, channels) if channels else (31, 23)
   for dtype, most in ((np.uint8, 256), (np.uint16, 4096), (np.uint16, 65536)):
-    data = png(rng.integers(0, most, shape).astype(dtype))
+    data = encode(rng.integers(0, most, shape).astype(dtype))
     film, is_plain = codec.read(data)
     np.testing.assert_array_equal(film, codec.decode_stored(data))
     assert is_plain == (dtype == np.uint8 and not channels)
 
 
 def test_an_orientation_tag_turns_films_from_outside_alone():
-  jpeg = cv2.imencode('.jpg', smooth(20, 30))[1].tobytes()
+  jpeg = encode(smooth(20, 30), '.jpg')
   # One entry, 0x0112, a short of value 6: stored a quarter counter-clockwise.
   entry = b'\x01\x12\0\x03\0\0\0\x01\0\x06\0\0'
   tag = b'Exif\0\0MM\0*\0\0\0\x08\0\x01' + entry + bytes(4)
@@ -86,7 +83,7 @@ def test_an_orientation_tag_turns_films_from_outside_alone():
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 def test_decode_refuses_broken_files(suffix):
-  data = cv2.imencode(suffix, smooth(64, 64))[1].tobytes()
+  data = encode(smooth(64, 64), suffix)
   for broken in (b'', b'no image', data[: len(data) // 2]):
     with pytest.raises(ValueError, match='Expected a complete'):
       codec.decode_stored(broken)

@@ -5,15 +5,12 @@ import struct
 import zlib
 
 import cv2
+from encode import encode
 import numpy as np
 from PIL import Image
 import pytest
 
 from boneage_jax.imaging import png
-
-
-def encode(image, *options):
-  return cv2.imencode('.png', image, options)[1].tobytes()
 
 
 def noise(*shape, dtype=np.uint8):
@@ -54,7 +51,7 @@ FILTERS = [cv2.IMWRITE_PNG_FILTER_NONE, cv2.IMWRITE_PNG_ALL_FILTERS]
 )
 @pytest.mark.parametrize('filters', FILTERS)
 def test_same_pixels_in_a_sound_file(image, filters):
-  data = encode(image, cv2.IMWRITE_PNG_FILTER, filters)
+  data = encode(image, options=(cv2.IMWRITE_PNG_FILTER, filters))
   stored = png.inflate(data)
   np.testing.assert_array_equal(decode(stored), image)
   png.check(stored)  # lengths and checksums
@@ -114,7 +111,7 @@ def test_refuses_what_does_not_inflate():
 
 def test_leaves_the_rest_alone(monkeypatch):
   image = noise(40, 30)
-  jpeg = cv2.imencode('.jpg', image)[1].tobytes()
+  jpeg = encode(image, '.jpg')
   for data in (jpeg, b'', b'no image'):
     assert png.inflate(data) is data
   monkeypatch.setattr(png, 'isal_zlib', None)

@@ -10,20 +10,10 @@ from boneage_jax.imaging import codec
 from boneage_jax.inference import loading
 from boneage_jax.runs import run as run_lib
 
-MEMBERS = ('whole_image', 'assessor', 'localizer')
 
-
-@pytest.fixture(scope='module')
-def run(large_archive, tmp_path_factory):
-  folder = tmp_path_factory.mktemp('ensemble')
-  return str(untrained_run.create(folder, large_archive, combine) / 'run')
-
-
-def combine(settings, members=MEMBERS):
-  settings.whole_image.input.polarity = 'invert'
-  settings.ensemble = dict(job='ensemble', members=members, weights='mean')
-  settings.stages = (*settings.stages, 'ensemble')
-  settings.report.stage = 'ensemble'
+@pytest.fixture
+def run(combined):
+  return str(combined / 'run')
 
 
 def test_stage_writes_the_mean_of_its_members(run):
@@ -31,7 +21,7 @@ def test_stage_writes_the_mean_of_its_members(run):
   assert one.name == 'run:ensemble' and one.train
   by_folder = run_lib.read_run(f'{run}/ensemble')
   assert by_folder.name == one.name and by_folder.config == one.config
-  each = [run_lib.read_run(run, stage).rows for stage in MEMBERS]
+  each = [run_lib.read_run(run, stage).rows for stage in untrained_run.MEMBERS]
   for rows in each:
     np.testing.assert_array_equal(rows['id'], one.rows['id'])
   mean = np.mean([rows['prediction'] for rows in each], axis=0)
@@ -64,7 +54,7 @@ def test_of_folds_films_get_the_mean_of_all(large_archive, tmp_path):
   def change(settings):
     settings.data.folds = 2
     settings.stages = ('prepare', 'localizer', 'whole_image')
-    combine(settings, ('localizer', 'whole_image'))
+    untrained_run.combine(settings, ('localizer', 'whole_image'))
 
   run = str(untrained_run.create(tmp_path, large_archive, change) / 'run')
   each = [

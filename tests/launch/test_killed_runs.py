@@ -15,6 +15,15 @@ import pytest
 from boneage_jax.runs import metric_writer
 
 STEPS = 16  # of a stage of the tiny cascade
+FILES = (
+  'localizer/metrics.jsonl',
+  'localizer/predictions.csv',
+  'regions/regions.csv',
+  'assessor/metrics.jsonl',
+  'assessor/predictions.csv',
+  'report/report.json',
+)
+pytestmark = pytest.mark.ci
 
 
 def stop(process, number, folder, stage, after):
@@ -44,8 +53,25 @@ def arrays(folder, stage, kind):
   }
 
 
-def kills(go, folder):
-  """Kill and stop a run in its first stage; gives the step of the stop."""
+def same(folder, uninterrupted):
+  """Equal checkpoints, bit by bit, and equal files."""
+  for stage in ('localizer', 'assessor'):
+    for kind in ('best', 'latest'):
+      step, expected = arrays(uninterrupted, stage, kind)
+      found_step, found = arrays(folder, stage, kind)
+      assert found_step == step and found.keys() == expected.keys()
+      for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, f'{stage} {name}')
+  for name in FILES:
+    whole, parts = (f / 'run' / name for f in (uninterrupted, folder))
+    assert parts.read_text() == whole.read_text(), name
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
+  trained, archive, prepared, tmp_path
+):
+  folder = tmp_path / 'killed'
+  go = lambda: cascade_command.start(folder, archive, prepared)
   process = go()
   stop(process, signal.SIGKILL, folder, 'localizer', 2)
   assert process.returncode == -signal.SIGKILL
@@ -56,51 +82,7 @@ def kills(go, folder):
   assert f'SIGTERM: saved step {last} of {STEPS} in' in text
   assert 'Run the same command to go on.' in text
   assert 'prepare: already done.' in text
-  return last
 
-
-def same(folder, uninterrupted, stages, files):
-  """Equal checkpoints, bit by bit, and equal files."""
-  for stage in stages:
-    for kind in ('best', 'latest'):
-      step, expected = arrays(uninterrupted, stage, kind)
-      found_step, found = arrays(folder, stage, kind)
-      assert found_step == step and found.keys() == expected.keys()
-      for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, f'{stage} {name}')
-  for name in files:
-    whole, parts = (f / 'run' / name for f in (uninterrupted, folder))
-    assert parts.read_text() == whole.read_text(), name
-
-
-FIRST = ('localizer/metrics.jsonl', 'localizer/predictions.csv')
-OTHERS = (
-  'regions/regions.csv',
-  'assessor/metrics.jsonl',
-  'assessor/predictions.csv',
-  'report/report.json',
-)
-
-
-def test_a_killed_stage_ends_with_the_same_bits(
-  trained, archive, prepared, tmp_path
-):
-  folder = tmp_path / 'killed'
-  stages = "--config.stages=('prepare','localizer')"
-  go = lambda: cascade_command.start(folder, archive, prepared, stages)
-  last = kills(go, folder)
-  text = cascade_command.finish(go())
-  assert f'going on from step {last}.' in text
-  same(folder, trained, ('localizer',), FIRST)
-
-
-@pytest.mark.ci
-def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
-  trained, archive, prepared, tmp_path
-):
-  folder = tmp_path / 'killed'
-  go = lambda: cascade_command.start(folder, archive, prepared)
-  last = kills(go, folder)
   process = go()
   text, _ = stop(process, signal.SIGKILL, folder, 'assessor', 5)
   assert f'going on from step {last}.' in text
@@ -108,7 +90,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
   text = cascade_command.finish(go())
   assert 'localizer: already done.' in text
   assert 'going on from step' in text
-  same(folder, trained, ('localizer', 'assessor'), FIRST + OTHERS)
+  same(folder, trained)
 
 
 def test_a_finished_run_is_not_trained_again(

@@ -13,8 +13,6 @@ import pytest
 
 from boneage_jax.evaluation import plot_style
 from boneage_jax.imaging import boxes
-from boneage_jax.imaging import overlay
-from boneage_jax.report import charts
 from boneage_jax.report import write as report_write
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located
@@ -311,40 +309,6 @@ def test_a_film_in_two_splits_is_refused(tmp_path):
 def test_missing_predictions(tmp_path):
   with pytest.raises(ValueError, match='run the stage'):
     bare(str(tmp_path))
-
-
-def test_overlay_draws_found_boxes_only():
-  film = np.full((100, 80), 90, np.uint8)
-  found = {'carpal': ((0.25, 0.5, 0.75, 1.0), 1.0, True)}
-  picture = overlay.overlay(film, regions=found, height=200)
-  assert picture.shape == (200, 160, 3)
-  painted = np.argwhere(np.ptp(picture.astype(int), axis=2) > 40)
-  np.testing.assert_allclose(painted.min(0), [100, 40], atol=2)
-  np.testing.assert_allclose(painted.max(0), [199, 120], atol=2)
-  missed = {'carpal': (boxes.WHOLE_FILM, 0.0, False)}
-  plain = overlay.overlay(film, regions=missed, height=200)
-  assert np.ptp(plain.astype(int), axis=2).max() == 0
-
-
-@pytest.mark.parametrize(
-  ('resize', 'centre'), [('squash', (49.5, 54.5)), ('letterbox', (49.5, 59.5))]
-)
-def test_heat_lands_on_the_film(resize, centre):
-  # On a film twice as high as wide a letterboxed input shows the film in its
-  # middle columns 2.5 to 7.5 of 10; column 5 is then further right.
-  maps = np.zeros((1, 10, 10))
-  maps[0, 2, 5] = 1
-  heat = overlay.film_heat(maps, (200, 100), resize)
-  assert heat.shape == (200, 100)
-  peak = np.argwhere(heat > 0.9 * heat.max()).mean(axis=0)
-  np.testing.assert_allclose(peak, centre, atol=1.5)
-
-
-def test_distribution_labels_stay_on_the_picture():
-  for age, prediction in ((100, 100), (20, 200), (220, 218), (3, 1)):
-    chart = charts.distribution(None, age, prediction, (0, 230))
-    ends = {mark['anchor']: mark['label_x'] for mark in chart['marks']}
-    assert 0 < ends['end'] < ends['start'] < charts.WIDTH
 
 
 def test_whatever_a_run_says_is_escaped(tmp_path):

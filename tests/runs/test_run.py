@@ -181,7 +181,7 @@ def test_common_films(run, tmp_path):
 def test_other_labels_are_refused(run, tmp_path, column):
   table = {name: values.copy() for name, values in FILMS.items()}
   k = next(k for k, i in enumerate(FILMS['id'].tolist()) if _draw(i) < 0.4)
-  table[column][k] = 1 - table[column][k]
+  table[column][k] *= -1
   other = fake_run.write(tmp_path / 'b', table)
   with pytest.raises(ValueError, match=f'for 1 of .* film {FILMS["id"][k]}'):
     run_lib.align_predictions(

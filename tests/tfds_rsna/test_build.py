@@ -10,6 +10,7 @@ import sys
 import cv2
 import dicom_film
 import dummy_archive
+from encode import encode
 import numpy as np
 import openpyxl
 import pytest
@@ -144,9 +145,7 @@ def test_published_test_films_without_ages_are_ignored(manual_dir):
 
 
 def test_films_without_a_label_are_counted(manual_dir, tmp_path):
-  (manual_dir / TRAIN / '99.png').write_bytes(
-    dummy_archive.encoded(dummy_archive.pixels(99))
-  )
+  (manual_dir / TRAIN / '99.png').write_bytes(encode(dummy_archive.pixels(99)))
   summary = dummy_archive.info(build.build(manual_dir, tmp_path / 'data'))
   assert summary['unlabelled'] == {'train': 1}
   assert summary['films'] == 4
@@ -163,7 +162,7 @@ def test_films_without_a_label_are_counted(manual_dir, tmp_path):
 )
 def test_px512_shrinks_the_long_side_and_never_enlarges(shape, kept):
   image = cv2.GaussianBlur(dummy_archive.pixels(0, *shape), (9, 9), 3)
-  data, height, width = films.encode(dummy_archive.encoded(image), 512)
+  data, height, width = films.encode(encode(image), 512)
   small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
   assert small.shape == kept
   assert (height, width) == shape
@@ -172,7 +171,7 @@ def test_px512_shrinks_the_long_side_and_never_enlarges(shape, kept):
 
 def test_area_shrink_is_the_mean_of_the_pixels():
   image = dummy_archive.pixels(0, 2048, 8)
-  data, _, _ = films.encode(dummy_archive.encoded(image), 512)
+  data, _, _ = films.encode(encode(image), 512)
   small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
   mean = image.reshape(512, 4, 2, 4).mean((1, 3))
   assert np.abs(small - mean).max() <= 0.5
@@ -180,10 +179,10 @@ def test_area_shrink_is_the_mean_of_the_pixels():
 
 def test_only_8_bit_grey_is_copied():
   grey = dummy_archive.pixels(0)
-  jpg = dummy_archive.encoded(grey, '.jpg')
+  jpg = encode(grey, '.jpg')
   assert films.encode(jpg)[0] == jpg
-  colour = dummy_archive.encoded(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
-  deep = dummy_archive.encoded((grey.astype(np.uint16) - grey.min()) * 16)
+  colour = encode(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+  deep = encode((grey.astype(np.uint16) - grey.min()) * 16)
   stretch = (grey - grey.min()) * (255 / np.ptp(grey))
   for data, expected in ((colour, grey), (deep, np.rint(stretch))):
     out, _, _ = films.encode(data)
@@ -194,7 +193,7 @@ def test_only_8_bit_grey_is_copied():
 
 def test_jpg_and_dcm_films(manual_dir, tmp_path):
   (manual_dir / TRAIN / '1.png').unlink()
-  jpg = dummy_archive.encoded(dummy_archive.pixels(1), '.jpg')
+  jpg = encode(dummy_archive.pixels(1), '.jpg')
   (manual_dir / TRAIN / '1.JPG').write_bytes(jpg)
   (manual_dir / TRAIN / '2.png').unlink()
   stored = np.arange(280, dtype=np.uint16).reshape(20, 14)
@@ -244,7 +243,7 @@ def test_another_archive_is_refused(manual_dir, tmp_path, change):
     path.write_text(path.read_text().replace('120', '121'))
   elif change == 'film':
     (manual_dir / TRAIN / '1.png').write_bytes(
-      dummy_archive.encoded(dummy_archive.pixels(1, 40, 40))
+      encode(dummy_archive.pixels(1, 40, 40))
     )
   else:
     (manual_dir / 'annotations').mkdir()

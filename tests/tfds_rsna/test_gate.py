@@ -3,6 +3,7 @@
 import shutil
 
 import dummy_archive
+from encode import encode
 import numpy as np
 import pytest
 
@@ -46,14 +47,14 @@ def flip_byte(manual_dir):
 
 def two_files(manual_dir):
   path = manual_dir / TRAIN / '2.jpg'
-  path.write_bytes(dummy_archive.encoded(dummy_archive.pixels(2), '.jpg'))
+  path.write_bytes(encode(dummy_archive.pixels(2), '.jpg'))
 
 
 def two_splits(manual_dir):
   (manual_dir / 'boneage-validation-dataset').mkdir()
   for i in (2, 12):
     path = manual_dir / f'boneage-validation-dataset/{i}.png'
-    path.write_bytes(dummy_archive.encoded(dummy_archive.pixels(2)))
+    path.write_bytes(encode(dummy_archive.pixels(2)))
   dummy_archive.write_table(
     manual_dir / 'Validation Dataset.csv',
     [
@@ -72,7 +73,7 @@ CSV = f'{TRAIN}.csv: '
   [
     (cut('2.png'), 'Truncated PNG: '),
     (
-      cut('2.jpg', dummy_archive.encoded(dummy_archive.pixels(2), '.jpg')),
+      cut('2.jpg', encode(dummy_archive.pixels(2), '.jpg')),
       'Truncated JPEG: no end marker',
     ),
     (flip_byte, 'Corrupt PNG: wrong checksum at byte '),
@@ -82,7 +83,7 @@ CSV = f'{TRAIN}.csv: '
     ),
     (cut('2.png', keep=0), 'Expected an image, got an empty file'),
     (
-      cut('2.png', dummy_archive.encoded(np.zeros((9, 9), np.uint8)), 1),
+      cut('2.png', encode(np.zeros((9, 9), np.uint8)), 1),
       'Blank image: ',
     ),
     (

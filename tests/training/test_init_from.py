@@ -13,6 +13,7 @@ from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
 from boneage_jax.training import validate
+from boneage_jax.workflow import validate as workflow_validate
 from configs import common
 
 FRACTIONS = {'validation_fraction': 0.25, 'test_fraction': 0.25}
@@ -106,14 +107,14 @@ def test_no_net_to_start_from(run, first):
 def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   config = make(run=f'{first}:net')
   config.data.update(validation_fraction=0.3, test_fraction=0.4)
+  config.stages = ('prepare', 'again')
   workdir = write(config, tmp_path, prepared)
-  with pytest.raises(
-    ValueError, match=r'was trained on \d+ films that are held'
-  ):
-    loop.train_and_evaluate(config, 'again', workdir)
+  with pytest.raises(ValueError, match=r'trained on \d+ films that are held'):
+    workflow_validate.check_films(config, workdir)
   config.again.init_from.ids_are_unrelated = True
   config.again.steps = 1
   write(config, tmp_path, prepared)
+  workflow_validate.check_films(config, workdir)
   loop.train_and_evaluate(config, 'again', workdir)
   # Their numbers say nothing of ours: the run can be judged.
   own = lineage.training_films(config, 'net', workdir)

@@ -2,7 +2,7 @@
 
 import types
 
-import cv2
+from encode import encode
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
@@ -20,10 +20,6 @@ from boneage_jax.training import forward
 from boneage_jax.training import prediction
 from boneage_jax.training import restore
 from configs import common
-
-
-def png(image):
-  return cv2.imencode('.png', image)[1].tobytes()
 
 
 def config(**changes):
@@ -53,7 +49,7 @@ def test_a_view_moves_films_and_all_their_crops():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
   mirror = geometry.view_matrix((16, 16), mirror=True)
   turn = geometry.view_matrix((16, 16), 90)  # clockwise
-  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': encode(film)}
   settings = config(size=16)
   for view, expected in ((mirror, film[:, ::-1]), (turn, np.rot90(film, -1))):
     seen = preprocess.make_example(record, settings, view=view)['image']
@@ -61,7 +57,7 @@ def test_a_view_moves_films_and_all_their_crops():
   # A crop with a margin of a quarter: turning it brings the margin in.
   side = np.zeros((24, 24), np.uint8)
   side[:, :12] = 200
-  record['regions'] = [png(side), png(255 - side)]
+  record['regions'] = [encode(side), encode(255 - side)]
   settings = config(size=16, crop_margin=0.25)
   view = geometry.view_matrix((16, 16), 45)
   seen = preprocess.make_example(record, settings, view=view)['regions'][..., 0]
@@ -70,17 +66,9 @@ def test_a_view_moves_films_and_all_their_crops():
   assert seen[0, 0, 8] == 200 and seen[0, -1, 8] == 0  # left went up
 
 
-VIEWS = {'rotate': (0.0, 15.0), 'flip': True}
-
-
-@pytest.fixture(scope='module')
-def run(large_archive, tmp_path_factory):
-  def change(settings):
-    settings.assessor.tta.update(VIEWS)
-    settings.whole_image.tta.update(VIEWS)
-
-  folder = tmp_path_factory.mktemp('views')
-  return untrained_run.create(folder, large_archive, change) / 'run'
+@pytest.fixture
+def run(combined):
+  return combined / 'run'
 
 
 @pytest.mark.parametrize('stage', ['assessor', 'whole_image'])
@@ -95,7 +83,7 @@ def test_final_predictions_are_means_over_views(run, stage):
   settings = one.config[stage]
   each = []
   for mirror in (False, True):
-    for degrees in VIEWS['rotate']:
+    for degrees in untrained_run.VIEWS['rotate']:
       view = geometry.view_matrix((settings.input.size,) * 2, degrees, mirror)
       batch = input_pipeline.eval_batches(source, settings.input, 8, view=view)
       assert len(batch) == 1
@@ -131,7 +119,7 @@ def test_one_film_gets_the_mean_too(run):
 
 def test_sex_is_dropped_at_its_rate_and_nothing_else_changes():
   film = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': png(film)}
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 1.0, 'image': encode(film)}
   ranges = dict(size=8, rotate=9, zoom=0.1, flip=True, cutout=1, gamma=0.1)
   dropped = 0
   for seed in range(300):

@@ -99,8 +99,8 @@ REFUSED = {
   r'builder_config to be one of original.*; got .px1024.': dict(
     localizer__input__builder_config='px1024'
   ),
-  r'batch_size to be divisible by 8 devices, got 12 films': dict(
-    assessor__batch_size=12
+  r'batch_size to be divisible by 4 devices, got 10 films': dict(
+    assessor__batch_size=10
   ),
   r'to train for epochs or steps, or to take the net': dict(assessor__epochs=0),
   r"assessor: There is no weight file '/nowhere/resnet\.h5'": dict(
@@ -130,6 +130,9 @@ REFUSED = {
   ),
   r'kinds of masks in localizer\.guidance\.mask': dict(
     localizer__guidance__weight=1.0
+  ),
+  r"localizer: .*one of .*'bicubic'": dict(
+    localizer__guidance__resample='linear'
   ),
   r'assessor to be an age_net of whole films': dict(
     assessor__guidance__mask=('hand_box',)

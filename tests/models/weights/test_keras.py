@@ -210,13 +210,6 @@ KERAS = {
 RAW = ('convnext_tiny', 'efficientnet_b0', 'efficientnet_b4')
 # Evaluated alone: the modules are those of B0.
 LARGE = ('efficientnet_b4',)
-# The first half of a net is ours up to a stage, and Keras' up to a layer.
-HALVES = {
-  'convnext_tiny': ('stage2', 'convnext_tiny_downsampling_block_1'),
-  'efficientnet_b0': ('block4', 'block5a_expand_conv'),
-  'inception_v3': ('mixed3', 'conv2d_30'),
-  'xception': ('block4', 'block5_sepconv1_act'),
-}
 
 
 @pytest.fixture(name='draw')
@@ -234,21 +227,6 @@ def _draw(keras, monkeypatch):
   # Keras broadcasts [C] against maps.
   with jax.numpy_rank_promotion('allow'):
     yield rng
-
-
-@pytest.mark.ci
-@pytest.mark.filterwarnings('ignore')  # Keras': NumPy, legacy file format
-@pytest.mark.parametrize('name', KERAS)
-def test_equal_to_keras(keras, tmp_path, draw, name):
-  check_equal(keras, name, str(tmp_path / 'keras.h5'), draw)
-
-
-@pytest.mark.filterwarnings('ignore')
-@pytest.mark.parametrize('name', ['resnet_50', *HALVES])
-def test_equal_to_keras_at_one_size(keras, tmp_path, draw, name):
-  endpoint, following = HALVES.get(name, (None, ''))
-  path = str(tmp_path / 'keras.h5')
-  check_equal(keras, name, path, draw, endpoint, following, sizes=1)
 
 
 def fill(keras, model, rng):
@@ -275,18 +253,19 @@ def fill(keras, model, rng):
       layer.rate = 0.0
 
 
-def check_equal(
-  keras, name, path, rng, endpoint=None, following='', sizes=None
-):
-  theirs, backbone, tried = KERAS[name]
-  make = lambda: backbone(endpoint=endpoint, rngs=nnx.Rngs(0))
+@pytest.mark.filterwarnings('ignore')  # Keras': NumPy, legacy file format
+@pytest.mark.parametrize(
+  'name',
+  [pytest.param(n, marks=[pytest.mark.ci] * (n != 'resnet_50')) for n in KERAS],
+)
+def test_equal_to_keras(keras, tmp_path, draw, name):
+  path = str(tmp_path / 'keras.h5')
+  theirs, backbone, sizes = KERAS[name]
+  make = lambda: backbone(rngs=nnx.Rngs(0))
   model = getattr(keras.applications, theirs)(
     include_top=False, weights=None, input_shape=(None, None, 3)
   )
-  if following:
-    layer = model.get_layer(following)
-    model = keras.Model(model.input, layer.input)
-  fill(keras, model, rng)
+  fill(keras, model, draw)
   model.save(path)
   graph = split(nnx.eval_shape(make))[0]
   params, stats, report = load_weights.load(path, *zeros(make), name)
@@ -308,8 +287,8 @@ def check_equal(
   ours, theirs = jit(ours), jit(model.stateless_call)
   limits = (0, 255) if name in RAW else (-1, 1)
 
-  for size in tried[:sizes]:
-    x = jnp.asarray(rng.uniform(*limits, (4, size, size, 3)), jnp.float32)
+  for size in sizes:
+    x = jnp.asarray(draw.uniform(*limits, (4, size, size, 3)), jnp.float32)
     y, same = ours(params, stats, x, False)
     assert relative_error(y, theirs(trainable, other, x, False)[0]) < 1e-4
     jax.tree.map(np.testing.assert_array_equal, same, stats)
