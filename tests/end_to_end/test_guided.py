@@ -69,7 +69,7 @@ def rows_of(folder):
   return metric_writer.read_metrics(str(folder / 'metrics.jsonl'))
 
 
-@pytest.mark.parametrize('variant', ['', 'phantom', 'thumbnails'])
+@pytest.mark.parametrize('variant', ['', 'thumbnails'])
 def test_age_variants_learn(variant, prepared, tmp_path, capsys):
   config = tiny(variant, weight=10.0)  # seen in a few steps
   folder = go(config, prepared, tmp_path)

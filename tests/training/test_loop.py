@@ -88,7 +88,7 @@ def test_the_last_net_is_kept_where_no_film_may_choose(run, monkeypatch):
     age_task, 'error', lambda outputs, films: float(next(errors))
   )
   done = json.loads(
-    (run(checkpoint_selection='last', epochs=3) / 'done.json').read_text()
+    (run(checkpoint_selection='last', epochs=2) / 'done.json').read_text()
   )
   assert done['best_step'] == done['step']
 

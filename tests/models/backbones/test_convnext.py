@@ -159,8 +159,9 @@ def test_positions_lie_where_their_receptive_fields_are(size):
   image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
   grid = net.grid_geometry(hw)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 16]))
+  gradient = jax.jit(jax.grad(response))
   for row in (12, 17):
-    reach = np.abs(np.asarray(jax.jit(jax.grad(response))(image, row)))
+    reach = np.abs(np.asarray(gradient(image, row)))
     for axis, position in ((1, row), (2, 16)):
       seen = np.flatnonzero(reach.sum((0, 3 - axis, 3)))
       assert seen[0] > 0 and seen[-1] < hw[axis - 1] - 1  # inside the image
