@@ -1,5 +1,6 @@
 """CBAM: gates lie in (0, 1), and the sizes of the published module."""
 
+import draw
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ def size(tree):
 
 def test_output_never_exceeds_the_input():
   gate = cbam.CBAM(32, rngs=nnx.Rngs(0))
-  x = jax.random.normal(jax.random.key(0), (2, 5, 6, 32))
+  x = draw.normal((2, 5, 6, 32))
   y = gate(x)
   assert y.shape == x.shape
   assert (jnp.abs(y) <= jnp.abs(x)).all()
@@ -26,13 +27,13 @@ def test_zero_weights_halve_twice():
   gate = cbam.CBAM(32, rngs=nnx.Rngs(0))
   params = nnx.state(gate, nnx.Param)
   nnx.update(gate, jax.tree.map(jnp.zeros_like, params))
-  x = jax.random.normal(jax.random.key(0), (2, 5, 6, 32))
+  x = draw.normal((2, 5, 6, 32))
   np.testing.assert_array_equal(gate(x), 0.25 * x)
 
 
 def test_channel_gate_follows_equation_1():
   gate = cbam.CBAM(32, reduction=8, rngs=nnx.Rngs(0))
-  x = np.asarray(jax.random.normal(jax.random.key(0), (2, 5, 6, 32)))
+  x = np.asarray(draw.normal((2, 5, 6, 32)))
 
   gates = nnx.to_pure_dict(nnx.state(gate, nnx.Param))
   squeeze, excite = (
@@ -55,7 +56,7 @@ def test_spatial_gate_reads_mean_then_max():
   kernel = np.zeros((7, 7, 2, 1))
   kernel[3, 3, 0, 0] = 1.0  # the mean only
   gate.conv.kernel[...] = kernel
-  x = jax.random.normal(jax.random.key(0), (2, 5, 6, 16))
+  x = draw.normal((2, 5, 6, 16))
   np.testing.assert_allclose(
     gate.spatial_gate(x)[..., 0], nnx.sigmoid(x.mean(-1)), atol=1e-5
   )

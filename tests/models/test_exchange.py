@@ -2,6 +2,7 @@
 
 import copy
 
+import draw
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -14,9 +15,8 @@ from boneage_jax.training import step as train_step
 
 
 def maps(seed=0, shape=(2, 3, 3, 5)):
-  keys = jax.random.split(jax.random.key(seed), 4)
-  scales = [jax.random.uniform(k, shape[-1:], minval=-1) for k in keys[2:]]
-  return [jax.random.normal(k, shape) for k in keys[:2]] + scales
+  scales = [jnp.tanh(draw.normal(shape[-1:], seed + k)) for k in (2, 3)]
+  return [draw.normal(shape, seed), draw.normal(shape, seed + 1), *scales]
 
 
 def test_exchange_at_the_ends_of_the_threshold():

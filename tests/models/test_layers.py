@@ -1,5 +1,6 @@
 """Layers and both forms of the operations, against plain JAX and by hand."""
 
+import draw
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -48,8 +49,8 @@ def outer(kernel):
   ],
 )
 def test_forms_agree(monkeypatch, operation, hw):
-  x = jax.random.normal(jax.random.key(0), (2, *hw, 6))
-  kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 6))
+  x = draw.normal((2, *hw, 6))
+  kernel = draw.normal((3, 3, 1, 6), 1)
   ours, native = both_forms(monkeypatch, operation, x, kernel)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
@@ -76,8 +77,8 @@ def test_forms_agree(monkeypatch, operation, hw):
 def test_forms_of_a_convolution_agree(
   monkeypatch, size, stride, padding, channels
 ):
-  x = jax.random.normal(jax.random.key(0), (2, 9, 12, channels[0]))
-  kernel = jax.random.normal(jax.random.key(1), (*size, *channels))
+  x = draw.normal((2, 9, 12, channels[0]))
+  kernel = draw.normal((*size, *channels), 1)
   ours, native = both_forms(
     monkeypatch, lambda x, k: ops.convolve(x, k, stride, padding), x, kernel
   )
@@ -103,8 +104,8 @@ def test_unknown_form_is_refused(monkeypatch):
 
 
 def test_depthwise_gradient_under_a_sharded_batch():
-  x = jax.random.normal(jax.random.key(0), (jax.device_count() * 2, 6, 6, 4))
-  kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 4))
+  x = draw.normal((jax.device_count() * 2, 6, 6, 4))
+  kernel = draw.normal((3, 3, 1, 4), 1)
   loss = lambda k, x: jnp.square(ops.depthwise(x, k)).mean()
   whole = jax.jit(jax.grad(loss))(kernel, x)
   mesh = jax.make_mesh(
@@ -118,7 +119,7 @@ def test_depthwise_gradient_under_a_sharded_batch():
 
 def test_batch_norm_statistics_stay_float32():
   norm = layers.BatchNorm(3, eps=1e-3, momentum=0.9, dtype=jnp.bfloat16)
-  x = 100 + jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+  x = 100 + draw.normal((4, 8, 8, 3))
   norm.train()
   y = norm(x.astype(jnp.bfloat16))
   assert y.dtype == jnp.bfloat16
@@ -159,7 +160,7 @@ def test_preprocess():
 
 
 def test_max_pool_matches_flax():
-  x = jax.random.normal(jax.random.key(0), (1, 9, 9, 2))
+  x = draw.normal((1, 9, 9, 2))
   wanted = nnx.max_pool(x, (3, 3), (2, 2))
   np.testing.assert_array_equal(ops.max_pool(x, 3, 2), wanted)
 

@@ -1,5 +1,6 @@
 """Regions as channels: the shapes of Chen 2020 and the order of channels."""
 
+import draw
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -28,7 +29,7 @@ def call(made, batch):
 
 def crops(count):
   shape = (2, count, SIDE, SIDE, 1)
-  return jax.random.randint(jax.random.key(1), shape, 0, 255).astype(jnp.uint8)
+  return draw.greys(shape, 1)
 
 
 def test_the_papers_net_has_6400_features_and_32_of_sex():

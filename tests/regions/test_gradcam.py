@@ -1,5 +1,6 @@
 """Grad-CAM against the closed form of linear heads."""
 
+import draw
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -44,7 +45,7 @@ class ScalarNet(TinyNet):
 
 @pytest.fixture
 def image():
-  return jax.random.normal(jax.random.key(1), (3, 12, 10, 1))
+  return draw.normal((3, 12, 10, 1), 1)
 
 
 def films(image):
@@ -168,7 +169,7 @@ def test_hires_cam_is_grad_cam_behind_average_pooling_only():
       logits = self.fc(self.reduce(features, axis=(1, 2)))
       return {'age': age_losses.expectation(logits), 'logits': logits}
 
-  image = jax.random.normal(jax.random.key(1), (8, 4, 5, 6))
+  image = draw.normal((8, 4, 5, 6), 1)
   for reduce, agree in ((jnp.mean, True), (jnp.max, False)):
     net = Net(reduce, nnx.Rngs(0))
     a, b = (
@@ -193,7 +194,7 @@ class Located(TinyNet):
 @pytest.mark.parametrize('target', ['window', 'probability'])
 def test_mirrored_film_gives_the_mirrored_map(target):
   net = evaluated(Located())
-  image = jax.random.normal(jax.random.key(2), (3, 12, 12, 1))
+  image = draw.normal((3, 12, 12, 1), 2)
   sex = jnp.array([-1.0, 1.0, 0.0])
   look = lambda image, mirror: np.asarray(
     gradcam.input_maps(

@@ -1,5 +1,6 @@
 """Shapes, sizes and stages of the backbones."""
 
+import draw
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -107,7 +108,7 @@ def test_halves_make_the_whole(backbone, middle):
     half = net.run(x, stop=cut)
     return net.features(x), half, net.run(half, start=cut)
 
-  x = jax.random.normal(jax.random.key(0), (2, 75, 75, 3))
+  x = draw.normal((2, 75, 75, 3))
   whole, half, joined = run(state, x)
   assert half.shape[-1] == net.channels_at(middle)
   assert float(jnp.abs(whole).max()) > 0
@@ -118,7 +119,7 @@ def test_halves_make_the_whole(backbone, middle):
 def test_remat_changes_no_gradient_and_no_statistic(arguments, monkeypatch):
   monkeypatch.setattr(ops, 'FORM', 'native')  # compiles faster
   arguments |= {'width': 0.125, 'endpoint': 'stage1'}
-  x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+  x = draw.normal((2, 32, 32, 3))
   results = []
   for remat in (False, True):
     net = ResNet(remat=remat, rngs=nnx.Rngs(0), **arguments)
@@ -173,7 +174,7 @@ def test_wrong_arguments_are_named():
 def test_torch_form_strides_in_the_3x3():
   """A Keras-form and a torch-form net of equal kernels are not equal."""
   out = []
-  x = jax.random.normal(jax.random.key(0), (1, 40, 40, 3))
+  x = draw.normal((1, 40, 40, 3))
   for variant in ('v1', 'v1.5'):
     net = ResNet(
       width=0.125,
@@ -209,7 +210,7 @@ def test_positions_lie_where_their_receptive_fields_are(make, size):
   net = make(nnx.Rngs(0))
   net.eval()
   hw = (size, size + 21)
-  image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
+  image = draw.normal((1, *hw, 3))
   graph, state = nnx.split(net)
   features = lambda state, x: nnx.merge(graph, state).features(x)
   rows, columns = jax.eval_shape(features, state, image).shape[1:3]

@@ -2,6 +2,7 @@
 
 import math
 
+import draw
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,7 @@ def test_last_stage_normalises_every_position():
 
 def test_paths_are_dropped_film_by_film():
   block = convnext.Block(8, 1.0, 0.25, jnp.float32, nnx.Rngs(0))
-  x = jax.random.normal(jax.random.key(0), (64, 3, 3, 8))
+  x = draw.normal((64, 3, 3, 8))
   block.eval()
   path = np.asarray(block(x) - x)
   block.train()
@@ -125,7 +126,7 @@ def test_rates_grow_to_the_last_block():
 
 def test_remat_drops_the_same_paths(monkeypatch):
   monkeypatch.setattr(ops, 'FORM', 'native')  # compiles faster
-  x = jax.random.normal(jax.random.key(0), (8, 16, 16, 3))
+  x = draw.normal((8, 16, 16, 3))
   gradients = []
   for remat in (False, True):
     net = ConvNeXt(
@@ -156,7 +157,7 @@ def test_positions_lie_where_their_receptive_fields_are(size):
     width=0.05, endpoint='stage1', layer_scale=1.0, rngs=nnx.Rngs(0)
   )
   hw = (size, size - 9)
-  image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
+  image = draw.normal((1, *hw, 3))
   grid = net.grid_geometry(hw)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 16]))
   gradient = jax.jit(jax.grad(response))
@@ -172,7 +173,7 @@ def test_positions_lie_where_their_receptive_fields_are(size):
 
 
 def test_nets_hand_over_what_drops_paths():
-  films = jax.random.randint(jax.random.key(0), (32, 2, 32, 32, 1), 0, 255)
+  films = draw.greys((32, 2, 32, 32, 1))
   films, sex = films.astype(jnp.uint8), jnp.ones(32)
   stream = {'name': 'convnext', 'width': 0.1, 'endpoint': 'stage1'}
   stream |= {'layer_scale': 1.0, 'drop_path': 0.99}  # 0, 0.06, 0.12

@@ -1,5 +1,6 @@
 """EfficientNet: the compound rule, both paddings, dropped paths, geometry."""
 
+import draw
 from flax import nnx
 import jax
 from jax import lax
@@ -71,8 +72,8 @@ def test_channels_do_not_fall_by_more_than_a_tenth():
 def test_strided_depthwise(monkeypatch, form, kernel, hw, even):
   """Both forms, value and gradients, against a dense convolution."""
   monkeypatch.setattr(ops, 'FORM', form)
-  x = jax.random.normal(jax.random.key(0), (2, *hw, 4))
-  taps = jax.random.normal(jax.random.key(1), (kernel, kernel, 1, 4))
+  x = draw.normal((2, *hw, 4))
+  taps = draw.normal((kernel, kernel, 1, 4), 1)
   padding = kernel // 2 if even else 'SAME'
 
   def dense(x, taps):
@@ -97,7 +98,7 @@ def test_strided_depthwise(monkeypatch, form, kernel, hw, even):
 
 def test_paddings_are_different_functions_of_the_same_kernels():
   out = []
-  x = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
+  x = draw.normal((1, 32, 32, 3))
   for padding in efficientnet.PADDINGS:
     net = EfficientNet(
       width=0.25, endpoint='block2', padding=padding, rngs=nnx.Rngs(0)
@@ -117,7 +118,7 @@ def test_gate_and_shortcut():
   net.eval()
   block = net.block2.b
   assert (block.residual, net.block2.a.residual) == (True, False)
-  x = jax.random.normal(jax.random.key(0), (2, 8, 8, block.channels))
+  x = draw.normal((2, 8, 8, block.channels))
   gate = block.gate.expand
   gate.kernel[...] = jnp.zeros_like(gate.kernel[...])
   path = nnx.jit(lambda block, x: block(x) - x)
@@ -143,7 +144,7 @@ def test_paths_are_dropped_film_by_film_more_so_deeper():
   rates = [block.drop.rate for block in blocks]
   np.testing.assert_allclose(rates, 0.05 * np.arange(8), atol=1e-12)
   block = net.block4.c
-  x = jax.random.normal(jax.random.key(0), (64, 4, 4, block.channels))
+  x = draw.normal((64, 4, 4, block.channels))
   block.eval()
   run = nnx.jit(lambda block, x, rngs: block(x, rngs) - x)
   path = np.asarray(run(block, x, None))
@@ -157,7 +158,7 @@ def test_paths_are_dropped_film_by_film_more_so_deeper():
 
 def test_remat_drops_the_same_paths(monkeypatch):
   monkeypatch.setattr(ops, 'FORM', 'native')  # compiles faster
-  x = jax.random.normal(jax.random.key(0), (8, 16, 16, 3))
+  x = draw.normal((8, 16, 16, 3))
   results = []
   for remat in (False, True):
     net = EfficientNet(
@@ -191,7 +192,7 @@ def test_positions_lie_where_their_receptive_fields_are(padding, size):
     if isinstance(module, efficientnet.SqueezeExcite):  # sees the whole map
       module.expand.kernel[...] = jnp.zeros_like(module.expand.kernel[...])
   hw = (size, size + 7)
-  image = jax.random.normal(jax.random.key(0), (1, *hw, 3))
+  image = draw.normal((1, *hw, 3))
   grid = net.grid_geometry(hw)
   response = lambda x, row: jnp.sum(jnp.square(net(x)[0, row, 6]))
   gradient = jax.jit(jax.grad(response))

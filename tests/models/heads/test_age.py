@@ -1,5 +1,6 @@
 """From a map and sex to an age."""
 
+import draw
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -15,7 +16,7 @@ def head(features=6, **changes):
 
 def test_concatenation_is_the_sum_of_two_linear_maps():
   net = head()
-  z = jax.random.normal(jax.random.key(1), (3, 6))
+  z = draw.normal((3, 6), 1)
   sex = jnp.array([-1.0, 1.0, 0.0])
   net.image_weight[...], net.sex_weight[...] = jnp.array(0.7), jnp.array(-1.3)
   net.sex.bias[...] = jnp.linspace(-1, 1, 32)
@@ -55,13 +56,13 @@ def test_scalar_head_starts_at_the_mean_age(output):
 
 def test_standardized_head_counts_in_deviations():
   net = head(output='standardized')
-  z, sex = jax.random.normal(jax.random.key(0), (4, 6)), jnp.ones(4)
+  z, sex = draw.normal((4, 6)), jnp.ones(4)
   kernel = np.asarray(net.fc.kernel[...])
   e = np.asarray(net.sex(jnp.ones((4, 1))))
   expected = 127.3 + 41.2 * (np.concatenate([z, e], -1) @ kernel)[:, 0]
   np.testing.assert_allclose(net(z, {'sex': sex})['age'], expected, 1e-5)
   # A map's mean is the age, but for the sex.
-  map_ = jax.random.normal(jax.random.key(1), (2, 3, 5, 6))
+  map_ = draw.normal((2, 3, 5, 6), 1)
   age = head(output='standardized', sex_features=0)
   np.testing.assert_allclose(
     age.maps(map_).mean((1, 2))[:, 0],
@@ -80,7 +81,7 @@ def test_readouts_of_a_peak(month):
 
 
 def test_global_pools():
-  x = jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+  x = draw.normal((2, 4, 5, 3))
   for kind, reduce in (('gap', np.mean), ('gmp', np.max)):
     layer = age_head.pool(kind, 3, (4, 5), dtype=jnp.float32, rngs=nnx.Rngs(0))
     np.testing.assert_allclose(layer(x), reduce(x, axis=(1, 2)), 1e-5, 1e-6)

@@ -1,5 +1,6 @@
 """Maps that the net pools by itself."""
 
+import draw
 from flax import nnx
 import jax
 from jax import numpy as jnp
@@ -20,7 +21,7 @@ def head(channels=6, **changes):
 
 
 def features(seed=1, shape=(3, 4, 5, 6)):
-  return jax.random.normal(jax.random.key(seed), shape)
+  return draw.normal(shape, seed)
 
 
 def net(**changes):
