@@ -28,7 +28,7 @@ partial_eval.DynamicJaxprTracer._origin_msg = lambda self: ''
 
 FILMS = 48
 TESTS = pathlib.Path(__file__).parent
-# Files that are more than units, by what they are, the longest first.
+# Files and folders that are more than units, the longest first.
 MARKERS = {
   'launch': (
     'launch/buckets',
@@ -54,12 +54,9 @@ MARKERS = {
     'training/init_from',
     'end_to_end/orientation',
     'training/prediction',
+    'training/step',
   ),
-  'parity': (
-    'models/weights/keras',
-    'models/weights/torch',
-    'evaluation/published',
-  ),
+  'parity': ('models', 'evaluation/published'),
 }
 
 
@@ -79,8 +76,12 @@ def pytest_configure():
 def pytest_collection_modifyitems(items):
   """Marks every test that is not `ci` by its file; long files come first."""
   kinds = {name: kind for kind, names in MARKERS.items() for name in names}
-  place = lambda path: str(path.relative_to(TESTS).with_suffix(''))
-  kind = lambda item: kinds.get(place(item.path).replace('test_', ''), 'unit')
+
+  def kind(item):
+    place = str(item.path.relative_to(TESTS).with_suffix(''))
+    room = place.partition('/')[0]
+    return kinds.get(place.replace('test_', ''), kinds.get(room, 'unit'))
+
   for item in items:
     if not item.get_closest_marker('ci'):
       item.add_marker(kind(item))
