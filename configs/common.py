@@ -282,7 +282,10 @@ def optimizer(**changes) -> dict:
     boundaries=(),  # of 'steps': shares of all steps
     lr_factors=(),  # of 'steps': multiply the rate at each boundary
     b1=0.9,  # of Adam; of 'sgd', its momentum
-    weight_decay=0.0,  # on kernels
+    eps=1e-8,  # of Adam
+    nesterov=False,  # of 'sgd'
+    weight_decay=0.0,
+    weight_decay_on='kernels',  # or 'all' parameters
     grad_clip_norm=0.0,  # of all gradients; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
   )
