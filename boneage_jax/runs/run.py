@@ -143,14 +143,6 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
       f'Expected columns {", ".join(COLUMNS)} in {path}, got no '
       f'{", ".join(missing)}: they are of another task than age.'
     )
-  for name in ('age', 'prediction'):
-    bad = rows['id'][~np.isfinite(rows[name])].tolist()
-    if bad:
-      raise ValueError(
-        f'{len(bad)} of {len(rows[name])} values of {name} in {path} are not '
-        f'finite, as that of film {bad[0]}: a label is missing, or a net that '
-        'answers NaN has diverged.'
-      )
   return {name: rows[name] for name in COLUMNS}
 
 
@@ -219,9 +211,13 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
-  """Return probabilities [N, bins] of films; None for a net without bins."""
+  """Return probabilities [N, bins] of films; None for a net without bins.
+
+  Raises:
+    ValueError: a film has none, or rows are no distributions.
+  """
   path = os.path.join(run.folder, stages.DISTRIBUTIONS)
-  stored = predictions.read_npz(path, 'probability')
+  stored = predictions.read_distributions(path)
   if not stored:
     return None
   missing = [i for i in ids.tolist() if i not in stored]
