@@ -160,14 +160,17 @@ def trained_on(run: Run, ids: Collection[str]) -> set[str] | None:
   starts = (s.get('init_from') for s in stages.sections(run.config).values())
   if any(start and start.run for start in starts):
     return None
-  own, _ = selection.assign(run.config, run.rows)
+  own, _ = selection.assign(run.config, _as_training(run.rows['id']))
   if np.any(own != run.rows['split']):
     return None  # not split by hash after all
   films = np.array(sorted(ids))
-  names, _ = selection.assign(
-    run.config, {'id': films, 'split': np.full(len(films), 'train')}
-  )
+  names, _ = selection.assign(run.config, _as_training(films))
   return set(films[names == 'train'].tolist())
+
+
+def _as_training(ids: np.ndarray) -> dict[str, np.ndarray]:
+  """Return the table of films of which a split is yet to be drawn."""
+  return {'id': ids, 'split': np.full(len(ids), 'train')}
 
 
 def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
