@@ -21,9 +21,14 @@ def base(name: str, variant: str) -> ConfigDict:
       manual_dir='',  # folder of the archive; '' makes phantoms
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
-        # 'official' validation and test films of the challenge; 'hash': by
-        # film id alone; 'auto': official where the archive has them;
-        # 'chen500': 500 and 500 of the training films (Chen 2020).
+        # Whose films these are, in reports; '' is the RSNA's where ids and
+        # counts are those of its release, and else the folder's name.
+        name='',
+        age_unit='months',  # of ages in the label files; or 'years'
+        # 'official' validation and test films of the challenge; 'hash': all by
+        # film id alone; 'auto': the archive's own validation and test films,
+        # by id what it lacks; 'chen500': 500 and 500 of the training films
+        # (Chen 2020).
         split='auto',
         validation_fraction=0.10,
         test_fraction=0.15,
