@@ -84,11 +84,10 @@ def check_data(config: Any) -> None:
   data = config.data
   fractions = (data.validation_fraction, data.test_fraction)
   training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
-  if not config.manual_dir and (data.name or data.age_unit != labels.UNITS[0]):
+  if not config.manual_dir and data.age_unit != labels.UNITS[0]:
     raise ValueError(
-      'Expected data.name and data.age_unit of an archive, got '
-      f'{data.name!r} and {data.age_unit!r} for phantoms, which are of no one '
-      'and of months: give the archive with --config.manual_dir=DIR.'
+      f'Expected data.age_unit={labels.UNITS[0]!r} for phantoms, got '
+      f'{data.age_unit!r}: give an archive with --config.manual_dir=DIR.'
     )
   if data.split not in splits.WAYS:
     raise ValueError(
