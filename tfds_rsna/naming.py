@@ -1,4 +1,4 @@
-"""What a data set is called: the RSNA's release by its ids, others by folder."""
+"""What a data set is called: the RSNA's by its ids, others by their folder."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping

@@ -102,7 +102,7 @@ def from_json(content: dict[str, Any]) -> ml_collections.ConfigDict:
 
 def has_effect(field: str) -> bool:
   """Whether a field, named from the top, can change a result of a run."""
-  return field not in NO_EFFECT and field.split('.')[-1] not in NO_EFFECT
+  return field not in NO_EFFECT and field.rpartition('.')[2] not in NO_EFFECT
 
 
 def differences(old: Any, new: Any, name: str = '') -> list[str]:

@@ -12,9 +12,7 @@ from boneage_jax.data import sources
 from tfds_rsna import naming
 
 
-def data_set(
-  folder: str | None, split: str, name: str = ''
-) -> dict[str, Any]:
+def data_set(folder: str | None, split: str, name: str = '') -> dict[str, Any]:
   """Name the data set from its build.json; `subset` where films are missing.
 
   `label_files` has the name and the hash of the labels of every split.

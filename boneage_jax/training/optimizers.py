@@ -58,19 +58,20 @@ def create(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Make the update rule for `params` (nested dicts of arrays).
 
-  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (of 'adamw' decoupled;
-  of 'sgd' added to the gradient, as PyTorch does), `weight_decay_on` ('kernels',
-  or 'all' parameters), `b1`, `nesterov` (of 'sgd'), `eps` (of Adam),
-  `grad_clip_norm` (global norm, 0 for none), `freeze` (regex on parameter paths
-  such as '^backbone/stem'; '' for none) and the schedule.
+  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (of 'adamw'
+  decoupled; of 'sgd' added to the gradient, as PyTorch does),
+  `weight_decay_on` ('kernels', or 'all' parameters), `b1`, `nesterov` (of
+  'sgd'), `eps` (of Adam), `grad_clip_norm` (global norm, 0 for none), `freeze`
+  (regex on parameter paths such as '^backbone/stem'; '' for none) and the
+  schedule.
 
   Raises:
     ValueError: unknown name, or a `freeze` that matches no or all parameters.
   """
   if config.weight_decay_on not in ('kernels', 'all'):
     raise ValueError(
-      f'optimizer.weight_decay_on={config.weight_decay_on!r} is unknown; choose '
-      "'kernels' or 'all'."
+      f'optimizer.weight_decay_on={config.weight_decay_on!r} is unknown; '
+      "choose 'kernels' or 'all'."
     )
   if config.name == 'adam' and config.weight_decay:
     raise ValueError(

@@ -243,7 +243,9 @@ def test_ages_that_are_no_numbers_are_refused(run, column, value):
   cells[header.split(',').index(column)] = value
   lines[3] = ','.join(cells)
   path.write_text('\n'.join([header, *lines]) + '\n')
-  message = f'1 of {len(lines)} values of {column} in .*film {cells[0]}, .{value}'
+  message = (
+    f'1 of {len(lines)} values of {column} in .*film {cells[0]}, .{value}'
+  )
   for read in (run_lib.read_run, lambda _: predictions.read_predictions(path)):
     with pytest.raises(ValueError, match=message):
       read(f'{run}:assessor')
@@ -279,5 +281,7 @@ def test_a_film_with_two_distributions_is_refused(run):
     stored = {name: file[name] for name in file}
   stored['id'][1] = stored['id'][0]
   np.savez(path, **stored)
-  with pytest.raises(ValueError, match=f'each film once .* {stored["id"][0]} m'):
+  with pytest.raises(
+    ValueError, match=f'each film once .* {stored["id"][0]} m'
+  ):
     run_lib.distributions(read, read.rows['id'])

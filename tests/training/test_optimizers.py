@@ -137,9 +137,9 @@ def test_sgd_is_pytorchs(nesterov):
   for gradient in gradients:
     updates, state = rule.update({'a': jnp.asarray(gradient)}, state, tree)
     tree = optax.apply_updates(tree, updates)
-    gradient = gradient + 0.3 * weights
-    velocity = 0.9 * velocity + gradient
-    step = gradient + 0.9 * velocity if nesterov else velocity
+    decayed = gradient + 0.3 * weights
+    velocity = 0.9 * velocity + decayed
+    step = decayed + 0.9 * velocity if nesterov else velocity
     weights = weights - 0.2 * step
     np.testing.assert_allclose(tree['a'], weights, rtol=2e-5)
 

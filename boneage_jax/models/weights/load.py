@@ -168,11 +168,11 @@ def check_values(path: str, weights: Mapping[str, np.ndarray]) -> None:
       weights.
   """
   wrong = []
-  for name, values in weights.items():
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-      wrong.append(f'{name} ({values.dtype}, no floating-point numbers)')
+  for name, stored in weights.items():
+    if not jnp.issubdtype(stored.dtype, jnp.floating):
+      wrong.append(f'{name} ({stored.dtype}, no floating-point numbers)')
       continue
-    values = np.asarray(values, np.float32)
+    values = np.asarray(stored, np.float32)
     if bad := int(np.sum(~np.isfinite(values))):
       wrong.append(f'{name} ({bad} of {values.size} are not finite)')
     elif name.endswith(VARIANCES) and np.min(values, initial=0) < 0:

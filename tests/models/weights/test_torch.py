@@ -185,7 +185,11 @@ def test_efficientnets_that_pad_otherwise_are_refused(name, padding, told):
 @pytest.mark.parametrize(
   'name, change, message',
   [
-    ('conv1.weight', lambda x: np.where(x == 7, np.nan, x), '1 of 9408 are not'),
+    (
+      'conv1.weight',
+      lambda x: np.where(x == 7, np.nan, x),
+      '1 of 9408 are not',
+    ),
     ('bn1.bias', lambda x: np.where(x > 150, np.inf, x), '13 of 64 are not'),
     ('bn1.running_var', lambda x: x - 310, '10 of 64 variances are below 0'),
     ('bn1.running_mean', lambda x: x.astype(np.int32), 'int32, no floating'),
@@ -200,7 +204,9 @@ def test_weights_that_are_no_numbers_are_refused(
   weights[name] = change(weights[name])
   safetensors.numpy.save_file(weights, path)
   where = name.replace('.', '/')
-  with pytest.raises(ValueError, match=rf'w.safe.*1 arrays.*{where} .{message}'):
+  with pytest.raises(
+    ValueError, match=rf'w.safe.*1 arrays.*{where} .{message}'
+  ):
     load_weights.load(str(path), *zeros(stem), 'resnet_18')
 
 
