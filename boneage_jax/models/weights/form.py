@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import os
 import re
 
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 
 # Names that timm and others give to ResNets that blur or average before they
@@ -20,7 +21,6 @@ ANTI_ALIASED = re.compile(
 )
 BLUR_LAYER = re.compile(r'(^|[./])(aa|blur\w*|filt|lpf\d?)([./]|$)')
 EFFICIENTNET = re.compile(r'(tf_)?efficientnet', re.IGNORECASE)
-CONFIG = 'config.json'  # of timm, beside model.safetensors
 
 
 def statements(path: str) -> list[tuple[str, str]]:
@@ -34,11 +34,12 @@ def statements(path: str) -> list[tuple[str, str]]:
     found += [('folder', folder) for folder in (*hub, folders[-1])]
   if name.endswith('.safetensors') and os.path.isfile(path):
     found += [('metadata', text) for text in _metadata(path)]
-    beside = os.path.join(os.path.dirname(path), CONFIG)
+    # timm writes one beside the weights, of the same name as a run's.
+    beside = os.path.join(os.path.dirname(path), stages.CONFIG)
     if os.path.isfile(beside):
       content = storage.read_json(beside)
       if isinstance(content, dict) and 'architecture' in content:
-        found.append((CONFIG, str(content['architecture'])))
+        found.append((stages.CONFIG, str(content['architecture'])))
   return found
 
 
