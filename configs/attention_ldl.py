@@ -26,8 +26,9 @@ Variants
   v1     the first version of the paper: one number and its absolute error
 Presets: phantom (a row in minutes on two cores), thumbnails (100 px films),
 half (half-size films, a quarter of an hour a row); without one, the paper's.
-docs/explanation/attention_ldl.md says what the paper leaves open and what we
-read into it, docs/results.md has the figures that runs of ours reached.
+New layers start He uniform, which is ours; Keras' start Glorot uniform. What
+the paper leaves open: docs/explanation/attention_ldl.md; figures of ours:
+docs/results.md.
 """
 
 from ml_collections import ConfigDict
@@ -48,6 +49,8 @@ PUBLISHED = {
   'h+r1+e': (4.7, 4.3),
   'h+r1+r2': (4.8, 4.3),
 }
+# Paper, as are the steps; authors' code: the eps, Keras' own.
+ADAM = dict(learning_rate=3e-4, schedule='steps', eps=1e-7)
 LOCALIZERS = ('hand_localizer', 'r1_localizer', 'r2_localizer')
 
 
@@ -98,9 +101,8 @@ def localizer(size: int, pool: str, erase_from: str = '') -> dict:
       builder_config='px768', size=size, erase_from=erase_from
     ),
     net=common.age_net(
-      backbone=dict(
-        name='inception_v3', width=1.0, endpoint='mixed10'
-      ),  # paper
+      # Paper.
+      backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
       pool=pool,
       output='bins',  # paper
       readout='argmax',  # paper
@@ -109,13 +111,11 @@ def localizer(size: int, pool: str, erase_from: str = '') -> dict:
     pretrained=dict(backbone=common.weights()),
     loss=dict(name='soft_label', half_width=50.0),  # paper: l = 50
     optimizer=common.optimizer(
-      learning_rate=3e-4,  # paper, as the rest of it
-      schedule='steps',
-      boundaries=(50 / 70,),
-      lr_factors=(1 / 3,),
+      **ADAM, boundaries=(50 / 70,), lr_factors=(1 / 3,)
     ),
     batch_size=32,  # paper
     epochs=70,  # paper; the authors' code has 60 and 30
+    checkpoint_selection='best',  # ours
   )
 
 
@@ -125,7 +125,7 @@ def region(name: str, threshold: float, erase: tuple[str, ...] = ()) -> dict:
     localizer=f'{name}_localizer',
     previous='',  # set by the row
     input=dict(builder_config='original'),  # paper: crops are cut from these
-    target='window',  # paper: the logits within 5 months of the estimate
+    target='window',  # authors' code: the 10 bins in [t - 5, t + 5)
     # Behind either pooling and a linear layer this is the paper's CAM.
     method='grad_cam',
     regions=(name,),
@@ -160,13 +160,11 @@ def assessor() -> dict:
       kl_weight=0.5,  # ours: the lambda, of which 0.1 to 1 were best
     ),
     optimizer=common.optimizer(
-      learning_rate=3e-4,  # paper, as the rest of it
-      schedule='steps',
-      boundaries=(60 / 120, 90 / 120),
-      lr_factors=(1 / 3, 1 / 10),
+      **ADAM, boundaries=(60 / 120, 90 / 120), lr_factors=(1 / 3, 1 / 10)
     ),
     batch_size=16,  # paper
     epochs=120,  # paper, without augmentation
+    checkpoint_selection='best',  # ours
   )
 
 
@@ -223,9 +221,12 @@ def find(config: ConfigDict, parts: ConfigDict, pictures: list[str]) -> str:
 def v1(parts: ConfigDict) -> None:
   """The first version: one number, its absolute error, longer, augmented.
 
-  The authors' code augments in the first 350 of these epochs only.
+  Of the augmentation the ranges are the authors'. They augment in the first 350
+  epochs only, all regions as one picture, zoom each axis by its own factor and
+  fill with the nearest pixel. Ours: all epochs, each region by itself, both
+  axes alike, filled with the film around the crop.
   """
-  parts.assessor.net.output = 'scalar'  # paper
+  parts.assessor.net.output = 'scalar'  # paper; ours: starts at the mean age
   parts.assessor.loss = ConfigDict(dict(name='mae'))  # paper
   parts.assessor.epochs = 480  # authors' code, as the rest of it
   parts.assessor.optimizer.boundaries = (430 / 480, 460 / 480)
@@ -255,9 +256,9 @@ def thumbnails(config: ConfigDict, parts: ConfigDict) -> None:
 def half(config: ConfigDict, parts: ConfigDict) -> None:
   """A quarter of an hour a row on two cores; all ours.
 
-  All nets are presets.HALF_BACKBONE, so that one file of weights does. One
-  localizer finds hand and R1: with so few films an average pool reads the empty
-  part of the film, too, and its map shows it.
+  All nets are presets.HALF_BACKBONE, with one file of weights. One localizer
+  finds hand and R1: with so few films an average pool reads the empty part of
+  the film, too.
   """
   presets.half(config)
   for name in (*LOCALIZERS, 'assessor'):

@@ -38,10 +38,24 @@ def get_config(variant: str = '') -> ConfigDict:
 
 def add_stages(config: ConfigDict) -> None:
   """Describe the stages of the cascade, and `orientation` for its inputs."""
+  # Li names "resampling", rotation, contrast and brightness, without ranges. We
+  # read the first as the resize to the net's input; nothing is drawn for it.
   augmentation = dict(
-    rotate=20.0,  # authors' code (Chen); Li names rotation without a range
-    brightness=0.2,  # ours; Li names it without a range
+    rotate=20.0,  # authors' code (Chen)
+    brightness=0.2,  # ours
     contrast=0.2,  # ours
+  )
+  # Ours: Adam, its constant rate and the net that is best on validation. Li
+  # names the rate alone; Chen's code has Adam, too.
+  training = dict(
+    optimizer=common.optimizer(
+      name='adam',
+      learning_rate=3e-4,  # paper
+      schedule='constant',
+    ),
+    batch_size=32,  # authors' code (Chen)
+    epochs=30,  # paper
+    checkpoint_selection='best',
   )
   config.localizer = common.train_stage(
     input=common.image_input(
@@ -50,26 +64,26 @@ def add_stages(config: ConfigDict) -> None:
       **augmentation,
     ),
     net=common.age_net(
-      backbone=dict(
-        name='inception_v3', width=1.0, endpoint='mixed10'
-      ),  # paper
+      # Paper, without the auxiliary classifier that it mentions: Keras' form
+      # without top, whose weights we take, has none.
+      backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
       attention='cbam',  # paper: after the backbone
+      pool='gap',  # ours
       output='bins',  # ours: soft labels of Chen 2020
-      readout='argmax',
+      readout='argmax',  # ours, as is the next (Chen)
       sex_features=0,
     ),
     pretrained=dict(backbone=common.weights()),  # paper: ImageNet
     loss=dict(name='soft_label', half_width=50.0),  # paper (Chen, eq. 5)
-    optimizer=common.optimizer(learning_rate=3e-4),  # paper
-    batch_size=32,  # authors' code (Chen)
-    epochs=30,  # paper
+    **training,
   )
   config.regions = common.locate_stage(
     localizer='localizer',
     target='window',  # ours
     method='grad_cam',  # paper (Li)
     regions=('carpal', 'metacarpal'),  # paper
-    threshold=(50 / 255, 50 / 255),  # paper (Chen, Table I)
+    # Carpal: paper (Chen, Table I). Metacarpal: ours, that of the carpal.
+    threshold=(50 / 255, 50 / 255),
     component='peak',  # paper (Li): the peak-attention area
     minimum_side=(0.2, 0.2),  # ours
     fill='black',  # paper (Li)
@@ -90,11 +104,12 @@ def add_stages(config: ConfigDict) -> None:
       carpal=dict(name='xception', width=1.0),  # paper
       metacarpal=dict(name='resnet', depth=50, width=1.0),  # paper
       exchange='channel',  # ours; Li exchanges whole maps, see :strict
-      threshold=2e-2,  # paper (Wang 2020)
-      penalty=2e-4,  # paper (Wang 2020)
-      pool='conv_pool',  # paper (Fig. 7)
-      output='bins',
-      readout='expectation',
+      threshold=2e-2,  # authors' code (Wang 2020)
+      penalty=2e-4,  # authors' code (Wang 2020), on disjoint halves
+      # Paper (Fig. 7) on the Xception stream; ours on the ResNet stream.
+      pool='conv_pool',
+      output='bins',  # ours
+      readout='expectation',  # ours
       sex_features=32,  # authors' code (Chen)
       dropout=0.0,
       bn_momentum=0.0,
@@ -102,9 +117,7 @@ def add_stages(config: ConfigDict) -> None:
     ),
     pretrained=dict(carpal=common.weights(), metacarpal=common.weights()),
     loss=common.label_distribution(delta=15.0, kl_weight=0.5),  # ours
-    optimizer=common.optimizer(learning_rate=3e-4),  # paper
-    batch_size=32,  # authors' code (Chen)
-    epochs=30,  # paper
+    **training,
   )
   # For input.orientation_from; no paper has it.
   config.orientation = common.orientation_stage()
@@ -114,7 +127,7 @@ def add_stages(config: ConfigDict) -> None:
 def strict(config: ConfigDict) -> None:
   """Li 2023 to the letter: one number, mean squared error, whole exchange."""
   for stage in (config.localizer, config.assessor):
-    stage.net.output = 'scalar'  # paper
+    stage.net.output = 'scalar'  # paper; ours: its bias starts at the mean age
     stage.loss = ConfigDict(dict(name='mse'))  # paper
   config.assessor.net.exchange = 'whole'  # paper
   config.regions.target = 'age'  # paper

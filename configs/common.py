@@ -21,9 +21,14 @@ def base(name: str, variant: str) -> ConfigDict:
       manual_dir='',  # folder of the archive; '' makes phantoms
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
-        # 'official' validation and test films of the challenge; 'hash': by
-        # film id alone; 'auto': official where the archive has them;
-        # 'chen500': 500 and 500 of the training films (Chen 2020).
+        # Whose films these are, in reports; '' is the RSNA's where ids and
+        # counts are those of its release, and else the folder's name.
+        name='',
+        age_unit='months',  # of ages in the label files; or 'years'
+        # 'official' validation and test films of the challenge; 'hash': all by
+        # film id alone; 'auto': the archive's own validation and test films,
+        # by id what it lacks; 'chen500': 500 and 500 of the training films
+        # (Chen 2020).
         split='auto',
         validation_fraction=0.10,
         test_fraction=0.15,
@@ -282,7 +287,10 @@ def optimizer(**changes) -> dict:
     boundaries=(),  # of 'steps': shares of all steps
     lr_factors=(),  # of 'steps': multiply the rate at each boundary
     b1=0.9,  # of Adam; of 'sgd', its momentum
-    weight_decay=0.0,  # on kernels
+    eps=1e-8,  # of Adam
+    nesterov=False,  # of 'sgd'
+    weight_decay=0.0,
+    weight_decay_on='kernels',  # or 'all' parameters
     grad_clip_norm=0.0,  # of all gradients; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
   )

@@ -63,14 +63,18 @@ def guided_stage() -> ConfigDict:
   section = common.train_stage(
     input=common.image_input(
       builder_config='px768',
-      size=512,  # paper
-      rotate=10.0,  # ours; the authors crop at random (RandomResizedCrop)
+      # Paper. Its code of birds trains on random crops of 448 pixels
+      # (RandomResizedCrop) and judges the middle 448 of films resized to 512
+      # (CenterCrop), which would cut off fingers.
+      size=512,
+      rotate=10.0,  # ours, in the place of the random crop
       zoom=0.1,  # ours
       shift=0.05,  # ours
       flip=True,  # authors' code
     ),
     net=common.age_net(
-      backbone=dict(name='resnet', depth=50, width=1.0),  # paper
+      # Paper; authors' code: torchvision's form, which strides in the 3x3.
+      backbone=dict(name='resnet', depth=50, width=1.0, variant='v1.5'),
       pool='cam',  # paper: logits weighted by attention; or 'cam_mean'
       output='bins',  # ours: the paper has classes of fractures
       sex_features=32,  # ours: the paper knows no sex
@@ -87,13 +91,16 @@ def guided_stage() -> ConfigDict:
       name='sgd',  # authors' code, as the rest of it
       learning_rate=1e-3,
       b1=0.9,
+      nesterov=False,
       weight_decay=1e-4,
+      weight_decay_on='all',
       schedule='steps',
       boundaries=(30 / 95, 60 / 95, 90 / 95),
       lr_factors=(0.1, 0.1, 0.1),
     ),
     batch_size=32,  # authors' code
     epochs=95,  # authors' code
+    checkpoint_selection='last',  # authors' code
   )
   return ConfigDict(section)
 
@@ -119,6 +126,7 @@ def fracture(config: ConfigDict) -> None:
     steps=600,  # ours
     eval_steps=200,  # ours
     epochs=0,
+    checkpoint_selection='best',  # ours
   )
   config.classifier.input.update(builder_config='original', size=256)  # ours
   config.classifier.net.update(
@@ -141,7 +149,7 @@ def phantom(config: ConfigDict) -> None:
   """A small net, guided by boxes of the joints; all ours."""
   presets.phantom(config)
   presets.short_training(config.guided_net)
-  config.guided_net.epochs = 16
+  config.guided_net.update(epochs=16, checkpoint_selection='best')
   config.guided_net.input.update(
     size=128, rotate=5.0, zoom=0.0, shift=0.0, flip=False
   )
@@ -154,7 +162,7 @@ def phantom(config: ConfigDict) -> None:
 def thumbnails(config: ConfigDict) -> None:
   """A small net from random weights; few thumbnails carry masks; all ours."""
   presets.thumbnails(config)
-  config.guided_net.update(epochs=36, ema=0.99)
+  config.guided_net.update(epochs=36, ema=0.99, checkpoint_selection='best')
   config.guided_net.input.update(size=100, rotate=7.0, zoom=0.05, shift=0.03)
   config.guided_net.net.bn_momentum = 0.95
   config.guided_net.net.backbone = ConfigDict(

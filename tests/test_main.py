@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from absl import flags
+import dummy_archive
 import fake_jobs
 import jax
 from ml_collections import config_flags
@@ -170,3 +171,28 @@ def test_prepare_makes_phantoms_and_says_what_it_has(tmp_path, capsys):
   assert 'hash split 0.70/0.15/0.15 of 10 films by id' in text
   folder = sources.prepared_folder(str(tmp_path), 'original')
   assert sources.build_info(folder)['films'] == 10
+
+
+def test_prepare_warns_of_years_and_takes_the_name(tmp_path, capsys):
+  folder = dummy_archive.create(tmp_path)
+  rows = [(i, 4.5 * i - 0.5, 'True') for i in range(1, 5)]
+  table = folder / f'{dummy_archive.TRAIN}.csv'
+  dummy_archive.write_table(table, [('id', 'boneage', 'male'), *rows])
+
+  def change(value):
+    value.manual_dir = str(folder)
+
+  def years(value):
+    change(value)
+    value.data.update(age_unit='years', name='RHPE')
+
+  real(tmp_path / 'run', ('prepare',), change)
+  text = capsys.readouterr().out
+  assert 'manual training, 4 films, labels' in text
+  assert text.count('ages from 4 to 17.5 are read as months, but none') == 1
+  real(tmp_path / 'other', ('prepare',), years)
+  text = capsys.readouterr().out
+  assert 'RHPE training, 4 films, labels' in text and 'read as' not in text
+  folder = sources.prepared_folder(str(tmp_path / 'other'), 'original')
+  ages = sources.load_films(folder)['age']
+  assert sorted(ages.tolist()) == [48, 102, 156, 210]

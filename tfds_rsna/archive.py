@@ -13,6 +13,7 @@ from boneage_jax.core import ids
 from boneage_jax.imaging import annotations
 from tfds_rsna import labels
 from tfds_rsna import layout
+from tfds_rsna import naming
 
 _local = threading.local()
 
@@ -44,9 +45,11 @@ class Archive:
   """What an archive holds."""
 
   manual_dir: str
+  age_unit: str  # of the label files; ages in memory are months
   films: dict[str, list[Film]]  # per split, in order of the label file
   bad: list[list[Any]]  # [id, reason]
   label_files: dict[str, dict[str, str]]  # per split: file, sha256
+  listed: dict[str, set[str]]  # per split: ids in the label file
   unlabelled: dict[str, int]  # per split: films the label file does not list
   notes: list[str]
   annotations: dict[str, dict[str, Any]]
@@ -70,34 +73,34 @@ class Archive:
     )
     return hashlib.sha256(text.encode()).hexdigest()
 
-  def name(self, counts: dict[str, int]) -> str:
-    """Names the data set; a subset is called one.
+  def owners(self) -> dict[str, str]:
+    """Says of each split whose films it has: the RSNA's, or the folder's."""
+    folder = naming.folder_name(self.manual_dir)
+    return {
+      split: naming.RSNA if naming.is_release(split, ids) else folder
+      for split, ids in self.listed.items()
+    }
+
+  def describe(self, counts: dict[str, int]) -> tuple[str, int]:
+    """Names the data set, and says how many films it would have if whole.
 
     Args:
       counts: films per split that were prepared.
     """
     if self.phantom is not None:
-      return (
-        f'phantoms: {sum(counts.values())} films (seed {self.phantom["seed"]})'
-      )
-    parts = []
-    for split, n in counts.items():
-      text, full, _ = layout.SPLITS[split]
-      parts.append(
-        f'{text}, {n} films'
-        if n == full
-        else f'{text}, subset: {n} of {full} films'
-        if n < full
-        else f'{text}, {n} films (the release has {full})'
-      )
-    return 'RSNA ' + '; '.join(parts)
+      films = sum(counts.values())
+      return f'phantoms: {films} films (seed {self.phantom["seed"]})', films
+    return naming.describe(self.owners(), counts, self.label_files)
 
 
-def read(manual_dir: str | os.PathLike) -> Archive:
+def read(
+  manual_dir: str | os.PathLike, age_unit: str = labels.UNITS[0]
+) -> Archive:
   """Reads labels and lists films, without opening any film.
 
   Args:
     manual_dir: the folder layout.LAYOUT describes.
+    age_unit: of the ages in the label files, 'months' or 'years'.
 
   Raises:
     ValueError: the folder does not hold a labelled archive.
@@ -109,7 +112,7 @@ def read(manual_dir: str | os.PathLike) -> Archive:
     )
   notes: list[str] = []
   tables, containers = layout.find(manual_dir, notes)
-  archive = Archive(manual_dir, {}, [], {}, {}, notes, {}, None)
+  archive = Archive(manual_dir, age_unit, {}, [], {}, {}, {}, notes, {}, None)
   for split, (text, _, _) in layout.SPLITS.items():
     table = _label_file(split, tables[split], notes)
     if table is None:
@@ -124,7 +127,9 @@ def read(manual_dir: str | os.PathLike) -> Archive:
         f'{table} labels the {text} films, but no {text} film was found in '
         f'{manual_dir}.\n{layout.LAYOUT}'
       )
-    good, bad = labels.read(table)
+    good, bad = labels.read(table, age_unit)
+    notes += labels.doubts(table, good, age_unit)
+    archive.listed[split] = {label.id for label in good} | {i for i, _ in bad}
     _match_films(archive, split, good, bad, containers[split])
     with open(table, 'rb') as f:
       digest = hashlib.sha256(f.read()).hexdigest()
@@ -183,8 +188,8 @@ def _match_films(
       )
     else:
       films.append(Film(label.id, label.male, label.age, *files[label.id]))
-  listed = {label.id for label in good} | {entry[0] for entry in bad}
-  unlabelled = archive.unlabelled[split] = len(files.keys() - listed)
+  unlabelled = len(files.keys() - archive.listed[split])
+  archive.unlabelled[split] = unlabelled
   if unlabelled:
     archive.notes.append(
       f'{layout.SPLITS[split][0]}: {unlabelled} film files are not in the '

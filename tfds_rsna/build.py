@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 
 from boneage_jax.core import storage
 from tfds_rsna import archive as archives
+from tfds_rsna import labels
 from tfds_rsna import layout
 from tfds_rsna import tfds_rsna_dataset_builder as builders
 
@@ -33,6 +34,7 @@ def build(
   allow_bad_films: int = 0,
   workers: int | None = None,
   beam_options: Sequence[str] = (),
+  age_unit: str = labels.UNITS[0],
 ) -> str:
   """Builds the data set, unless it is there already.
 
@@ -44,6 +46,7 @@ def build(
     workers: films that are prepared at a time, by default one per core.
     beam_options: pipeline options of Apache Beam, such as
       'runner=DirectRunner'; none build without Beam.
+    age_unit: of the ages in the label files, 'months' or 'years'.
 
   Returns:
     The folder of the prepared data set, with build.json in it.
@@ -61,7 +64,7 @@ def build(
   download = tfds.download.DownloadConfig(
     manual_dir=manual_dir, beam_options=_pipeline_options(beam_options)
   )
-  archive = archives.read(manual_dir)
+  archive = archives.read(manual_dir, age_unit)
   data_dir = storage.absolute(data_dir)
   folder = os.path.join(data_dir, 'tfds_rsna', config, VERSION)
   here = storage.here(data_dir)  # array_record is not written to buckets
@@ -78,6 +81,7 @@ def build(
       config=config,
       data_dir=here,
       allow_bad_films=allow_bad_films,
+      age_unit=age_unit,
       workers=workers,
     )
     with contextlib.redirect_stdout(io.StringIO()):  # 'Downloading ...'
@@ -125,6 +129,8 @@ def _check_same(
     info = json.load(f)
   if _hashes(info['label_files']) != _hashes(archive.label_files):
     what = 'the label files differ'
+  elif (unit := info.get('age_unit', labels.UNITS[0])) != archive.age_unit:
+    what = f'its ages were read as {unit}, not as {archive.age_unit}'
   elif info['fingerprint'] != archive.fingerprint():
     what = 'the films or their annotations differ'
   elif len(info['bad']) > allow_bad_films:
@@ -155,6 +161,7 @@ def main(argv: list[str]) -> None:
       f.allow_bad_films,
       f.workers,
       f.beam_pipeline_options,
+      f.age_unit,
     )
   except ValueError as e:
     raise SystemExit(str(e)) from None
@@ -172,6 +179,9 @@ if __name__ == '__main__':
   )
   flags.DEFINE_enum('config', 'original', CONFIGS, 'Size of the films.')
   flags.DEFINE_integer('allow_bad_films', 0, 'So many may be left out.')
+  flags.DEFINE_enum(
+    'age_unit', labels.UNITS[0], labels.UNITS, 'Of ages in the label files.'
+  )
   flags.DEFINE_integer(
     'workers', None, 'Films at a time; all cores by default.', lower_bound=1
   )

@@ -9,15 +9,24 @@ from typing import Any
 from boneage_jax.core import ids
 
 MAX_AGE = 240  # months
+MONTHS = {'months': 1, 'years': 12}  # of the units of ages in label files
+UNITS = tuple(MONTHS)
+# Ages of which none reaches this are those of infants in months, or of children
+# in years.
+YOUNG = 25
+# Share of ages with a fraction above which months are doubted; means of several
+# readers have them, too, as those of the RSNA's test films, whose header says
+# months.
+FRACTIONS = 0.3
 
-# Names without case, blanks, punctuation and '(months)'.
+# Names without case, blanks, punctuation and the unit.
 COLUMNS = {
   'id': ('id', 'imageid', 'caseid', 'filename', 'image', 'filmid'),
   'age': ('boneage', 'groundtruthboneage'),
   'sex': ('male', 'sex', 'gender'),
 }
 EXPECTED = (
-  "an id ('id', 'Image ID', 'Case ID' or 'fileName'), the bone age in months "
+  "an id ('id', 'Image ID', 'Case ID' or 'fileName'), the bone age "
   "('boneage', 'Bone Age (months)' or 'Ground truth bone age (months)') and "
   "the sex ('male' with True/False or 'Sex' with M/F)"
 )
@@ -48,20 +57,38 @@ def has_ages(path: str | os.PathLike) -> bool:
   return 'age' in found or not {'id', 'sex'} <= set(found)
 
 
-def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
+def read(
+  path: str | os.PathLike, age_unit: str = UNITS[0]
+) -> tuple[list[Label], list[list[Any]]]:
   """Reads a label table (.csv or .xlsx).
+
+  Args:
+    path: of the table.
+    age_unit: of its ages, one of UNITS.
 
   Returns:
     The good labels in file order, and the bad ones as [id, reason].
 
   Raises:
-    ValueError: the columns are not those of a label table.
+    ValueError: the columns are not those of a label table, or their header
+      names another unit.
   """
+  if age_unit not in UNITS:
+    raise ValueError(
+      f'Expected age_unit to be one of {", ".join(UNITS)}, got {age_unit!r}.'
+    )
   header, rows = _table(path)
   columns = _match(header)
   if set(columns) != set(COLUMNS):
     found = ', '.join(repr(c) for c in header)
     raise ValueError(f'{path}: expected columns for {EXPECTED}; found {found}.')
+  told = _split_unit(header[columns['age']])[1]
+  if told not in ('', age_unit):
+    raise ValueError(
+      f'{path}: the column {header[columns["age"]]!r} has ages in {told}, but '
+      f'they are read as {age_unit}: set --age_unit={told}, or of a run '
+      f'--config.data.age_unit={told}.'
+    )
   labels, bad = [], []
   lines: dict[Any, list[int]] = {}
   for line, row in enumerate(rows, start=2):
@@ -76,7 +103,7 @@ def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
     if len(lines[film]) > 1:
       continue
     sex = _male(cells['sex'], 'male' in header[columns['sex']].lower())
-    age = _age(cells['age'])
+    age = _age(cells['age'], age_unit)
     if fault:
       bad.append([film, fault])
     elif sex is None:
@@ -87,8 +114,8 @@ def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
       bad.append(
         [
           film,
-          f'bone age {cells["age"]!r} is not a number of months '
-          f'from 0 to {MAX_AGE} (line {line})',
+          f'bone age {cells["age"]!r} is not a number of {age_unit} '
+          f'from 0 to {MAX_AGE // MONTHS[age_unit]} (line {line})',
         ]
       )
     else:
@@ -103,6 +130,35 @@ def read(path: str | os.PathLike) -> tuple[list[Label], list[list[Any]]]:
   ]
   name = os.path.basename(path)
   return labels, [[film, f'{name}: {reason}'] for film, reason in bad]
+
+
+def doubts(
+  path: str | os.PathLike, labels: list[Label], age_unit: str
+) -> list[str]:
+  """Returns a note where ages that were read as months may be years.
+
+  Args:
+    path: of the table, for the note.
+    labels: that it has.
+    age_unit: in which they were read.
+  """
+  ages = [label.age for label in labels]
+  if age_unit != UNITS[0] or not ages:
+    return []
+  header = _table(path)[0]
+  told = _split_unit(header[_match(header)['age']])[1]
+  broken = sum(age % 1 != 0 for age in ages)
+  if max(ages) < YOUNG:
+    why = f'none of {len(ages)} is {YOUNG} or more'
+  elif broken > FRACTIONS * len(ages) and not told:
+    why = f'{broken} of {len(ages)} have fractions'
+  else:
+    return []
+  return [
+    f'{path}: ages from {min(ages):g} to {max(ages):g} are read as months, but '
+    f'{why}. Where they are years, set --age_unit=years, or of a run '
+    '--config.data.age_unit=years.'
+  ]
 
 
 def _table(path: str | os.PathLike) -> tuple[list[str], list[list[str]]]:
@@ -136,11 +192,20 @@ def _match(header: list[str]) -> dict[str, int]:
   """Finds the position of each meaning; the first that fits is taken."""
   found = {}
   for i, column in enumerate(header):
-    name = re.sub(r'[^a-z0-9]', '', column.lower()).removesuffix('months')
+    name, _ = _split_unit(column)
     for meaning, names in COLUMNS.items():
       if name in names:
         found.setdefault(meaning, i)
   return found
+
+
+def _split_unit(column: str) -> tuple[str, str]:
+  """Returns a column's name without its unit, and the unit or ''."""
+  name = re.sub(r'[^a-z0-9]', '', column.lower())
+  for unit in UNITS:
+    if name.endswith(unit):
+      return name.removesuffix(unit), unit
+  return name, ''
 
 
 def _male(cell: str, is_truth: bool) -> bool | None:
@@ -148,9 +213,10 @@ def _male(cell: str, is_truth: bool) -> bool | None:
   return SEX.get(cell, TRUTH.get(cell) if is_truth else None)
 
 
-def _age(cell: str) -> float | None:
+def _age(cell: str, unit: str) -> float | None:
+  """Returns months."""
   try:
-    age = float(cell)
+    age = MONTHS[unit] * float(cell)
   except ValueError:
     return None
   return age if 0 <= age <= MAX_AGE else None  # nan compares false

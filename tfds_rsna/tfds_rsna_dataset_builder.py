@@ -12,6 +12,7 @@ from tensorflow_datasets.core import dataset_builder
 from boneage_jax.core import ids
 from boneage_jax.core import storage
 from tfds_rsna import archive as archives
+from tfds_rsna import labels
 from tfds_rsna import layout
 from tfds_rsna import shards
 
@@ -46,19 +47,26 @@ class Builder(dataset_builder.FileReaderBuilder):
   MANUAL_DOWNLOAD_INSTRUCTIONS = layout.LAYOUT
 
   def __init__(
-    self, *, allow_bad_films: int = 0, workers: int | None = None, **kwargs
+    self,
+    *,
+    allow_bad_films: int = 0,
+    age_unit: str = labels.UNITS[0],
+    workers: int | None = None,
+    **kwargs,
   ):
     """Creates the builder.
 
     Args:
       allow_bad_films: so many films may be left out because they are missing,
         corrupt, or labelled twice or out of range.
+      age_unit: of the ages in the label files, 'months' or 'years'.
       workers: films that are prepared at a time, by default one per core;
         Beam has its own.
       **kwargs: see tfds.core.DatasetBuilder; also file_format.
     """
     kwargs.setdefault('file_format', 'array_record')
     self.allow_bad_films = allow_bad_films
+    self.age_unit = age_unit
     self.workers = workers or os.cpu_count() or 1
     super().__init__(**kwargs)
 
@@ -86,7 +94,7 @@ class Builder(dataset_builder.FileReaderBuilder):
     download_config: tfds.download.DownloadConfig,
   ) -> None:
     """Writes shards and build.json while the folder has its interim name."""
-    archive = archives.read(dl_manager.manual_dir)
+    archive = archives.read(dl_manager.manual_dir, self.age_unit)
     plan = {split: self._plan(archive, split) for split in archive.films}
     everything = [shard for parts in plan.values() for shard in parts]
     runner, options = download_config.beam_runner, download_config.beam_options
@@ -159,13 +167,14 @@ def summary(
 ) -> dict[str, Any]:
   """Describes the prepared data set: the content of build.json."""
   first = next(iter(archive.label_files.values()))
-  films = sum(counts.values())
-  full = sum(layout.SPLITS[split][1] for split in counts)
+  name, whole = archive.describe(counts)
   return {
-    'name': archive.name(counts),
-    'films': films,
-    'of': full if archive.phantom is None else films,
+    'name': name,
+    'films': sum(counts.values()),
+    'of': whole,
+    'phantom': archive.phantom is not None,
     'splits': counts,
+    'age_unit': archive.age_unit,
     'bad': bad,
     'looks_inverted': inverted,
     'unlabelled': archive.unlabelled,

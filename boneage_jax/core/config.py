@@ -14,8 +14,10 @@ from boneage_jax.core import storage
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
 FORMAT = 1  # of config.json; the next one when old folders can't be read
-# Fields, wherever they stand, that change no result of a run.
+# Fields that change no result of a run: with a dot that field alone, else all
+# of the name wherever they stand.
 NO_EFFECT = (
+  'data.name',
   'threads',
   'log_steps',
   'eval_batch_size',
@@ -96,6 +98,11 @@ def from_json(content: dict[str, Any]) -> ml_collections.ConfigDict:
   """Return the config of the content of a config.json."""
   rest = {name: value for name, value in content.items() if name != 'format'}
   return ml_collections.ConfigDict(rest)
+
+
+def has_effect(field: str) -> bool:
+  """Whether a field, named from the top, can change a result of a run."""
+  return field not in NO_EFFECT and field.rpartition('.')[2] not in NO_EFFECT
 
 
 def differences(old: Any, new: Any, name: str = '') -> list[str]:

@@ -21,6 +21,7 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   """
   from boneage_jax import phantom
   from tfds_rsna import build
+  from tfds_rsna import naming
 
   check_source(config)
   manual_dir = os.path.expanduser(config.manual_dir)
@@ -31,19 +32,24 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
         manual_dir, **config.phantom.to_dict(), progress=True
       )
   data_dir = config.data_dir or os.path.join(workdir, 'data')
-  folders = {}
+  folders, said = {}, False
   for name in stages.builder_configs(config):
     folders[name] = build.build(
       manual_dir,
       data_dir,
       config=name,
       allow_bad_films=config.data.allow_bad_films,
+      age_unit=config.data.age_unit,
     )
     folder = storage.local(folders[name])
-    info = sources.build_info(folder)
+    info = naming.rename(sources.build_info(folder), config.data.name)
     _, description = selection.assign(config, sources.load_films(folder))
     cut = '; borders are cropped' if config.data.crop_borders else ''
     print(f'{info["name"]} ({name}); {description}{cut}.', flush=True)
+    if not said:
+      for note in info['notes']:
+        print(note, flush=True)
+    said = True
     if info.get('looks_inverted'):
       print(inverted(info), flush=True)
   storage.make_folder(stages.path(workdir, stage))

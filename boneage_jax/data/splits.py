@@ -29,10 +29,11 @@ def assign(
     split: 'official' is the archive's; 'hash' pools its films and draws by
       the SHA-256 of the study (else of the id), so a film never moves when
       others come or go, and the films of a hand stay together; 'chen500'
-      draws from the archive's training films alone, see `chen500`; 'auto' is
-      official where the archive has all three splits, else hash.
-    validation_fraction: of all films, for 'hash'.
-    test_fraction: of all films, for 'hash'.
+      draws from the archive's training films alone, see `chen500`; 'auto'
+      keeps the archive's own validation and test films, and draws as 'hash'
+      does what it lacks, from its training films.
+    validation_fraction: of the films that are drawn from.
+    test_fraction: of the films that are drawn from.
 
   Returns:
     the name of the split per film, and a line that describes the choice.
@@ -41,20 +42,23 @@ def assign(
     raise ValueError(
       f"Expected split 'auto', 'official', 'hash' or 'chen500', got {split!r}"
     )
-  count = len(films['id'])
-  ids = films['id'].tolist()
-  studies = films.get('study', films['id']).tolist()
-  missing = [name for name in SPLITS if name not in films['split']]
+  own = [name for name in SPLITS if name in films['split']]
+  missing = [name for name in SPLITS if name not in own]
   if split == 'official' and missing:
     raise ValueError(
       f'the archive has no {" and no ".join(missing)} films, only '
-      f'{sorted(set(films["split"].tolist()))}; split by id with '
+      f'{sorted(own)}; split by id with --config.data.split=hash'
+    )
+  if split == 'auto' and 'train' in missing:
+    raise ValueError(
+      f'the archive has no training films, only {" and ".join(own)} films, '
+      'which are never trained on; add films to train on, or pool all with '
       '--config.data.split=hash'
     )
+  studies = films.get('study', films['id']).tolist()
   if split == 'official' or (split == 'auto' and not missing):
     names = films['split'].copy()
-    sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
-    description = f'official splits: {sizes} of {count} films'
+    description = f'official splits: {_sizes(names)} of {len(names)} films'
   elif split == 'chen500':
     names, description = chen500(films)
   else:
@@ -67,12 +71,29 @@ def assign(
     draws = np.array([_fraction(study) for study in studies])
     bounds = [test_fraction, test_fraction + validation_fraction]
     order = np.array(['test', 'validation', 'train'])
-    names = order[np.searchsorted(bounds, draws, side='right')]
-    description = (
-      f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
-      f'{test_fraction:.2f} of {count} films by '
-      + ('id' if studies == ids else 'hand')
-    )
+    drawn = order[np.searchsorted(bounds, draws, side='right')]
+    by = 'id' if studies == films['id'].tolist() else 'hand'
+    held_out = [name for name in own if name != 'train']
+    if split == 'auto' and held_out:
+      names = np.where(
+        films['split'] != 'train',
+        films['split'],
+        np.where(np.isin(drawn, missing), drawn, 'train'),
+      )
+      description = (
+        f"the archive's own {' and '.join(held_out)} films, "
+        f'{" and ".join(missing)} drawn from its training films by {by}: '
+        f'{_sizes(names)} of {len(names)} films'
+      )
+    else:
+      names = drawn
+      description = (
+        f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
+        f'{test_fraction:.2f} of {len(names)} films by {by}'
+      )
+      if held_out:
+        pooled = ' and '.join(held_out)
+        description += f", the archive's own {pooled} films among them"
   pairs = set(zip(studies, names.tolist(), strict=True))
   homes = collections.Counter(study for study, _ in pairs)
   shared = sorted(
@@ -120,8 +141,9 @@ def chen500(films: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
   names = np.where(given, 'train', UNUSED).astype('<U10')
   names[given & np.isin(studies, hands[:count])] = 'test'
   names[given & np.isin(studies, hands[count : 2 * count])] = 'validation'
-  sizes = '/'.join(str(np.sum(names == name)) for name in SPLITS)
-  description = f'split of Chen 2020: {sizes} of {np.sum(given)} training films'
+  description = (
+    f'split of Chen 2020: {_sizes(names)} of {np.sum(given)} training films'
+  )
   if count < CHEN_FILMS:
     description += f', {count} in place of {CHEN_FILMS}'
   return names, description
@@ -187,6 +209,11 @@ def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
     raise ValueError(f'Expected --films to be 1 or more, got {count}')
   draws = [_fraction(f'some {film}') for film in ids.tolist()]
   return np.sort(np.argsort(draws, kind='stable')[:count])
+
+
+def _sizes(names: np.ndarray) -> str:
+  """Say how many films each of SPLITS has."""
+  return '/'.join(str(np.sum(names == name)) for name in SPLITS)
 
 
 def _fraction(key: str) -> float:

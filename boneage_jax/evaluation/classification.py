@@ -30,15 +30,22 @@ def read_predictions(path: str) -> dict[str, Any]:
   if not rows or not names:
     raise ValueError(f'Expected predictions of classes in {path}, got none.')
   index = {name: i for i, name in enumerate(names)}
+  probability = np.array(
+    [[float(row[f'p_{name}']) for name in names] for row in rows]
+  )
+  bad = np.flatnonzero(~np.isfinite(probability).all(axis=1)).tolist()
+  if bad:
+    raise ValueError(
+      f'{len(bad)} of {len(rows)} films in {path} have probabilities that are '
+      f'not finite, as film {rows[bad[0]]["id"]}: the net has diverged.'
+    )
   return {
     'classes': names,
     'id': np.array([row['id'] for row in rows]),
     'split': np.array([row['split'] for row in rows]),
     'study': np.array([row['study'] for row in rows]),
     'label': np.array([index.get(row['label'], -1) for row in rows]),
-    'probability': np.array(
-      [[float(row[f'p_{name}']) for name in names] for row in rows]
-    ),
+    'probability': probability,
   }
 
 

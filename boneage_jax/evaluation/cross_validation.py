@@ -8,7 +8,6 @@ whole RSNA training set.
 """
 
 from collections.abc import Sequence
-import copy
 from typing import Any
 
 import numpy as np
@@ -116,13 +115,18 @@ def _test_films(
 
 
 def splits(config: Any, films: dict[str, np.ndarray]) -> np.ndarray:
-  """Return the split of every film in every fold, [folds, N]."""
-  names = []
-  for fold in range(config.data.folds):
-    one = copy.deepcopy(config)
-    one.data.fold = fold
-    names.append(selection.assign(one, films)[0])
-  return np.stack(names)
+  """Return the split of every film in every fold, [folds, N].
+
+  Args:
+    config: of the run.
+    films: with the split of this run, not that of the archive: which films are
+      for test is settled there.
+  """
+  count = config.data.folds
+  folds = range(count)
+  return np.stack(
+    [splits_lib.fold(films, films['split'], count, fold) for fold in folds]
+  )
 
 
 def sex_medians(config: Any, films: dict[str, np.ndarray]) -> dict[str, float]:

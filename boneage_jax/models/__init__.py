@@ -6,7 +6,6 @@ from typing import Any
 from flax import nnx
 
 from boneage_jax.models import age_net
-from boneage_jax.models import layers
 from boneage_jax.models import stacked_regions
 from boneage_jax.models import two_stream
 
@@ -15,6 +14,7 @@ NETS = {
   'region_channels': stacked_regions.RegionChannels,
   'two_stream': two_stream.TwoStream,
 }
+DTYPES = ('float32', 'bfloat16')
 
 
 def create(
@@ -30,7 +30,8 @@ def create(
     seed: of the initial parameters.
 
   Raises:
-    ValueError: `config.name` is not a net.
+    ValueError: `config.name` is not a net, or `config.dtype` none to train in:
+      gradients of float16 fall to zero where nothing scales the loss.
   """
   arguments = config.to_dict()
   name = arguments.pop('name')
@@ -38,9 +39,15 @@ def create(
     raise ValueError(
       f'net.name={name!r} is unknown; choose one of {sorted(NETS)}.'
     )
+  dtype = arguments.get('dtype', DTYPES[0])
+  if dtype not in DTYPES:
+    raise ValueError(
+      f'net.dtype={dtype!r} is none that nets are trained in (float16 would '
+      f'need scaled losses); choose one of {DTYPES}.'
+    )
   momentum = arguments.pop('bn_momentum')
   net = NETS[name](size=size, rngs=nnx.Rngs(seed), **arguments)
   for _, module in nnx.iter_modules(net) if momentum else ():
-    if isinstance(module, layers.BatchNorm):
+    if isinstance(module, nnx.BatchNorm):
       module.momentum = momentum
   return net

@@ -85,7 +85,9 @@ class AgeNet(net_lib.Net):
     """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
     net = self.backbone
     x = layers.preprocess(batch['image'], net.input_range, net.in_channels)
+    size_hw = x.shape[1:3]
     x = net.features(x, rngs)
+    base.check_map(type(net).__name__, net.fields(), size_hw, x.shape[1:3])
     return x if self.attention is None else self.attention(x)
 
   def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:

@@ -44,7 +44,10 @@ class Net(nnx.Module):
     Returns:
       That of the one map, or a dict by stream, with the keys of `features`.
     """
-    raise NotImplementedError
+    raise NotImplementedError(
+      f'{type(self).__name__} does not say where the positions of its map lie: '
+      'write its grid_geometry.'
+    )
 
   def scalars(self, batch: Batch) -> dict[str, Any]:
     """Return those of a batch's scalars that `head` takes."""

@@ -35,6 +35,19 @@ def exchange_channels(a, b, scale_a, scale_b, threshold):
   return jnp.where(dead_a, b, a), jnp.where(dead_b, a, b)
 
 
+def scale_penalty(scale_a, scale_b):
+  """Return the sum of |scale| that moves channels to be swapped (Wang 2020).
+
+  The first half of the channels of one stream and the second half of the other
+  pay, so that no channel can die in both.
+
+  Args:
+    scale_a, scale_b: BatchNorm scales [C].
+  """
+  half = len(scale_a) // 2
+  return jnp.sum(jnp.abs(scale_a[:half])) + jnp.sum(jnp.abs(scale_b[half:]))
+
+
 class TwoStream(net_lib.Net):
   """Two crops, one age.
 
@@ -46,8 +59,8 @@ class TwoStream(net_lib.Net):
         heads of one form this only renames the heads: it computes the same
         functions as 'none' does.
       'channel' swaps the channels that a stream has stopped using: BatchNorm
-        on each map, a channel is replaced where |scale| < `threshold`, and the
-        scales pay an L1 penalty (outputs['penalty']).
+        on each map, a channel is replaced where |scale| < `threshold`, and
+        scales pay an L1 penalty (outputs['penalty']), see `scale_penalty`.
       'mid' swaps the maps half-way through the backbones (19 x 19 at 300 px)
         through learned 1x1 projections.
       'none' swaps nothing.
@@ -155,6 +168,10 @@ class TwoStream(net_lib.Net):
       a, b = (
         net.features(image, rngs) for net, image in zip(nets, x, strict=True)
       )
+    size_hw = batch['regions'].shape[2:4]
+    chains = self._chains()
+    for net, chain, found in zip(nets, chains, (a, b), strict=True):
+      base.check_map(type(net).__name__, chain, size_hw, found.shape[1:3])
     if self.exchange == 'channel':
       a, b = (norm(f) for norm, f in zip(self.norms, (a, b), strict=True))
       scales = [norm.scale[...] for norm in self.norms]
@@ -163,15 +180,7 @@ class TwoStream(net_lib.Net):
 
   def grid_geometry(self, size_hw):
     """Return where the positions of both maps lie; see net.Net."""
-    a, b = self.carpal, self.metacarpal
-    chains = (a.fields(), b.fields())
-    if self.exchange == 'mid':  # one net begins, the other goes on
-      at_a, at_b = self._cuts()
-      chains = (
-        a.fields(stop=at_a) + b.fields(start=at_b),
-        b.fields(stop=at_b) + a.fields(start=at_a),
-      )
-    grids = [base.grid_geometry(chain, size_hw) for chain in chains]
+    grids = [base.grid_geometry(chain, size_hw) for chain in self._chains()]
     return dict(zip(STREAMS, grids, strict=True))
 
   def head(self, features, inputs, rngs=None):
@@ -183,9 +192,20 @@ class TwoStream(net_lib.Net):
     ]
     outputs = self.age_head(jnp.concatenate(z, axis=-1), inputs, rngs=rngs)
     if self.exchange == 'channel':
-      scales = jnp.concatenate([norm.scale[...] for norm in self.norms])
-      outputs['penalty'] = self.penalty * jnp.sum(jnp.abs(scales))
+      scales = [norm.scale[...] for norm in self.norms]
+      outputs['penalty'] = self.penalty * scale_penalty(*scales)
     return outputs
+
+  def _chains(self) -> tuple[tuple[base.Field, ...], ...]:
+    """Return the receptive fields behind the map of either stream."""
+    a, b = self.carpal, self.metacarpal
+    if self.exchange != 'mid':
+      return a.fields(), b.fields()
+    at_a, at_b = self._cuts()  # one net begins, the other goes on
+    return (
+      a.fields(stop=at_a) + b.fields(start=at_b),
+      b.fields(stop=at_b) + a.fields(start=at_a),
+    )
 
   def _cuts(self) -> list[int]:
     nets = (self.carpal, self.metacarpal)

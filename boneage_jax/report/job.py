@@ -67,7 +67,9 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
     coverage=coverage,
     heat=heat,
     data=lineage.data_set(
-      sources.prepared_folder(workdir, builder_config), split
+      sources.prepared_folder(workdir, builder_config),
+      split,
+      config.data.name,
     ),
     references=_baselines(workdir, section.baselines) | {'sex_median': medians},
     load_film=_film_loader(config, workdir, builder_config, films, rotated),

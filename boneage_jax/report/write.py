@@ -170,9 +170,8 @@ def _films(
   inputs: ReportInputs, rows: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
   """Return the films of the gallery, see `page.render`."""
-  distributions = predictions.read_npz(
-    stages.path(inputs.workdir, inputs.stage, stages.DISTRIBUTIONS),
-    'probability',
+  distributions = predictions.read_distributions(
+    stages.path(inputs.workdir, inputs.stage, stages.DISTRIBUTIONS)
   )
   films = []
   for kind, k in _picks(rows):

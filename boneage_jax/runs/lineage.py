@@ -9,16 +9,24 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from tfds_rsna import naming
 
 
-def data_set(folder: str | None, split: str) -> dict[str, Any]:
+def data_set(folder: str | None, split: str, name: str = '') -> dict[str, Any]:
   """Name the data set from its build.json; `subset` where films are missing.
 
   `label_files` has the name and the hash of the labels of every split.
+
+  Args:
+    folder: of the prepared data; None where they are gone.
+    split: the split in words.
+    name: what the run calls the data set, `config.data.name`.
   """
   build = {}
   if folder:
     build = storage.read_json(os.path.join(folder, 'build.json'), {})
+  if build:
+    build = naming.rename(build, name)
   keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
   out = {key: build[key] for key in keys if key in build}
   if 'label_file' in out:  # the name alone: the folder differs by machine
@@ -99,7 +107,8 @@ def dataset_line(data: Mapping[str, Any]) -> str:
   if data.get('subset') and 'subset' not in data.get('name', ''):
     parts.append(f'subset: {data["films"]} of {data["of"]} films')
   for split, labels in data.get('label_files', {}).items():
-    parts.append(f'labels ({split}) sha256 {labels["sha256"][:12]}')
+    if labels['sha256'][:12] not in data.get('name', ''):
+      parts.append(f'labels ({split}) sha256 {labels["sha256"][:12]}')
   if 'label_files' not in data and 'label_file_sha256' in data:
     parts.append(f'labels sha256 {data["label_file_sha256"][:12]}')
   return '; '.join([*parts, *([data['split']] if 'split' in data else [])])
@@ -118,6 +127,6 @@ def prepared(
     )
     return report.get('data', {}), None
   films, description = selection.split_films(config, workdir, builder_config)
-  known = data_set(folder, description)
+  known = data_set(folder, description, config.data.name)
   train = selection.select_split(films, 'train')['id']
   return known, frozenset(train.tolist())

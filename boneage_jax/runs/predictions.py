@@ -18,6 +18,8 @@ FILE_COLUMNS = (
   *('id', 'split', 'sex', 'age_true', 'age_predicted'),
   *('lo90', 'hi90', 'status', 'quality_flags'),
 )
+# A stored distribution sums to 1 +- 2e-4: its numbers are float16.
+SUM_TOLERANCE = 0.01
 
 
 def read_predictions(path: str) -> dict[str, np.ndarray]:
@@ -27,7 +29,8 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
   predicted age, months.
 
   Raises:
-    ValueError: the file is missing, empty or names a film twice.
+    ValueError: the file is missing, empty or names a film twice, or an age is
+      not a finite number.
   """
   if not storage.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
@@ -40,7 +43,7 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
     out['sex'] = groups.sex_number(row['sex'] for row in rows)
   for name, column in (('age', 'age_true'), ('prediction', 'age_predicted')):
     if column in rows[0]:
-      out[name] = np.array([float(row[column]) for row in rows])
+      out[name] = _months(path, column, rows)
   ids, counts = np.unique(out['id'], return_counts=True)
   if np.any(counts > 1):
     twice = ids[counts > 1]
@@ -52,6 +55,27 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
       'figures worthless: split by film id.'
     )
   return out
+
+
+def _months(path: str, column: str, rows: list[dict[str, str]]) -> np.ndarray:
+  """Return a column of ages, which must be finite numbers."""
+  months = np.array([_number(row[column]) for row in rows])
+  bad = np.flatnonzero(~np.isfinite(months)).tolist()
+  if bad:
+    film, text = (rows[bad[0]][name] for name in ('id', column))
+    raise ValueError(
+      f'{len(bad)} of {len(rows)} values of {column} in {path} are not finite '
+      f'numbers, as that of film {film}, {text!r}: a label is missing, or a '
+      'net that answers NaN has diverged.'
+    )
+  return months
+
+
+def _number(text: str | None) -> float:
+  try:
+    return float(text)
+  except (TypeError, ValueError):
+    return np.nan
 
 
 def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
@@ -99,6 +123,37 @@ def fill_intervals(folder: str, ids: np.ndarray, interval: np.ndarray) -> None:
     writer = csv.DictWriter(file, rows[0], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
+
+
+def read_distributions(path: str) -> dict[str, np.ndarray]:
+  """Return {film id: probability [bins]}; empty where the file is missing.
+
+  Raises:
+    ValueError: a film twice, or a row that is no distribution: with negative
+      numbers, NaN or infinity, or a sum that is not 1 as far as float16 goes.
+  """
+  if not storage.exists(path):
+    return {}
+  with np.load(storage.reading(path, 'rb')) as file:
+    ids, rows = file['id'], file['probability']
+  sums = rows.sum(axis=1, dtype=np.float64)
+  with np.errstate(invalid='ignore'):
+    good = (np.abs(sums - 1) < SUM_TOLERANCE) & (rows >= 0).all(axis=1)
+  films, counts = np.unique(ids, return_counts=True)
+  if not good.all():
+    first = int(np.argmin(good))
+    raise ValueError(
+      f'Expected distributions over ages in {path}, got {np.sum(~good)} of '
+      f'{len(good)} rows that are none, as that of film {ids[first]} (sum '
+      f'{sums[first]:.4g}): the file is damaged or its net has diverged. Run '
+      'the stage that writes it again.'
+    )
+  if (counts > 1).any():
+    raise ValueError(
+      f'Expected each film once in {path}, got {films[counts > 1][0]} more '
+      'than once: run the stage that writes it again.'
+    )
+  return dict(zip(ids.tolist(), rows, strict=True))
 
 
 def read_npz(path: str, key: str) -> dict[str, Any]:

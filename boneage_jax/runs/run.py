@@ -143,14 +143,6 @@ def _rows(folder: str) -> dict[str, np.ndarray]:
       f'Expected columns {", ".join(COLUMNS)} in {path}, got no '
       f'{", ".join(missing)}: they are of another task than age.'
     )
-  for name in ('age', 'prediction'):
-    bad = rows['id'][~np.isfinite(rows[name])].tolist()
-    if bad:
-      raise ValueError(
-        f'{len(bad)} of {len(rows[name])} values of {name} in {path} are not '
-        f'finite, as that of film {bad[0]}: a label is missing, or a net that '
-        'answers NaN has diverged.'
-      )
   return {name: rows[name] for name in COLUMNS}
 
 
@@ -168,14 +160,17 @@ def trained_on(run: Run, ids: Collection[str]) -> set[str] | None:
   starts = (s.get('init_from') for s in stages.sections(run.config).values())
   if any(start and start.run for start in starts):
     return None
-  own, _ = selection.assign(run.config, run.rows)
+  own, _ = selection.assign(run.config, _as_training(run.rows['id']))
   if np.any(own != run.rows['split']):
     return None  # not split by hash after all
   films = np.array(sorted(ids))
-  names, _ = selection.assign(
-    run.config, {'id': films, 'split': np.full(len(films), 'train')}
-  )
+  names, _ = selection.assign(run.config, _as_training(films))
   return set(films[names == 'train'].tolist())
+
+
+def _as_training(ids: np.ndarray) -> dict[str, np.ndarray]:
+  """Return the table of films of which a split is yet to be drawn."""
+  return {'id': ids, 'split': np.full(len(ids), 'train')}
 
 
 def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
@@ -219,9 +214,13 @@ def align_predictions(runs: Sequence[Run]) -> dict[str, np.ndarray]:
 
 
 def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
-  """Return probabilities [N, bins] of films; None for a net without bins."""
+  """Return probabilities [N, bins] of films; None for a net without bins.
+
+  Raises:
+    ValueError: a film has none, or rows are no distributions.
+  """
   path = os.path.join(run.folder, stages.DISTRIBUTIONS)
-  stored = predictions.read_npz(path, 'probability')
+  stored = predictions.read_distributions(path)
   if not stored:
     return None
   missing = [i for i in ids.tolist() if i not in stored]

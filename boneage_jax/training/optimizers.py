@@ -1,5 +1,6 @@
 """Optimizers: schedules, weight decay, clipping and frozen layers."""
 
+import collections
 import re
 from typing import Any
 
@@ -11,9 +12,10 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
   """Learning rate by update.
 
   config.schedule: 'constant'; 'cosine' to zero after `warmup` (a share of all
-  steps); 'inverse' lr / (1 + config.lr_decay * t), the "decay" of Li 2023; or
-  'steps', which multiplies by each of `config.lr_factors` at
-  `config.boundaries`, shares of all steps.
+  steps); 'inverse' lr / (1 + config.lr_decay * t), the "decay" of Chirawu 2022;
+  or 'steps', which multiplies by each of `config.lr_factors` at
+  `config.boundaries`, shares of all steps. Boundaries that fall on one step
+  multiply by all their factors.
   """
   lr, warmup = config.learning_rate, round(config.warmup * total_steps)
   if config.schedule == 'constant':
@@ -28,11 +30,10 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
         'Expected one factor for each boundary, got optimizer.boundaries='
         f'{config.boundaries} and optimizer.lr_factors={config.lr_factors}.'
       )
-    at = {
-      round(b * total_steps) - warmup: f
-      for b, f in zip(config.boundaries, config.lr_factors, strict=True)
-    }
-    after = optax.piecewise_constant_schedule(lr, at)
+    at = collections.defaultdict(lambda: 1.0)
+    for b, f in zip(config.boundaries, config.lr_factors, strict=True):
+      at[round(b * total_steps) - warmup] *= f
+    after = optax.piecewise_constant_schedule(lr, dict(at))
   else:
     raise ValueError(
       f'optimizer.schedule={config.schedule!r} is unknown; choose '
@@ -57,32 +58,41 @@ def create(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Make the update rule for `params` (nested dicts of arrays).
 
-  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (decoupled, on
-  kernels only), `b1`, `grad_clip_norm` (global norm, 0 for none), `freeze`
+  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (of 'adamw'
+  decoupled; of 'sgd' added to the gradient, as PyTorch does),
+  `weight_decay_on` ('kernels', or 'all' parameters), `b1`, `nesterov` (of
+  'sgd'), `eps` (of Adam), `grad_clip_norm` (global norm, 0 for none), `freeze`
   (regex on parameter paths such as '^backbone/stem'; '' for none) and the
   schedule.
 
   Raises:
     ValueError: unknown name, or a `freeze` that matches no or all parameters.
   """
+  if config.weight_decay_on not in ('kernels', 'all'):
+    raise ValueError(
+      f'optimizer.weight_decay_on={config.weight_decay_on!r} is unknown; '
+      "choose 'kernels' or 'all'."
+    )
   if config.name == 'adam' and config.weight_decay:
     raise ValueError(
       f"optimizer.name='adam' has no weight decay, got {config.weight_decay}; "
       "choose 'adamw'."
     )
   rate = schedule(config, total_steps)
-  decay = jax.tree.map(lambda p: p.ndim > 1, params)
+  every = config.weight_decay_on == 'all'
+  decay = jax.tree.map(lambda p: every or p.ndim > 1, params)
   if config.name in ('adam', 'adamw'):
     rule = optax.adamw(
       rate,
       b1=config.b1,
+      eps=config.eps,
       weight_decay=config.weight_decay,
       mask=decay,
     )
   elif config.name == 'sgd':
     rule = optax.chain(
       optax.add_decayed_weights(config.weight_decay, mask=decay),
-      optax.sgd(rate, momentum=config.b1, nesterov=True),
+      optax.sgd(rate, momentum=config.b1, nesterov=config.nesterov),
     )
   else:
     raise ValueError(

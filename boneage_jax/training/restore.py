@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import nnx
 import jax
+from jax import numpy as jnp
 
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
@@ -63,10 +64,18 @@ def initial_weights(config: Any, stage: str, workdir: str) -> tuple[dict, dict]:
   `init_from` of the stage names a run and its stage.
 
   Raises:
-    ValueError: no such run, or it has no such net.
+    ValueError: no such run, it has no such net, or one that has diverged.
   """
   before = lineage.parent_run(config, stage, workdir)
   _, variables = load_net(*before)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    if not jnp.isfinite(leaf).all():
+      name = jax.tree_util.keystr(path, simple=True, separator='/')
+      raise ValueError(
+        f'{stage}: the net of init_from.run={config[stage].init_from.run!r} '
+        f'has numbers that are not finite in {name}: its training diverged. '
+        'Train it again with a lower learning_rate.'
+      )
   return variables['params'], variables['batch_stats']
 
 

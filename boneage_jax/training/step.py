@@ -13,7 +13,6 @@ import optax
 from boneage_jax import models
 from boneage_jax.core import distributed
 from boneage_jax.data import device_augment
-from boneage_jax.models import layers
 from boneage_jax.models import ops
 
 
@@ -102,7 +101,7 @@ def make_train_step(
       net = nnx.merge(graph, params, state.batch_stats, copy=True)
       net.train()
       if freeze_statistics:  # but not dropout
-        net.set_attributes(layers.BatchNorm, use_running_average=True)
+        net.set_attributes(nnx.BatchNorm, use_running_average=True)
       outputs = net(batch, rngs=rngs)
       per_example, scalars = loss_fn(outputs, batch)
       count = jnp.maximum(jnp.sum(batch['valid']), 1)

@@ -17,7 +17,12 @@ from boneage_jax.workflow import jobs as jobs_lib
 
 # Fields that every stage reads, and those of them that prepared data depend on.
 ROOTS = ('data', 'phantom', 'seed', 'manual_dir')
-PREPARED = ('data.allow_bad_films', 'phantom', 'manual_dir')
+PREPARED = (
+  'data.allow_bad_films',
+  'data.age_unit',
+  'phantom',
+  'manual_dir',
+)
 
 
 def start(config: Any, workdir: str) -> None:
@@ -60,7 +65,7 @@ def check_begun(old: dict[str, Any], new: dict[str, Any], workdir: str) -> None:
   changed = [
     name
     for name in config_lib.differences(old, new)
-    if name.split('.')[-1] not in config_lib.NO_EFFECT
+    if config_lib.has_effect(name)
   ]
   if not changed:
     return

@@ -21,6 +21,7 @@ from boneage_jax.regions import localize
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
+from tfds_rsna import labels
 
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
@@ -82,6 +83,12 @@ def check_data(config: Any) -> None:
   """Check how films are split, as far as that shows without them."""
   data = config.data
   fractions = (data.validation_fraction, data.test_fraction)
+  training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
+  if not config.manual_dir and data.age_unit != labels.UNITS[0]:
+    raise ValueError(
+      f'Expected data.age_unit={labels.UNITS[0]!r} for phantoms, got '
+      f'{data.age_unit!r}: give an archive with --config.manual_dir=DIR.'
+    )
   if data.split not in splits.WAYS:
     raise ValueError(
       f'Expected data.split to be one of {", ".join(splits.WAYS)}; got '

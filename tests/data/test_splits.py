@@ -35,13 +35,51 @@ def test_hash_split_never_moves_a_film():
   assert fewer.tolist() == known[::-2]
 
 
-def test_auto_takes_the_official_splits_only_when_complete():
+def test_auto_takes_the_official_splits_when_complete():
   official = ['train', 'validation', 'test', 'train']
   names, text = splits_lib.assign(table([1, 2, 3, 4], official))
   assert names.tolist() == official
   assert text == 'official splits: 2/1/1 of 4 films'
-  _, text = splits_lib.assign(table([1, 2], ['train', 'test']))
-  assert text.startswith('hash split')
+  _, text = splits_lib.assign(table([1, 2]))
+  assert text == 'hash split 0.75/0.10/0.15 of 2 films by id'
+
+
+@pytest.mark.parametrize(
+  'own, drawn', [('test', 'validation'), ('validation', 'test')]
+)
+def test_auto_never_trains_on_what_the_archive_holds_out(own, drawn):
+  films = table(range(230), ['train'] * 200 + [own] * 30)
+  names, text = splits_lib.assign(films, 'auto', 0.1, 0.15)
+  assert (names[200:] == own).all() and not (names[:200] == own).any()
+  # What is drawn is what a hash split draws, and never moves.
+  hashed, _ = splits_lib.assign(table(range(200)), 'hash', 0.1, 0.15)
+  assert ((names[:200] == drawn) == (hashed == drawn)).all()
+  fewer, _ = splits_lib.assign(
+    {name: column[::-3] for name, column in films.items()}, 'auto', 0.1, 0.15
+  )
+  assert fewer.tolist() == names[::-3].tolist()
+  count = int(np.sum(hashed == drawn))
+  sizes = {'train': 200 - count, own: 30, drawn: count}
+  assert 10 < count < 50 and text == (
+    f"the archive's own {own} films, {drawn} drawn from its training films by "
+    f'id: {"/".join(str(sizes[s]) for s in splits_lib.SPLITS)} of 230 films'
+  )
+  _, text = splits_lib.assign(films, 'hash', 0.1, 0.15)
+  assert text.endswith(f"by id, the archive's own {own} films among them")
+
+
+def test_auto_draws_validation_by_hand():
+  films = table(range(330), ['train'] * 300 + ['test'] * 30)
+  films['study'] = (np.arange(330) // 3).astype(str)
+  names, text = splits_lib.assign(films, 'auto', 0.2, 0.2)
+  assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
+  assert set(names) == set(splits_lib.SPLITS) and ' by hand: ' in text
+
+
+def test_films_that_are_held_out_alone_are_not_trained_on():
+  message = r'no training films, only validation and test films, .*split=hash'
+  with pytest.raises(ValueError, match=message):
+    splits_lib.assign(table([1, 2], ['test', 'validation']))
 
 
 def test_splits_refuse_what_cannot_be():

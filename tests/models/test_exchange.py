@@ -104,14 +104,19 @@ def test_gradients_reach_both_backbones(exchange):
     assert len(leaves) == 4 and all(np.abs(g).max() > 0 for g in leaves)
 
 
-def test_penalty_is_the_sum_of_the_scales():
+def test_penalty_is_on_disjoint_halves_of_the_scales():
   net = tiny_nets.streams(exchange='channel', penalty=0.5)
-  net.norms[0].scale[...] *= -3
   channels = net.carpal.channels
+  scales = np.random.default_rng(0).normal(size=(2, channels))
+  for norm, scale in zip(net.norms, scales, strict=True):
+    norm.scale[...] = jnp.asarray(scale, jnp.float32)
   maps = dict.fromkeys(two_stream.STREAMS, jnp.zeros((1, 4, 4, channels)))
   inputs = {'sex': jnp.zeros(1)}
   outputs = net.head(maps, inputs)
-  assert float(outputs['penalty']) == pytest.approx(0.5 * (3 + 1) * channels)
+  half = channels // 2
+  first, second = np.abs(scales[0, :half]), np.abs(scales[1, half:])
+  expected = 0.5 * (first.sum() + second.sum())
+  assert float(outputs['penalty']) == pytest.approx(expected, rel=1e-5)
   assert 'penalty' not in tiny_nets.streams(exchange='whole').head(maps, inputs)
 
 

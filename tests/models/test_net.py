@@ -3,12 +3,15 @@
 from flax import nnx
 import jax
 from jax import numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import pytest
 import tiny_nets
 
+from boneage_jax import models
 from boneage_jax.models import layers
 from boneage_jax.models import two_stream
+from boneage_jax.models.backbones import resnet
 from boneage_jax.training import step as train_step
 
 
@@ -155,6 +158,37 @@ def test_momentum_is_that_of_every_batch_norm(momentum):
   np.testing.assert_allclose(
     norms[0].mean[...], momentum * before + 1 - momentum, 1e-5
   )
+
+
+def test_momentum_reaches_batch_norms_of_flax(monkeypatch):
+  class Foreign(nnx.Module):
+    def __init__(self, size, rngs):
+      self.norms = nnx.List([nnx.BatchNorm(3, rngs=rngs)])
+
+  monkeypatch.setitem(models.NETS, 'foreign', Foreign)
+  config = ConfigDict({'name': 'foreign', 'bn_momentum': 0.5})
+  assert models.create(config, size=8).norms[0].momentum == 0.5
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'float64'])
+def test_nets_are_not_trained_in_every_dtype(dtype):
+  with pytest.raises(ValueError, match=f"net.dtype='{dtype}' is none"):
+    tiny_nets.age_net(dtype=dtype)
+  assert tiny_nets.age_net(dtype='bfloat16').backbone.stem.conv.bn.dtype
+
+
+def test_maps_lie_where_the_backbone_says_or_nowhere(monkeypatch):
+  batch = tiny_nets.regions()
+  batch['image'] = batch['regions'][:, 0]
+  monkeypatch.setattr(resnet.ResNet, 'receptive_fields', None)
+  with pytest.raises(ValueError, match='ResNet does not say where'):
+    tiny_nets.age_net()
+  fields = {'stem': ((7, 2, 3),)}  # the pool and a stride are left out
+  monkeypatch.setattr(resnet.ResNet, 'receptive_fields', fields)
+  message = r'of \(32, 32\) pixels gives .* \(16, 16\) .* it has \(4, 4\)'
+  for net in (tiny_nets.age_net(), tiny_nets.streams(exchange='none')):
+    with pytest.raises(ValueError, match=message):
+      nnx.eval_shape(lambda n, x: n.features(x), net, batch)
 
 
 def test_momentum_zero_keeps_the_backbones_own():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.runs import lineage
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 FILMS = fake_run.films()
@@ -138,7 +139,7 @@ def test_a_training_film_among_the_test_films(run):
     ('{id},test,M,90.0,91.0', 'each film once'),
     (
       '1,test,M,90.0,nan',
-      '1 of .* prediction .* not finite, as that of film 1:',
+      '1 of .* age_predicted .* not finite numbers, as that of film 1, .nan',
     ),
   ],
 )
@@ -231,3 +232,56 @@ def test_distributions(run):
     run_lib.distributions(read, np.array(['1']))
   os.remove(run / 'assessor/distributions.npz')
   assert run_lib.distributions(read, ids) is None
+
+
+@pytest.mark.parametrize('column', ['age_true', 'age_predicted'])
+@pytest.mark.parametrize('value', ['nan', 'inf', '', 'twelve'])
+def test_ages_that_are_no_numbers_are_refused(run, column, value):
+  path = run / 'assessor/predictions.csv'
+  header, *lines = path.read_text().splitlines()
+  cells = lines[3].split(',')
+  cells[header.split(',').index(column)] = value
+  lines[3] = ','.join(cells)
+  path.write_text('\n'.join([header, *lines]) + '\n')
+  message = (
+    f'1 of {len(lines)} values of {column} in .*film {cells[0]}, .{value}'
+  )
+  for read in (run_lib.read_run, lambda _: predictions.read_predictions(path)):
+    with pytest.raises(ValueError, match=message):
+      read(f'{run}:assessor')
+
+
+@pytest.mark.parametrize(
+  'change, total',
+  [
+    (lambda row: row * 0, '0'),
+    (lambda row: row * np.nan, 'nan'),
+    (lambda row: row / 2, '0.5'),
+    (lambda row: np.where(np.arange(240) < 120, -1 / 120, 2 / 120), '0.999'),
+  ],
+)
+def test_rows_that_are_no_distributions_are_refused(run, change, total):
+  path = str(run / 'assessor/distributions.npz')
+  read = run_lib.read_run(f'{run}:assessor')
+  ids = read.rows['id']
+  assert run_lib.distributions(read, ids).shape == (len(ids), 240)
+  with np.load(path) as file:
+    stored = {name: file[name] for name in file}
+  stored['probability'][4] = change(stored['probability'][4])
+  np.savez(path, **stored)
+  message = rf'1 of {len(ids)} rows .* film {ids[4]} \(sum {total}'
+  with pytest.raises(ValueError, match=message):
+    run_lib.distributions(read, ids)
+
+
+def test_a_film_with_two_distributions_is_refused(run):
+  path = str(run / 'assessor/distributions.npz')
+  read = run_lib.read_run(f'{run}:assessor')
+  with np.load(path) as file:
+    stored = {name: file[name] for name in file}
+  stored['id'][1] = stored['id'][0]
+  np.savez(path, **stored)
+  with pytest.raises(
+    ValueError, match=f'each film once .* {stored["id"][0]} m'
+  ):
+    run_lib.distributions(read, read.rows['id'])

@@ -1,5 +1,6 @@
 """The data set: archive layouts and the round trip through a build."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -43,10 +44,12 @@ def test_films_come_back_byte_for_byte(manual_dir, tmp_path):
     assert record['annotations'] == b''
 
 
-def test_build_json_calls_a_subset_a_subset(manual_dir, tmp_path):
+def test_build_json_names_films_by_their_folder(manual_dir, tmp_path):
   summary = dummy_archive.info(build.build(manual_dir, tmp_path / 'data'))
-  assert summary['name'] == 'RSNA training, subset: 4 of 12611 films'
-  assert (summary['films'], summary['of']) == (4, 12611)
+  digest = hashlib.sha256((manual_dir / f'{TRAIN}.csv').read_bytes())
+  name = f'manual training, 4 films, labels {digest.hexdigest()[:12]}'
+  assert summary['name'] == name
+  assert (summary['films'], summary['of']) == (4, 4)
   assert summary['splits'] == {'train': 4}
   assert summary['bad'] == []
   assert summary['label_file'] == f'{TRAIN}.csv'
@@ -104,8 +107,13 @@ def test_official_release_with_excel_and_bare_folders(tmp_path):
   assert dummy_archive.read_back(built, 'validation')['12']['age'] == 60.5
   summary = dummy_archive.info(built)
   assert summary['splits'] == {'train': 4, 'validation': 2, 'test': 2}
-  assert summary['of'] == 12611 + 1425 + 200
-  assert 'test, subset: 2 of 200 films' in summary['name']
+  assert summary['of'] == 8
+  labels = [summary['label_files'][s]['sha256'][:12] for s in summary['splits']]
+  assert summary['name'] == (
+    f'{folder.name} training, 4 films, labels {labels[0]}; '
+    f'validation, 2 films, labels {labels[1]}; '
+    f'test, 2 films, labels {labels[2]}'
+  )
   assert summary['label_files']['test']['file'].endswith('.xlsx')
 
 
@@ -289,7 +297,7 @@ def test_command_line_without_tensorflow(manual_dir, tmp_path):
     cwd=dummy_archive.DUMMY.parents[1],
   )
   assert done.returncode == 0, done.stderr
-  assert 'RSNA training, subset: 4 of 12611 films: ' in done.stdout
+  assert 'manual training, 4 films, labels ' in done.stdout
   assert 'films/s' in done.stderr
   (manual_dir / TRAIN / '1.png').write_bytes(b'')
   command[-2] = f'--data_dir={tmp_path / "other"}'

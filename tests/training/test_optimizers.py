@@ -78,28 +78,77 @@ def test_steps_multiply_at_the_boundaries(warmup):
     assert found[at] == pytest.approx(expected), at
 
 
+def test_boundaries_on_one_step_multiply_by_all_their_factors():
+  found = rates(
+    steps=4,
+    learning_rate=8.0,
+    schedule='steps',
+    boundaries=(0.5, 0.55, 0.9),
+    lr_factors=(0.5, 0.25, 0.1),
+  )
+  np.testing.assert_allclose(found, [8, 8, 1, 1, 0.1], rtol=1e-6)
+  short = rates(  # of so few steps that all fall on the first
+    steps=1,
+    learning_rate=1.0,
+    schedule='steps',
+    boundaries=(0.1, 0.2, 0.3),
+    lr_factors=(0.1, 0.1, 0.1),
+  )
+  np.testing.assert_allclose(short, 1e-3, rtol=1e-6)
+
+
 def test_first_step_of_adam_is_the_rate():
   for leaf in jax.tree.leaves(update(params(), learning_rate=0.25)):
     np.testing.assert_allclose(leaf, 0.75, rtol=1e-4)
 
 
-def test_weight_decay_is_on_kernels_only():
+@pytest.mark.parametrize('name', ['adamw', 'sgd'])
+@pytest.mark.parametrize('on', ['kernels', 'all'])
+def test_weight_decay_is_on_kernels_or_on_all(name, on):
   # Without a gradient only the decay moves anything.
-  decayed = {'adamw': 1 - 0.5 * 0.1, 'sgd': 1 - 0.5 * 0.1 * 1.9}
-  for name, expected in decayed.items():
-    new = update(
-      params(), 1, 0.0, name=name, learning_rate=0.5, weight_decay=0.1
-    )
-    for layer in (new['backbone']['stem'], new['age_head']['fc']):
-      np.testing.assert_allclose(layer['kernel'], expected, rtol=1e-5)
-      np.testing.assert_array_equal(layer['bias'], 1.0)
+  new = update(
+    params(),
+    gradient=0.0,
+    name=name,
+    learning_rate=0.5,
+    weight_decay=0.1,
+    weight_decay_on=on,
+  )
+  expected = 1 - 0.5 * 0.1
+  for layer in (new['backbone']['stem'], new['age_head']['fc']):
+    np.testing.assert_allclose(layer['kernel'], expected, rtol=1e-5)
+    bias = expected if on == 'all' else 1.0
+    np.testing.assert_allclose(layer['bias'], bias, rtol=1e-5)
 
 
-def test_sgd_has_nesterov_momentum():
+@pytest.mark.parametrize('nesterov', [False, True])
+def test_sgd_is_pytorchs(nesterov):
+  """`torch.optim.SGD` written out: decay joins the gradient, then momentum."""
+  settings = dict(learning_rate=0.2, b1=0.9, weight_decay=0.3)
+  rng = np.random.default_rng(0)
+  start, gradients = rng.normal(size=(2, 3)), rng.normal(size=(3, 2, 3))
+  tree = {'a': jnp.asarray(start, jnp.float32)}
+  rule, _ = optimizers.create(
+    config(name='sgd', nesterov=nesterov, weight_decay_on='all', **settings),
+    tree,
+    STEPS,
+  )
+  state, weights, velocity = rule.init(tree), start, 0.0
+  for gradient in gradients:
+    updates, state = rule.update({'a': jnp.asarray(gradient)}, state, tree)
+    tree = optax.apply_updates(tree, updates)
+    decayed = gradient + 0.3 * weights
+    velocity = 0.9 * velocity + decayed
+    step = decayed + 0.9 * velocity if nesterov else velocity
+    weights = weights - 0.2 * step
+    np.testing.assert_allclose(tree['a'], weights, rtol=2e-5)
+
+
+@pytest.mark.parametrize('eps', [1e-8, 1e-2, 1.0])
+def test_eps_of_adam_is_the_configs(eps):
   tree = {'a': jnp.zeros(1)}
-  new = update(tree, 2, name='sgd', learning_rate=1.0, b1=0.5)
-  # Velocities 1, 1.5; steps 1 + 0.5 and 1 + 0.75.
-  np.testing.assert_allclose(new['a'], -3.25)
+  new = update(tree, gradient=0.02, learning_rate=1.0, eps=eps)
+  np.testing.assert_allclose(new['a'], -0.02 / (0.02 + eps), rtol=1e-5)
 
 
 def test_clip_is_on_the_global_norm():
@@ -144,6 +193,7 @@ def test_the_rate_that_is_logged_is_the_schedule():
     ({'schedule': 'linear'}, "'linear' is unknown; choose 'constant'"),
     ({'freeze': 'encoder'}, "'encoder' matches no parameter; paths look like"),
     ({'freeze': '.'}, 'matches every parameter'),
+    ({'weight_decay_on': 'biases'}, "'biases' is unknown; choose 'kernels' or"),
     ({'name': 'adam', 'weight_decay': 0.1}, "name='adam' has no weight decay"),
     (
       {'schedule': 'steps', 'boundaries': (0.5,), 'lr_factors': ()},

@@ -25,10 +25,10 @@ RATE = 0.1
 class Linear(nnx.Module):
   """Age linear in the mean grey; BatchNorm apart, to see its statistics."""
 
-  def __init__(self, penalty=0.0):
+  def __init__(self, penalty=0.0, norm=None):
     self.kernel = nnx.Param(jnp.array(2.0))
     self.bias = nnx.Param(jnp.array(100.0))
-    self.norm = models.layers.BatchNorm(1, eps=1e-5, momentum=0.9)
+    self.norm = norm or models.layers.BatchNorm(1, eps=1e-5, momentum=0.9)
     self.penalty = penalty
 
   def __call__(self, batch, rngs=None):
@@ -170,8 +170,9 @@ def test_the_average_of_the_parameters(monkeypatch):
 
 def test_statistics_move_unless_frozen(monkeypatch):
   batch = films()
-  for freeze in (False, True):
-    state, step, _ = stepper(monkeypatch, Linear, freeze=freeze)
+  flax = lambda: Linear(norm=nnx.BatchNorm(1, momentum=0.9, rngs=nnx.Rngs(0)))
+  for net, freeze in ((Linear, False), (Linear, True), (flax, True)):
+    state, step, _ = stepper(monkeypatch, net, freeze=freeze)
     state, _ = step(state, batch)
     mean = 0.0 if freeze else 0.1 * grey(batch).mean()
     np.testing.assert_allclose(state.batch_stats['norm']['mean'], mean, 1e-5)

@@ -161,6 +161,17 @@ def test_sex_medians_are_of_other_films(archive, prepared, run):
     assert row['mae'] == pytest.approx(np.mean(sizes))
 
 
+def test_test_films_of_the_archive_are_in_no_fold(archive, prepared):
+  value = config(archive, prepared)
+  films = sources.load_films(prepared)
+  films['split'] = np.where(np.arange(len(films['id'])) % 5, 'train', 'test')
+  test = films['split'] == 'test'
+  films['split'] = selection.assign(value, films)[0]
+  dealt = cross_validation.splits(value, films)
+  assert test.any() and ((dealt == 'test') == test).all()
+  assert ((dealt == 'validation').sum(0) == ~test).all()
+
+
 def test_regions_are_of_the_fold_that_saw_no_label(archive, prepared, tmp_path):
   value = config(archive, prepared)
   films = sources.load_films(prepared)

@@ -7,6 +7,7 @@ import pytest
 import tiny_cascade
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.workflow import resume
 from boneage_jax.workflow import run as workflow_run
 
 
@@ -87,7 +88,7 @@ def test_seed_and_data_are_frozen_with_the_first_net(go_on):
     go_on(change)
 
 
-def test_prepared_data_freeze_what_they_are_made_of(go_on):
+def test_prepared_data_freeze_what_they_are_made_of(go_on, tmp_path):
   go_on(fail='localizer')
 
   def other_split(config):
@@ -98,6 +99,10 @@ def test_prepared_data_freeze_what_they_are_made_of(go_on):
     config.phantom.films = 100
 
   assert go_on(other_split, fail='localizer') == ['localizer']
+  old = kept(tmp_path)
+  new = {**old, 'data': {**old['data'], 'age_unit': 'years'}}
+  with pytest.raises(ValueError, match=r'prepare began .* data\.age_unit\. '):
+    resume.check_begun(old, new, str(tmp_path))
   with pytest.raises(ValueError, match=r'prepare began .* phantom\.films\. '):
     go_on(other_films)
 
@@ -107,6 +112,7 @@ def test_fields_without_effect_always_may_change(go_on, tmp_path):
 
   def change(config):
     config.data_dir = '/elsewhere'
+    config.data.name = 'RHPE'
     for stage in (config.localizer, config.assessor):
       stage.input.threads = 7
       stage.update(log_steps=3, eval_batch_size=16, checkpoint_steps=9)

@@ -67,6 +67,12 @@ REFUSED = {
   r'raise --config\.data\.validation_fraction': dict(
     data__validation_fraction=0.0
   ),
+  r'data\.age_unit to be one of months, years; got .days.: change': dict(
+    data__age_unit='days'
+  ),
+  r"age_unit='months' for phantoms, got 'years': give": dict(
+    data__age_unit='years'
+  ),
   r'the number of folds for data\.fold=1, got none': dict(data__fold=1),
   r'a fold from 0 to one less .* data\.folds=3 and data\.fold=3': dict(
     data__folds=3, data__fold=3
@@ -77,6 +83,9 @@ REFUSED = {
     assessor__checkpoint_selection='first'
   ),
   r'assessor: Expected a task among': dict(assessor__task='sex'),
+  r"assessor: net\.dtype='float16' is none that nets are trained in": dict(
+    assessor__net__dtype='float16'
+  ),
   r"assessor: optimizer\.schedule='linear' is unknown": dict(
     assessor__optimizer__schedule='linear'
   ),

@@ -27,6 +27,40 @@ def grid_geometry(fields: Iterable[Field], size_hw: tuple[int, int]) -> Grid:
     fields: of the layers between input and map.
     size_hw: height and width of the input in pixels.
   """
+  return _follow(fields, size_hw)[0]
+
+
+def check_map(
+  name: str,
+  fields: Iterable[Field],
+  size_hw: tuple[int, int],
+  map_hw: tuple[int, int],
+) -> None:
+  """Check that `fields` lead from an input to the map that a net made of it.
+
+  Args:
+    name: of the net, for the message.
+    fields: of the layers between input and map.
+    size_hw: height and width of the input in pixels.
+    map_hw: height and width of its map.
+
+  Raises:
+    ValueError: they lead to another map, so heat maps would lie elsewhere.
+  """
+  told = _follow(fields, size_hw)[1]
+  if told != tuple(map_hw):
+    raise ValueError(
+      f'The receptive_fields of {name} say that an input of {size_hw} pixels '
+      f'gives a map of {told} positions, but it has {tuple(map_hw)}: heat maps '
+      'and guided attention would lie in wrong places. Correct '
+      'receptive_fields.'
+    )
+
+
+def _follow(
+  fields: Iterable[Field], size_hw: tuple[int, int]
+) -> tuple[Grid, tuple[int, int]]:
+  """Return where the positions of a map lie, and how many it has."""
   grid = ((1, 0.5), (1, 0.5))
   for kernel, stride, padding in fields:
     sides = ops.pads(size_hw, (kernel, kernel), stride, padding)
@@ -38,7 +72,7 @@ def grid_geometry(fields: Iterable[Field], size_hw: tuple[int, int]) -> Grid:
       (n + sum(side) - kernel) // stride + 1
       for n, side in zip(size_hw, sides, strict=True)
     )
-  return grid
+  return grid, size_hw
 
 
 def call(
@@ -60,11 +94,12 @@ class Backbone(nnx.Module):
     input_range: argument of `layers.preprocess`.
     in_channels: channels of the input.
     receptive_fields: (kernel, stride, padding) of what strides or moves the
-      centres of the map's positions, by stage; see `grid_geometry`.
+      centres of the map's positions, by stage; see `grid_geometry`. Every
+      backbone states them; a stage that is left out moves nothing.
     random: names of the stages that take rngs, to drop residual paths.
   """
 
-  receptive_fields: Mapping[str, tuple[Field, ...]] = {}
+  receptive_fields: Mapping[str, tuple[Field, ...]] | None = None
   random: tuple[str, ...] = ()
 
   def __init__(
@@ -113,9 +148,19 @@ class Backbone(nnx.Module):
   def fields(
     self, start: int = 0, stop: int | None = None
   ) -> tuple[Field, ...]:
-    """Return the receptive fields of stages[start:stop], one behind another."""
-    names = self.stages[start:stop]
-    return tuple(f for n in names for f in self.receptive_fields.get(n, ()))
+    """Return the receptive fields of stages[start:stop], one behind another.
+
+    Raises:
+      ValueError: the backbone does not state them.
+    """
+    known = self.receptive_fields
+    if known is None:
+      raise ValueError(
+        f'{type(self).__name__} does not say where the positions of its map '
+        'lie: give the class `receptive_fields`, (kernel, stride, padding) of '
+        'the layers of each stage that stride or move them.'
+      )
+    return tuple(f for n in self.stages[start:stop] for f in known.get(n, ()))
 
   def grid_geometry(self, size_hw: tuple[int, int]) -> Grid:
     """Return where the positions of the map lie; see the module's function."""

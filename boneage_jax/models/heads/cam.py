@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from boneage_jax.models.heads import age as age_head
 
 POOLS = ('cam', 'cam_mean')  # weighted by attention, or the plain mean
-WINDOW = 5  # months either side of an age (Chen 2020)
+WINDOW = 5  # months from an age to the ends of its window (Chen 2020)
 
 
 def spatial_softmax(maps: jax.Array) -> jax.Array:
@@ -16,17 +16,20 @@ def spatial_softmax(maps: jax.Array) -> jax.Array:
 
 
 def near_age(age: jax.Array, bins: int, months: int = WINDOW) -> jax.Array:
-  """Say which bins lie within `months` of ages [B], bool [B,bins].
+  """Say which bins k lie in [age - months, age + months), bool [B,bins].
 
-  The window is cut at the ends of the scale, and no gradient flows through it.
+  These are 2 `months` bins about the bin of each age [B], the upper end left
+  out, as in the authors' code of Chen 2020. The window is cut at the ends of
+  the scale, and no gradient flows through it.
   """
   age = jax.lax.stop_gradient(age.astype(jnp.float32))
   centre = jnp.clip(jnp.round(age), 0, bins - 1)
-  return jnp.abs(jnp.arange(bins) - centre[:, None]) <= months
+  away = jnp.arange(bins) - centre[:, None]
+  return (away >= -months) & (away < months)
 
 
 def window_map(maps: jax.Array, age: jax.Array) -> jax.Array:
-  """Return the mean map [B,h,w] of the bins within WINDOW of `age` [B]."""
+  """Return the mean map [B,h,w] of the bins in the window of `age` [B]."""
   near = near_age(age, maps.shape[-1]).astype(jnp.float32)
   near /= jnp.sum(near, -1, keepdims=True)
   return jnp.einsum('bhwk,bk->bhw', maps, near)
@@ -41,7 +44,7 @@ def attention(outputs: dict[str, jax.Array]) -> jax.Array:
 
   Returns:
     [B,h,w], sum 1: the softmax of the map of the answer; of bins, the mean map
-    within WINDOW months of it.
+    in the window of it, see `near_age`.
   """
   maps = outputs['maps']
   if maps.shape[-1] == 1:

@@ -15,11 +15,14 @@ from flax import traverse_util
 import jax.numpy as jnp
 import numpy as np
 
+from boneage_jax.models.weights import form
 from boneage_jax.models.weights import keras as keras_names
 from boneage_jax.models.weights import read as read_weights
 
 Path = tuple[str, ...]
 
+# What Keras and PyTorch call the moving variance of BatchNorm.
+VARIANCES = ('/moving_variance', '/running_var')
 # The argument of a backbone that names its size, and its default.
 SIZES = {
   'convnext': ('variant', 'tiny'),
@@ -153,6 +156,36 @@ def _problems(
   return '; '.join(problems)
 
 
+def check_values(path: str, weights: Mapping[str, np.ndarray]) -> None:
+  """Check that weights are numbers to compute with.
+
+  Args:
+    path: of their file, for the message.
+    weights: `layer/weight` -> array.
+
+  Raises:
+    ValueError: integers, NaN or infinity, or a variance below zero; names the
+      weights.
+  """
+  wrong = []
+  for name, stored in weights.items():
+    if not jnp.issubdtype(stored.dtype, jnp.floating):
+      wrong.append(f'{name} ({stored.dtype}, no floating-point numbers)')
+      continue
+    values = np.asarray(stored, np.float32)
+    if bad := int(np.sum(~np.isfinite(values))):
+      wrong.append(f'{name} ({bad} of {values.size} are not finite)')
+    elif name.endswith(VARIANCES) and np.min(values, initial=0) < 0:
+      below = int(np.sum(values < 0))
+      wrong.append(f'{name} ({below} of {values.size} variances are below 0)')
+  if wrong:
+    raise ValueError(
+      f'Expected weights that a net can compute with in {path!r}, got '
+      f'{len(wrong)} arrays that none can: {_some(wrong)}. The file is damaged '
+      'or was saved by a training that diverged: fetch or train it again.'
+    )
+
+
 def _apply(
   plan: Plan, weights: Mapping[str, np.ndarray], trees: Mapping[str, Any]
 ) -> dict[str, dict]:
@@ -198,6 +231,8 @@ def load(
     )
   weights = read_weights.read(path, architecture)
   layers = {name.split('/')[0] for name in weights}
+  if architecture.startswith('resnet'):
+    form.check_resnet(path, layers)
   table = names.table(architecture, layers)
   trees = {
     'params': traverse_util.flatten_dict(params),
@@ -209,6 +244,7 @@ def load(
       f'{path!r} does not fit {architecture}, as {names.FILES[architecture]} '
       f'does: {problems}.'
     )
+  check_values(path, {name: weights[name] for name in plan.targets})
   trees = _apply(plan, weights, trees)
   report = Report(
     *map(
@@ -222,6 +258,10 @@ def load(
 def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
   """Refuse a file whose weights are those of another form of the net."""
   names, name = read_weights.names_of(path), backbone['name']
+  if name == 'efficientnet' and path.endswith('.safetensors'):
+    form.check_efficientnet(
+      path, backbone.get('padding', keras_names.REQUIRES[name][1])
+    )
   if name not in names.REQUIRES:
     return
   argument, value = names.REQUIRES[name]

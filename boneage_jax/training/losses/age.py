@@ -24,7 +24,7 @@ def expectation(logits: jax.Array) -> jax.Array:
     logits: [..., K], any float type; computed in float32.
 
   Returns:
-    [...] float32, months (Chen 2020, eq. 7).
+    [...] float32, months (Chen 2020, eq. 8).
   """
   logits = logits.astype(jnp.float32)
   bins = jnp.arange(logits.shape[-1], dtype=jnp.float32)
@@ -59,7 +59,7 @@ def gaussian_label(
     delta: standard deviation in months.
 
   Returns:
-    [B, K] float32 (Chen 2020, eq. 9). Ages near an end are truncated, which
+    [B, K] float32 (Chen 2020, phase II). Ages near an end are truncated, which
     moves the mean inwards.
   """
   return jnp.exp(_log_gaussian(age, bins, delta))

@@ -82,14 +82,31 @@ def test_attention_is_that_of_the_answer():
   outputs = {'maps': jnp.asarray(maps), 'age': jnp.array([60.4, -3.0])}
   found = cam_head.attention(outputs)
   assert found[0].argmax() == 5 and found[1].argmax() == 6
-  expected = np.exp(22 / 11) / (np.exp(22 / 11) + 8)
-  assert found[0].max() == pytest.approx(expected, rel=1e-5)
+  for film, bins in ((0, 10), (1, 5)):  # the second is cut at 0
+    expected = np.exp(22 / bins) / (np.exp(22 / bins) + 8)
+    assert found[film].max() == pytest.approx(expected, rel=1e-5)
   outputs = {
     'maps': jnp.asarray(maps[..., :58]),
     'logits': jnp.asarray(np.eye(58, dtype=np.float32)[[20, 0]]),
   }
   found = cam_head.attention(outputs)
   assert found[0].argmax() == 0 and found[1].argmax() == 6
+
+
+def test_the_window_has_the_ten_bins_of_chen():
+  ages = np.array([60.4, 59.6, 2.0, 0.0, 239.0, -3.0, 300.0], np.float32)
+  found = np.asarray(cam_head.near_age(jnp.asarray(ages), 240))
+  expected = [
+    (55, 65),
+    (55, 65),
+    (0, 7),
+    (0, 5),
+    (234, 240),
+    (0, 5),
+    (234, 240),
+  ]
+  for row, (first, end) in zip(found, expected, strict=True):
+    assert np.flatnonzero(row).tolist() == list(range(first, end))
 
 
 def test_sex_adds_a_linear_term():

@@ -126,6 +126,90 @@ def test_files_of_another_form_are_refused(path, backbone, message):
     )
 
 
+@pytest.mark.parametrize(
+  'name, metadata, message',
+  [
+    ('resnetaa50.d_in12k.safetensors', None, 'file name .resnetaa50'),
+    ('resnetblur50.safetensors', None, 'file name .resnetblur50'),
+    ('models--timm--resnetblur18.x/0/model.safetensors', None, 'folder .model'),
+    ('w.safetensors', {'architecture': 'resnetaa50'}, 'metadata .architect'),
+    ('w.safetensors', {'about': 'ResNet-18 + BlurPool'}, 'metadata .about'),
+    ('timm/model.safetensors', {}, 'config.json .resnetaa50'),
+    ('blurred.safetensors', {'layer': 'layer1.0.aa.filt'}, 'layer .layer1.0.a'),
+  ],
+)
+def test_anti_aliased_resnets_are_refused(tmp_path, name, metadata, message):
+  path = tmp_path / name
+  path.parent.mkdir(parents=True, exist_ok=True)
+  write_stem(path)
+  weights = safetensors.numpy.load_file(path)
+  if metadata and 'layer' in metadata:
+    weights[metadata['layer']] = np.ones((1, 1, 3, 3), np.float32)
+    metadata = None
+  if name.startswith('timm'):
+    text = '{"architecture": "resnetaa50", "num_classes": 1000}'
+    (path.parent / 'config.json').write_text(text)
+  safetensors.numpy.save_file(weights, path, metadata)
+  with pytest.raises(ValueError, match=f'anti-aliased ResNet .{message}'):
+    load_weights.load(
+      str(path), *zeros(stem), 'resnet_18', allow_unexpected='layer1.*'
+    )
+
+
+@pytest.mark.parametrize(
+  'name', ['resnet18.a1_in1k', 'resnet18_baal', 'tv_resnet18', 'model']
+)
+def test_plain_resnets_are_read_whatever_they_are_called(tmp_path, name):
+  path = write_stem(tmp_path / f'{name}.safetensors')
+  (tmp_path / 'config.json').write_text('{"architecture": "resnet18"}')
+  _, _, report = load_weights.load(path, *zeros(stem), 'resnet_18')
+  assert len(report.loaded) == 5
+
+
+@pytest.mark.parametrize(
+  'name, padding, told',
+  [
+    ('tf_efficientnet_b0.ns_jft_in1k', 'torch', "'tf'"),
+    ('efficientnet_b0.ra_in1k', 'tf', "'torch'"),
+  ],
+)
+def test_efficientnets_that_pad_otherwise_are_refused(name, padding, told):
+  trees, path = {'backbone': {}}, f'{name}.safetensors'
+  backbone = {'name': 'efficientnet', 'padding': padding}
+  with pytest.raises(ValueError, match=f'EfficientNet with padding={told}'):
+    load_weights.load_into_net(
+      {'backbone': {'path': path}}, {'backbone': backbone}, trees, trees
+    )
+
+
+@pytest.mark.parametrize(
+  'name, change, message',
+  [
+    (
+      'conv1.weight',
+      lambda x: np.where(x == 7, np.nan, x),
+      '1 of 9408 are not',
+    ),
+    ('bn1.bias', lambda x: np.where(x > 150, np.inf, x), '13 of 64 are not'),
+    ('bn1.running_var', lambda x: x - 310, '10 of 64 variances are below 0'),
+    ('bn1.running_mean', lambda x: x.astype(np.int32), 'int32, no floating'),
+  ],
+)
+def test_weights_that_are_no_numbers_are_refused(
+  tmp_path, name, change, message
+):
+  path = tmp_path / 'w.safetensors'
+  write_stem(path)
+  weights = safetensors.numpy.load_file(path)
+  weights[name] = change(weights[name])
+  safetensors.numpy.save_file(weights, path)
+  where = name.replace('.', '/')
+  with pytest.raises(
+    ValueError, match=rf'w.safe.*1 arrays.*{where} .{message}'
+  ):
+    load_weights.load(str(path), *zeros(stem), 'resnet_18')
+
+
 def test_net_without_statistics(tmp_path):
   make = lambda: convnext.ConvNeXt(endpoint='stem', rngs=nnx.Rngs(0))
   weights = {
