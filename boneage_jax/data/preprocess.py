@@ -250,13 +250,10 @@ def _fit(
     for hole in holes:  # what is hidden cannot be asked for
       mask = intensity.erase(mask, hole, masks_lib.UNKNOWN)
   if config.device_augment and rng is not None:
-    visible = np.ones(size, np.uint8)
+    packed = device_augment.pack(image, matrix, size, config.device_augment)
     for hole in holes:
-      visible = intensity.erase(visible, hole)
-    square, matrix = device_augment.pack(
-      image, matrix, size, config.device_augment
-    )
-    return dict(squares=square, matrices=matrix, visible=visible), mask
+      packed['visible'] = intensity.erase(packed['visible'], hole)
+    return packed, mask
   image = geometry.warp(image, matrix, size)
   for hole in holes:
     image = intensity.erase(image, hole)

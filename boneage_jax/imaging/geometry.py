@@ -6,6 +6,7 @@ Coordinates are pixel centres: pixel 0 covers [-0.5, 0.5]. A matrix is float64
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ LEFT = 2.2
 # Between these half-widths a film's pixels are too few to interpolate what a
 # triangle about each place would give: it is worked out at half pixels too.
 TWICE = (1.02, 1.93)
-NARROWER = 1.1  # see `_tent`; found by trial, against the filter itself
+NARROWER = 1.1  # see `tent_width`; found by trial, against the filter itself
 EDGE = 1e-6  # pixels; a place on the film's edge lies in the film
 
 
@@ -51,6 +52,11 @@ def fit_matrix(
   shift_x = (out_width - scale_x * (x0 + x1) * width + scale_x - 1) / 2
   shift_y = (out_height - scale_y * (y0 + y1) * height + scale_y - 1) / 2
   return np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]], np.float64)
+
+
+def inverse(matrix: np.ndarray) -> np.ndarray:
+  """Return the matrix that undoes `matrix`."""
+  return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
 
 
 def augment_matrix(
@@ -119,13 +125,12 @@ def warp(
   small, to_small = _smoothed(image, np.hypot(*matrix[:, :2]))
   out = cv2.warpAffine(
     small,
-    compose(_inverse(to_small), matrix),
+    compose(inverse(to_small), matrix),
     size_hw[::-1],
     flags=cv2.INTER_LINEAR,
     borderMode=cv2.BORDER_REPLICATE,
   )
-  inside = _inside(_inverse(matrix), size_hw, image.shape)
-  return out if inside is None else out * inside
+  return out * covers(matrix, size_hw, image.shape)
 
 
 def unwarp(
@@ -153,37 +158,31 @@ def unwarp(
     flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
     borderMode=cv2.BORDER_REPLICATE,
   )
-  seen = _inside(matrix, film_hw, values.shape)
-  return film if seen is None else film * seen
+  return film * covers(inverse(matrix), film_hw, values.shape)
 
 
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-  return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
-
-
-def _inside(
-  back: np.ndarray, size_hw: tuple[int, int], source_hw: tuple[int, int]
-) -> np.ndarray | None:
-  """Return whether pixels of an output lie in the source, or None if all do.
+def covers(
+  matrix: np.ndarray, size_hw: tuple[int, int], film_hw: tuple[int, int]
+) -> np.ndarray:
+  """Return which centres of an output's pixels lie in the film.
 
   Args:
-    back: pixel of the output -> pixel of the source.
+    matrix: film pixel -> output pixel, as given to `warp`.
     size_hw: height and width of the output.
-    source_hw: height and width of the source.
+    film_hw: height and width of the film.
 
   Returns:
-    bool [H, W]; True on the source's edge.
+    bool [H, W]; a pixel on the film's edge lies in it.
   """
   rows = np.arange(size_hw[0])
   first, last = np.full((2, size_hw[0]), [[-np.inf], [np.inf]])
-  for (along, down, start), side in zip(back, source_hw[::-1], strict=True):
-    # Columns of each row between which this coordinate is one of the source.
-    along = along if abs(along) > 1e-9 else 1e-9
+  back = inverse(matrix)
+  for (along, down, start), side in zip(back, film_hw[::-1], strict=True):
+    # Columns of each row between which this coordinate is one of the film.
+    slope = along if abs(along) > 1e-9 else 1e-9
     ends = np.array([[-0.5 - EDGE], [side - 0.5 + EDGE]]) - down * rows - start
-    low, high = np.sort(ends / along, axis=0)
+    low, high = np.sort(ends / slope, axis=0)
     first, last = np.maximum(first, low), np.minimum(last, high)
-  if first.max() <= 0 and last.min() >= size_hw[1] - 1:
-    return None
   columns = np.arange(size_hw[1], dtype=np.float32)
   first, last = first.astype(np.float32), last.astype(np.float32)
   return (columns >= first[:, None]) & (columns <= last[:, None])
@@ -253,15 +252,20 @@ def _columns(
   return cv2.merge([even, odd]).reshape(len(even), -1)
 
 
-def _tent(width: float, density: int) -> np.ndarray:
-  """Return a triangle's weights of pixels about a pixel, float32 [2 n + 1].
+def tent_width(width: Any, density: int) -> Any:
+  """Return by how wide a triangle to smooth before bilinear samples.
 
-  Bilinear samples of what it smooths, `density` of them a pixel, are smoothed
-  between them, unless a whole number of them make the half-width. Therefore it
-  is a bit narrower.
+  Samples of what was smoothed, at `density` places a pixel, are smoothed
+  between these, unless a whole number of them makes the half-width. Therefore
+  the triangle is a bit narrower than the `width` wanted, in pixels.
   """
   rest = density * width % 1
-  width -= NARROWER * rest * (1 - rest) / (density**2 * width)
+  return width - NARROWER * rest * (1 - rest) / (density**2 * width)
+
+
+def _tent(width: float, density: int) -> np.ndarray:
+  """Return a triangle's weights of pixels about a pixel, float32 [2 n + 1]."""
+  width = tent_width(width, density)
   reach = int(np.ceil(width))
   weights = np.maximum(1 - np.abs(np.arange(-reach, reach + 1)) / width, 0)
   return (weights / weights.sum()).astype(np.float32)
@@ -272,8 +276,7 @@ def _tent_between(width: float) -> np.ndarray:
 
   It is that of `_tent` at a density of 2, of half-width below 2.
   """
-  rest = 2 * width % 1
-  width -= NARROWER * rest * (1 - rest) / (4 * width)
+  width = tent_width(width, 2)
   near, far = (max(1 - x / width, 0) for x in (0.5, 1.5))
   far = far / (near + far)
   return np.array([far, 1 - 2 * far, far], np.float32)

@@ -24,6 +24,11 @@ from boneage_jax.imaging import boxes
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
 
+# Pixels of a stored crop to one of the net's along each side. A crop is sampled
+# twice: at 2 the second triangle is exact, and both are together as one that is
+# an eighth wider than it alone.
+FINER = 2
+
 PredictMaps = Callable[[np.ndarray, np.ndarray], Any]
 
 
@@ -162,8 +167,8 @@ def crop_hw(options: Any) -> tuple[int, int]:
   scale = 1 + 2 * options.crop_margin
   height, width = sizes.size_hw(options.crop_size)
   return (
-    round(height * scale / geometry.SAMPLED),
-    round(width * scale / geometry.SAMPLED),
+    round(height * scale * FINER),
+    round(width * scale * FINER),
   )
 
 

@@ -76,7 +76,7 @@ def test_neither_films_nor_inputs_nor_crops_need_be_square():
     np.testing.assert_allclose(one.regions[name].box, box, atol=1 / 12)
   crops = localize.cut_crops(one, wide, options)
   assert {c.shape for c in crops} == {localize.crop_hw(options)}
-  assert localize.crop_hw(options) == (48, 24)  # 1.2 / 0.75 of the net's
+  assert localize.crop_hw(options) == (72, 36)  # 1.2 * 2 of the net's
   # What a net sees of them is the box without the margin.
   settings = common.image_input(size=(30, 15), crop_margin=0.1)
   record = {
