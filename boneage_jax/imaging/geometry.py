@@ -18,6 +18,7 @@ LEFT = 2.2
 # triangle about each place would give: it is worked out at half pixels too.
 TWICE = (1.02, 1.93)
 NARROWER = 1.1  # see `tent_width`; found by trial, against the filter itself
+PARTS = 8  # see `over_film`
 EDGE = 1e-6  # pixels; a place on the film's edge lies in the film
 
 
@@ -159,6 +160,28 @@ def unwarp(
     borderMode=cv2.BORDER_REPLICATE,
   )
   return film * covers(inverse(matrix), film_hw, values.shape)
+
+
+def over_film(
+  values: np.ndarray,
+  matrix: np.ndarray,
+  size_hw: tuple[int, int],
+  film_hw: tuple[int, int],
+) -> np.ndarray:
+  """Carry a map over a net's input back to the film, at the map's resolution.
+
+  Args:
+    values, matrix, size_hw, film_hw: as of `unwarp`.
+
+  Returns:
+    float32 over the film, as `unwarp`, of PARTS pixels to each of the map's
+    along each axis, or of the film's own where they are fewer.
+  """
+  cells = np.array(values.shape) / size_hw * film_hw
+  cells *= np.hypot(*matrix[:, :2])[::-1]
+  hw = np.minimum(np.ceil(PARTS * cells), film_hw).astype(int).tolist()
+  grid = compose(inverse(fit_matrix(film_hw, hw)), matrix)
+  return unwarp(values, grid, size_hw, hw)
 
 
 def covers(

@@ -113,14 +113,15 @@ def find_regions(
     maps = np.asarray(predict_maps(images, sex), np.float32)
 
     def add(film, heat, name=name, threshold=threshold, side=side):
-      matrix = _matrix(film, input_config)
+      film_hw, matrix = film.image.shape, _matrix(film, input_config)
       film.regions[name] = boxes.box_from_map(
-        geometry.unwarp(heat, matrix, size, film.image.shape),
+        geometry.over_film(heat, matrix, size, film_hw),
         threshold,
         options.component,
         margin=options.margin,
         minimum_side=side,
         smooth=options.smooth,
+        film_hw=film_hw,
       )
       peak = heat.max()  # kept as float16, where gradients would underflow
       film.maps.append(heat / peak if peak > 0 else heat)
