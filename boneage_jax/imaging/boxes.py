@@ -124,6 +124,30 @@ def expand(
   return x0 - x, y0 - y, x1 + x, y1 + y
 
 
+def crop_box(
+  regions: Mapping[str, Region], name: str, margin: float
+) -> tuple[float, float, float, float]:
+  """Return the box of a picture of a film, which may reach over the film.
+
+  Args:
+    regions: of the film, by name.
+    name: of a region, or 'film' or 'erased', which show all of the film.
+    margin: fraction of the box's sides added all round.
+  """
+  whole = name in ('film', 'erased')
+  return expand(WHOLE_FILM if whole else regions[name].box, margin)
+
+
+def film_within(
+  box: tuple[float, float, float, float],
+) -> tuple[float, float, float, float]:
+  """Return where the film lies in a crop of `box`, in fractions of the crop."""
+  x0, y0, x1, y1 = box
+  xs, ys = -x0 / (x1 - x0), -y0 / (y1 - y0)
+  ends = xs, ys, xs + 1 / (x1 - x0), ys + 1 / (y1 - y0)
+  return tuple(min(max(end, 0.0), 1.0) for end in ends)
+
+
 def holes(
   regions: Mapping[str, Region], names: Iterable[str], fill: str, film: str
 ) -> list[tuple[tuple[float, float, float, float], int]]:

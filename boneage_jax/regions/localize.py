@@ -146,16 +146,25 @@ def cut_crops(film: Film, input_config: Any, options: Any) -> list[np.ndarray]:
   size = crop_hw(options)
   crops = []
   for name in crop_names(options):
-    image, box = film.image, boxes.WHOLE_FILM
+    image = film.image
     if name == 'erased':
       image = _erased(film, options.erase, options.fill)
-    elif name != 'film':
-      box = film.regions[name].box
-    box = boxes.expand(box, options.crop_margin)
+    box = boxes.crop_box(film.regions, name, options.crop_margin)
     matrix = geometry.fit_matrix(image.shape, size, 'squash', box=box)
     crop = geometry.warp(image, matrix, size)
     crops.append(255 - crop if input_config.polarity == 'invert' else crop)
   return crops
+
+
+def film_in_crops(
+  film: Film, options: Any
+) -> list[tuple[float, float, float, float]]:
+  """Return where the film lies in each of its crops, in fractions of it."""
+  margin = options.crop_margin
+  return [
+    boxes.film_within(boxes.crop_box(film.regions, name, margin))
+    for name in crop_names(options)
+  ]
 
 
 def crop_names(options: Any) -> tuple[str, ...]:

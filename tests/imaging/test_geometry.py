@@ -304,6 +304,16 @@ def test_tone_stretches_the_range_of_the_film():
   np.testing.assert_array_equal(flat, np.arange(256))
 
 
+@pytest.mark.parametrize('low', [0, 0.5, 10])
+@pytest.mark.parametrize('high', [60, 99.5, 100])
+def test_the_range_goes_from_percentile_to_percentile(low, high):
+  film = np.random.default_rng(4).integers(40, 220, (33, 20)).astype(np.uint8)
+  first, last = np.percentile(film, (low, high), method='inverted_cdf')
+  lut = intensity.tone_lut(film, percentiles=(low, high))
+  assert np.flatnonzero(lut == 0).max() == first
+  assert np.flatnonzero(lut == 255).min() == last
+
+
 def test_tone_is_the_closed_form():
   film = smooth(20, 20)
   lut = intensity.tone_lut(
