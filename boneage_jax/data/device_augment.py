@@ -17,10 +17,13 @@ import numpy as np
 
 from boneage_jax.imaging import geometry
 
+BETWEEN = 4  # a square of fewer pixels to one of the input is smoothed between
+MOST = 1.5  # a film is smoothed for this times as much shrinking, for zoom
+
 
 def pack(
   film: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int], side: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> dict[str, np.ndarray]:
   """Return a film in its square, and where the device finds each pixel of it.
 
   Args:
@@ -30,25 +33,30 @@ def pack(
     side: of the square.
 
   Returns:
-    uint8 [side, side], and float32 [2, 3], input pixel -> pixel of the square
-    once `finish` has averaged blocks of it.
+    `squares` uint8 [side, side], with the film's edge repeated beyond it;
+    `matrices` float32 [2, 3], input pixel -> pixel of the square; `tents`
+    float32 [2], half-widths along x and y of the triangles to smooth by;
+    `visible` uint8 [H, W], 0 where the film does not reach.
   """
-  longest = max(film.shape)
+  visible = geometry.covers(matrix, size_hw, film.shape)
+  longest, smoothed = max(film.shape), 0
   if longest > side:
-    height, width = (max(round(n * side / longest), 1) for n in film.shape)
-    back = geometry.fit_matrix((height, width), film.shape)
-    matrix = geometry.compose(back, matrix)
-    film = cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
-  square = np.zeros((side, side), np.uint8)
-  square[: film.shape[0], : film.shape[1]] = film
-  blocks = [block(n, side) for n in size_hw]
-  shrunk = tuple(side // n for n in blocks)
-  whole = np.vstack([matrix, [0, 0, 1]])
-  back = np.linalg.inv(whole)[:2]
-  # A rest of a block is left out.
-  used = tuple(n * each for n, each in zip(shrunk, blocks, strict=True))
-  back = geometry.compose(back, geometry.fit_matrix(used, shrunk))
-  return square, back.astype(np.float32)
+    small = tuple(max(round(n * side / longest), 1) for n in film.shape)
+    shrink = geometry.fit_matrix(film.shape, small)
+    matrix = geometry.compose(geometry.inverse(shrink), matrix)
+    film, smoothed = geometry.warp(film, shrink, small), 1
+  height, width = film.shape
+  square = cv2.copyMakeBorder(
+    film, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE
+  )
+  # Variances add: what has smoothed a film need not be done again.
+  tents = 1 / np.hypot(*matrix[:, :2]) ** 2 - smoothed
+  return {
+    'squares': square,
+    'matrices': geometry.inverse(matrix).astype(np.float32),
+    'tents': np.sqrt(np.maximum(tents, 1)).astype(np.float32),
+    'visible': visible.astype(np.uint8),
+  }
 
 
 def mirror(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -62,21 +70,12 @@ def mirror(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   }
 
 
-def block(size: int, side: int) -> int:
-  """Return the height or width of the blocks averaged first, of that of `size`.
-
-  About geometry.SAMPLED is left.
-  """
-  return max(math.ceil(geometry.SAMPLED * side / size - 0.5), 1)
-
-
 def finish(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   """Warp the films of a batch that came packed; others pass as they are.
 
   Args:
-    batch: of films `squares` uint8 [B, L, L], `matrices` float32 [B, 2, 3],
-      `visible` uint8 [B, H, W], 0 where the film is cut out, and `greys` uint8
-      [B, 256]; of regions the first three are [B, R, ...].
+    batch: of films what `pack` gives, each [B, ...], and `greys` uint8
+      [B, 256]; of regions all but the greys are [B, R, ...].
 
   Returns:
     The batch with `image` or `regions`, as `preprocess.make_example` describes.
@@ -84,26 +83,70 @@ def finish(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
   if 'squares' not in batch:
     return dict(batch)
   batch = dict(batch)
-  squares, matrices = batch.pop('squares'), batch.pop('matrices')
-  greys, visible = batch.pop('greys'), batch.pop('visible')
+  squares, tents = batch.pop('squares'), batch.pop('tents')
+  matrices, visible = batch.pop('matrices'), batch.pop('visible')
+  greys = batch.pop('greys')
   sample = functools.partial(_sample, size_hw=visible.shape[-2:])
   for _ in range(squares.ndim - 2):
     sample = jax.vmap(sample)
-  films = sample(squares, matrices) * visible
+  films = sample(squares, matrices, tents) * visible
   name = 'image' if squares.ndim == 3 else 'regions'
   toned = jax.vmap(lambda table, film: table[film])(greys, films)
   return batch | {name: toned[..., None]}
 
 
 def _sample(
-  square: jax.Array, matrix: jax.Array, size_hw: tuple[int, int]
+  square: jax.Array,
+  matrix: jax.Array,
+  tents: jax.Array,
+  size_hw: tuple[int, int],
 ) -> jax.Array:
-  """Bilinear, with black outside; uint8 [H, W]."""
-  tall, wide = (block(n, len(square)) for n in size_hw)
-  rows, columns = len(square) // tall, len(square) // wide
-  used = square[: rows * tall, : columns * wide].astype(jnp.float32)
-  film = used.reshape(rows, tall, columns, wide).mean((1, 3))
+  """Sample by a triangle about each place, as geometry.warp; uint8 [H, W]."""
+  film = square.astype(jnp.float32)
+  scales = []
+  for axis, size in enumerate(size_hw):
+    film, density = _smooth(film, axis, tents[1 - axis], len(square) / size)
+    scales.append(density)
   y, x = jnp.mgrid[: size_hw[0], : size_hw[1]].astype(jnp.float32)
   from_x, from_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
-  values = ndimage.map_coordinates(film, [from_y, from_x], order=1)
+  places = [from_y * scales[0], from_x * scales[1]]
+  values = ndimage.map_coordinates(film, places, order=1, mode='nearest')
   return jnp.rint(values).astype(jnp.uint8)
+
+
+def _smooth(
+  film: jax.Array, axis: int, width: jax.Array, ratio: float
+) -> tuple[jax.Array, int]:
+  """Smooth along one axis, at each pixel and, where it must, between them.
+
+  Args:
+    film: [L, M].
+    axis: 0 or 1.
+    width: half of the triangle's, in pixels.
+    ratio: pixels of the square to one of the net's input. A film that is
+      smaller in it, or zoomed, shrinks by another factor.
+
+  Returns:
+    The film with `density` pixels for each along the axis, and `density`.
+  """
+  density = 1 if ratio >= BETWEEN else 2
+  reach = math.ceil(MOST * max(ratio, 1)) + 1
+  pad = [(0, 0), (0, 0)]
+  pad[axis] = (reach, reach)
+  padded = jnp.pad(film, pad, mode='edge')
+  count = film.shape[axis]
+  offsets = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
+  planes = []
+  for phase in range(density):
+    narrow = geometry.tent_width(width, density)
+    weights = jnp.maximum(1 - jnp.abs(offsets - phase / density) / narrow, 0)
+    weights /= weights.sum()
+    planes.append(
+      sum(
+        weights[k] * jax.lax.slice_in_dim(padded, k, k + count, axis=axis)
+        for k in range(2 * reach + 1)
+      )
+    )
+  shape = list(film.shape)
+  shape[axis] *= density
+  return jnp.stack(planes, axis + 1).reshape(shape), density

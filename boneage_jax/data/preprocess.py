@@ -33,7 +33,8 @@ def make_example(
   Args:
     record: `image` (bytes) or `regions` (a list of them, one for each crop),
       id, sex and age; `label` and annotations (JSON) where there are any;
-      `holes`, (box, grey) to paint over in a film.
+      `holes`, (box, grey) to paint over in a film; `film_in_crops`, where the
+      film lies in each crop, in fractions, all of it without.
     config: size, resize, percentiles, polarity, crop_margin, device_augment,
       rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
       zoom, shift, flip, cutout, brightness, contrast, gamma, corruption_prob
@@ -116,7 +117,7 @@ def _tone_and_fit(
 ) -> tuple[dict[str, Any], np.ndarray | None]:
   """Set the tone and bring pictures, and the mask, to the net's size."""
   lut = intensity.tone_lut(
-    _all_pixels(pictures),
+    _film_pixels(pictures, record.get('film_in_crops')),
     rng,
     percentiles=config.percentiles,
     brightness=config.brightness,
@@ -183,11 +184,29 @@ def _pictures(
   return [255 - p for p in pictures] if polarity == 'invert' else pictures
 
 
-def _all_pixels(pictures: Sequence[np.ndarray]) -> np.ndarray:
-  """Return the one picture, or the pixels of several, uint8 [N]."""
+def _film_pixels(
+  pictures: Sequence[np.ndarray],
+  places: Sequence[Sequence[float]] | None,
+) -> np.ndarray:
+  """Return the one picture, or the film's pixels in several crops, uint8 [N].
+
+  Crops may reach over the film's edge, and what lies beyond is not of it.
+  """
+  if places is not None:
+    pictures = [
+      picture[
+        _centres(y0, y1, len(picture)), _centres(x0, x1, picture.shape[1])
+      ]
+      for picture, (x0, y0, x1, y1) in zip(pictures, places, strict=True)
+    ]
   if len(pictures) == 1:
-    return pictures[0]
+    return np.ascontiguousarray(pictures[0])
   return np.concatenate([picture.ravel() for picture in pictures])
+
+
+def _centres(low: float, high: float, count: int) -> slice:
+  """Return the pixels whose centres lie between two fractions of a side."""
+  return slice(round(low * count), max(round(high * count), 1))
 
 
 def quarter_turns(probability: np.ndarray) -> np.ndarray:
@@ -250,13 +269,10 @@ def _fit(
     for hole in holes:  # what is hidden cannot be asked for
       mask = intensity.erase(mask, hole, masks_lib.UNKNOWN)
   if config.device_augment and rng is not None:
-    visible = np.ones(size, np.uint8)
+    packed = device_augment.pack(image, matrix, size, config.device_augment)
     for hole in holes:
-      visible = intensity.erase(visible, hole)
-    square, matrix = device_augment.pack(
-      image, matrix, size, config.device_augment
-    )
-    return dict(squares=square, matrices=matrix, visible=visible), mask
+      packed['visible'] = intensity.erase(packed['visible'], hole)
+    return packed, mask
   image = geometry.warp(image, matrix, size)
   for hole in holes:
     image = intensity.erase(image, hole)

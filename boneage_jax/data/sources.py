@@ -19,6 +19,7 @@ from boneage_jax.core import storage
 from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import boxes
 
 
 def build_info(folder: str) -> dict[str, Any]:
@@ -180,7 +181,8 @@ def crop_source(
 ) -> Source:
   """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  With `take`, positions of the crops to use of each film's, these alone.
+  `film_in_crops` says where the film lies in each, where the stage tells. With
+  `take`, positions of the crops to use of each film's, these alone.
   """
   import grain
 
@@ -198,9 +200,33 @@ def crop_source(
       'again.'
     )
   positions = [where[film] for film in films['id'].tolist()]
+  films_within = _film_in_crops(stage_folder)
 
   def read(index: int) -> dict[str, Any]:
     files = crops.unpack(records[positions[index]])
-    return {'regions': [files[i] for i in take] if take else files}
+    found = {'regions': files}
+    if films_within:
+      found['film_in_crops'] = films_within[films['id'][index]]
+    if take:
+      found = {name: [of[i] for i in take] for name, of in found.items()}
+    return found
 
   return Source(films, read)
+
+
+def _film_in_crops(
+  stage_folder: str,
+) -> dict[str, list[tuple[float, float, float, float]]]:
+  """Return by film where it lies in its crops; {} of crops made elsewhere."""
+  path = os.path.join(stage_folder, stages.DONE)
+  if not storage.exists(path):
+    return {}
+  done = storage.read_json(path)
+  regions = boxes.read_regions(os.path.join(stage_folder, stages.REGIONS))
+  return {
+    film: [
+      boxes.film_within(boxes.crop_box(found, name, done['crop_margin']))
+      for name in done['crops']
+    ]
+    for film, found in regions.items()
+  }

@@ -18,6 +18,7 @@ from boneage_jax.core import ids
 from boneage_jax.core import storage
 
 WHOLE_FILM = (0.0, 0.0, 1.0, 1.0)
+GRAIN = 8  # see `_blur`
 COLUMNS = ('id', 'region', 'x0', 'y0', 'x1', 'y1', 'score', 'found')
 
 
@@ -37,11 +38,13 @@ def box_from_map(
   margin: float = 0.0,
   minimum_side: float = 0.2,
   smooth: float = 0.0,
+  film_hw: tuple[int, int] | None = None,
 ) -> Region:
   """Return the tight box of one connected component of a heat map.
 
   Args:
-    heat: [H, W], at film size; values below 0 count as 0.
+    heat: [H, W], over the film at any resolution, see `geometry.over_film`;
+      values below 0 count as 0.
     threshold: a pixel is hot from this fraction of the maximum on.
     component: 'peak', the one that holds the maximum (Li 2023, "peak-attention
       area"), or 'largest' by area (Chen 2020, authors' code).
@@ -50,6 +53,8 @@ def box_from_map(
       and is moved inside the film.
     smooth: standard deviation of a Gaussian applied first, as a fraction of
       the film's shorter side.
+    film_hw: height and width of the film; those of `heat` when None. Only
+      their ratio counts.
 
   Returns:
     A Region whose score is the share of all heat inside the box. A map without
@@ -71,7 +76,7 @@ def box_from_map(
     return Region(WHOLE_FILM, 0.0, False)
   heat = heat / peak
   if smooth:
-    heat = cv2.GaussianBlur(heat, (0, 0), smooth * min(heat.shape))
+    heat = _blur(heat, smooth, film_hw or heat.shape)
     heat /= heat.max()
   hot = (heat >= threshold).astype(np.uint8)
   _, labels, statistics, _ = cv2.connectedComponentsWithStats(hot)
@@ -91,6 +96,25 @@ def box_from_map(
   return Region((x0, y0, x1, y1), float(score), True)
 
 
+def _blur(
+  heat: np.ndarray, smooth: float, film_hw: tuple[int, int]
+) -> np.ndarray:
+  """Blur a map over a film by `smooth` of the film's shorter side.
+
+  A blurred map has no detail: it is worked out at GRAIN pixels to a standard
+  deviation, or at the map's own where they are fewer.
+  """
+  sigmas = smooth * min(film_hw) / np.array(film_hw) * heat.shape
+  shrink = np.maximum(sigmas / GRAIN, 1)
+  hw = np.maximum(np.ceil(np.array(heat.shape) / shrink), 1).astype(int)
+  small = cv2.resize(heat, hw[::-1].tolist(), interpolation=cv2.INTER_AREA)
+  # The mean over d pixels and the bilinear samples widen it by d ** 2 / 4.
+  steps = heat.shape / hw
+  sigmas = np.sqrt(sigmas**2 - np.where(steps > 1, steps**2 / 4, 0)) / steps
+  small = cv2.GaussianBlur(small, (0, 0), sigmas[1], sigmaY=sigmas[0])
+  return cv2.resize(small, heat.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
 def expand(
   box: tuple[float, float, float, float], fraction: float
 ) -> tuple[float, float, float, float]:
@@ -98,6 +122,30 @@ def expand(
   x0, y0, x1, y1 = box
   x, y = fraction * (x1 - x0), fraction * (y1 - y0)
   return x0 - x, y0 - y, x1 + x, y1 + y
+
+
+def crop_box(
+  regions: Mapping[str, Region], name: str, margin: float
+) -> tuple[float, float, float, float]:
+  """Return the box of a picture of a film, which may reach over the film.
+
+  Args:
+    regions: of the film, by name.
+    name: of a region, or 'film' or 'erased', which show all of the film.
+    margin: fraction of the box's sides added all round.
+  """
+  whole = name in ('film', 'erased')
+  return expand(WHOLE_FILM if whole else regions[name].box, margin)
+
+
+def film_within(
+  box: tuple[float, float, float, float],
+) -> tuple[float, float, float, float]:
+  """Return where the film lies in a crop of `box`, in fractions of the crop."""
+  x0, y0, x1, y1 = box
+  xs, ys = -x0 / (x1 - x0), -y0 / (y1 - y0)
+  ends = xs, ys, xs + 1 / (x1 - x0), ys + 1 / (y1 - y0)
+  return tuple(min(max(end, 0.0), 1.0) for end in ends)
 
 
 def holes(

@@ -17,7 +17,8 @@ def tone_lut(
 ) -> np.ndarray:
   """Return the uint8 [256] table that sets the tone of a film.
 
-  With low and high the greys at `percentiles` (0 and 255 without), a grey is
+  With low and high the greys at `percentiles` (0 and 255 without), the least
+  that so many per cent of the pixels do not exceed, a grey is
   v = clip((grey - low) / (high - low)), then v ** exp(g), then
   ((v - 1/2) * c + 1/2) * b, where g, c - 1 and b - 1 are drawn uniformly
   from +-gamma, +-contrast and +-brightness, or are 0 when `rng` is None.
@@ -27,7 +28,8 @@ def tone_lut(
     counts = cv2.calcHist([image], [0], None, [256], [0, 256])
     counts = counts.ravel().astype(np.int64).cumsum()
     wanted = np.asarray(percentiles) / 100 * image.size
-    low, high = np.searchsorted(counts, wanted)
+    # At least one pixel: the film's least grey has percentile 0.
+    low, high = np.searchsorted(counts, np.maximum(wanted, 1))
     if high <= low:  # one grey only
       low, high = 0, 255
   draws = np.zeros(3) if rng is None else rng.uniform(-1, 1, 3)

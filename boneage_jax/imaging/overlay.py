@@ -23,7 +23,7 @@ def overlay(
 
   Args:
     film: uint8 [H, W].
-    heat: [H, W] at film size, any scale; values below 0 count as 0.
+    heat: over the film at any resolution and scale; values below 0 count as 0.
     regions: region -> (box, score, found); a region not found is not drawn.
     height: of the picture in pixels.
 
@@ -31,7 +31,8 @@ def overlay(
     uint8 RGB [height, W * height / H, 3].
   """
   size = (max(1, round(film.shape[1] * height / film.shape[0])), height)
-  grey = cv2.resize(film, size, interpolation=cv2.INTER_AREA)
+  matrix = geometry.fit_matrix(film.shape, size[::-1])
+  grey = geometry.warp(film, matrix, size[::-1])
   grey = cv2.LUT(grey, intensity.tone_lut(grey, percentiles=(1, 99.5)))
   picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
   if heat is not None and np.max(heat) > 0:
@@ -59,15 +60,16 @@ def overlay(
 def film_heat(
   maps: np.ndarray, film_hw: tuple[int, int], resize: str = 'squash'
 ) -> np.ndarray:
-  """Merge maps [R, h, w] of the net's input into one [H, W] over the film.
+  """Merge maps [R, h, w] of the net's input into one over the film.
 
-  Each map counts relative to its own peak; a film pixel takes the largest.
+  Each map counts relative to its own peak; a pixel takes the largest. The map
+  is as fine as `geometry.over_film` makes it.
   """
   maps = np.maximum(np.asarray(maps, np.float32), 0)
   maps = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
   input_hw = maps.shape[1:]
   matrix = geometry.fit_matrix(film_hw, input_hw, resize)
-  return geometry.unwarp(maps.max(axis=0), matrix, input_hw, film_hw)
+  return geometry.over_film(maps.max(axis=0), matrix, input_hw, film_hw)
 
 
 def jpeg(picture: np.ndarray) -> bytes:

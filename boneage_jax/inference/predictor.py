@@ -160,8 +160,12 @@ class Predictor:
       _, film_input, options = self._locators[-1]
       crops = [localize.cut_crops(f, film_input, options) for f in films]
       records = [
-        {**record, 'regions': [png.encode(crop) for crop in of_film]}
-        for record, of_film in zip(records, crops, strict=True)
+        {
+          **record,
+          'regions': [png.encode(crop) for crop in of_film],
+          'film_in_crops': localize.film_in_crops(film, options),
+        }
+        for record, film, of_film in zip(records, films, crops, strict=True)
       ]
     return self._net(records), films
 

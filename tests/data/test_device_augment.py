@@ -8,11 +8,13 @@ from encode import encode
 import jax
 import numpy as np
 import pytest
+import stripes
 import tiny_cascade
 
 from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
 from boneage_jax.imaging import png
 from boneage_jax.training import loop
@@ -76,19 +78,43 @@ def test_a_film(seed, resize, size):
   assert differences(other['image'], host['image']).mean() > 5
 
 
-@pytest.mark.parametrize('size', [96, (96, 128)])
-def test_a_larger_film_is_averaged_first(monkeypatch, size):
-  rng = np.random.default_rng(0)
-  image = film(384, 384)
-  image[::2] //= 2  # stripes that alias where pixels are skipped
-  image = np.clip(image + rng.normal(0, 20, image.shape), 0, 255)
-  one = record(image.astype(np.uint8))
-  host, device = both(one, 3, size=size, side=384, rotate=10.0)
-  away = differences(device['image'], host['image'])[20:-20, 20:-20]
-  monkeypatch.setattr(device_augment, 'block', lambda size, side: 1)
-  _, aliased = both(one, 3, size=size, side=384, rotate=10.0)
-  skipped = differences(aliased['image'], host['image'])[20:-20, 20:-20]
-  assert away.mean() < 3 and skipped.mean() > 10
+@pytest.mark.parametrize('degrees', [0, 20])
+@pytest.mark.parametrize(
+  'size, side, shapes',
+  [
+    (60, 110, ((110, 100), (66, 90), (61, 61))),
+    (48, 260, ((260, 200), (140, 260))),
+    (40, 90, ((180, 140),)),  # larger than the square
+  ],
+)
+def test_stripes_keep_the_amplitude_of_a_triangle(size, side, shapes, degrees):
+  sample = jax.jit(device_augment.finish)
+  hw = (size, size)
+  for shape in shapes:
+    matrix = geometry.compose(
+      geometry.fit_matrix(shape, hw), geometry.view_matrix(hw, degrees)
+    )
+    for period in (2, 2.4, 3.3, 5.5, 9, 16):
+      image = stripes.film(period, shape)
+      packed = device_augment.pack(image, matrix, hw, side)
+      packed['greys'] = np.arange(256, dtype=np.uint8)
+      batch = {name: value[None] for name, value in packed.items()}
+      found = stripes.amplitude(np.asarray(sample(batch)['image'])[0, ..., 0])
+      expected = stripes.amplitude(stripes.sampled(image, matrix, hw))
+      assert abs(found - expected) < 6, (shape, period)
+
+
+def test_edges_go_on_inside_and_black_lies_beyond():
+  matrix = geometry.compose(
+    geometry.fit_matrix((70, 50), (96, 96)), geometry.view_matrix((96, 96), 10)
+  )
+  flat = np.full((70, 50), 200, np.uint8)
+  packed = device_augment.pack(flat, matrix, (96, 96), 80)
+  packed['greys'] = np.arange(256, dtype=np.uint8)
+  batch = {name: value[None] for name, value in packed.items()}
+  found = np.asarray(jax.jit(device_augment.finish)(batch)['image'])[0, ..., 0]
+  np.testing.assert_array_equal(found, geometry.warp(flat, matrix, (96, 96)))
+  assert set(np.unique(found)) == {0, 200}
 
 
 def test_regions_mirror_together():
@@ -160,4 +186,4 @@ def test_it_trains(prepared, tmp_path):
     loop.train_and_evaluate(config, 'localizer', str(workdir))
     rows = (workdir / 'localizer' / 'metrics.jsonl').read_text().splitlines()
     losses.append([json.loads(row)['train_loss'] for row in rows])
-  np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+  np.testing.assert_allclose(losses[1], losses[0], rtol=0.03)

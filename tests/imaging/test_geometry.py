@@ -3,7 +3,9 @@
 import cv2
 from encode import encode
 import numpy as np
+from PIL import Image
 import pytest
+import stripes
 
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import geometry
@@ -144,37 +146,77 @@ def test_warp_of_a_ramp_is_analytic(rng):
   assert outside.any() and not warped[outside].any()
 
 
-def averaged(film, between, size):
-  """What OpenCV's own two steps make of a film; sizes are (width, height)."""
-  film = cv2.resize(film, between, interpolation=cv2.INTER_AREA)
-  return cv2.resize(film, size, interpolation=cv2.INTER_LINEAR).astype(int)
+SCALES = (0.1, 0.15, 0.18, 0.27, 0.4, 0.5, 0.55, 0.6, 0.67, 0.73)
+SCALES += (0.75, 0.8, 0.87, 0.93, 0.98, 1.0)
+PERIODS = (2, 2.1, 2.4, 2.8, 3.3, 4, 5.5, 8, 13, 20)
 
 
-def test_warp_shrinks_by_area():
-  film = np.random.default_rng(1).integers(0, 256, (400, 300), np.uint8)
-  matrix = geometry.fit_matrix(film.shape, (100, 75))
-  warped = geometry.warp(film, matrix, (100, 75))
-  expected = averaged(film, (100, 133), (75, 100))
-  np.testing.assert_allclose(warped.astype(int), expected, atol=1)
+@pytest.mark.parametrize('degrees', [0, 7, 20, 45])
+@pytest.mark.parametrize('scale', SCALES)
+def test_stripes_keep_the_amplitude_of_a_triangle(scale, degrees):
+  """At 0 degrees that of Pillow itself."""
+  side = round(60 / scale)
+  shape, size = (side, side), (round(scale * side),) * 2
+  matrix = geometry.compose(
+    geometry.fit_matrix(shape, size), geometry.view_matrix(size, degrees)
+  )
+  for period in PERIODS:
+    film = stripes.film(period, shape)
+    if degrees:
+      expected = stripes.sampled(film, matrix, size)
+    else:
+      expected = Image.fromarray(film).resize(
+        size, Image.BILINEAR, reducing_gap=None
+      )
+    found = stripes.amplitude(geometry.warp(film, matrix, size))
+    assert abs(found - stripes.amplitude(np.asarray(expected))) < 6, period
 
 
-def test_warp_shrinks_each_axis_on_its_own():
-  film = smooth(400, 60)
-  matrix = geometry.fit_matrix(film.shape, (50, 60))
-  warped = geometry.warp(film, matrix, (50, 60))
-  expected = averaged(film, (60, 67), (60, 50))
-  np.testing.assert_allclose(warped.astype(int), expected, atol=1)
+def test_each_axis_shrinks_on_its_own():
+  film = smooth(500, 60)
+  for size in ((50, 60), (350, 30), (70, 140)):
+    matrix = geometry.fit_matrix(film.shape, size)
+    expected = Image.fromarray(film).resize(size[::-1], Image.BILINEAR)
+    found = geometry.warp(film, matrix, size).astype(int)
+    away = np.abs(found - np.asarray(expected))[2:-2, 2:-2]
+    assert away.max() <= 4 and away.mean() < 0.7
 
 
-def test_turned_films_are_as_sharp_as_others():
-  film = np.random.default_rng(2).integers(0, 256, (400, 400), np.uint8)
-  fit = geometry.fit_matrix(film.shape, (100, 100))
-  contrast = []
-  for degrees in (0, 3, 7, 45):
-    matrix = geometry.compose(fit, geometry.view_matrix((100, 100), degrees))
-    warped = geometry.warp(film, matrix, (100, 100)).astype(float)
-    contrast.append(warped[30:70, 30:70].std())
-  assert max(contrast) < 1.1 * min(contrast)
+@pytest.mark.parametrize('side', [140, 100, 87, 73, 60, 40, 12])
+def test_one_grey_stays_one_grey_and_black_lies_beyond_the_film(side):
+  film = np.full((100, 100), 200, np.uint8)
+  size = (side, side)
+  fit = geometry.fit_matrix(film.shape, size)
+  assert (geometry.warp(film, fit, size) == 200).all()
+  # A box that reaches over the film, and a turn about the centre.
+  box = (-0.5, 0.25, 0.5, 1.25)
+  turned = geometry.compose(fit, geometry.view_matrix(size, 30))
+  over = geometry.fit_matrix(film.shape, size, box=box)
+  for matrix in (over, turned):
+    back = cv2.invertAffineTransform(matrix)
+    rows, columns = np.mgrid[:side, :side]
+    places = apply(back, np.stack([columns, rows], -1))
+    away = np.abs(places - 49.5).max(-1) - 50  # of the film's edge
+    found = geometry.warp(film, matrix, size)
+    assert (found[away < -1e-3] == 200).all()
+    assert not found[away > 1e-3].any() and (found == 0).any()
+
+
+def test_a_film_enlarges_as_by_opencv():
+  film = smooth(100, 80)
+  size = (140, 130)
+  found = geometry.warp(film, geometry.fit_matrix(film.shape, size), size)
+  expected = cv2.resize(film, size[::-1], interpolation=cv2.INTER_LINEAR)
+  np.testing.assert_allclose(found.astype(int), expected, atol=1)
+
+
+def test_shrinking_moves_nothing():
+  film = blob(480, 520, 203.3, 260.4, 40)
+  for scale in (0.09, 0.13, 0.2, 0.33, 0.5, 0.61, 0.73, 0.9, 0.99):
+    size = (round(480 * scale), round(520 * scale))
+    matrix = geometry.fit_matrix(film.shape, size)
+    found = centroid(geometry.warp(film, matrix, size))
+    np.testing.assert_allclose(found, apply(matrix, (203.3, 260.4)), atol=0.03)
 
 
 @pytest.mark.parametrize('size', [(64, 64), (256, 192)])
@@ -260,6 +302,16 @@ def test_tone_stretches_the_range_of_the_film():
   np.testing.assert_array_equal(lut, expected)
   flat = intensity.tone_lut(np.full((4, 4), 9, np.uint8), percentiles=(1, 99))
   np.testing.assert_array_equal(flat, np.arange(256))
+
+
+@pytest.mark.parametrize('low', [0, 0.5, 10])
+@pytest.mark.parametrize('high', [60, 99.5, 100])
+def test_the_range_goes_from_percentile_to_percentile(low, high):
+  film = np.random.default_rng(4).integers(40, 220, (33, 20)).astype(np.uint8)
+  first, last = np.percentile(film, (low, high), method='inverted_cdf')
+  lut = intensity.tone_lut(film, percentiles=(low, high))
+  assert np.flatnonzero(lut == 0).max() == first
+  assert np.flatnonzero(lut == 255).min() == last
 
 
 def test_tone_is_the_closed_form():

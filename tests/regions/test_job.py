@@ -79,7 +79,12 @@ def test_files_are_what_the_next_stage_reads(tmp_path):
   films = film_table.read_films(str(tmp_path / 'films.csv'))
   source = sources.crop_source(str(tmp_path), films)
   crops = [codec.decode_stored(data) for data in source[2]['regions']]
-  assert len(source) == 7 and [c.shape for c in crops] == [(32, 32)] * 2
+  places = zip(crops, source[2]['film_in_crops'], strict=True)
+  for crop, place in places:  # greys from 10 on lie within it alone
+    rows, columns = np.nonzero(crop)
+    ends = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    np.testing.assert_allclose(ends, 48 * np.array(place), atol=0.51)
+  assert len(source) == 7 and [c.shape for c in crops] == [(48, 48)] * 2
   with np.load(tmp_path / 'maps.npz') as stored:
     assert stored['maps'].shape == (7, 2, 16, 16)
     assert stored['maps'].dtype == np.float16
@@ -106,7 +111,8 @@ def test_the_gallery_draws_letterboxed_maps_where_they_belong(tmp_path):
   assert heat['resize'] == 'letterbox'
   drawn = overlay.film_heat(heat['maps']['100'], wide.shape, heat['resize'])
   rows, columns = np.nonzero(drawn > 0.5)
-  found = [columns.min() / 120, rows.min() / 60, columns.max() / 120]
+  height, width = drawn.shape
+  found = [columns.min() / width, rows.min() / height, columns.max() / width]
   # One cell is 1/8 of the height; taken for squashed, y0 would be 0.3.
   np.testing.assert_allclose(found, planted.SMALL[:3], atol=1 / 8)
 

@@ -6,6 +6,7 @@ import planted
 import pytest
 
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import boxes
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import png
 from boneage_jax.regions import localize
@@ -76,7 +77,7 @@ def test_neither_films_nor_inputs_nor_crops_need_be_square():
     np.testing.assert_allclose(one.regions[name].box, box, atol=1 / 12)
   crops = localize.cut_crops(one, wide, options)
   assert {c.shape for c in crops} == {localize.crop_hw(options)}
-  assert localize.crop_hw(options) == (48, 24)  # 1.2 / 0.75 of the net's
+  assert localize.crop_hw(options) == (72, 36)  # 1.2 * 2 of the net's
   # What a net sees of them is the box without the margin.
   settings = common.image_input(size=(30, 15), crop_margin=0.1)
   record = {
@@ -98,6 +99,34 @@ def test_neither_films_nor_inputs_nor_crops_need_be_square():
     expected = geometry.warp(one.image, matrix, (30, 15)).astype(int)
     assert np.abs(crop[3:-3, 2:-2] - expected[3:-3, 2:-2]).mean() < 6
     assert abs(int(crop[15, 7]) - grey) < 4
+
+
+def test_contrast_comes_from_the_film_alone():
+  """Crops reach over the film; a linear change of greys changes nothing."""
+  rng = np.random.default_rng(0)
+  film = 40 + 2 * rng.integers(0, 100, (64, 48)).astype(np.uint8)
+  options = planted.OPTIONS
+  settings = ConfigDict(
+    common.image_input(size=40, crop_margin=0.1, percentiles=(1.0, 99.0))
+  )
+  seen = []
+  for image in (film, film // 2, 255 - film):
+    one = localize.load_film(planted.Source([image])[0], planted.INPUT)
+    for name, box in zip(
+      options.regions, ((0, 0, 0.6, 0.5), (0.7, 0.8, 1, 1)), strict=True
+    ):
+      one.regions[name] = boxes.Region(box, 1.0, True)
+    crops = localize.cut_crops(one, planted.INPUT, options)
+    assert any((crop == 0).any() for crop in crops)
+    record = {'id': '1', 'row': 1, 'sex': 0.0, 'age': 1.0}
+    record['regions'] = [png.encode(crop) for crop in crops]
+    record['film_in_crops'] = localize.film_in_crops(one, options)
+    seen.append(preprocess.make_example(record, settings)['regions'])
+    low, high = np.percentile(seen[-1], (2, 98))
+    assert low < 30 and high > 225
+  for other in (seen[1].astype(int), 255 - seen[2].astype(int)):
+    np.testing.assert_allclose(other, seen[0], atol=8)  # of half the greys
+    assert np.abs(other - seen[0]).mean() < 2
 
 
 def test_a_film_that_does_not_decode_is_named():
