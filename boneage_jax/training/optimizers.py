@@ -12,8 +12,8 @@ def schedule(config: Any, total_steps: int) -> optax.Schedule:
   """Learning rate by update.
 
   config.schedule: 'constant'; 'cosine' to zero after `warmup` (a share of all
-  steps); 'inverse' lr / (1 + config.lr_decay * t), the "decay" of Chirawu 2022;
-  or 'steps', which multiplies by each of `config.lr_factors` at
+  steps); 'inverse' lr / (1 + config.lr_decay * t), the "decay" of Chirawu's
+  report (2022); or 'steps', which multiplies by each of `config.lr_factors` at
   `config.boundaries`, shares of all steps. Boundaries that fall on one step
   multiply by all their factors.
   """

@@ -168,7 +168,7 @@ def test_bins_are_guided_about_the_true_age():
   outputs = outputs_of(maps, age=jnp.array([30.0, 200.0]))  # the estimate
   loss, _ = attention_losses.attention_guidance(outputs, batch)
   window = np.stack(
-    [maps[0, :, :, 95:106].mean(-1), maps[1, :, :, :8].mean(-1)]
+    [maps[0, :, :, 95:105].mean(-1), maps[1, :, :, :7].mean(-1)]
   )
   expected = by_hand(window[..., None], (2, 3), 'per_pixel')
   assert mean(loss, batch) == pytest.approx(expected, rel=1e-4)
