@@ -124,9 +124,9 @@ def pointing(
       hw = film.image.shape
       matrix = geometry.fit_matrix(hw, size, judge.input.resize)
       for name in deletion_insertion.MAPS:
-        heat = geometry.unwarp(maps[name][k], matrix, size, hw)
-        y, x = np.unravel_index(np.argmax(heat), hw)
-        peak = ((x + 0.5) / hw[1], (y + 0.5) / hw[0])
+        heat = geometry.over_film(maps[name][k], matrix, size, hw)
+        y, x = np.unravel_index(np.argmax(heat), heat.shape)
+        peak = ((x + 0.5) / heat.shape[1], (y + 0.5) / heat.shape[0])
         hit = {label: _any_holds(b, peak) for label, b in boxes.items()}
         rows = inside.setdefault(name, {'any': [], 'wrist': []})
         rows['any'].append(any(hit.values()))
