@@ -160,7 +160,9 @@ def _modality(stored: np.ndarray, dataset: Any, pydicom: Any) -> np.ndarray:
   slope = _number(dataset, 'RescaleSlope', 1)
   if slope == 0:
     raise ValueError('expected a RescaleSlope other than 0.')
-  return stored * slope + _number(dataset, 'RescaleIntercept', 0)
+  intercept = _number(dataset, 'RescaleIntercept', 0)
+  with np.errstate(over='ignore'):  # infinity is refused later
+    return stored * slope + intercept
 
 
 def _number(dataset: Any, keyword: str, default: float) -> float:

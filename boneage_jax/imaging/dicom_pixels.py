@@ -10,6 +10,15 @@ from boneage_jax.imaging import jpeg
 GREY = ('MONOCHROME1', 'MONOCHROME2')
 PALETTE = 'PALETTE COLOR'
 COLOUR = ('RGB', 'YBR_FULL', 'YBR_FULL_422', 'YBR_ICT', 'YBR_RCT')
+NEEDED = (
+  'PhotometricInterpretation',
+  'SamplesPerPixel',
+  'Rows',
+  'Columns',
+  'BitsAllocated',
+  'BitsStored',
+  'PixelRepresentation',
+)
 _JPEG_8_BIT = '1.2.840.10008.1.2.4.50'
 _RLE = '1.2.840.10008.1.2.5'
 
@@ -27,11 +36,17 @@ def stored(dataset: Any, pydicom: Any) -> tuple[np.ndarray, np.ndarray]:
   Raises:
     ValueError: a kind of pixels that is not read, or they cannot be decoded.
   """
+  missing = [k for k in NEEDED if dataset.get(k) in (None, '')]
+  if missing:
+    raise ValueError(
+      f'expected {", ".join(missing)} in the header, found nothing. Export the '
+      'film again.'
+    )
   photometric = str(dataset.get('PhotometricInterpretation', '')).strip()
   if photometric not in (*GREY, PALETTE, *COLOUR):
     raise ValueError(
       f'expected PhotometricInterpretation {", ".join((*GREY, PALETTE))} or '
-      f'{", ".join(COLOUR)}, found {photometric or "none"!r}. Export the film '
+      f'{", ".join(COLOUR)}, found {photometric!r}. Export the film '
       'as MONOCHROME2.'
     )
   words = _decoded(dataset, pydicom)

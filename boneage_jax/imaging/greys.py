@@ -27,6 +27,10 @@ def film_range(values: np.ndarray) -> tuple[float, float]:
 
 
 def to_8_bit(values: np.ndarray, low: float, high: float) -> np.ndarray:
-  """Map [low, high] to 0 ... 255, and what lies beyond to its ends."""
-  scaled = (values.astype(np.float32) - low) / (high - low)
-  return np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
+  """Cut [low, high] into 256 equal parts; what lies beyond goes to its ends.
+
+  So 12 or 16 bits that were made of 8, by multiplying or by moving bits, become
+  those 8 again.
+  """
+  parts = (values.astype(np.float64) - low) * (256 / (high - low))
+  return np.clip(parts, 0, 255).astype(np.uint8)

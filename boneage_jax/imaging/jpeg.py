@@ -211,7 +211,8 @@ def _without_stray_bytes(
   else:
     end = _shortest(parts, colours)
     stray = scan[end:]
-    if len(stray) > FEW and len(set(stray)) > 1:
+    fills_up = len(set(scan[max(end - 2, 0) : end + 1])) == 1  # a cut file
+    if fills_up or (len(stray) > FEW and len(set(stray)) > 1):
       end = None
   if end is None:
     raise ValueError(_damaged('it holds more blocks than the picture has'))
