@@ -38,6 +38,7 @@ setuptools.setup(
     'orbax-checkpoint>=0.12.8',
     'safetensors>=0.4',  # weights of timm and torchvision; needs NumPy only
     'scipy>=1.13',
+    'simplejpeg>=1.9',  # says what libjpeg warns about
     'tensorboardX>=2.6.4',
     'tensorflow-datasets>=4.9.10',
     'tqdm>=4.66',

@@ -18,6 +18,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.data import groups
+from boneage_jax.imaging import codec
 from boneage_jax.imaging import png
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
@@ -49,6 +50,7 @@ def predict_films(
       prediction = predictor.predict(
         film.with_polarity(predictor.inverted), used
       )
+      prediction = prediction_lib.with_notes(prediction, film.notes)
     except ValueError as e:
       bad.append(f'{path}: {e}')
       continue
@@ -97,6 +99,9 @@ def _warnings(
     yield f'the header says sex {header_sex}; --sex={prediction.sex} is used'
   for flag in prediction.quality_flags:
     yield quality.sentence(flag, inverted)
+  for note in prediction.notes:
+    if note not in prediction.quality_flags:
+      yield codec.NOTES[note]
   for name, region in prediction.regions.items():
     if not region.found:
       yield f'{name} was not found; the whole film stands in for it'

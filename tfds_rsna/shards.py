@@ -48,17 +48,18 @@ class Shard:
 
 
 def example(
-  film: archives.Film, note: dict[str, Any] | None, long_side: int | None
+  film: archives.Film, drawn: dict[str, Any] | None, long_side: int | None
 ) -> dict[str, Any] | ValueError:
   """Reads, checks and encodes one film; a bad one gives the reason.
 
-  Beside the features it says whether the film `looks_inverted`.
+  Beside the features it says whether the film `looks_inverted`, and in `notes`
+  what is odd about its file.
   """
   try:
     data = film.read()
-    pixels, is_plain = codec.read(data)
-    image = films_lib.pack(data, pixels, is_plain, long_side)
-    inverted = polarity.looks_inverted(pixels)
+    read = codec.read(data)
+    image = films_lib.pack(read, long_side)
+    inverted = polarity.looks_inverted(read.image)
   except ValueError as e:
     return e
   except Exception as e:  # one odd film must not end the build of thousands
@@ -68,10 +69,11 @@ def example(
     'id': film.id,
     'male': film.male,
     'age': film.age,
-    'height': pixels.shape[0],
-    'width': pixels.shape[1],
-    'annotations': json.dumps(note) if note else '',
+    'height': read.image.shape[0],
+    'width': read.image.shape[1],
+    'annotations': json.dumps(drawn) if drawn else '',
     'looks_inverted': inverted,
+    'notes': read.notes,
   }
 
 
@@ -94,12 +96,13 @@ def write(
 
   Returns:
     The shard's path, and its number of films, size in bytes, bad films as
-    [id, reason] and ids of films that look inverted.
+    [id, reason], ids of films that look inverted, and odd files as [id, note].
   """
   serializer = tfds.core.ExampleSerializer(shard.features.get_serialized_info())
   sizes: list[int] = []
   bad: list[list[Any]] = []
   inverted: list[str] = []
+  odd: list[list[str]] = []
 
   def records() -> Iterator[tuple[str, bytes]]:
     for film, _ in shard.films:
@@ -109,6 +112,7 @@ def write(
         continue
       if found.pop('looks_inverted'):
         inverted.append(film.id)
+      odd.extend([film.id, note] for note in found.pop('notes'))
       proto = serializer.get_tf_example(shard.features.encode_example(found))
       # Features lie in a map, whose order changes from process to process.
       record = proto.SerializeToString(deterministic=True)
@@ -125,6 +129,7 @@ def write(
     'bytes': sum(sizes),
     'bad': bad,
     'inverted': inverted,
+    'odd': odd,
   }
 
 

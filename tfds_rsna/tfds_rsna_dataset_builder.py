@@ -11,6 +11,7 @@ from tensorflow_datasets.core import dataset_builder
 
 from boneage_jax.core import ids
 from boneage_jax.core import storage
+from boneage_jax.imaging import codec
 from tfds_rsna import archive as archives
 from tfds_rsna import labels
 from tfds_rsna import layout
@@ -128,7 +129,9 @@ class Builder(dataset_builder.FileReaderBuilder):
     path = os.path.join(self.data_dir, 'build.json')
     inverted = [i for r in written.values() for i in r['inverted']]
     inverted.sort(key=ids.sort_key)
-    about = summary(archive, bad, inverted, counts)
+    odd = [o for r in written.values() for o in r['odd']]
+    odd.sort(key=lambda o: (ids.sort_key(o[0]), o[1]))
+    about = summary(archive, bad, inverted, odd, counts)
     storage.write_json(path, about, indent=2)
 
   def _plan(self, archive: archives.Archive, split: str) -> list[shards.Shard]:
@@ -159,10 +162,22 @@ def describe_bad(bad: list[list[Any]], allowed: int) -> str:
   )
 
 
+def describe_odd(odd: list[list[str]]) -> list[str]:
+  """Says in one line a kind which files were read though they are odd."""
+  lines = []
+  for note, sentence in codec.NOTES.items():
+    films = [film for film, kind in odd if kind == note]
+    if films:
+      some = ', '.join(films[:5]) + (', ...' if len(films) > 5 else '')
+      lines.append(f'{len(films)} films ({some}): {sentence}.')
+  return lines
+
+
 def summary(
   archive: archives.Archive,
   bad: list[list[Any]],
   inverted: list[str],
+  odd: list[list[str]],
   counts: dict[str, int],
 ) -> dict[str, Any]:
   """Describes the prepared data set: the content of build.json."""
@@ -178,7 +193,8 @@ def summary(
     'bad': bad,
     'looks_inverted': inverted,
     'unlabelled': archive.unlabelled,
-    'notes': archive.notes,
+    'odd_files': odd,
+    'notes': archive.notes + describe_odd(odd),
     'annotated': len(archive.annotations),
     'label_file': first['file'],
     'label_file_sha256': first['sha256'],

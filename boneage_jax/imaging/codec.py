@@ -1,38 +1,80 @@
 """Image files to grey films, uint8 [H, W]."""
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 from boneage_jax.imaging import dicom
+from boneage_jax.imaging import exif
+from boneage_jax.imaging import greys
+from boneage_jax.imaging import jpeg
 from boneage_jax.imaging import png
 
+# What may be odd about a file that is read nevertheless.
+NOTES = {
+  'end_marker': 'the end marker alone is missing, and is added',
+  'stray_bytes': 'bytes before the end are not of the picture, and are ignored',
+  'trailing_bytes': 'bytes behind the end of the picture are ignored',
+  'jpeg_header': 'the header of the JPEG is odd; the pixels are sound',
+  'exif': 'the Exif block is damaged, so no orientation is applied',
+  'window': (
+    'the window of the DICOM header does not fit the pixels and is not used: '
+    'compare the film with the original'
+  ),
+}
 
-def read(data: bytes) -> tuple[np.ndarray, bool]:
+
+class Film(NamedTuple):
+  """A film from outside.
+
+  Attributes:
+    image: uint8 [H, W].
+    plain: a file in which any reader finds just that, the one that was read if
+      it is sound; None if there is none.
+    notes: keys of `NOTES`.
+  """
+
+  image: np.ndarray
+  plain: bytes | None
+  notes: tuple[str, ...]
+
+
+def read(data: bytes) -> Film:
   """Decode a film from outside: PNG, JPEG or DICOM, checked first.
 
-  Colour becomes luminance, deeper pixels are scaled from their own range, and
-  an orientation tag (Exif) is applied.
-
-  Returns:
-    uint8 [H, W]; and whether any reader finds just that in the file.
+  Colour becomes luminance, what is transparent becomes black, deeper pixels are
+  scaled (see `greys`), and an orientation (Exif) is applied.
 
   Raises:
     ValueError: truncated, corrupt, of one grey or of an unknown format.
   """
   if is_dicom(data):
-    return dicom.read(data)['image'], False
-  _check(data)
-  image = _decode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    film = dicom.read(data)
+    return Film(film['image'], None, film['notes'])
+  if not data:
+    raise ValueError('Expected an image, got an empty file.')
+  if data.startswith(png.SIGNATURE):
+    checked = png.check(data)
+  elif data.startswith(jpeg.SIGNATURE):
+    checked = jpeg.check(data)
+  else:
+    raise ValueError('Expected PNG, JPEG or DICOM, got another kind of file.')
+  pixels = _decode(checked.picture)
+  notes = checked.notes
+  orientation = exif.orientation(checked.exif)
+  if orientation is None:
+    notes, orientation = (*notes, 'exif'), 1
+  image = exif.apply(_film(pixels, checked.transparent), orientation)
   if image.min() == image.max():
     raise ValueError('Blank image: every pixel has the same value.')
-  # An orientation tag is applied here but need not be by other readers.
   is_plain = (
-    image.ndim == 2
-    and image.dtype == np.uint8
-    and b'Exif\0\0' not in data[:4096]
-    and b'eXIf' not in data
+    pixels.ndim == 2
+    and pixels.dtype == np.uint8
+    and checked.transparent is None
+    and orientation == 1
   )
-  return _grey(image), is_plain
+  return Film(image, checked.data if is_plain else None, notes)
 
 
 def decode_stored(data: bytes) -> np.ndarray:
@@ -43,7 +85,7 @@ def decode_stored(data: bytes) -> np.ndarray:
   Raises:
     ValueError: the bytes are no complete image.
   """
-  return _grey(_decode(png.inflate(data), cv2.IMREAD_UNCHANGED))
+  return _film(_decode(png.inflate(data)))
 
 
 def bitmap(film: np.ndarray) -> bytes:
@@ -64,21 +106,14 @@ def is_dicom(data: bytes) -> bool:
   return data[128:132] == b'DICM'
 
 
-def _check(data: bytes) -> None:
-  """Refuse files that OpenCV would fill up with black or can't read."""
-  if not data:
-    raise ValueError('Expected an image, got an empty file.')
-  if data.startswith(png.SIGNATURE):
-    png.check(data)
-  elif not data.startswith(b'\xff\xd8'):
-    raise ValueError('Expected PNG, JPEG or DICOM, got another kind of file.')
-  elif not data.rstrip(b'\0\r\n ').endswith(b'\xff\xd9'):
-    raise ValueError('Truncated JPEG: no end marker; copy the file again.')
-
-
-def _decode(data: bytes, flags: int) -> np.ndarray:
+def _decode(data: bytes) -> np.ndarray:
   """Decode a file to the pixels that it holds, of any depth and channels."""
-  image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+  # Unchanged: with alpha, and not turned by an orientation tag.
+  image = (
+    cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if data
+    else None
+  )
   if image is None:
     raise ValueError(
       f'Expected a complete PNG or JPEG image, got {len(data)} bytes that do '
@@ -87,13 +122,27 @@ def _decode(data: bytes, flags: int) -> np.ndarray:
   return image
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-  """Turn pixels of any depth and channels (BGR, BGRA) into uint8 [H, W]."""
-  if image.ndim == 3:
-    code = cv2.COLOR_BGR2GRAY if image.shape[2] == 3 else cv2.COLOR_BGRA2GRAY
-    image = cv2.cvtColor(image, code)
-  if image.dtype == np.uint8:
-    return image
-  low, high = int(image.min()), int(image.max())  # 12 or 14 of 16 bits in use
-  scaled = (image.astype(np.float32) - low) / max(high - low, 1)
-  return np.rint(scaled * 255).astype(np.uint8)
+def _film(pixels: np.ndarray, transparent: int | None = None) -> np.ndarray:
+  """Turn pixels of any depth and channels (BGR, BGRA) into uint8 [H, W].
+
+  Args:
+    pixels: as decoded.
+    transparent: a grey that stands for nothing.
+  """
+  share = None
+  if pixels.ndim == 3:
+    if pixels.shape[2] == 4:
+      most = np.iinfo(pixels.dtype).max
+      share = pixels[..., 3].astype(np.float32) / most
+    code = cv2.COLOR_BGR2GRAY if share is None else cv2.COLOR_BGRA2GRAY
+    pixels = cv2.cvtColor(pixels, code)
+  elif transparent is not None:
+    share = (pixels != transparent).astype(np.float32)
+  seen = pixels if share is None else np.rint(pixels * share)
+  if pixels.dtype == np.uint8:
+    return seen.astype(np.uint8)
+  inside = pixels.ravel() if share is None else seen[share > 0]
+  image = greys.to_8_bit(seen, *greys.film_range(inside))
+  if share is not None:
+    image[share == 0] = 0
+  return image

@@ -1,11 +1,17 @@
 """One radiograph of a DICOM file as the 8-bit grey film the nets expect."""
 
 import io
+import math
 import os
 from typing import Any
+import warnings
 
 import cv2
 import numpy as np
+
+from boneage_jax.imaging import dicom_pixels
+from boneage_jax.imaging import greys
+from boneage_jax.imaging import voi
 
 SEXES = ('M', 'F')  # anything else, O included, is unknown
 
@@ -13,18 +19,19 @@ SEXES = ('M', 'F')  # anything else, O included, is unknown
 def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
   """Reads a film and what its header says about the patient.
 
-  Pixels go through modality LUT, VOI LUT (window), a rescale of the range that
-  occurs to 0..255, inversion where low values are bright, and padding is made
-  black (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+  Pixels go through modality LUT, VOI LUT (window) to 0..255, inversion where
+  low values are bright, and padding is made black (DICOM PS3.3 C.11.1, C.11.2,
+  C.7.6.3.1.2). Without a window that fits, the film's own range counts, see
+  `greys`; what has 8 bits stays as it is.
 
   Args:
     source: the file's bytes or its path.
 
   Returns:
-    `image` uint8 [H, W]; `sex` 'M', 'F' or 'unknown'; `sex_as_written`;
-    `patient_age` as written ('010Y') or ''; `laterality`, `body_part`;
-    `pixel_spacing` [row, column] in mm or None; `burned_in` True, False or
-    None (not said).
+    `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
+    'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
+    or ''; `laterality`, `body_part`; `pixel_spacing` [row, column] in mm or
+    None; `burned_in` True, False or None (not said).
 
   Raises:
     ValueError: not DICOM, not one film, or pixels that cannot be decoded.
@@ -35,18 +42,27 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
     dataset = pydicom.dcmread(
       io.BytesIO(source) if isinstance(source, bytes) else source
     )
+  except OSError:
+    raise
   except pydicom.errors.InvalidDicomError as e:
     raise ValueError(
       f'{name}: expected a DICOM file (DICM at byte 128). Export the film '
       'again, or give it as PNG or JPEG.'
     ) from e
+  except Exception as e:  # damaged headers raise many kinds
+    raise ValueError(f'{name}: the DICOM header cannot be read: {e}') from e
+  try:
+    image, notes = _film(dataset, pydicom)
+  except Exception as e:  # pydicom reads most of a header when it is asked
+    raise ValueError(f'{name}: {e}') from e
   spacing = dataset.get('ImagerPixelSpacing') or dataset.get('PixelSpacing')
   burned_in = {'YES': True, 'NO': False}.get(
     _text(dataset, 'BurnedInAnnotation').upper()
   )
   sex = _text(dataset, 'PatientSex').upper()
   return {
-    'image': _film(dataset, name),
+    'image': image,
+    'notes': notes,
     'sex': sex if sex in SEXES else 'unknown',
     'sex_as_written': sex,
     'patient_age': _text(dataset, 'PatientAge'),
@@ -62,6 +78,7 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
 def _import_pydicom():
   try:
     import pydicom
+    import pydicom.encaps
     import pydicom.errors
     import pydicom.pixels
   except ImportError as e:
@@ -69,6 +86,8 @@ def _import_pydicom():
       "Reading a DICOM film needs pydicom: pip install -e '.[dicom]' in the "
       'clone of boneage_jax.'
     ) from e
+  # It warns of every value that is not written by the book.
+  warnings.filterwarnings('ignore', module='pydicom')
   return pydicom
 
 
@@ -77,60 +96,85 @@ def _text(dataset, keyword: str) -> str:
   return '' if value is None else str(value).strip()
 
 
-def _film(dataset, name: str) -> np.ndarray:
-  pydicom = _import_pydicom()
+def _film(dataset: Any, pydicom: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Return uint8 [H, W] and names of what is odd."""
   if 'PixelData' not in dataset:
-    raise ValueError(f'{name}: expected one radiograph, found no pixel data.')
+    raise ValueError('expected one radiograph, found no pixel data.')
   frames = int(dataset.get('NumberOfFrames') or 1)
   if frames != 1:
     raise ValueError(
-      f'{name}: expected one radiograph, found {frames} frames. Export the '
-      'frame with the hand as its own file.'
+      f'expected one radiograph, found {frames} frames. Export the frame with '
+      'the hand as its own file.'
     )
-  try:
-    stored = dataset.pixel_array
-  except Exception as e:  # each decoder plug-in raises its own kinds
-    syntax = (
-      getattr(dataset.file_meta.TransferSyntaxUID, 'name', 'unknown')
-      if 'TransferSyntaxUID' in dataset.file_meta
-      else 'unknown'
-    )
+  values, padding = dicom_pixels.stored(dataset, pydicom)
+  if padding.all():
     raise ValueError(
-      f'{name}: the pixels cannot be decoded (transfer syntax: {syntax}): '
-      f'{e} If the file is whole, pip install python-gdcm, or export it '
-      'uncompressed.'
-    ) from e
-  if stored.ndim == 3:
-    if stored.dtype != np.uint8:
-      raise ValueError(
-        f'{name}: expected grey or 8-bit colour pixels, found {stored.dtype} '
-        'colour.'
-      )
-    return cv2.cvtColor(stored, cv2.COLOR_RGB2GRAY)
-
-  values = pydicom.pixels.apply_modality_lut(stored, dataset)
-  values = pydicom.pixels.apply_voi_lut(values, dataset)
-  values = np.asarray(values, np.float32)
-  padding = _padding(stored, dataset)
-  inside = values[~padding]
-  low, high = (inside.min(), inside.max()) if inside.size else (0.0, 0.0)
-  if high <= low:
-    raise ValueError(f'{name}: every pixel has the same value: no film.')
-  values = np.clip((values - low) / (high - low), 0, 1)
-  # MONOCHROME1 goes with INVERSE by the standard: one inversion, never two.
-  if (
-    _text(dataset, 'PhotometricInterpretation') == 'MONOCHROME1'
-    or _text(dataset, 'PresentationLUTShape') == 'INVERSE'
-  ):
-    values = 1 - values
-  values[padding] = 0
-  return np.rint(values * 255).astype(np.uint8)
+      'every pixel is padding (PixelPaddingValue), so there is no film.'
+    )
+  odd = False
+  if values.ndim == 3:
+    image = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)
+  elif _text(dataset, 'PhotometricInterpretation') == dicom_pixels.PALETTE:
+    image = dicom_pixels.palette_grey(values, dataset, pydicom)
+  else:
+    image, odd = _grey(values, ~padding, dataset, pydicom)
+    # MONOCHROME1 goes with INVERSE by the standard: one inversion, never two.
+    if (
+      _text(dataset, 'PhotometricInterpretation') == 'MONOCHROME1'
+      or _text(dataset, 'PresentationLUTShape') == 'INVERSE'
+    ):
+      image = 255 - image
+  inside = image[~padding]
+  if inside.min() == inside.max():
+    raise ValueError('every pixel has the same value: no film.')
+  image[padding] = 0
+  return image, ('window',) if odd else ()
 
 
-def _padding(stored: np.ndarray, dataset) -> np.ndarray:
-  """Marks the pixels outside of the exposed field, bool [H, W]."""
-  first = dataset.get('PixelPaddingValue')
-  if first is None:
-    return np.zeros(stored.shape, bool)
-  last = dataset.get('PixelPaddingRangeLimit', first)
-  return (stored >= min(first, last)) & (stored <= max(first, last))
+def _grey(
+  stored: np.ndarray, inside: np.ndarray, dataset: Any, pydicom: Any
+) -> tuple[np.ndarray, bool]:
+  """Map stored values to 8 bits; and whether windows had to be left out."""
+  values = _modality(stored, dataset, pydicom)
+  if not np.isfinite(values[inside]).all():
+    raise ValueError('the modality LUT leads to values that are no numbers.')
+  film = values[inside]
+  if film.min() == film.max():
+    raise ValueError('every pixel has the same value: no film.')
+  shown, odd = voi.apply(values, inside, dataset, pydicom)
+  if shown is not None:
+    return greys.to_8_bit(shown, 0, 1), odd
+  is_8_bit = dataset.BitsStored == 8 and not dataset.PixelRepresentation
+  if is_8_bit and np.array_equal(film, stored[inside]):
+    return stored.astype(np.uint8), odd
+  return greys.to_8_bit(values, *greys.film_range(film)), odd
+
+
+def _modality(stored: np.ndarray, dataset: Any, pydicom: Any) -> np.ndarray:
+  """Apply the modality LUT or rescale, float64 [H, W]; PS3.3 C.11.1."""
+  if dataset.get('ModalityLUTSequence'):
+    try:
+      return pydicom.pixels.apply_modality_lut(stored, dataset).astype(float)
+    except Exception as e:  # a table that is short or missing
+      raise ValueError(f'the ModalityLUTSequence cannot be read: {e}') from e
+  slope = _number(dataset, 'RescaleSlope', 1)
+  if slope == 0:
+    raise ValueError('expected a RescaleSlope other than 0.')
+  intercept = _number(dataset, 'RescaleIntercept', 0)
+  with np.errstate(over='ignore'):  # infinity is refused later
+    return stored * slope + intercept
+
+
+def _number(dataset: Any, keyword: str, default: float) -> float:
+  """Return a number of the header, or the default where there is none."""
+  try:
+    value = dataset.get(keyword)
+    number = default if value is None or value == '' else float(value)
+  except (TypeError, ValueError):
+    number = math.nan
+  if not math.isfinite(number):
+    raise ValueError(
+      f'expected a number as {keyword}, found {_text(dataset, keyword)!r}. '
+      'Correct the header, or export the film again.'
+    )
+  return number

@@ -1,7 +1,9 @@
 """PNG files: checked, and in a form that decodes faster to the same pixels."""
 
 from collections.abc import Iterator
+import math
 import struct
+from typing import NamedTuple
 import zlib
 
 import cv2
@@ -12,6 +14,7 @@ try:
 except ImportError:  # no wheel for this machine: OpenCV inflates
   isal_zlib = None
 
+ZLIB = isal_zlib or zlib
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 BLOCK = 65535  # most bytes in a block that deflate stores
 QUICK = [
@@ -31,12 +34,32 @@ def encode(image: np.ndarray) -> bytes:
   return cv2.imencode('.png', image, QUICK)[1].tobytes()
 
 
-def check(data: bytes) -> None:
-  """Walk the chunks: libpng fills a truncated film up with black.
+class Checked(NamedTuple):
+  """A sound file.
+
+  Attributes:
+    data: the file, without what follows its end.
+    picture: the same pixels in a file that decodes fast and without a word.
+    exif: content of its Exif block, or b''.
+    transparent: the grey that stands for nothing, as OpenCV decodes it, or
+      None; it gives colours of that kind an alpha channel by itself.
+    notes: names of what is odd, see `codec.NOTES`.
+  """
+
+  data: bytes
+  picture: bytes
+  exif: bytes
+  transparent: int | None
+  notes: tuple[str, ...]
+
+
+def check(data: bytes) -> Checked:
+  """Walk the chunks, whose checksums tell what was changed.
 
   Raises:
-    ValueError: a chunk is cut off or its checksum is wrong.
+    ValueError: a chunk is cut off, its checksum is wrong, or pixels lack.
   """
+  found: dict[bytes, bytes] = {}
   for kind, start, end in _chunks(data):
     if end + 4 > len(data):
       break
@@ -46,10 +69,35 @@ def check(data: bytes) -> None:
         f'Corrupt PNG: wrong checksum at byte {start - 8} of {len(data)}; copy '
         'the file again.'
       )
+    if kind != b'IDAT':
+      found.setdefault(kind, data[start:end])
     if kind == b'IEND':
-      return
-  raise ValueError(
-    f'Truncated PNG: {len(data)} bytes and no end; copy the file again.'
+      break
+  if b'IEND' not in found:
+    raise ValueError(
+      f'Truncated PNG: {len(data)} bytes and no end; copy the file again.'
+    )
+  if len(found.get(b'IHDR', b'')) != 13:
+    raise ValueError('Corrupt PNG: no header; copy the file again.')
+  lines, wanted = _lines(data), _size_of_lines(found[b'IHDR'])
+  if len(lines) < wanted:
+    raise ValueError(
+      f'Corrupt PNG: {len(lines)} of {wanted} bytes of pixels; copy the file '
+      'again.'
+    )
+  notes = []
+  if len(lines) > wanted:
+    notes.append('stray_bytes')
+  if end + 4 < len(data):
+    notes.append('trailing_bytes')
+  whole = data[: end + 4]
+  picture = _with_stored_lines(data, lines[:wanted])
+  return Checked(
+    picture if 'stray_bytes' in notes else whole,
+    picture,
+    found.get(b'eXIf', b''),
+    _transparent(found),
+    tuple(notes),
   )
 
 
@@ -57,28 +105,75 @@ def inflate(data: bytes) -> bytes:
   """Return a PNG with its pixels stored instead of deflated.
 
   isal inflates 2.5 times as fast as the zlib of OpenCV, which then has the
-  filters of the lines left to undo. What is no PNG comes back as it is.
+  filters of the lines left to undo. Remarks are left out, as libpng prints
+  what it thinks of them. What is no PNG comes back as it is.
 
   Raises:
     ValueError: the pixels are cut off or damaged.
   """
   if isal_zlib is None or not data.startswith(SIGNATURE):
     return data
-  view, parts, first, last = memoryview(data), [], 0, len(data)
-  for kind, start, end in _chunks(data):
-    if kind == b'IDAT':
-      first, last = first or start - 8, end + 4
-      parts.append(view[start:end])
-    elif parts:
-      break
+  return _with_stored_lines(data, _lines(data))
+
+
+def _lines(data: bytes) -> bytes:
+  """Inflate the pixels of a PNG."""
+  view = memoryview(data)
+  body = b''.join(
+    view[start:end] for kind, start, end in _chunks(data) if kind == b'IDAT'
+  )
   try:
-    lines = isal_zlib.decompress(b''.join(parts), bufsize=4 * len(data))
-  except isal_zlib.error as error:
+    return ZLIB.decompress(body, bufsize=4 * len(data))
+  except ZLIB.error as error:
     raise ValueError(
       'Expected a complete PNG, got one whose pixels do not inflate '
       f'({error}); copy the file again or leave it out.'
     ) from error
-  return b''.join([view[:first], *_stored(lines), view[last:]])
+
+
+def _with_stored_lines(data: bytes, lines: bytes) -> bytes:
+  """Return a PNG of the same form whose pixels are `lines`."""
+  view, parts = memoryview(data), [SIGNATURE]
+  for kind, start, end in _chunks(data):
+    if kind in (b'IHDR', b'PLTE', b'tRNS'):
+      parts.append(view[start - 8 : end + 4])
+  return b''.join([*parts, *_stored(lines), _chunk(b'IEND', b'')])
+
+
+def _size_of_lines(header: bytes) -> int:
+  """Return how many bytes the pixels of a PNG are when inflated."""
+  width, height, depth, colour, *_, interlaced = struct.unpack(
+    '>IIBBBBB', header
+  )
+  bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+
+  def lines(columns, rows):
+    return rows * (1 + math.ceil(columns * bits / 8)) if columns else 0
+
+  if not interlaced:
+    return lines(width, height)
+  passes = [  # Adam7: first column and row, and the steps
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+  ]
+  return sum(
+    lines(len(range(x, width, right)), len(range(y, height, down)))
+    for x, y, right, down in passes
+  )
+
+
+def _transparent(chunks: dict[bytes, bytes]) -> int | None:
+  """Return the grey of a tRNS chunk, which OpenCV ignores, as it decodes it."""
+  depth, colour = chunks[b'IHDR'][8:10]
+  if colour != 0 or len(chunks.get(b'tRNS', b'')) != 2:
+    return None
+  grey = int.from_bytes(chunks[b'tRNS'], 'big') & (1 << depth) - 1
+  return grey * 255 // ((1 << depth) - 1) if depth < 8 else grey
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -88,6 +183,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     length, kind = struct.unpack_from('>I4s', data, position)
     yield kind, position + 8, position + 8 + length
     position += length + 12
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+  checksum = struct.pack('>I', zlib.crc32(kind + body))
+  return struct.pack('>I', len(body)) + kind + body + checksum
 
 
 def _stored(lines: bytes) -> list[bytes]:
@@ -102,9 +202,9 @@ def _stored(lines: bytes) -> list[bytes]:
         b'' if start else b'\x78\x01',  # zlib's header
         struct.pack('<BHH', last, len(block), len(block) ^ BLOCK),
         block,
-        struct.pack('>I', isal_zlib.adler32(lines)) if last else b'',
+        struct.pack('>I', ZLIB.adler32(lines)) if last else b'',
       ]
     )
-    checksum = struct.pack('>I', isal_zlib.crc32(body))
+    checksum = struct.pack('>I', ZLIB.crc32(body))
     chunks += [struct.pack('>I', len(body) - 4), body, checksum]
   return chunks

@@ -15,11 +15,13 @@ class FilmFile(NamedTuple):
     image: uint8 [H, W]; of DICOM, bones are bright.
     sex: of the header, 'M', 'F' or 'unknown'.
     is_dicom: whether it is DICOM.
+    notes: names of what is odd about it, see `codec.NOTES`.
   """
 
   image: np.ndarray
   sex: str
   is_dicom: bool
+  notes: tuple[str, ...]
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -40,14 +42,15 @@ def read(path: str) -> FilmFile:
     with open(path, 'rb') as f:
       data = f.read()
     if not codec.is_dicom(data):
-      return FilmFile(codec.read(data)[0], 'unknown', False)
+      film = codec.read(data)
+      return FilmFile(film.image, 'unknown', False, film.notes)
     film = dicom.read(data)
   except ValueError:
     raise
   except Exception as e:  # decoders raise their own kinds on odd files
     reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
     raise ValueError(f'Cannot be read: {reason}.') from e
-  return FilmFile(film['image'], film['sex'], True)
+  return FilmFile(film['image'], film['sex'], True, film['notes'])
 
 
 def choose_sex(given: str | None, header: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.data import groups
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import intervals as intervals_lib
+from boneage_jax.inference import quality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Prediction:
       picture, before it was turned back.
     quality_flags: why not to trust the age, see `quality`; often none.
     overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
+    notes: what is odd about the film's file, names of `codec.NOTES`.
   """
 
   age_predicted: float
@@ -41,6 +43,7 @@ class Prediction:
   intervals: Mapping[int, tuple[float, float]] = dataclasses.field(
     default_factory=dict
   )
+  notes: tuple[str, ...] = ()
 
   @property
   def lo90(self) -> float | None:
@@ -56,6 +59,16 @@ class Prediction:
   def status(self) -> str:
     """'ok', or 'flagged' where there are quality flags."""
     return 'flagged' if self.quality_flags else 'ok'
+
+
+def with_notes(prediction: Prediction, notes: tuple[str, ...]) -> Prediction:
+  """Add what is odd about the file; what concerns its greys is a flag too."""
+  flags = tuple(note for note in notes if note in quality.OF_FILE)
+  return dataclasses.replace(
+    prediction,
+    quality_flags=prediction.quality_flags + flags,
+    notes=notes,
+  )
 
 
 def with_intervals(

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from boneage_jax.imaging import codec
 from boneage_jax.imaging import polarity
 from boneage_jax.imaging import sharpness
+
+OF_FILE = ('window',)  # notes of `codec` that are flags
 
 
 def flags(film: np.ndarray, size: int | Sequence[int]) -> tuple[str, ...]:
@@ -29,9 +32,11 @@ def sentence(flag: str, inverted: bool) -> str:
   """Say what a flag means and what to do.
 
   Args:
-    flag: of `flags`.
+    flag: of `flags` or `OF_FILE`.
     inverted: whether films of the run have dark bones.
   """
+  if flag in OF_FILE:
+    return codec.NOTES[flag]
   if flag == 'sharpness':
     return (
       'the film is blurred, or has too few pixels, for the net that sees all '

@@ -53,6 +53,7 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
     'status': prediction.status,
     'quality_flags': ' '.join(prediction.quality_flags),
     **ends,
+    'file_notes': ' '.join(prediction.notes),
     'rotation_deg': str(prediction.rotation_deg),
     'regions': ' '.join(found(prediction)),
     **_sides('film', prediction.film_box),

@@ -43,18 +43,9 @@ def test_decode_keeps_grey():
   np.testing.assert_array_equal(codec.decode_stored(encode(image)), image)
 
 
-def test_decode_scales_16_bits_by_their_range():
-  image = np.array([[1000, 3000], [2000, 5000]], np.uint16)
-  expected = np.rint((image - 1000.0) / 4000 * 255)
-  np.testing.assert_array_equal(codec.decode_stored(encode(image)), expected)
-  constant = np.full((2, 2), 700, np.uint16)
-  np.testing.assert_array_equal(codec.decode_stored(encode(constant)), 0)
-
-
-@pytest.mark.parametrize('channels', [3, 4])
-def test_decode_turns_colour_to_grey(channels):
+def test_decode_turns_colour_to_grey():
   image = smooth(6, 4)
-  colour = np.repeat(image[..., None], channels, 2)
+  colour = np.repeat(image[..., None], 3, 2)
   np.testing.assert_array_equal(codec.decode_stored(encode(colour)), image)
 
 
@@ -64,23 +55,10 @@ def test_films_from_outside_and_stored_ones_have_the_same_grey(channels):
   shape = (31, 23, channels) if channels else (31, 23)
   for dtype, most in ((np.uint8, 256), (np.uint16, 4096), (np.uint16, 65536)):
     data = encode(rng.integers(0, most, shape).astype(dtype))
-    film, is_plain = codec.read(data)
-    np.testing.assert_array_equal(film, codec.decode_stored(data))
-    assert is_plain == (dtype == np.uint8 and not channels)
-
-
-def test_an_orientation_tag_turns_films_from_outside_alone():
-  jpeg = encode(smooth(20, 30), '.jpg')
-  # One entry, 0x0112, a short of value 6: stored a quarter counter-clockwise.
-  entry = b'\x01\x12\0\x03\0\0\0\x01\0\x06\0\0'
-  tag = b'Exif\0\0MM\0*\0\0\0\x08\0\x01' + entry + bytes(4)
-  size = (len(tag) + 2).to_bytes(2, 'big')
-  tagged = jpeg[:2] + b'\xff\xe1' + size + tag + jpeg[2:]
-  stored = codec.decode_stored(tagged)
-  np.testing.assert_array_equal(stored, codec.decode_stored(jpeg))
-  film, is_plain = codec.read(tagged)
-  np.testing.assert_array_equal(film, np.rot90(stored, -1))
-  assert not is_plain and codec.read(jpeg)[1]
+    film = codec.read(data)
+    np.testing.assert_array_equal(film.image, codec.decode_stored(data))
+    plain = data if dtype == np.uint8 and not channels else None
+    assert film.plain == plain and not film.notes
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])

@@ -24,7 +24,7 @@ def test_real_films_are_read_as_pillow_reads_them():
       names = [n for n in archive.namelist() if n.endswith(('.png', '.jpg'))]
       for name in names[:20]:
         data = archive.read(name)
-        film, _ = codec.read(data)
+        film = codec.read(data).image
         wanted = np.asarray(Image.open(io.BytesIO(data)).convert('L'))
         assert film.dtype == np.uint8 and film.shape == wanted.shape
         # JPEG decoders round on their own.

@@ -43,7 +43,7 @@ def test_films_get_the_age_of_the_stage(run):
   np.testing.assert_allclose(outputs['age'], expected, atol=2e-3)
   assert 'probability' not in outputs  # `whole_image` has no bins
   assert set(found[0].regions) == {'carpal', 'metacarpal'}
-  image = codec.read(records[0]['image'])[0]
+  image = codec.read(records[0]['image']).image
   sex = 'M' if records[0]['sex'] > 0 else 'F'
   result = loading.load(run).predict(image, sex)
   np.testing.assert_allclose(result.age_predicted, expected[0], atol=2e-3)
@@ -71,7 +71,7 @@ def test_of_folds_films_get_the_mean_of_all(large_archive, tmp_path):
     predictor = loading.load(run, '' if stage == 'ensemble' else stage)
     for film in test[:2].tolist():
       path = tmp_path / 'films' / f'{film}.png'
-      image = codec.read(path.read_bytes())[0]
+      image = codec.read(path.read_bytes()).image
       sex = 'M' if one['sex'][one['id'] == film][0] > 0 else 'F'
       found = predictor.predict(image, sex).age_predicted
       np.testing.assert_allclose(found, age[film], atol=2e-3)
