@@ -7,11 +7,11 @@ Commands that read the predictions of a run:
   compare         paired difference of two runs on the same films
   calibrate       temperature and prediction intervals
   ensemble        combine the predictions of several runs
+  box-thresholds  boxes at other thresholds, against annotated boxes
 
 Commands that run its nets again:
   robustness      errors on corrupted films
   saliency        do heat maps show what a net reads?
-  box-thresholds  boxes at other thresholds, against annotated boxes
 
 For example: python -m boneage_jax.evaluate errors runs/cascade_phantom
 Options of a command: python -m boneage_jax.evaluate COMMAND --help

@@ -16,6 +16,7 @@ from boneage_jax.workflow import run as workflow_run
 
 FLAGS = flags.FLAGS
 config_lib.define()
+flags.declare_key_flag('config')  # so that --help shows it
 flags.DEFINE_string(
   'workdir', None, 'Where the run writes (default: runs/<name>[_<variant>]).'
 )

@@ -1,6 +1,6 @@
 """Compare boxes at a sweep of thresholds with annotated boxes.
 
-  python -m boneage_jax.evaluate box-thresholds runs/cascade_phantom:locate
+  python -m boneage_jax.evaluate box-thresholds runs/cascade_phantom:regions
 
 The heat maps that a locate stage kept are cut at 10, 20, ... 100 of 255. Each
 box is compared with the annotated one (Chen 2020, Table I). Whoever chooses a
@@ -103,7 +103,11 @@ def sweep(
       such an annotation.
   """
   if stage not in config or config[stage].job != 'locate':
-    raise ValueError(f'Expected a locate stage of {workdir}, got {stage!r}.')
+    known = [n for n, s in stages.sections(config).items() if s.job == 'locate']
+    raise ValueError(
+      f'Expected a locate stage of {workdir}, got {stage!r}: choose one of '
+      f'{", ".join(known) or "none"}.'
+    )
   options = config[stage]
   _, _, heat = located.read_located(workdir, stage)
   if not heat.get('maps'):

@@ -1,7 +1,7 @@
 """Print the errors of a run by sex, age and developmental stage.
 
   python -m boneage_jax.evaluate errors runs/cascade_phantom --by sex_age
-  python -m boneage_jax.evaluate errors runs/cascade_phantom:inception runs/best
+  python -m boneage_jax.evaluate errors runs/cascade_phantom:localizer runs/best
 
 A run is its folder, or FOLDER:STAGE. Test and validation films stay apart. The
 first lines name the data set and the hashes of its label files. Several runs

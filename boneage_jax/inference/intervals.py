@@ -121,7 +121,8 @@ def conformal_quantile(scores: np.ndarray, level: int) -> float:
   if n < least_films(level):
     raise ValueError(
       f'An interval of {level} % needs {least_films(level)} films to calibrate '
-      f'on, got {n}: pool groups, or calibrate on more films.'
+      f'on, got {n}: calibrate on more films, or put films of all ages and '
+      'both sexes into one group (evaluate calibrate --groups=all).'
     )
   rank = -(-(n + 1) * level // 100)
   return float(np.sort(scores)[rank - 1])

@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('--workers', type=int, default=None)
   args = parser.parse_args(argv)
   archive.write_archive(**vars(args), progress=True)
+  print(f'Wrote {args.films} films to {args.out}.')
 
 
 if __name__ == '__main__':
