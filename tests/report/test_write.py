@@ -336,3 +336,16 @@ def test_whatever_a_run_says_is_escaped(tmp_path):
   parser.feed(page)
   assert not parser.open
   assert parser.text.count(nasty) > 15  # each place shows it as it is
+
+
+def test_a_distribution_that_is_none_is_refused(tmp_path):
+  workdir = _workdir(tmp_path)
+  path = tmp_path / 'assessor/distributions.npz'
+  with np.load(path) as file:
+    stored = {name: file[name] for name in file}
+  stored['probability'][:] = 0
+  np.savez(path, **stored)
+  with pytest.raises(
+    ValueError, match=f'{FILMS} of {FILMS} rows that are none'
+  ):
+    bare(workdir)

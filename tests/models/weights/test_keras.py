@@ -78,6 +78,28 @@ def test_numbering_may_start_anywhere(tmp_path, first):
   assert not any(report[1:])
 
 
+@pytest.mark.parametrize(
+  'weight, value, message',
+  [
+    ('conv2d_1/conv2d_1/kernel', np.inf, 'conv2d_1/kernel .1 of 864 are not f'),
+    (
+      'batch_normalization_2/batch_normalization_2/moving_variance',
+      -1,
+      'moving_variance .1 of 32 variances are below 0',
+    ),
+  ],
+)
+def test_weights_that_are_no_numbers_are_refused(
+  tmp_path, weight, value, message
+):
+  path = write_stem(tmp_path / 'w.h5')
+  with h5py.File(path, 'a') as file:
+    array = file[f'{weight}:0']
+    array[(0,) * array.ndim] = value
+  with pytest.raises(ValueError, match=message):
+    load_weights.load(path, *zeros(stem_net), 'inception_v3')
+
+
 def test_missing_layers_are_named_and_can_be_allowed(tmp_path):
   path = write_stem(tmp_path / 'w.h5', drop=('conv2d_2', 'conv2d_4'))
   with pytest.raises(ValueError, match='conv2d_2/kernel, conv2d_4/kernel'):
