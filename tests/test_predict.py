@@ -50,7 +50,9 @@ def sex_of(row):
 
 
 def write_dicom(path, bright_bones, sex):
-  data = dicom_film.encoded(bright_bones, PatientSex=sex)
+  data = dicom_film.encoded(
+    bright_bones, PatientSex=sex, WindowCenter=128, WindowWidth=256
+  )
   pathlib.Path(path).write_bytes(data)
 
 
@@ -228,7 +230,6 @@ def test_sex_of_a_film_is_never_guessed(run, capsys):
 
 def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   image = read(run, 1)
-  image[0, :2] = 0, 255  # the whole range, which DICOM films are stretched to
   path = str(tmp_path / 'film')
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
   age = {sex: predictor.predict(image, sex).age_predicted for sex in groups.SEX}
@@ -241,6 +242,26 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   write_dicom(path, 255 - image, 'O')
   bad = predict.predict_films(predictor, [path], None, None)
   assert 'The sex is not known' in bad[0]
+
+
+def test_what_is_odd_about_a_file_is_said(run, predictor, tmp_path, capsys):
+  image = 255 - read(run, 1)
+  whole = (run / 'films/1.png').read_bytes()
+  (tmp_path / 'tail.png').write_bytes(whole + b'behind')
+  (tmp_path / 'window.dcm').write_bytes(
+    dicom_film.encoded(image, WindowCenter=9000, WindowWidth=2)
+  )
+  paths = [str(tmp_path / name) for name in ('tail.png', 'window.dcm')]
+  assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
+  tail, window = rows(tmp_path / 'predictions.csv')
+  errors = capsys.readouterr().err
+  assert tail['file_notes'] == 'trailing_bytes'
+  assert tail['quality_flags'] == 'polarity'  # a harmless note is no flag
+  assert f'{paths[0]}: bytes behind the end of the picture' in errors
+  assert window['file_notes'] == 'window'
+  assert 'window' in window['quality_flags'].split()
+  assert window['status'] == 'flagged'
+  assert errors.count(f'{paths[1]}: the window of the DICOM header') == 1
 
 
 def test_no_run_and_no_checkpoint(run, tmp_path, capsys):

@@ -169,7 +169,8 @@ def describe_odd(odd: list[list[str]]) -> list[str]:
     films = [film for film, kind in odd if kind == note]
     if films:
       some = ', '.join(films[:5]) + (', ...' if len(films) > 5 else '')
-      lines.append(f'{len(films)} films ({some}): {sentence}.')
+      count = '1 film' if len(films) == 1 else f'{len(films)} films'
+      lines.append(f'{count} ({some}): {sentence}.')
   return lines
 
 

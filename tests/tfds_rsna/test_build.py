@@ -191,12 +191,48 @@ def test_only_8_bit_grey_is_copied():
   assert films.encode(jpg)[0] == jpg
   colour = encode(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
   deep = encode((grey.astype(np.uint16) - grey.min()) * 16)
-  stretch = (grey - grey.min()) * (255 / np.ptp(grey))
-  for data, expected in ((colour, grey), (deep, np.rint(stretch))):
+  low, high = np.percentile(grey, (0.5, 99.5))
+  stretch = np.clip((grey - low) / (high - low) * 256, 0, 255)
+  for data, expected in ((colour, grey), (deep, np.floor(stretch))):
     out, _, _ = films.encode(data)
     image = cv2.imdecode(np.frombuffer(out, np.uint8), cv2.IMREAD_UNCHANGED)
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, expected)
+
+
+def test_odd_files_are_counted_and_kept_without_what_is_odd(
+  manual_dir, tmp_path
+):
+  jpg = encode(dummy_archive.pixels(1), '.jpg')
+  for i in (1, 3):
+    (manual_dir / TRAIN / f'{i}.png').unlink()
+    (manual_dir / TRAIN / f'{i}.jpg').write_bytes(jpg[:-2] if i == 1 else jpg)
+  data = dicom_film.encoded(
+    np.arange(280).reshape(20, 14), WindowCenter=9000, WindowWidth=2
+  )
+  (manual_dir / TRAIN / '2.png').unlink()
+  (manual_dir / TRAIN / '2.dcm').write_bytes(data)
+  path = manual_dir / TRAIN / '4.png'
+  whole = path.read_bytes()
+  path.write_bytes(whole + b'behind')
+
+  folder = build.build(manual_dir, tmp_path / 'data')
+
+  summary = dummy_archive.info(folder)
+  assert summary['bad'] == []
+  assert summary['odd_files'] == [
+    ['1', 'end_marker'],
+    ['2', 'window'],
+    ['4', 'trailing_bytes'],
+  ]
+  assert [note[: note.index(':')] for note in summary['notes'][-3:]] == [
+    '1 film (1)',
+    '1 film (4)',
+    '1 film (2)',
+  ]
+  records = dummy_archive.read_back(folder)
+  assert records['1']['image'] == records['3']['image'] == jpg
+  assert records['4']['image'] == whole
 
 
 def test_jpg_and_dcm_films(manual_dir, tmp_path):
@@ -205,7 +241,12 @@ def test_jpg_and_dcm_films(manual_dir, tmp_path):
   (manual_dir / TRAIN / '1.JPG').write_bytes(jpg)
   (manual_dir / TRAIN / '2.png').unlink()
   stored = np.arange(280, dtype=np.uint16).reshape(20, 14)
-  data = dicom_film.encoded(stored, PhotometricInterpretation='MONOCHROME1')
+  data = dicom_film.encoded(
+    stored,
+    PhotometricInterpretation='MONOCHROME1',
+    WindowCenter=140,
+    WindowWidth=280,
+  )
   (manual_dir / TRAIN / '2.dcm').write_bytes(data)
 
   records = dummy_archive.read_back(build.build(manual_dir, tmp_path / 'data'))
@@ -215,7 +256,7 @@ def test_jpg_and_dcm_films(manual_dir, tmp_path):
     np.frombuffer(records['2']['image'], np.uint8), cv2.IMREAD_UNCHANGED
   )
   np.testing.assert_array_equal(
-    film, np.rint(255 - stored * (255 / 279)).astype(np.uint8)
+    film, 255 - np.minimum(stored * (256 / 279), 255).astype(np.uint8)
   )
 
 
