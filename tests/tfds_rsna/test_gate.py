@@ -74,7 +74,7 @@ CSV = f'{TRAIN}.csv: '
     (cut('2.png'), 'Truncated PNG: '),
     (
       cut('2.jpg', encode(dummy_archive.pixels(2), '.jpg')),
-      'Truncated JPEG: no end marker',
+      'premature end of data segment',
     ),
     (flip_byte, 'Corrupt PNG: wrong checksum at byte '),
     (
