@@ -63,6 +63,7 @@ class AgeNet(net_lib.Net):
     )
     self.inputs = ('sex',) if sex_features else ()
     size_hw = sizes.size_hw(size)
+    hw = age_head.map_hw(self.backbone, size_hw)
     self.grid = self.grid_geometry(size_hw)
     arguments = dict(
       output=output,
@@ -77,7 +78,6 @@ class AgeNet(net_lib.Net):
         channels, weighted=pool == 'cam', classes=classes, **arguments
       )
       return
-    hw = age_head.map_hw(self.backbone, size_hw)
     self.pool = age_head.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
 
@@ -85,9 +85,7 @@ class AgeNet(net_lib.Net):
     """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
     net = self.backbone
     x = layers.preprocess(batch['image'], net.input_range, net.in_channels)
-    size_hw = x.shape[1:3]
     x = net.features(x, rngs)
-    base.check_map(type(net).__name__, net.fields(), size_hw, x.shape[1:3])
     return x if self.attention is None else self.attention(x)
 
   def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:

@@ -168,10 +168,6 @@ class TwoStream(net_lib.Net):
       a, b = (
         net.features(image, rngs) for net, image in zip(nets, x, strict=True)
       )
-    size_hw = batch['regions'].shape[2:4]
-    chains = self._chains()
-    for net, chain, found in zip(nets, chains, (a, b), strict=True):
-      base.check_map(type(net).__name__, chain, size_hw, found.shape[1:3])
     if self.exchange == 'channel':
       a, b = (norm(f) for norm, f in zip(self.norms, (a, b), strict=True))
       scales = [norm.scale[...] for norm in self.norms]
@@ -180,7 +176,15 @@ class TwoStream(net_lib.Net):
 
   def grid_geometry(self, size_hw):
     """Return where the positions of both maps lie; see net.Net."""
-    grids = [base.grid_geometry(chain, size_hw) for chain in self._chains()]
+    a, b = self.carpal, self.metacarpal
+    chains = (a.fields(), b.fields())
+    if self.exchange == 'mid':  # one net begins, the other goes on
+      at_a, at_b = self._cuts()
+      chains = (
+        a.fields(stop=at_a) + b.fields(start=at_b),
+        b.fields(stop=at_b) + a.fields(start=at_a),
+      )
+    grids = [base.grid_geometry(chain, size_hw) for chain in chains]
     return dict(zip(STREAMS, grids, strict=True))
 
   def head(self, features, inputs, rngs=None):
@@ -195,17 +199,6 @@ class TwoStream(net_lib.Net):
       scales = [norm.scale[...] for norm in self.norms]
       outputs['penalty'] = self.penalty * scale_penalty(*scales)
     return outputs
-
-  def _chains(self) -> tuple[tuple[base.Field, ...], ...]:
-    """Return the receptive fields behind the map of either stream."""
-    a, b = self.carpal, self.metacarpal
-    if self.exchange != 'mid':
-      return a.fields(), b.fields()
-    at_a, at_b = self._cuts()  # one net begins, the other goes on
-    return (
-      a.fields(stop=at_a) + b.fields(start=at_b),
-      b.fields(stop=at_b) + a.fields(start=at_a),
-    )
 
   def _cuts(self) -> list[int]:
     nets = (self.carpal, self.metacarpal)
