@@ -127,8 +127,8 @@ def read(
         f'{table} labels the {text} films, but no {text} film was found in '
         f'{manual_dir}.\n{layout.LAYOUT}'
       )
-    good, bad = labels.read(table, age_unit)
-    notes += labels.doubts(table, good, age_unit)
+    good, bad, doubts = labels.read(table, age_unit)
+    notes += doubts
     archive.listed[split] = {label.id for label in good} | {i for i, _ in bad}
     _match_films(archive, split, good, bad, containers[split])
     with open(table, 'rb') as f:

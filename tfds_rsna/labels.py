@@ -59,7 +59,7 @@ def has_ages(path: str | os.PathLike) -> bool:
 
 def read(
   path: str | os.PathLike, age_unit: str = UNITS[0]
-) -> tuple[list[Label], list[list[Any]]]:
+) -> tuple[list[Label], list[list[Any]], list[str]]:
   """Reads a label table (.csv or .xlsx).
 
   Args:
@@ -67,7 +67,8 @@ def read(
     age_unit: of its ages, one of UNITS.
 
   Returns:
-    The good labels in file order, and the bad ones as [id, reason].
+    The good labels in file order, the bad ones as [id, reason], and a note
+    where ages that were read as months may be years.
 
   Raises:
     ValueError: the columns are not those of a label table, or their header
@@ -129,24 +130,23 @@ def read(
     for film, where in twice.items()
   ]
   name = os.path.basename(path)
-  return labels, [[film, f'{name}: {reason}'] for film, reason in bad]
+  bad = [[film, f'{name}: {reason}'] for film, reason in bad]
+  notes = []
+  if age_unit == UNITS[0] and labels:
+    notes = _doubts(path, [label.age for label in labels], bool(told))
+  return labels, bad, notes
 
 
-def doubts(
-  path: str | os.PathLike, labels: list[Label], age_unit: str
+def _doubts(
+  path: str | os.PathLike, ages: list[float], told: bool
 ) -> list[str]:
   """Returns a note where ages that were read as months may be years.
 
   Args:
     path: of the table, for the note.
-    labels: that it has.
-    age_unit: in which they were read.
+    ages: as read.
+    told: whether the header names the unit.
   """
-  ages = [label.age for label in labels]
-  if age_unit != UNITS[0] or not ages:
-    return []
-  header = _table(path)[0]
-  told = _split_unit(header[_match(header)['age']])[1]
   broken = sum(age % 1 != 0 for age in ages)
   if max(ages) < YOUNG:
     why = f'none of {len(ages)} is {YOUNG} or more'
