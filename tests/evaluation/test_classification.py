@@ -95,3 +95,16 @@ def test_table_has_a_row_for_each_class_with_films():
   assert rows['none'] == ['2', '50.0', '%']
   assert rows['ulna'] == ['2', '100.0', '%']
   assert 'radius' not in rows
+
+
+@pytest.mark.parametrize('number', ['nan', 'inf'])
+def test_probabilities_that_are_no_numbers_are_refused(tmp_path, number):
+  path = tmp_path / 'predictions.csv'
+  path.write_text(
+    'id,split,study,label,predicted,p_none,p_radius\n'
+    f'4,test,2,radius,none,0.6,0.4\n5,test,2,,radius,{number},0.9\n'
+  )
+  with pytest.raises(
+    ValueError, match=r'1 of 2 films .* as film 5: the net'
+  ):
+    classification.read_predictions(str(path))

@@ -12,6 +12,7 @@ from boneage_jax.core import config as config_lib
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
+from boneage_jax.training import restore
 from boneage_jax.training import validate
 from boneage_jax.workflow import validate as workflow_validate
 from configs import common
@@ -128,6 +129,22 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   assert set(predictions(tmp_path, 'again')) & seen
   config.again.init_from.run = f'{first}/gone:net'
   assert lineage.training_films(config, 'again', workdir) is None
+
+
+def test_a_net_that_has_diverged(first, prepared, tmp_path, monkeypatch):
+  real = restore.load_net
+
+  def load_net(*arguments):
+    graph, variables = real(*arguments)
+    head = variables['params']['age_head']
+    head['fc']['bias'] = head['fc']['bias'].at[3].set(np.nan)
+    return graph, variables
+
+  monkeypatch.setattr(restore, 'load_net', load_net)
+  config = make(run=f'{first}:net')
+  message = 'numbers that are not finite in params/age_head/fc/bias: its train'
+  with pytest.raises(ValueError, match=message):
+    loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
 
 
 def test_another_net(first, prepared, tmp_path):
