@@ -1,5 +1,6 @@
 """What all tests share: workers, virtual devices, archives and runs."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -19,12 +20,15 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
 from absl import flags  # noqa: E402
 import cv2  # noqa: E402
-from jax._src.interpreters import partial_eval  # noqa: E402
 import pytest  # noqa: E402
 
 # Flax asks every tracer that it stores for its sharding. JAX answers with an
 # error that tells where the tracer comes from, which takes half of all tracing.
-partial_eval.DynamicJaxprTracer._origin_msg = lambda self: ''
+# The names are JAX's own: without them tests are slower.
+with contextlib.suppress(ImportError, AttributeError):
+  from jax._src.interpreters import partial_eval
+
+  partial_eval.DynamicJaxprTracer._origin_msg = lambda self: ''
 
 FILMS = 48
 TESTS = pathlib.Path(__file__).parent
