@@ -12,6 +12,7 @@ import numpy as np
 from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
 from boneage_jax.inference import net
@@ -162,7 +163,7 @@ class Predictor:
       records = [
         {
           **record,
-          'regions': [png.encode(crop) for crop in of_film],
+          'regions': [codec.bitmap(crop) for crop in of_film],
           'film_in_crops': localize.film_in_crops(film, options),
         }
         for record, film, of_film in zip(records, films, crops, strict=True)

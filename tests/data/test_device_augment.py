@@ -178,6 +178,7 @@ def test_it_trains(prepared, tmp_path):
     config = tiny_cascade.get_config()
     config.localizer.input.update(device_augment=side, size=48, rotate=10.0)
     config.localizer.update(steps=3)
+    config.localizer.optimizer.learning_rate = 3e-5  # Adam magnifies rounding
     workdir = tmp_path / str(side)
     (workdir / 'prepare').mkdir(parents=True)
     (workdir / 'prepare' / 'done.json').write_text(
@@ -186,4 +187,4 @@ def test_it_trains(prepared, tmp_path):
     loop.train_and_evaluate(config, 'localizer', str(workdir))
     rows = (workdir / 'localizer' / 'metrics.jsonl').read_text().splitlines()
     losses.append([json.loads(row)['train_loss'] for row in rows])
-  np.testing.assert_allclose(losses[1], losses[0], rtol=0.03)
+  np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)

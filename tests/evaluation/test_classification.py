@@ -104,7 +104,5 @@ def test_probabilities_that_are_no_numbers_are_refused(tmp_path, number):
     'id,split,study,label,predicted,p_none,p_radius\n'
     f'4,test,2,radius,none,0.6,0.4\n5,test,2,,radius,{number},0.9\n'
   )
-  with pytest.raises(
-    ValueError, match=r'1 of 2 films .* as film 5: the net'
-  ):
+  with pytest.raises(ValueError, match=r'1 of 2 films .* as film 5: the net'):
     classification.read_predictions(str(path))

@@ -60,7 +60,7 @@ def untrained(config, stage, workdir):
   seed = 1 + max(config.data.fold, 0)
   net = models.create(section.net, size=section.input.size, seed=seed)
   graph, params, stats = train_step.split(net)
-  if stage != 'localizer':  # fresh heads hardly tell films apart; these do
+  if stage == 'whole_image':  # a fresh head hardly tells films apart; this does
     params['age_head'] = jax.tree.map(lambda x: 3 * x, params['age_head'])
   variables = jax.device_put(
     {'params': params, 'batch_stats': stats},

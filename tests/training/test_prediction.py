@@ -89,7 +89,7 @@ def test_final_predictions_are_means_over_views(run, stage):
       assert len(batch) == 1
       outputs = net(variables, input_pipeline.to_device(batch[0], mesh))
       each.append(np.asarray(outputs['age'])[: len(films['id'])])
-  assert np.ptp(each, axis=0).max() > 0.002  # of untrained nets
+  assert np.ptp(each, axis=0).max() > 0.02  # of untrained nets
   of = one.rows['split'] == 'test'
   stored = one.rows['prediction'][of]
   np.testing.assert_allclose(stored, np.mean(each, axis=0), atol=1e-3)
