@@ -65,7 +65,7 @@ wait_for() {
 each() {
   local ids pids=() index pid failed=0
   IFS=',' read -r -a ids <<<"${gpus}"
-  trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
+  trap 'kill -TERM $(jobs -p) 2>/dev/null || true' TERM INT
   for index in "${!ids[@]}"; do
     local command=(
       env CUDA_VISIBLE_DEVICES="${ids[index]}"

@@ -79,14 +79,16 @@ build_command() {
 # Lets the run save, then queues the job again.
 #######################################
 requeue() {
-  # Not through srun, which would kill its tasks at once.
-  scancel --signal=TERM "${SLURM_JOB_ID}.0"
-  wait "${step}" || true
+  if [[ -n "$(jobs -p)" ]]; then
+    # Not through srun, which would kill its tasks at once.
+    scancel --signal=TERM "${SLURM_JOB_ID}.0"
+    wait || true
+  fi
   scontrol requeue "${SLURM_JOB_ID}"
 }
 
 main() {
-  local port=12321 dry_run='' main_flags=() command=() step
+  local port=12321 dry_run='' main_flags=() command=()
   while (($#)); do
     case "$1" in
       --port=?*) port="${1#*=}" ;;
@@ -117,10 +119,9 @@ main() {
     echo "${line% }"
     return
   fi
+  trap requeue TERM # before the start: no signal may come between
   "${command[@]}" &
-  step=$!
-  trap requeue TERM
-  wait "${step}"
+  wait "$!"
 }
 
 main "$@"
