@@ -76,11 +76,13 @@ def parsed(monkeypatch):
   [
     (
       '--config.asessor.epochs=3',
-      'has no field \'asessor\'\nDid you mean "assessor"',
+      "--config.asessor.epochs: the config has no field 'asessor'\n"
+      'Did you mean "assessor"',
     ),
     (
       '--config.assessor.epoch=3',
-      'has no field \'epoch\'\nDid you mean "epochs"',
+      "--config.assessor.epoch: the config has no field 'epoch'\n"
+      'Did you mean "epochs"',
     ),
     ('--config=configs/none.py', "No such file or directory: 'configs/none"),
   ],
@@ -168,7 +170,8 @@ def test_prepare_makes_phantoms_and_says_what_it_has(tmp_path, capsys):
 
   real(tmp_path, ('prepare',), change)
   text = capsys.readouterr().out
-  assert 'hash split 0.70/0.15/0.15 of 10 films by id' in text
+  assert 'Drawing 10 phantoms.' in text
+  assert 'hash split of 10 films by id: ' in text
   folder = sources.prepared_folder(str(tmp_path), 'original')
   assert sources.build_info(folder)['films'] == 10
 

@@ -267,6 +267,10 @@ def test_what_is_odd_about_a_file_is_said(run, predictor, tmp_path, capsys):
 def test_no_run_and_no_checkpoint(run, tmp_path, capsys):
   code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}/none')
   assert code == f'Error: No run in {tmp_path}/none: there is no config.json.'
+  (tmp_path / 'ensemble.json').write_text('{}')
+  code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}')
+  assert 'holds predictions of several runs, but no net' in code
+  (tmp_path / 'ensemble.json').unlink()
   shutil.copy(run / 'run/config.json', tmp_path)
   code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}')
   assert code.startswith(f'Error: No checkpoint in {tmp_path}/localizer')

@@ -30,10 +30,11 @@ class RsnaConfig(tfds.core.BuilderConfig):
 class Builder(dataset_builder.FileReaderBuilder):
   """Builds without TensorFlow, on one machine or with Apache Beam."""
 
-  VERSION = tfds.core.Version('2.0.0')
+  VERSION = tfds.core.Version('2.1.0')
   RELEASE_NOTES: ClassVar = {
     '1.0.0': 'Initial release.',
     '2.0.0': 'Ids are text.',
+    '2.1.0': 'Films are read by docs/reference/reading.md.',
   }
   BUILDER_CONFIGS: ClassVar = [
     RsnaConfig(
@@ -152,14 +153,22 @@ class Builder(dataset_builder.FileReaderBuilder):
 
 def describe_bad(bad: list[list[Any]], allowed: int) -> str:
   """Lists bad films by id and reason, and says what to do."""
+  return (
+    f'{len(bad)} bad films, {allowed} allowed:\n{_listing(bad)}\nRepair the '
+    f'archive, or leave these films out with allow_bad_films={len(bad)}.'
+  )
+
+
+def describe_left_out(bad: list[list[Any]]) -> list[str]:
+  """Says which films are left out, in one note or none."""
+  return [f'{len(bad)} bad films left out:\n{_listing(bad)}'] if bad else []
+
+
+def _listing(bad: list[list[Any]]) -> str:
   lines = [f'  {film}: {reason}' for film, reason in bad[:SHOWN]]
   if len(bad) > SHOWN:
     lines.append(f'  ... and {len(bad) - SHOWN} more')
-  listing = '\n'.join(lines)
-  return (
-    f'{len(bad)} bad films, {allowed} allowed:\n{listing}\nRepair the archive, '
-    f'or leave these films out with allow_bad_films={len(bad)}.'
-  )
+  return '\n'.join(lines)
 
 
 def describe_odd(odd: list[list[str]]) -> list[str]:
@@ -195,7 +204,7 @@ def summary(
     'looks_inverted': inverted,
     'unlabelled': archive.unlabelled,
     'odd_files': odd,
-    'notes': archive.notes + describe_odd(odd),
+    'notes': archive.notes + describe_left_out(bad) + describe_odd(odd),
     'annotated': len(archive.annotations),
     'label_file': first['file'],
     'label_file_sha256': first['sha256'],

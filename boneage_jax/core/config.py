@@ -56,12 +56,19 @@ def parse(argv: list[str]) -> list[str]:
   except (AttributeError, KeyError) as error:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.
     text = inner.args[0] if isinstance(inner, KeyError) else inner
-    sys.exit(f'Error: the config has no field {text}')
+    flag = _flag_of(argv, str(text).partition("'")[2].partition("'")[0])
+    sys.exit(f'Error: {flag}the config has no field {text}')
   except OSError as error:
     sys.exit(f'Error: {error}')
   except (ValueError, flags.Error) as error:
     # Of a config that refuses its variant, what the traceback in it ends with.
     sys.exit(f'Error: {str(error).rpartition("ValueError: ")[2].strip()}')
+
+
+def _flag_of(argv: list[str], field: str) -> str:
+  """The override that names `field`, with a colon; empty where none does."""
+  given = (argument.partition('=')[0] for argument in argv)
+  return next((f'{x}: ' for x in given if field in x.split('.')[1:]), '')
 
 
 def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:

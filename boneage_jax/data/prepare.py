@@ -28,6 +28,7 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   if not manual_dir:
     manual_dir = os.path.join(storage.here(workdir), 'phantoms')
     if not os.path.exists(manual_dir):
+      print(f'Drawing {config.phantom.films} phantoms.', flush=True)
       phantom.write_archive(
         manual_dir, **config.phantom.to_dict(), progress=True
       )

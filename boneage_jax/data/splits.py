@@ -58,7 +58,7 @@ def assign(
   studies = films.get('study', films['id']).tolist()
   if split == 'official' or (split == 'auto' and not missing):
     names = films['split'].copy()
-    description = f'official splits: {_sizes(names)} of {len(names)} films'
+    description = f'official split of {len(names)} films: {_sizes(names)}'
   elif split == 'chen500':
     names, description = chen500(films)
   else:
@@ -82,15 +82,12 @@ def assign(
       )
       description = (
         f"the archive's own {' and '.join(held_out)} films, "
-        f'{" and ".join(missing)} drawn from its training films by {by}: '
-        f'{_sizes(names)} of {len(names)} films'
+        f'{" and ".join(missing)} drawn from its training films by {by}; '
+        f'of {len(names)} films {_sizes(names)}'
       )
     else:
       names = drawn
-      description = (
-        f'hash split {train_fraction:.2f}/{validation_fraction:.2f}/'
-        f'{test_fraction:.2f} of {len(names)} films by {by}'
-      )
+      description = f'hash split of {len(names)} films by {by}: {_sizes(names)}'
       if held_out:
         pooled = ' and '.join(held_out)
         description += f", the archive's own {pooled} films among them"
@@ -142,7 +139,7 @@ def chen500(films: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
   names[given & np.isin(studies, hands[:count])] = 'test'
   names[given & np.isin(studies, hands[count : 2 * count])] = 'validation'
   description = (
-    f'split of Chen 2020: {_sizes(names)} of {np.sum(given)} training films'
+    f'split of Chen 2020 of {np.sum(given)} training films: {_sizes(names)}'
   )
   if count < CHEN_FILMS:
     description += f', {count} in place of {CHEN_FILMS}'
@@ -213,7 +210,7 @@ def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
 
 def _sizes(names: np.ndarray) -> str:
   """Say how many films each of SPLITS has."""
-  return '/'.join(str(np.sum(names == name)) for name in SPLITS)
+  return ', '.join(f'{np.sum(names == name)} {name}' for name in SPLITS)
 
 
 def _fraction(key: str) -> float:

@@ -82,8 +82,10 @@ def errors_table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
 def runs_table(results: Sequence[Mapping[str, Any]]) -> str:
   """Lay out what `run_summary` returned of several runs, a row each.
 
-  Films/s and minutes are those of training, with its validations but not its
-  last predictions; empty for an ensemble.
+  Films/s and minutes are those of training. Minutes hold its validations but
+  not its last predictions; films/s leave out the first row of the log, which
+  compiles, and are empty where there is no other. Both are empty for an
+  ensemble.
   """
   known = {lineage.dataset_line(result['data']): '' for result in results}
   parts = ['\n'.join(known)]
@@ -131,5 +133,6 @@ def _run_cells(result: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
     *text_table.errors(row, ('RMSE', text_table.WITHIN[1])),
   ]
   if 'minutes' in result:
-    cells += [f'{result["films_per_second"]:.1f}', f'{result["minutes"]:.1f}']
+    rate = result['films_per_second']
+    cells += ['' if rate is None else f'{rate:.1f}', f'{result["minutes"]:.1f}']
   return cells

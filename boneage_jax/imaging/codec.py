@@ -142,7 +142,7 @@ def _film(pixels: np.ndarray, transparent: int | None = None) -> np.ndarray:
   if pixels.dtype == np.uint8:
     return seen.astype(np.uint8)
   inside = pixels.ravel() if share is None else seen[share > 0]
-  image = greys.to_8_bit(seen, *greys.film_range(inside))
+  image = greys.without_window(seen, inside, bits=16)
   if share is not None:
     image[share == 0] = 0
   return image

@@ -144,9 +144,10 @@ def _grey(
   shown, odd = voi.apply(values, inside, dataset, pydicom)
   if shown is not None:
     return greys.to_8_bit(shown, 0, 1), odd
-  is_8_bit = dataset.BitsStored == 8 and not dataset.PixelRepresentation
-  if is_8_bit and np.array_equal(film, stored[inside]):
-    return stored.astype(np.uint8), odd
+  if np.array_equal(film, stored[inside]):
+    bits = int(dataset.BitsStored)
+    least = -(1 << (bits - 1)) if dataset.PixelRepresentation else 0
+    return greys.without_window(stored, film, bits, least), odd
   return greys.to_8_bit(values, *greys.film_range(film)), odd
 
 

@@ -77,15 +77,15 @@ def read_metrics(path: str) -> list[dict]:
   return rows
 
 
-def speed(folder: str) -> tuple[float, float] | None:
+def speed(folder: str) -> tuple[float | None, float] | None:
   """Films per second of a stage's steps, and minutes with its validations.
 
   The rate is the median over the rows but the first, which compiles; None
-  where the folder tells no times.
+  where there is no other. None alone where the folder tells no times.
   """
   rows = read_metrics(os.path.join(folder, SPEED))
   if not rows:
     return None
-  rates = [row['films'] / row['seconds'] for row in rows[1:] or rows]
+  rates = [row['films'] / row['seconds'] for row in rows[1:]]
   took = sum(row['seconds'] + row['validation_seconds'] for row in rows)
-  return statistics.median(rates), took / 60
+  return statistics.median(rates) if rates else None, took / 60

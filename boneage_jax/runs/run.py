@@ -22,6 +22,11 @@ def read_config(workdir: str) -> ml_collections.ConfigDict:
   """Read the config of the run in `workdir`."""
   path = stages.config_path(workdir)
   if not storage.exists(path):
+    if storage.exists(os.path.join(workdir, stages.ENSEMBLE)):
+      raise ValueError(
+        f'{workdir} holds predictions of several runs, but no net: name one of '
+        'these runs, or train with an ensemble stage (configs/best.py).'
+      )
     raise ValueError(f'No run in {workdir}: there is no config.json.')
   return config_lib.read_config(path)
 

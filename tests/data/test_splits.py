@@ -22,8 +22,12 @@ def test_hash_split_is_by_sha256_of_the_id():
     draw = digest / 2**64
     expected = 'train' if draw >= 0.25 else 'validation'
     assert name == ('test' if draw < 0.15 else expected)
-  assert text == 'hash split 0.75/0.10/0.15 of 1000 films by id'
-  assert 700 < np.sum(names == 'train') < 800
+  train, validation, test = (np.sum(names == n) for n in splits_lib.SPLITS)
+  assert text == (
+    'hash split of 1000 films by id: '
+    f'{train} train, {validation} validation, {test} test'
+  )
+  assert 700 < train < 800
 
 
 def test_hash_split_never_moves_a_film():
@@ -39,9 +43,9 @@ def test_auto_takes_the_official_splits_when_complete():
   official = ['train', 'validation', 'test', 'train']
   names, text = splits_lib.assign(table([1, 2, 3, 4], official))
   assert names.tolist() == official
-  assert text == 'official splits: 2/1/1 of 4 films'
+  assert text == 'official split of 4 films: 2 train, 1 validation, 1 test'
   _, text = splits_lib.assign(table([1, 2]))
-  assert text == 'hash split 0.75/0.10/0.15 of 2 films by id'
+  assert text.startswith('hash split of 2 films by id: ')
 
 
 @pytest.mark.parametrize(
@@ -60,12 +64,13 @@ def test_auto_never_trains_on_what_the_archive_holds_out(own, drawn):
   assert fewer.tolist() == names[::-3].tolist()
   count = int(np.sum(hashed == drawn))
   sizes = {'train': 200 - count, own: 30, drawn: count}
+  counts = ', '.join(f'{sizes[name]} {name}' for name in splits_lib.SPLITS)
   assert 10 < count < 50 and text == (
     f"the archive's own {own} films, {drawn} drawn from its training films by "
-    f'id: {"/".join(str(sizes[s]) for s in splits_lib.SPLITS)} of 230 films'
+    f'id; of 230 films {counts}'
   )
   _, text = splits_lib.assign(films, 'hash', 0.1, 0.15)
-  assert text.endswith(f"by id, the archive's own {own} films among them")
+  assert text.endswith(f" test, the archive's own {own} films among them")
 
 
 def test_auto_draws_validation_by_hand():
@@ -73,7 +78,7 @@ def test_auto_draws_validation_by_hand():
   films['study'] = (np.arange(330) // 3).astype(str)
   names, text = splits_lib.assign(films, 'auto', 0.2, 0.2)
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
-  assert set(names) == set(splits_lib.SPLITS) and ' by hand: ' in text
+  assert set(names) == set(splits_lib.SPLITS) and ' by hand; ' in text
 
 
 def test_films_that_are_held_out_alone_are_not_trained_on():
@@ -102,7 +107,10 @@ def test_chen500_holds_out_500_and_500_training_films():
   official = np.repeat(splits_lib.SPLITS, (12611, 1425, 200))
   films = {'id': ids, 'split': official}
   names, text = splits_lib.assign(films, 'chen500')
-  assert text == 'split of Chen 2020: 11611/500/500 of 12611 training films'
+  assert text == (
+    'split of Chen 2020 of 12611 training films: '
+    '11611 train, 500 validation, 500 test'
+  )
   sets = [set(ids[names == name]) for name in splits_lib.SPLITS]
   assert [len(s) for s in sets] == [11611, 500, 500]
   assert set.union(*sets) == set(ids[:12611])  # so no film is in two
@@ -126,7 +134,8 @@ def test_chen500_of_a_small_archive_is_the_same_share():
   films = table(range(1035))
   names, text = splits_lib.assign(films, 'chen500')
   assert text == (
-    'split of Chen 2020: 953/41/41 of 1035 training films, 41 in place of 500'
+    'split of Chen 2020 of 1035 training films: 953 train, 41 validation, '
+    '41 test, 41 in place of 500'
   )
   hands = films | {'study': (np.arange(1035) // 3).astype(str)}
   names, _ = splits_lib.assign(hands, 'chen500')
@@ -139,7 +148,9 @@ def test_films_of_a_hand_stay_together():
   films = table(range(900)) | {'study': (np.arange(900) // 3).astype(str)}
   names, text = splits_lib.assign(films, 'hash', 0.2, 0.2)
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
-  assert set(names) == set(splits_lib.SPLITS) and text.endswith('by hand')
+  assert set(names) == set(splits_lib.SPLITS) and text.startswith(
+    'hash split of 900 films by hand: '
+  )
   alone, _ = splits_lib.assign(table(range(300)), 'hash', 0.2, 0.2)
   assert names[::3].tolist() == alone.tolist()
   official = table([1, 2, 3], ['train', 'validation', 'test'])

@@ -141,6 +141,15 @@ def test_runs_side_by_side(run, tmp_path, capsys):
   (quick / 'assessor/speed.jsonl').write_text(
     ''.join(json.dumps(row) + '\n' for row in rows)
   )
+  short = fake_run.write(tmp_path / 'short', table, noise=4, seed=3)
+  (short / 'assessor/speed.jsonl').write_text(json.dumps(rows[0]) + '\n')
+  assert (
+    errors_lib.run_summary(run_lib.read_run(str(short)))['films_per_second']
+    is None
+  )
+  assert '0.7' in errors_lib.runs_table(
+    [errors_lib.run_summary(run_lib.read_run(str(short)))]
+  )
   path = tmp_path / 'both.json'
   errors_lib.main([str(run), str(quick), f'--out={path}'])
   printed = capsys.readouterr().out

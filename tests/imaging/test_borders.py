@@ -236,7 +236,7 @@ def test_a_run_says_that_frames_are_cut_off(run, capsys):
     config.data.crop_borders = cut
     prepare.prepare(config, 'prepare', str(folder))
     said = capsys.readouterr().out
-    assert ('by id; borders are cropped.\n' in said) == cut
+    assert (' test; borders are cropped.\n' in said) == cut
   # Films are the same however they are read: runs can be compared.
   assert (
     'frames' not in selection.split_films(config, str(folder), 'original')[1]

@@ -145,6 +145,16 @@ def test_a_transparent_grey_of_few_bits():
   np.testing.assert_array_equal(codec.read(data).image, [[0, 85, 0, 255]])
 
 
+def test_8_bits_that_were_written_as_16_are_left_alone():
+  grey = np.arange(20, 211, dtype=np.uint16).repeat(3).reshape(3, -1)
+  for deep in (grey * 256, grey * 257, grey * 256 + 255):
+    np.testing.assert_array_equal(codec.read(encode(deep)).image, grey)
+  deep = grey * 257
+  deep[0, 0] += 9  # more than 8 bits: from percentile to percentile
+  film = codec.read(encode(deep)).image
+  assert (film.min(), film.max()) == (0, 255)
+
+
 def test_few_pixels_do_not_decide_the_range_of_16_bits():
   deep = np.tile(np.arange(1001, dtype=np.uint16), (3, 1))
   film = codec.read(encode(deep + 40)).image

@@ -19,14 +19,11 @@ def test_the_whole_window_gives_the_same_greys_at_every_depth(bits, inverted):
   for deep in (grey << bits - 8, np.rint(grey * (most / 255))):
     pixels = most - deep if inverted else deep
     tags = {'BitsStored': bits, 'HighBit': bits - 1}
-    image = dicom_film.read(
-      pixels,
-      **tags,
-      PhotometricInterpretation=f'MONOCHROME{2 - inverted}',
-      WindowCenter=1 << bits - 1,
-      WindowWidth=1 << bits,
-    )
-    np.testing.assert_array_equal(image, grey)
+    tags['PhotometricInterpretation'] = f'MONOCHROME{2 - inverted}'
+    whole = {'WindowCenter': 1 << bits - 1, 'WindowWidth': 1 << bits}
+    for window in (whole, {}):
+      image = dicom_film.read(pixels, **tags, **window)
+      np.testing.assert_array_equal(image, grey)
 
 
 @pytest.mark.parametrize('shape', ['LINEAR', 'LINEAR_EXACT', 'SIGMOID'])

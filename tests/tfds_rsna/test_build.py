@@ -31,7 +31,7 @@ def manual_dir(tmp_path):
 
 def test_films_come_back_byte_for_byte(manual_dir, tmp_path):
   folder = build.build(manual_dir, tmp_path / 'data')
-  assert folder == str(tmp_path / 'data/tfds_rsna/original/2.0.0')
+  assert folder == str(tmp_path / 'data/tfds_rsna/original/2.1.0')
   records = dummy_archive.read_back(folder)
   assert records.keys() == set('1234')
   for i, record in records.items():
@@ -266,12 +266,12 @@ def test_another_archive_is_refused(manual_dir, tmp_path, change):
 
 def test_a_killed_build_leaves_nothing_in_the_way(manual_dir, tmp_path):
   folder = pathlib.Path(build.build(manual_dir, tmp_path / 'data'))
-  shutil.copytree(folder, folder.parent / 'incomplete.ABC123_2.0.0')
+  shutil.copytree(folder, folder.parent / 'incomplete.ABC123_2.1.0')
   (folder / 'build.json').unlink()
   (folder / 'features.json').unlink()
   assert build.build(manual_dir, tmp_path / 'data') == str(folder)
   assert len(dummy_archive.read_back(folder)) == 4
-  assert {p.name for p in folder.parent.iterdir()} == {'2.0.0', '.lock'}
+  assert {p.name for p in folder.parent.iterdir()} == {'2.1.0', '.lock'}
 
 
 def test_command_line_without_tensorflow(manual_dir, tmp_path):

@@ -117,12 +117,13 @@ def test_bad_films_are_listed_and_can_be_allowed(
     build.build(manual_dir, tmp_path / 'data')
   assert reason in str(e.value)
   assert 'leave these films out with allow_bad_films=1' in str(e.value)
-  assert not list((tmp_path / 'data').rglob('*2.0.0'))
+  assert not list((tmp_path / 'data').rglob('*2.1.0'))
 
   folder = build.build(manual_dir, tmp_path / 'data', allow_bad_films=1)
   assert '2' not in dummy_archive.read_back(folder)
   summary = dummy_archive.info(folder)
   assert len(summary['bad']) == 1
+  assert summary['notes'][-1].startswith('1 bad films left out:\n  ')
   assert summary['splits']['train'] == len(dummy_archive.read_back(folder))
   with pytest.raises(ValueError, match='1 bad films, 0 allowed:'):
     build.build(manual_dir, tmp_path / 'data')
