@@ -81,6 +81,8 @@ def image_input(**changes) -> dict:
     gamma=0.0,  # exponent, exp(uniform +-)
     corruption_prob=0.0,  # of a corruption of `evaluate robustness`
     sex_dropout=0.0,  # share of samples with the sex unknown
+    masks=(),  # kinds of imaging/masks.py that the net learns to outline
+    points=(),  # names of imaging/annotations.py that it learns to find
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on
     # the host.

@@ -16,6 +16,7 @@ COLUMNS = {
   'position': np.int64,
   'study': str,  # films of one hand share it
   'finding': str,  # '' where nobody said
+  'marks': str,  # kinds of masks and points drawn on the film, with spaces
 }
 
 
@@ -27,7 +28,9 @@ def read_films(path: str) -> Films:
   with storage.reading(path) as file:
     rows = list(csv.DictReader(file))
   # Tables from before there were studies: every film is one.
-  rows = [{'study': row['id'], 'finding': ''} | row for row in rows]
+  rows = [
+    {'study': row['id'], 'finding': '', 'marks': ''} | row for row in rows
+  ]
   films = {
     name: np.array([row[name] for row in rows], kind)
     for name, kind in COLUMNS.items()
@@ -37,11 +40,9 @@ def read_films(path: str) -> Films:
 
 
 def write_films(path: str, films: Films) -> None:
-  """Write a films.csv in one step; studies and findings need not be there."""
-  films = {
-    'study': films['id'],
-    'finding': np.full(len(films['id']), ''),
-  } | films
+  """Write a films.csv in one step; study, finding, marks need not be there."""
+  empty = np.full(len(films['id']), '')
+  films = {'study': films['id'], 'finding': empty, 'marks': empty} | films
   with storage.replacing(path) as file:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)

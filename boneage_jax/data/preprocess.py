@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
+import types
 from typing import Any
 
 import cv2
@@ -10,13 +11,13 @@ import numpy as np
 
 from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
+from boneage_jax.data import marks as marks_lib
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import borders
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import corruptions
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
-from boneage_jax.imaging import masks as masks_lib
 
 SURE = 0.9  # less probable rotations are left alone: most films stand upright
 
@@ -38,25 +39,29 @@ def make_example(
     config: size, resize, percentiles, polarity, crop_margin, device_augment,
       rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
       zoom, shift, flip, cutout, brightness, contrast, gamma, corruption_prob
-      and sex_dropout.
-    rng: the film's own generator; masks draw nothing from it.
-    masks: kinds of masks.KINDS; the film's mask moves with the film.
+      and sex_dropout; `masks` and `points`, which a net learns to find.
+    rng: the film's own generator; masks and points draw nothing from it.
+    masks: kinds of masks.KINDS, by default config.masks; the film's mask moves
+      with the film.
     view: matrix over the net's input, instead of a drawn one.
 
   Returns:
     `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size;
     sex, age, id, valid; `label` where the record has one; with `masks`,
-    `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said. With
-    `rng` and config.device_augment, instead of the pixels what
-    device_augment.finish takes.
+    `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said; with
+    config.points, `points` float32 [K, 2], x and y from -1 at the left and
+    upper edge of the input to 1 at the other, NaN where nobody said. With `rng`
+    and config.device_augment, instead of the pixels what device_augment.finish
+    takes.
   """
   name = 'regions' if 'regions' in record else 'image'
+  masks = masks or tuple(config.masks)
   # The order of these steps is the order of their draws from `rng`.
   pictures = _pictures(record, name, config.polarity)
-  pictures = _corrupt(pictures, record, config, rng, bool(masks))
+  marked = bool(masks or config.points)
+  pictures = _corrupt(pictures, record, config, rng, marked)
   pictures, label = _rotate(pictures, record.get('label'), config, rng)
-  seen, mask = _tone_and_fit(pictures, record, config, rng, masks, view)
-  example = seen | {
+  example = _tone_and_fit(pictures, record, config, rng, masks, view) | {
     'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
     'id': np.int32(record['row']),
@@ -67,10 +72,6 @@ def make_example(
     example['sex'] = np.float32(0)
   if label is not None:
     example['label'] = np.int32(label)
-  if masks:
-    size = sizes.size_hw(config.size)
-    unknown = np.full(size, masks_lib.UNKNOWN, np.uint8)
-    example['region_mask'] = unknown if mask is None else mask
   return example
 
 
@@ -79,14 +80,14 @@ def _corrupt(
   record: Mapping[str, Any],
   config: Any,
   rng: np.random.Generator | None,
-  masked: bool,
+  marked: bool,
 ) -> list[np.ndarray]:
   """Corrupt a film, or its crops, in a share of the samples."""
   share = config.corruption_prob
   if rng is None or not share or rng.random() >= share:
     return pictures
-  # Masks and holes know only the place where the film was.
-  moved = 'regions' not in record and not masked and 'holes' not in record
+  # Marks and holes know only the place where the film was.
+  moved = 'regions' not in record and not marked and 'holes' not in record
   return corruptions.corrupt(pictures, rng, moved=moved)
 
 
@@ -114,8 +115,8 @@ def _tone_and_fit(
   rng: np.random.Generator | None,
   masks: Sequence[str],
   view: np.ndarray | None,
-) -> tuple[dict[str, Any], np.ndarray | None]:
-  """Set the tone and bring pictures, and the mask, to the net's size."""
+) -> dict[str, Any]:
+  """Set the tone and bring pictures, and marks, to the net's size."""
   lut = intensity.tone_lut(
     _film_pixels(pictures, record.get('film_in_crops')),
     rng,
@@ -126,20 +127,18 @@ def _tone_and_fit(
   )
   for box, grey in record.get('holes', ()):  # the tone stays the whole film's
     pictures = [intensity.erase(picture, box, grey) for picture in pictures]
-  name, mask = 'regions' if 'regions' in record else 'image', None
+  name, marks = 'regions' if 'regions' in record else 'image', {}
   if name == 'regions':
     seen = _fit_regions(pictures, config, rng, view)
   else:
     (film,) = pictures
-    if masks:
-      marks = json.loads(record.get('annotations') or '{}')
-      mask = masks_lib.draw(marks, masks, film.shape)
+    marks = marks_lib.of_film(record, masks, config.points, film.shape)
     flip = config.flip and not config.rotate90
-    seen, mask = _fit(film, config, rng, view, flip, mask=mask)
+    seen, marks = _fit(film, config, rng, view, flip, marks=marks)
   if isinstance(seen, dict):  # the device does the rest
-    return seen | {'greys': lut}, mask
+    return seen | {'greys': lut} | marks
   rows = seen.reshape(-1, seen.shape[-1])  # to OpenCV a third axis is colour
-  return {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)}, mask
+  return {name: cv2.LUT(rows, lut).reshape(*seen.shape, 1)} | marks
 
 
 def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,9 +241,9 @@ def _fit(
   view: np.ndarray | None,
   flip: bool,
   box: Sequence[float] | None = None,
-  mask: np.ndarray | None = None,
-) -> tuple[Any, np.ndarray | None]:
-  """Fit a film, and its mask (255 inside) with the very same warp.
+  marks: Mapping[str, np.ndarray | None] = types.MappingProxyType({}),
+) -> tuple[Any, dict[str, np.ndarray]]:
+  """Fit a film, and its marks with the very same warp.
 
   A film that the device will warp comes back as a dict, see device_augment.
   """
@@ -262,21 +261,16 @@ def _fit(
   if view is not None:
     matrix = geometry.compose(matrix, view)
   holes = cutouts(config.cutout, rng) if rng is not None else ()
-  if mask is not None:
-    inside = geometry.warp(mask, matrix, size) > 127
-    mask = np.where(inside, masks_lib.INSIDE, masks_lib.OUTSIDE)
-    mask = mask.astype(np.uint8)
-    for hole in holes:  # what is hidden cannot be asked for
-      mask = intensity.erase(mask, hole, masks_lib.UNKNOWN)
+  fitted = marks_lib.fit(marks, matrix, size, holes)
   if config.device_augment and rng is not None:
     packed = device_augment.pack(image, matrix, size, config.device_augment)
     for hole in holes:
       packed['visible'] = intensity.erase(packed['visible'], hole)
-    return packed, mask
+    return packed, fitted
   image = geometry.warp(image, matrix, size)
   for hole in holes:
     image = intensity.erase(image, hole)
-  return image, mask
+  return image, fitted
 
 
 def cutouts(

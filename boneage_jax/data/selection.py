@@ -1,5 +1,6 @@
 """Which films a stage reads."""
 
+from collections.abc import Sequence
 import csv
 from typing import Any
 
@@ -98,11 +99,31 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
     path = stages.path(workdir, section.crops_from, stages.FILMS)
     return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
+  films = _marked(films, stage, section.masks, section.points)
   if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = np.array(
       [ids.number(film) % 4 for film in films['id'].tolist()], np.int32
     )
   return films
+
+
+def _marked(
+  films: dict[str, np.ndarray],
+  stage: str,
+  masks: Sequence[str],
+  points: Sequence[str],
+) -> dict[str, np.ndarray]:
+  """Films with any of the masks and all of the points that a net learns."""
+  drawn = [set(marks.split()) for marks in films['marks'].tolist()]
+  has = lambda marks: (not masks or marks & set(masks)) and marks >= set(points)
+  keep = np.array([bool(has(marks)) for marks in drawn], bool)
+  if not keep.any():
+    raise ValueError(
+      f'{stage}: no film has {" or ".join(masks)}{", ".join(points)}: put them '
+      'into annotations/ of the archive, see docs/reference/data.md, and '
+      'prepare the data anew.'
+    )
+  return film_table.select(films, keep)
 
 
 def stage_source(

@@ -20,6 +20,8 @@ from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import masks
+from boneage_jax.imaging import points
 
 
 def build_info(folder: str) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def load_films(folder: str) -> film_table.Films:
 
   Returns:
     id, age (months), sex, split (the archive's), position (of the record,
-    over the archive's splits in the builder's order), study and finding.
+    over the archive's splits in the builder's order), study, finding and marks.
   """
   path = os.path.join(folder, stages.FILMS)
   if not storage.exists(path):
@@ -94,9 +96,10 @@ def load_films(folder: str) -> film_table.Films:
       marks = json.loads(r['annotations'].decode() or '{}')
       film, finding = r['id'].decode(), marks.get('finding', '')
       study = marks.get('study', film)
-      rows.append((film, r['male'], r['age'], study, finding))
+      drawn = ' '.join(masks.kinds(marks) + points.marked(marks))
+      rows.append((film, r['male'], r['age'], study, finding, drawn))
     columns = (np.array(column) for column in zip(*rows, strict=True))
-    ids, male, age, study, finding = columns
+    ids, male, age, study, finding, drawn = columns
     sizes = [split.num_examples for split in builder.info.splits.values()]
     films = {
       'id': ids,
@@ -106,6 +109,7 @@ def load_films(folder: str) -> film_table.Films:
       'position': np.arange(len(ids)),
       'study': study,
       'finding': finding,
+      'marks': drawn,
     }
     film_table.write_films(path, films)
   return film_table.read_films(path)

@@ -76,6 +76,11 @@ def has(film: Mapping[str, Any], kinds: Sequence[str]) -> bool:
   return any(any(_shapes(film, kind)) for kind in kinds)
 
 
+def kinds(film: Mapping[str, Any]) -> list[str]:
+  """Name the kinds of masks that can be drawn of a film."""
+  return [kind for kind in KINDS if has(film, [kind])]
+
+
 def _pixels(ring: Sequence[Sequence[float]], hw: tuple[int, int]) -> np.ndarray:
   """Fractions [N, 2] to fixed-point pixel centres."""
   pixels = np.asarray(ring, np.float64) * (hw[1], hw[0]) - 0.5

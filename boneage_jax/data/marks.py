@@ -1,0 +1,85 @@
+"""What readers drew on a film, masks and points, in the input of a net."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.imaging import geometry
+from boneage_jax.imaging import intensity
+from boneage_jax.imaging import masks as masks_lib
+from boneage_jax.imaging import points as points_lib
+
+Marks = Mapping[str, np.ndarray | None]
+
+
+def of_film(
+  record: Mapping[str, Any],
+  masks: Sequence[str],
+  points: Sequence[str],
+  film_hw: tuple[int, int],
+) -> dict[str, np.ndarray | None]:
+  """Return what was drawn on a film, as far as it is asked for.
+
+  Args:
+    record: with `annotations` (JSON) where there are any.
+    masks: kinds of masks.KINDS; the film's first one is drawn.
+    points: names of annotations.POINTS.
+    film_hw: height and width of the film in pixels.
+
+  Returns:
+    with `masks`, `region_mask` uint8 [H, W], 255 inside, or None where nobody
+    drew one; with `points`, `points` float64 [K, 2], x and y in pixels, NaN
+    where nobody said.
+  """
+  found = json.loads(record.get('annotations') or '{}')
+  marks = {}
+  if masks:
+    marks['region_mask'] = masks_lib.draw(found, masks, film_hw)
+  if points:
+    fractions = points_lib.of_film(found, points)
+    marks['points'] = fractions * film_hw[::-1] - 0.5
+  return marks
+
+
+def fit(
+  marks: Marks,
+  matrix: np.ndarray,
+  size_hw: tuple[int, int],
+  holes: Sequence[Sequence[float]] = (),
+) -> dict[str, np.ndarray]:
+  """Bring marks to a net's input as its film comes there.
+
+  Args:
+    marks: of `of_film`.
+    matrix: film pixel -> input pixel.
+    size_hw: of the input.
+    holes: boxes that are hidden there; what they hide cannot be asked for.
+
+  Returns:
+    `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said;
+    `points` float32 [K, 2], see points.to_unit. As far as `marks` has them.
+  """
+  fitted = {}
+  if 'region_mask' in marks:
+    fitted['region_mask'] = _fit_mask(marks['region_mask'], matrix, size_hw)
+    for hole in holes:
+      fitted['region_mask'] = intensity.erase(
+        fitted['region_mask'], hole, masks_lib.UNKNOWN
+      )
+  if 'points' in marks:
+    moved = points_lib.move(marks['points'], matrix)
+    fitted['points'] = points_lib.to_unit(moved, size_hw).astype(np.float32)
+  return fitted
+
+
+def _fit_mask(
+  mask: np.ndarray | None, matrix: np.ndarray, size_hw: tuple[int, int]
+) -> np.ndarray:
+  if mask is None:
+    return np.full(size_hw, masks_lib.UNKNOWN, np.uint8)
+  inside = geometry.warp(mask, matrix, size_hw) > 127
+  fitted = np.where(inside, masks_lib.INSIDE, masks_lib.OUTSIDE)
+  return fitted.astype(np.uint8)

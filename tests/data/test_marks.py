@@ -1,0 +1,91 @@
+"""Masks and points come to a net's input with their film."""
+
+import json
+import math
+
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+
+from boneage_jax.data import preprocess
+from boneage_jax.imaging import annotations
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import points as points_lib
+from configs import common
+
+SQUARE = [[0.2, 0.3], [0.6, 0.3], [0.6, 0.9], [0.2, 0.9]]
+NAMES = ('thumb4', 'middle_finger4')
+
+
+def record(**annotated):
+  """A film whose outlined square is bright, with a mark on a corner of it."""
+  image = np.full((80, 60), 20, np.uint8)
+  image[24:72, 12:36] = 220
+  return {
+    'image': codec.bitmap(image),
+    'id': '1',
+    'row': 0,
+    'sex': 1.0,
+    'age': 100.0,
+    'annotations': json.dumps(annotated),
+  }
+
+
+def marked():
+  """Annotations: the square, and its upper left corner as `thumb4`."""
+  points = [[math.nan, math.nan] for _ in annotations.POINTS]
+  points[annotations.POINTS.index('thumb4')] = SQUARE[0]
+  return {
+    'polygons': [{'exterior': SQUARE, 'interior': []}],
+    'keypoints': points,
+  }
+
+
+def options(**changes):
+  return ConfigDict(
+    common.image_input(
+      size=(96, 64),
+      masks=('hand_polygons',),
+      points=NAMES,
+      rotate=20.0,
+      zoom=0.2,
+      shift=0.05,
+      flip=True,
+      **changes,
+    )
+  )
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_masks_and_points_move_with_the_film(seed):
+  rng = np.random.default_rng(seed)
+  made = preprocess.make_example(record(**marked()), options(), rng)
+  bright = made['image'][..., 0] > 120
+  mask = made['region_mask']
+  assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 1}
+  assert np.mean((mask == 1) == bright) > 0.97
+  corner = points_lib.from_unit(made['points'][0], (96, 64))
+  rows, columns = np.nonzero(bright)
+  distance = np.hypot(columns - corner[0], rows - corner[1])
+  assert distance.min() < 1.5  # on the square's outline
+  centre = np.array([columns.mean(), rows.mean()])
+  half = np.hypot(*(np.ptp(columns), np.ptp(rows))) / 2
+  assert np.hypot(*(corner - centre)) > 0.7 * half  # and at its corner
+  assert np.isnan(made['points'][1]).all()
+
+
+def test_without_an_annotation_nobody_said():
+  made = preprocess.make_example(record(), options())
+  assert (made['region_mask'] == 255).all()
+  assert np.isnan(made['points']).all()
+
+
+def test_marks_change_nothing_else():
+  plain = options(corruption_prob=0.0)
+  plain.masks = plain.points = ()
+  draw = lambda config: preprocess.make_example(
+    record(**marked()), config, np.random.default_rng(5)
+  )
+  with_marks, without = draw(options()), draw(plain)
+  assert set(with_marks) - set(without) == {'region_mask', 'points'}
+  np.testing.assert_array_equal(with_marks['image'], without['image'])
