@@ -12,6 +12,7 @@ import ml_collections
 
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
+from boneage_jax.core import sizes
 from boneage_jax.data import film_table
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
@@ -214,13 +215,7 @@ def _check_task(config: Any, stage: str) -> None:
   section = config[stage]
   with about(stage):
     tasks.create(section)
-  output, classes = section.net.output, section.task != 'age'
-  if (output == 'classes') != classes:
-    raise ValueError(
-      f'Expected {stage}.net.output to be '
-      f'{"classes" if classes else "bins, scalar or standardized"} for the '
-      f'task {section.task!r}, got {output!r}: change one of them.'
-    )
+  _check_output(section, stage)
   if (section.task == 'orientation') != section.input.rotate90:
     raise ValueError(
       f'Expected {stage}.input.rotate90 with the task orientation alone, got '
@@ -230,15 +225,45 @@ def _check_task(config: Any, stage: str) -> None:
     tasks.create(section).check(config, stage)
     options = losses.arguments(section)
   loss = functools.partial(losses.LOSSES[section.loss.name], **options)
-  column = jax.ShapeDtypeStruct((1,), jnp.float32)
-  bins = section.net.get('classes') or 240
-  wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
-  outputs = {} if classes else {'age': column}
-  outputs |= {'logits': wide} if output in ('bins', 'classes') else {}
-  batch = {'age': column, 'valid': column}
-  batch |= {'label': jax.ShapeDtypeStruct((1,), jnp.int32)} if classes else {}
   with about(f'{stage}.loss.name={section.loss.name!r}'):
-    jax.eval_shape(loss, outputs, batch)
+    jax.eval_shape(loss, *_of_one_film(section))
+
+
+# What the nets of a task give; others give no age and no class.
+_OUTPUTS = {
+  'age': ('bins', 'scalar', 'standardized'),
+  'classification': ('classes',),
+  'orientation': ('classes',),
+}
+
+
+def _check_output(section: Any, stage: str) -> None:
+  """Check that a net gives what its task is about."""
+  known = _OUTPUTS.get(section.task, ())
+  output = section.net.get('output', '')
+  if known and output not in known:
+    raise ValueError(
+      f'Expected {stage}.net.output to be {" or ".join(known)} for the task '
+      f'{section.task!r}, got {output!r}: change one of them.'
+    )
+
+
+def _of_one_film(section: Any) -> tuple[dict, dict]:
+  """Outputs of a net, and the batch that its loss reads, as shapes."""
+  column = jax.ShapeDtypeStruct((1,), jnp.float32)
+  batch = {'age': column, 'valid': column}
+  if section.task == 'segmentation':
+    mask = (1, *sizes.size_hw(section.input.size))
+    batch['region_mask'] = jax.ShapeDtypeStruct(mask, jnp.uint8)
+    return {'mask': jax.ShapeDtypeStruct(mask, jnp.float32)}, batch
+  output = section.net.output
+  bins = section.net.get('classes') or 240
+  outputs = {} if output == 'classes' else {'age': column}
+  if output in ('bins', 'classes'):
+    outputs['logits'] = jax.ShapeDtypeStruct((1, bins), jnp.float32)
+  if output == 'classes':
+    batch['label'] = jax.ShapeDtypeStruct((1,), jnp.int32)
+  return outputs, batch
 
 
 def _check_guidance(section: Any, stage: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from boneage_jax.training.tasks import age
 from boneage_jax.training.tasks import classification
 from boneage_jax.training.tasks import orientation
+from boneage_jax.training.tasks import segmentation
 
 Rows = dict[str, np.ndarray]
 
@@ -50,6 +51,7 @@ TASKS: dict[str, Task] = {
   'age': age,
   'classification': classification,
   'orientation': orientation,
+  'segmentation': segmentation,
 }
 
 
