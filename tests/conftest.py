@@ -41,6 +41,9 @@ MARKERS = {
     'launch/processes',
     'launch/killed_runs',
     'core/startup',
+    'tfds_rsna/build',
+    'data/input_pipeline',
+    'main',
   ),
   'run': (
     'end_to_end/attention_ldl',
@@ -59,6 +62,12 @@ MARKERS = {
     'end_to_end/orientation',
     'training/prediction',
     'training/step',
+    'data/device_augment',
+    'phantom/phantom',
+    'workflow/validate',
+    'report/page',
+    'results/results',
+    'evaluation/calibrate',
   ),
   'parity': ('models', 'evaluation/published'),
 }
