@@ -82,6 +82,8 @@ def image_input(**changes) -> dict:
     corruption_prob=0.0,  # of a corruption of `evaluate robustness`
     sex_dropout=0.0,  # share of samples with the sex unknown
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
+    masks_count=0,  # training films whose drawn mask counts, by id; 0 is all
+    masks_from='',  # or the stage whose masks of other films count as well
     points=(),  # names of imaging/annotations.py that it learns to find
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on

@@ -57,6 +57,29 @@ def segmenter_stage() -> dict:
   )
 
 
+def mine_stage(segmenter: dict) -> dict:
+  """The segmenter goes on, with its own good masks of other films."""
+  fields = dict(
+    rounds=6,  # paper
+    steps_per_round=1000,
+    corrected='',  # folder of masks that people corrected, <id>.png
+    accept=dict(  # see imaging/mask_quality.py; all ours
+      area_factors=(0.8, 1.25),  # of the least and the largest labelled mask
+      component=0.97,  # share of the area that one part holds, at least
+      mirror_iou=0.9,  # with the mask of the mirrored film, at least
+      percentile=95.0,  # of the undecided width of labelled validation films
+    ),
+  )
+  return {
+    **segmenter,
+    **fields,
+    'job': 'mine',
+    'epochs': 0,
+    'steps': fields['steps_per_round'],
+    'init_from': {**segmenter['init_from'], 'run': ':segmenter'},
+  }
+
+
 def phantom(config: ConfigDict) -> None:
   """A quarter of the width at 112 pixels; minutes on two cores."""
   presets.phantom(config)

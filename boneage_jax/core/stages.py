@@ -12,6 +12,7 @@ EDGES = (
   'input.crops_from',
   'input.erase_from',
   'input.orientation_from',
+  'input.masks_from',
   'regions_from',
   'previous',
   'localizer',
@@ -37,6 +38,7 @@ REGIONS = 'regions.csv'
 MAPS = 'maps.npz'
 COVERAGE = 'coverage.json'
 CROPS = 'crops.array_record'
+MASKS = 'masks.array_record'
 FILMS = 'films.csv'
 ENSEMBLE = 'ensemble.json'
 CALIBRATION = 'calibration.json'
@@ -75,11 +77,12 @@ class Stage:
 
   @property
   def begun(self) -> bool:
-    """Whether it has a checkpoint or is finished, in any of the folds."""
+    """Whether it has a checkpoint or a round, or is finished, in any fold."""
     return any(
       storage.exists(path(folder, self.name, DONE))
       or storage.glob(path(folder, self.name, CHECKPOINTS, 'latest', '*'))
       or storage.exists(path(folder, self.name, CHECKPOINTS, 'latest.tar'))
+      or storage.glob(path(folder, self.name, 'round_*'))
       for folder in (self.workdir, *fold_folders(self.config, self.workdir))
     )
 

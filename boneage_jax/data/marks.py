@@ -24,7 +24,8 @@ def of_film(
   """Return what was drawn on a film, as far as it is asked for.
 
   Args:
-    record: with `annotations` (JSON) where there are any.
+    record: with `annotations` (JSON) where there are any, and `film_mask`, a
+      film_masks.FilmMask that stands in their place.
     masks: kinds of masks.KINDS; the film's first one is drawn.
     points: names of annotations.POINTS.
     film_hw: height and width of the film in pixels.
@@ -37,7 +38,10 @@ def of_film(
   found = json.loads(record.get('annotations') or '{}')
   marks = {}
   if masks:
-    marks['region_mask'] = masks_lib.draw(found, masks, film_hw)
+    mask = record.get('film_mask')
+    marks['region_mask'] = (
+      mask.on_film(film_hw) if mask else masks_lib.draw(found, masks, film_hw)
+    )
   if points:
     fractions = points_lib.of_film(found, points)
     marks['points'] = fractions * film_hw[::-1] - 0.5

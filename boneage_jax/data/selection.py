@@ -1,6 +1,5 @@
 """Which films a stage reads."""
 
-from collections.abc import Sequence
 import csv
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
 from boneage_jax.data import sources
 from boneage_jax.data import splits
@@ -99,7 +99,7 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
     path = stages.path(workdir, section.crops_from, stages.FILMS)
     return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
-  films = _marked(films, stage, section.masks, section.points)
+  films = _marked(films, stage, section, workdir)
   if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = np.array(
       [ids.number(film) % 4 for film in films['id'].tolist()], np.int32
@@ -108,20 +108,29 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
 
 
 def _marked(
-  films: dict[str, np.ndarray],
-  stage: str,
-  masks: Sequence[str],
-  points: Sequence[str],
+  films: dict[str, np.ndarray], stage: str, section: Any, workdir: str
 ) -> dict[str, np.ndarray]:
   """Films with any of the masks and all of the points that a net learns."""
+  masks, points = set(section.masks), set(section.points)
   drawn = [set(marks.split()) for marks in films['marks'].tolist()]
-  has = lambda marks: (not masks or marks & set(masks)) and marks >= set(points)
-  keep = np.array([bool(has(marks)) for marks in drawn], bool)
+  keep = np.array([not masks or bool(masks & d) for d in drawn], bool)
+  if section.masks_count:
+    few = np.flatnonzero(keep & (films['split'] == 'train'))
+    keep[few] = False
+    chosen = splits.some(films['id'][few], section.masks_count)
+    keep[few[chosen]] = True
+  if section.masks_from:
+    folder = stages.path(workdir, section.masks_from)
+    found = film_masks.stored(film_masks.read_table(folder))
+    keep |= np.isin(films['id'], found) & (films['split'] == 'train')
+  keep &= np.array([points <= d for d in drawn], bool)
   if not keep.any():
+    what = ' or '.join(section.masks) + ', '.join(section.points)
     raise ValueError(
-      f'{stage}: no film has {" or ".join(masks)}{", ".join(points)}: put them '
-      'into annotations/ of the archive, see docs/reference/data.md, and '
-      'prepare the data anew.'
+      f'{stage}: no film has {what}. Mark them on 50 films or more, of all '
+      'ages, and put them into annotations/ of the archive, see '
+      'docs/reference/data.md; python -m tfds_rsna.import_annotations takes '
+      'them from COCO, LabelMe and VIA. Then prepare the data anew.'
     )
   return film_table.select(films, keep)
 
@@ -146,8 +155,14 @@ def stage_source(
       for film, found in found_regions(workdir, section.erase_from).items()
     }
   rotations = film_rotations(workdir, section.orientation_from)
-  name = section.builder_config
-  return sources.whole_films(config, workdir, name, films, rotations, holes)
+  masks_of = {}
+  if section.masks_from:
+    folder = stages.path(workdir, section.masks_from)
+    masks_of = film_masks.FilmMasks(folder)
+  return sources.whole_films(
+    *(config, workdir, section.builder_config),
+    *(films, rotations, holes, masks_of),
+  )
 
 
 def film_rotations(workdir: str, stage: str) -> dict[str, int]:

@@ -64,7 +64,15 @@ def parent_run(
   else:
     folder, before = workdir, config
   itself = (folder, name) == (workdir, stage)
-  if itself or name not in before or before[name].get('job') != 'train':
+  if (
+    itself
+    or name not in before
+    or before[name].get('job')
+    not in (
+      'train',
+      'mine',
+    )
+  ):
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} names no net to start from; '
       'expected '

@@ -34,7 +34,8 @@ JOBS = {
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
   'baselines': ('train', 'ensemble'),
-  'init_from.run': ('train',),
+  'init_from.run': ('train', 'mine'),
+  'input.masks_from': ('mine',),
 }
 
 
@@ -66,7 +67,7 @@ def validate(config: Any, workdir: str) -> None:
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
-    if stage.section.job == 'train':
+    if stage.section.job in ('train', 'mine'):
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
     elif stage.section.job == 'locate':
