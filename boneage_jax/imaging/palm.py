@@ -1,8 +1,9 @@
 """Registration by the mask of a hand, where its points are not to be had.
 
 The palm is the largest circle in the mask, and the fingers are the thin end. A
-rule that is learned from annotated films says how large the palm is on the
-canvas, where it lies there, and how far the fingers lean. All of it is ours.
+rule that is learned from annotated films says how large a hand is on the
+canvas, where its palm lies there, and how far its fingers lean. All of it is
+ours.
 """
 
 from collections.abc import Iterable
@@ -25,13 +26,15 @@ class Palm(NamedTuple):
 
   Attributes:
     centre: x, y of the largest circle in the mask.
-    width: its diameter.
+    size: geometric mean of its diameter and of the way from there to the end of
+      the fingers: hands differ more in the one alone, and the other may be cut
+      off. Not that of a box, which holds more or less of the forearm.
     fingers: unit vector from there to the middle of the fingers.
     thumb: side of the thumb, see `registration.thumb_side`.
   """
 
   centre: np.ndarray
-  width: float
+  size: float
   fingers: np.ndarray
   thumb: int
 
@@ -40,12 +43,12 @@ class Rule(NamedTuple):
   """The palm on the canvas: medians of annotated films.
 
   Attributes:
-    width: of the palm, pixels.
-    x, y: of its centre, pixels.
+    size: of the hand, see `Palm`, pixels.
+    x, y: of the palm's centre, pixels.
     lean_deg: of the fingers from upright, degrees clockwise.
   """
 
-  width: float
+  size: float
   x: float
   y: float
   lean_deg: float
@@ -110,7 +113,7 @@ def find(mask: np.ndarray, film_hw: tuple[int, int]) -> Palm:
   grain = np.max(film_hw) / LONG_SIDE
   return Palm(
     points_lib.move(centre, matrix),
-    float(2 * radius * grain),
+    float(np.sqrt(2 * radius * (hand @ fingers).max()) * grain),
     fingers,
     1 if left else -1,
   )
@@ -132,7 +135,7 @@ def fit_rule(
     x, y = points_lib.move(palm.centre, known.matrix)
     turned = known.matrix[:, :2] @ palm.fingers
     lean = np.rad2deg(np.arctan2(turned[0], -turned[1]))
-    rows.append((palm.width * known.scale, x, y, lean))
+    rows.append((palm.size * known.scale, x, y, lean))
   if not rows:
     raise ValueError(
       'Expected films with an outline and with points to learn how a mask is '
@@ -159,7 +162,7 @@ def register(
     centre = registration.mirror(centre, film_hw)
     fingers = fingers * (-1, 1)
   lean = np.deg2rad(rule.lean_deg)
-  upright = rule.width / palm.width * np.array([np.sin(lean), -np.cos(lean)])
+  upright = rule.size / palm.size * np.array([np.sin(lean), -np.cos(lean)])
   return registration.similarity(
     (centre, np.array([rule.x, rule.y])), (fingers, upright), film_hw, mirrored
   )

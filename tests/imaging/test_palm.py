@@ -52,8 +52,8 @@ def test_hands_come_near_their_targets(mirror):
     shown = mask[:, ::-1] if mirror else mask
     found = palm.register(palm.find(shown, hw), hw, rule(), RIGHT)
     assert found.mirrored == mirror
-    hand = registration.mirror(hand, hw) if mirror else hand  # noqa: PLW2901
-    moved = points_lib.move(hand[:2], found.matrix)
+    there = registration.mirror(hand, hw) if mirror else hand
+    moved = points_lib.move(there[:2], found.matrix)
     targets = (registration.TIP, registration.CAPITATE)
     missed.append(np.linalg.norm(moved - targets, axis=-1))
   tip, capitate = np.median(missed, axis=0)
@@ -81,7 +81,7 @@ def test_a_mask_holds_at_any_resolution():
   one = palm.find(mask, hw)
   for found in (palm.find(large, hw), palm.find(large[1::2, 1::2] > 0, hw)):
     np.testing.assert_allclose(found.centre, one.centre, atol=2)
-    np.testing.assert_allclose(found.width, one.width, rtol=0.03)
+    np.testing.assert_allclose(found.size, one.size, rtol=0.03)
     assert found.fingers @ one.fingers > 0.999 and found.thumb == one.thumb
 
 
