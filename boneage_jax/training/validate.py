@@ -216,10 +216,10 @@ def _check_task(config: Any, stage: str) -> None:
     tasks.create(section)
   output, classes = section.net.output, section.task != 'age'
   if (output == 'classes') != classes:
+    known = 'classes' if classes else 'bins, scalar, standardized or unit'
     raise ValueError(
-      f'Expected {stage}.net.output to be '
-      f'{"classes" if classes else "bins, scalar or standardized"} for the '
-      f'task {section.task!r}, got {output!r}: change one of them.'
+      f'Expected {stage}.net.output to be {known} for the task '
+      f'{section.task!r}, got {output!r}: change one of them.'
     )
   if (section.task == 'orientation') != section.input.rotate90:
     raise ValueError(
@@ -254,10 +254,10 @@ def _check_guidance(section: Any, stage: str) -> None:
       f'{weight}, got none: give some of {", ".join(masks.KINDS)}.'
     )
   whole = section.net.name == 'age_net' and not section.input.crops_from
-  if kinds and (not whole or section.net.pool == 'conv_pool'):
+  if kinds and (not whole or section.net.pool in ('conv_pool', 'mlp')):
     raise ValueError(
-      f'Expected {stage} to be an age_net of whole films without conv_pool, as '
-      f'guidance.mask names masks, got {section.net.name}, pool '
+      f'Expected {stage} to be an age_net of whole films without conv_pool or '
+      f'mlp, as guidance.mask names masks, got {section.net.name}, pool '
       f'{section.net.pool!r}, of {section.input.crops_from or "whole films"}: '
       f'set --config.{stage}.guidance.mask="()".'
     )
