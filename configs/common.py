@@ -113,12 +113,14 @@ def age_net(**changes) -> dict:
     name='age_net',
     backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
-    pool='gap',  # or 'gmp', 'cam', 'cam_mean'
-    output='bins',  # or 'scalar', 'standardized', see heads.AgeHead; 'classes'
+    pool='gap',  # or 'gmp', 'mlp', 'cam', 'cam_mean'
+    # Or 'scalar', 'standardized', 'unit', see heads.AgeHead; or 'classes'.
+    output='bins',
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
-    dropout=0.0,
+    dropout=0.0,  # of 'mlp', of its hidden layers
+    hidden=2048,  # of 'mlp', numbers in each of the two
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
   )

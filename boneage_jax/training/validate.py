@@ -231,7 +231,7 @@ def _check_task(config: Any, stage: str) -> None:
 
 # What the nets of a task give; others give no age and no class.
 _OUTPUTS = {
-  'age': ('bins', 'scalar', 'standardized'),
+  'age': ('bins', 'scalar', 'standardized', 'unit'),
   'classification': ('classes',),
   'orientation': ('classes',),
 }
@@ -279,10 +279,10 @@ def _check_guidance(section: Any, stage: str) -> None:
       f'{weight}, got none: give some of {", ".join(masks.KINDS)}.'
     )
   whole = section.net.name == 'age_net' and not section.input.crops_from
-  if kinds and (not whole or section.net.pool == 'conv_pool'):
+  if kinds and (not whole or section.net.pool in ('conv_pool', 'mlp')):
     raise ValueError(
-      f'Expected {stage} to be an age_net of whole films without conv_pool, as '
-      f'guidance.mask names masks, got {section.net.name}, pool '
+      f'Expected {stage} to be an age_net of whole films without conv_pool or '
+      f'mlp, as guidance.mask names masks, got {section.net.name}, pool '
       f'{section.net.pool!r}, of {section.input.crops_from or "whole films"}: '
       f'set --config.{stage}.guidance.mask="()".'
     )
