@@ -26,6 +26,13 @@ from boneage_jax.training import tasks
 from boneage_jax.training.losses import attention as attention_losses
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
+# What the head of a net tells, by task, where a net has several heads.
+OUTPUTS = {
+  'age': ('bins', 'scalar', 'standardized'),
+  'classification': ('classes',),
+  'orientation': ('classes',),
+}
+
 
 def check_stage(config: Any, stage: str, workdir: str) -> None:
   """Check the section of a net: values, weights and what it starts from.
@@ -214,12 +221,13 @@ def _check_task(config: Any, stage: str) -> None:
   section = config[stage]
   with about(stage):
     tasks.create(section)
-  output, classes = section.net.output, section.task != 'age'
-  if (output == 'classes') != classes:
+  output = section.net.get('output')
+  known = OUTPUTS.get(section.task)
+  if known and output not in known:
     raise ValueError(
-      f'Expected {stage}.net.output to be '
-      f'{"classes" if classes else "bins, scalar or standardized"} for the '
-      f'task {section.task!r}, got {output!r}: change one of them.'
+      f'Expected {stage}.net.output to be {", ".join(known)} for the task '
+      f'{section.task!r}, got {output!r} of {section.net.name}: change one of '
+      'them.'
     )
   if (section.task == 'orientation') != section.input.rotate90:
     raise ValueError(
@@ -230,15 +238,31 @@ def _check_task(config: Any, stage: str) -> None:
     tasks.create(section).check(config, stage)
     options = losses.arguments(section)
   loss = functools.partial(losses.LOSSES[section.loss.name], **options)
+  with about(f'{stage}.loss.name={section.loss.name!r}'):
+    try:
+      jax.eval_shape(loss, *_judged(section))
+    except KeyError as error:
+      raise ValueError(
+        f'Expected a loss of the task {section.task!r}, got one that wants '
+        f'{error}: change --config.{stage}.loss.name.'
+      ) from error
+
+
+def _judged(section: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Return outputs of a stage's net and a batch, as its loss sees them."""
   column = jax.ShapeDtypeStruct((1,), jnp.float32)
+  batch = {'age': column, 'valid': column}
+  if section.task == 'keypoints':
+    shape = (1, len(section.input.points), 2)
+    points = {'points': jax.ShapeDtypeStruct(shape, jnp.float32)}
+    return points, batch | points
+  output = section.net.output
   bins = section.net.get('classes') or 240
   wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
-  outputs = {} if classes else {'age': column}
-  outputs |= {'logits': wide} if output in ('bins', 'classes') else {}
-  batch = {'age': column, 'valid': column}
-  batch |= {'label': jax.ShapeDtypeStruct((1,), jnp.int32)} if classes else {}
-  with about(f'{stage}.loss.name={section.loss.name!r}'):
-    jax.eval_shape(loss, outputs, batch)
+  outputs = {'logits': wide} if output in ('bins', 'classes') else {}
+  if output == 'classes':
+    return outputs, batch | {'label': jax.ShapeDtypeStruct((1,), jnp.int32)}
+  return outputs | {'age': column}, batch
 
 
 def _check_guidance(section: Any, stage: str) -> None:

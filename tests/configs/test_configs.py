@@ -3,7 +3,6 @@
 import ast
 import functools
 import importlib
-import inspect
 import json
 import pathlib
 
@@ -14,8 +13,8 @@ import pytest
 from boneage_jax import models
 from boneage_jax.core import stages
 from boneage_jax.models import backbones as backbones_lib
+from boneage_jax.training import losses
 from boneage_jax.training import optimizers
-from boneage_jax.training.losses import age as age_losses
 from boneage_jax.workflow import jobs
 from configs import common
 from configs import presets
@@ -123,7 +122,8 @@ def test_stages_fit_together(name, variant):
     if section.job != 'train':
       continue
     assert bool(section.input.builder_config) != bool(section.input.crops_from)
-    task = {'cross_entropy': 'classification'}.get(section.loss.name, 'age')
+    tasks = {'cross_entropy': 'classification', 'keypoints': 'keypoints'}
+    task = tasks.get(section.loss.name, 'age')
     if section.input.rotate90:
       task = 'orientation'
     assert section.task == task, stage
@@ -139,10 +139,8 @@ def test_stages_fit_together(name, variant):
 def test_losses_and_schedules_are_accepted(name, variant):
   for section in stages.sections(read(name, variant)).values():
     if section.job == 'train':
-      accepted = inspect.signature(
-        age_losses.LOSSES[section.loss.name]
-      ).parameters
-      assert set(section.loss) - {'name'} <= set(accepted)
+      accepted = losses.parameters(section.loss.name)
+      assert set(section.loss) - {'name'} <= accepted
       optimizers.schedule(section.optimizer, 100)
 
 
@@ -200,6 +198,9 @@ def test_its_nets_can_be_built(name, variant):
     if section.job == 'train':
       net = section.net.to_dict() | dict.fromkeys(backbones(section.net), small)
       built = create(json.dumps(net), section.input.size)
+      if section.task == 'keypoints':
+        assert built.fc.kernel.shape[1] == 2 * len(section.input.points)
+        continue
       classes = {'orientation': 4, 'classification': len(config.data.classes)}
       wanted = {'bins': 240, 'scalar': 1, 'classes': classes.get(section.task)}
       outputs = built.age_head.fc.kernel.shape[1]
