@@ -74,30 +74,33 @@ def errors(rows: Mapping[str, np.ndarray]) -> np.ndarray:
   Args:
     rows: what `reduce` returns of all films. A film without a mark gives NaN.
   """
-  distance = np.hypot(*np.moveaxis(rows['points'] - rows['points_true'], -1, 0))
-  known = np.isfinite(distance)
+  known = np.isfinite(rows['points_true']).all(-1)
+  distance = np.linalg.norm(rows['points'] - rows['points_true'], axis=-1)
   total = np.where(known, distance, 0).sum(-1)
-  return np.divide(
-    *(total, known.sum(-1)), np.full(len(total), np.nan), where=known.any(-1)
-  )
+  return np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)
+
+
+def percent_of_hand(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+  """Return `errors` in % of the hand's length, [N], NaN without either."""
+  return 100 * errors(rows) / rows['hand_length']
 
 
 def error(
   outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
 ) -> float:
-  """Return the mean over films of `errors`, in % of the hand's length.
+  """Return the mean over films of `percent_of_hand`; NaN of a net that is NaN.
 
   Raises:
     ValueError: no film has both a marked point and a length.
   """
-  percent = 100 * errors(outputs) / outputs['hand_length']
-  if not np.isfinite(percent).any():
+  judged = np.isfinite(percent_of_hand(outputs | {'points': 0.0}))
+  if not judged.any():
     raise ValueError(
       f'No film among the {len(films["id"])} that judge key points shows how '
       "long its hand is: mark 'middle_finger4', and 'wrist' or 'capitate', in "
       'annotations/hand_keypoints.csv.'
     )
-  return float(np.nanmean(percent))
+  return float(np.mean(percent_of_hand(outputs)[judged]))
 
 
 def write_predictions(
@@ -144,8 +147,7 @@ def _table(
   """Make the rows of predictions.csv."""
   wh = outputs['film_hw'][:, None, ::-1]
   found, true = ((outputs[n] + 0.5) / wh for n in ('points', 'points_true'))
-  pixels = errors(outputs)
-  percent = 100 * pixels / outputs['hand_length']
+  pixels, percent = errors(outputs), percent_of_hand(outputs)
   write = lambda value: f'{value:.5f}' if np.isfinite(value) else ''
   rows = []
   for i, film in enumerate(films['id'].tolist()):
@@ -163,8 +165,7 @@ def _table(
 
 def _summary(outputs: dict[str, np.ndarray], split: str) -> str:
   """Say how large the errors of a split are."""
-  pixels = errors(outputs)
-  percent = 100 * pixels / outputs['hand_length']
+  pixels, percent = errors(outputs), percent_of_hand(outputs)
   return (
     f'key points of {len(pixels)} {split} films: median error '
     f"{np.nanmedian(percent):.2f} % of the hand's length "

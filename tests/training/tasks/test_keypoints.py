@@ -71,16 +71,18 @@ def test_the_error_is_a_share_of_the_hand():
   given = batch()
   moved = given['points'].copy()
   moved[0, 1, 0] += 2 * 3 / 12  # the capitate, by 3 pixels of the input
-  moved[1] = np.nan
   given['points'][0, 2] = np.nan  # leaves two points of the first film
+  given['points'][1] = np.nan  # and none of the second
   rows = keypoints.reduce({'points': moved}, given)
-  rows = jax.tree.map(np.asarray, rows)
+  rows = jax.tree.map(np.array, rows)
   pixels = 3 * HW[1] / 12 / 2  # letterbox: the film fills the width
   np.testing.assert_allclose(
     keypoints.errors(rows), [pixels, np.nan], rtol=1e-4
   )
   found = keypoints.error(rows, {'id': np.array(['1', '2'])})
   assert found == pytest.approx(100 * pixels / (0.8 * HW[0]), rel=1e-4)
+  rows['points'][0, 0] = np.nan  # a net that has diverged is not left out
+  assert np.isnan(keypoints.error(rows, {'id': np.array(['1', '2'])}))
   assert keypoints.format_metric(1.234) == 'error 1.23 % of the hand'
 
 
