@@ -1,6 +1,5 @@
 """Which films a stage reads."""
 
-from collections.abc import Sequence
 import csv
 from typing import Any
 
@@ -99,7 +98,7 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
     path = stages.path(workdir, section.crops_from, stages.FILMS)
     return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
-  films = _marked(films, stage, section.masks, section.points)
+  films = marked(config, stage, films)
   if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = np.array(
       [ids.number(film) % 4 for film in films['id'].tolist()], np.int32
@@ -107,13 +106,15 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   return films
 
 
-def _marked(
-  films: dict[str, np.ndarray],
-  stage: str,
-  masks: Sequence[str],
-  points: Sequence[str],
+def marked(
+  config: Any, stage: str, films: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """Films with any of the masks and all of the points that a net learns."""
+  """Films with any of the masks and all of the points that a net learns.
+
+  Raises:
+    ValueError: there are none.
+  """
+  masks, points = config[stage].input.masks, config[stage].input.points
   drawn = [set(marks.split()) for marks in films['marks'].tolist()]
   has = lambda marks: (not masks or marks & set(masks)) and marks >= set(points)
   keep = np.array([bool(has(marks)) for marks in drawn], bool)
