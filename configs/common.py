@@ -131,7 +131,8 @@ def train_stage(**changes) -> dict:
   """A stage that trains one net; the loop is the same for all."""
   fields = dict(
     job='train',
-    task='age',  # or 'classification', 'orientation', 'segmentation'
+    # Or 'classification', 'orientation', 'segmentation', 'keypoints'.
+    task='age',
     # Added to the seed of the config: members of an ensemble take different
     # ones, or they see the films in one order and err alike.
     seed=0,

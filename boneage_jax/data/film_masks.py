@@ -81,6 +81,11 @@ def write(
   distributed.on_main_process(say)
 
 
+def there(folder: str) -> bool:
+  """Whether masks were written to a folder."""
+  return storage.exists(os.path.join(folder, TABLE))
+
+
 def read_table(folder: str) -> list[dict[str, str]]:
   """Read masks.csv.
 
@@ -88,7 +93,7 @@ def read_table(folder: str) -> list[dict[str, str]]:
     ValueError: the stage has not run.
   """
   path = os.path.join(folder, TABLE)
-  if not storage.exists(path):
+  if not there(folder):
     raise ValueError(
       f'{path} is missing: run the stage that finds masks first.'
     )

@@ -50,8 +50,9 @@ def make_example(
     sex, age, id, valid; `label` where the record has one; with `masks`,
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said; with
     config.points, `points` float32 [K, 2], x and y from -1 at the left and
-    upper edge of the input to 1 at the other, NaN where nobody said. With `rng`
-    and config.device_augment, instead of the pixels what device_augment.finish
+    upper edge of the input to 1 at the other, NaN where nobody said, with
+    `to_film`, `film_hw` and `hand_length`, see marks.fit. With `rng` and
+    config.device_augment, instead of the pixels what device_augment.finish
     takes.
   """
   name = 'regions' if 'regions' in record else 'image'

@@ -99,7 +99,7 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
     path = stages.path(workdir, section.crops_from, stages.FILMS)
     return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
-  films = _marked(films, stage, section, workdir)
+  films = marked(config, stage, workdir, films)
   if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = np.array(
       [ids.number(film) % 4 for film in films['id'].tolist()], np.int32
@@ -107,10 +107,15 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   return films
 
 
-def _marked(
-  films: dict[str, np.ndarray], stage: str, section: Any, workdir: str
+def marked(
+  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """Films with any of the masks and all of the points that a net learns."""
+  """Films with any of the masks and all of the points that a net learns.
+
+  Raises:
+    ValueError: there are none.
+  """
+  section = config[stage].input
   masks, points = set(section.masks), set(section.points)
   drawn = [set(marks.split()) for marks in films['marks'].tolist()]
   keep = np.array([not masks or bool(masks & d) for d in drawn], bool)
@@ -119,8 +124,9 @@ def _marked(
     keep[few] = False
     chosen = splits.some(films['id'][few], section.masks_count)
     keep[few[chosen]] = True
-  if section.masks_from:
-    folder = stages.path(workdir, section.masks_from)
+  folder = stages.path(workdir, section.masks_from)
+  # Before any stage runs, `validate` asks too.
+  if section.masks_from and film_masks.there(folder):
     found = film_masks.stored(film_masks.read_table(folder))
     keep |= np.isin(films['id'], found) & (films['split'] == 'train')
   keep &= np.array([points <= d for d in drawn], bool)

@@ -27,6 +27,13 @@ from boneage_jax.training import tasks
 from boneage_jax.training.losses import attention as attention_losses
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
+# What the head of a net tells, by task, where a net has several heads.
+OUTPUTS = {
+  'age': ('bins', 'scalar', 'standardized', 'unit'),
+  'classification': ('classes',),
+  'orientation': ('classes',),
+}
+
 
 def check_stage(config: Any, stage: str, workdir: str) -> None:
   """Check the section of a net: values, weights and what it starts from.
@@ -215,7 +222,14 @@ def _check_task(config: Any, stage: str) -> None:
   section = config[stage]
   with about(stage):
     tasks.create(section)
-  _check_output(section, stage)
+  output = section.net.get('output')
+  known = OUTPUTS.get(section.task)
+  if known and output not in known:
+    raise ValueError(
+      f'Expected {stage}.net.output to be {", ".join(known)} for the task '
+      f'{section.task!r}, got {output!r} of {section.net.name}: change one of '
+      'them.'
+    )
   if (section.task == 'orientation') != section.input.rotate90:
     raise ValueError(
       f'Expected {stage}.input.rotate90 with the task orientation alone, got '
@@ -226,44 +240,34 @@ def _check_task(config: Any, stage: str) -> None:
     options = losses.arguments(section)
   loss = functools.partial(losses.LOSSES[section.loss.name], **options)
   with about(f'{stage}.loss.name={section.loss.name!r}'):
-    jax.eval_shape(loss, *_of_one_film(section))
+    try:
+      jax.eval_shape(loss, *_judged(section))
+    except KeyError as error:
+      raise ValueError(
+        f'Expected a loss of the task {section.task!r}, got one that wants '
+        f'{error}: change --config.{stage}.loss.name.'
+      ) from error
 
 
-# What the nets of a task give; others give no age and no class.
-_OUTPUTS = {
-  'age': ('bins', 'scalar', 'standardized', 'unit'),
-  'classification': ('classes',),
-  'orientation': ('classes',),
-}
-
-
-def _check_output(section: Any, stage: str) -> None:
-  """Check that a net gives what its task is about."""
-  known = _OUTPUTS.get(section.task, ())
-  output = section.net.get('output', '')
-  if known and output not in known:
-    raise ValueError(
-      f'Expected {stage}.net.output to be {" or ".join(known)} for the task '
-      f'{section.task!r}, got {output!r}: change one of them.'
-    )
-
-
-def _of_one_film(section: Any) -> tuple[dict, dict]:
-  """Outputs of a net, and the batch that its loss reads, as shapes."""
+def _judged(section: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Return outputs of a stage's net and a batch, as its loss sees them."""
   column = jax.ShapeDtypeStruct((1,), jnp.float32)
   batch = {'age': column, 'valid': column}
+  if section.task == 'keypoints':
+    shape = (1, len(section.input.points), 2)
+    points = {'points': jax.ShapeDtypeStruct(shape, jnp.float32)}
+    return points, batch | points
   if section.task == 'segmentation':
     mask = (1, *sizes.size_hw(section.input.size))
     batch['region_mask'] = jax.ShapeDtypeStruct(mask, jnp.uint8)
     return {'mask': jax.ShapeDtypeStruct(mask, jnp.float32)}, batch
   output = section.net.output
   bins = section.net.get('classes') or 240
-  outputs = {} if output == 'classes' else {'age': column}
-  if output in ('bins', 'classes'):
-    outputs['logits'] = jax.ShapeDtypeStruct((1, bins), jnp.float32)
+  wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
+  outputs = {'logits': wide} if output in ('bins', 'classes') else {}
   if output == 'classes':
-    batch['label'] = jax.ShapeDtypeStruct((1,), jnp.int32)
-  return outputs, batch
+    return outputs, batch | {'label': jax.ShapeDtypeStruct((1,), jnp.int32)}
+  return outputs | {'age': column}, batch
 
 
 def _check_guidance(section: Any, stage: str) -> None:

@@ -3,7 +3,6 @@
 import ast
 import functools
 import importlib
-import inspect
 import json
 import pathlib
 
@@ -28,7 +27,11 @@ FILES = [path.stem for path in PATHS if path.stem not in SHARED]
 EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
 EDGES += ('regions_from',)
 # Of losses that are not of an age.
-TASKS = {'cross_entropy': 'classification', 'segmentation': 'segmentation'}
+TASKS = {
+  'cross_entropy': 'classification',
+  'keypoints': 'keypoints',
+  'segmentation': 'segmentation',
+}
 INPUT_EDGES = ('crops_from', 'erase_from', 'orientation_from')
 
 
@@ -142,8 +145,8 @@ def test_stages_fit_together(name, variant):
 def test_losses_and_schedules_are_accepted(name, variant):
   for section in stages.sections(read(name, variant)).values():
     if section.job == 'train':
-      accepted = inspect.signature(losses.LOSSES[section.loss.name]).parameters
-      assert set(section.loss) - {'name'} <= set(accepted)
+      accepted = losses.parameters(section.loss.name)
+      assert set(section.loss) - {'name'} <= accepted
       optimizers.schedule(section.optimizer, 100)
 
 
@@ -203,6 +206,9 @@ def test_its_nets_can_be_built(name, variant):
       built = create(json.dumps(net), section.input.size)
       if section.task == 'segmentation':
         assert built.mask.kernel.shape[3] == 1
+        continue
+      if section.task == 'keypoints':
+        assert built.fc.kernel.shape[1] == 2 * len(section.input.points)
         continue
       classes = {'orientation': 4, 'classification': len(config.data.classes)}
       wanted = {'bins': 240, 'scalar': 1, 'classes': classes.get(section.task)}

@@ -28,9 +28,7 @@ def tiny():
   )
   section.net.width, section.input.size, section.ema = 0.03125, 32, 0.0
   section.input.update(masks_count=6, rotate=0.0, zoom=0.0, shift=0.0)
-  section.optimizer.update(
-    learning_rate=1e-2, schedule='constant', warmup=0.0
-  )
+  section.optimizer.update(learning_rate=1e-2, schedule='constant', warmup=0.0)
   config.mine = hand_geometry.mine_stage(section.to_dict())
   config.mine.update(rounds=2, steps_per_round=4, eval_steps=4)
   config.mine.accept.update(mirror_iou=0.6, component=0.9)

@@ -5,9 +5,11 @@ import json
 import fake_jobs
 import fake_run
 from ml_collections import ConfigDict
+import numpy as np
 import pytest
 import tiny_cascade
 
+from boneage_jax.data import selection
 from boneage_jax.evaluation import ensemble
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import run as workflow_run
@@ -15,6 +17,7 @@ from boneage_jax.workflow import validate
 from configs import attention_ldl
 from configs import best
 from configs import guided
+from configs import hand_geometry
 
 
 def config(**changes):
@@ -276,6 +279,21 @@ def untested(tmp_path):
     return run_lib.read_run(str(folder))
 
   return read
+
+
+def test_films_that_nobody_marked_do_not_train(tmp_path, monkeypatch):
+  marks = ' '.join(hand_geometry.POINTS)
+  films = {
+    'id': np.arange(40).astype(str),
+    'split': np.array(['train', 'validation'] * 20),
+    'marks': np.array([marks] * 20 + ['thumb4'] * 20),
+  }
+  monkeypatch.setattr(selection, 'split_films', lambda *_: (films, ''))
+  with pytest.raises(ValueError, match='batch of 16 films to train on, got 10'):
+    validate.check_films(hand_geometry.get_config('phantom'), str(tmp_path))
+  films['marks'][:] = 'thumb4'
+  with pytest.raises(ValueError, match=r'no film has middle_finger4, capitate'):
+    validate.check_films(hand_geometry.get_config('phantom'), str(tmp_path))
 
 
 def test_an_ensemble_without_test_films_says_so(untested):

@@ -10,6 +10,7 @@ import numpy as np
 
 from boneage_jax.training.tasks import age
 from boneage_jax.training.tasks import classification
+from boneage_jax.training.tasks import keypoints
 from boneage_jax.training.tasks import orientation
 from boneage_jax.training.tasks import segmentation
 
@@ -50,6 +51,7 @@ class Task(Protocol):
 TASKS: dict[str, Task] = {
   'age': age,
   'classification': classification,
+  'keypoints': keypoints,
   'orientation': orientation,
   'segmentation': segmentation,
 }
