@@ -16,6 +16,8 @@ EDGES = (
   'regions_from',
   'previous',
   'localizer',
+  'keypoints',
+  'masks_from',
   'members',
   'stage',
   'baselines',
@@ -37,6 +39,8 @@ ROTATED = 'rotated.csv'
 REGIONS = 'regions.csv'
 MAPS = 'maps.npz'
 COVERAGE = 'coverage.json'
+REGISTRATION = 'registration.csv'
+REGISTRATION_JSON = 'registration.json'
 CROPS = 'crops.array_record'
 MASKS = 'masks.array_record'
 FILMS = 'films.csv'
@@ -121,9 +125,9 @@ class Stage:
   def whole_film_stage(self) -> 'Stage':
     """The stage whose net sees the whole films that this one is about.
 
-    Behind crops, the one that located them; of an ensemble, the first member's.
+    Behind crops, the one that located or registered them; of an ensemble, the first member's.
     """
-    for field in ('members', 'localizer', 'input.crops_from'):
+    for field in ('members', 'localizer', 'keypoints', 'input.crops_from'):
       for name in self.named(field):
         return self.other(name).whole_film_stage()
     return self

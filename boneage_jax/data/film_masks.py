@@ -4,6 +4,7 @@ A record is a PNG of 8 bits, 255 times the probability that a pixel is inside,
 over the net's input. masks.csv says which film each record is of.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -141,15 +142,23 @@ def read_corrected(folder: str, input_config: Any) -> dict[str, np.ndarray]:
 class FilmMasks(Mapping):
   """The masks of a folder by film id, read one by one."""
 
-  def __init__(self, folder: str):
-    """Open the file; see `write`."""
+  def __init__(
+    self,
+    folder: str,
+    keep: Callable[[Mapping[str, str]], bool] = lambda row: True,
+  ):
+    """Open the file; see `write`. `keep` tells by the row of masks.csv."""
     import grain
 
     shape = storage.read_json(os.path.join(folder, GEOMETRY))
     self._size = sizes.size_hw(shape['size'])
     self._resize = shape['resize']
-    ids = stored(read_table(folder))
-    self._where = {film: position for position, film in enumerate(ids)}
+    rows = read_table(folder)
+    ids = stored(rows)
+    kept = {row['id'] for row in rows if keep(row)}
+    self._where = {
+      film: position for position, film in enumerate(ids) if film in kept
+    }
     path = os.path.join(folder, stages.MASKS)
     self._records = grain.sources.ArrayRecordDataSource([storage.local(path)])
     if len(self._records) != len(ids):

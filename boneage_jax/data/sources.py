@@ -190,8 +190,9 @@ def crop_source(
 ) -> Source:
   """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  `film_in_crops` says where the film lies in each, where the stage tells. With
-  `take`, positions of the crops to use of each film's, these alone.
+  `film_in_crops` says where the film lies in each, where the stage tells, or
+  `black_outside` that it is where the crop is not 0. With `take`, positions of
+  the crops to use of each film's, these alone.
   """
   import grain
 
@@ -209,7 +210,10 @@ def crop_source(
       'again.'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  films_within = _film_in_crops(stage_folder)
+  path = os.path.join(stage_folder, stages.DONE)
+  done = storage.read_json(path) if storage.exists(path) else {}
+  black = {'black_outside': True} if done.get('black_outside') else {}
+  films_within = {} if black or not done else _film_in_crops(stage_folder, done)
 
   def read(index: int) -> dict[str, Any]:
     files = crops.unpack(records[positions[index]])
@@ -218,19 +222,15 @@ def crop_source(
       found['film_in_crops'] = films_within[films['id'][index]]
     if take:
       found = {name: [of[i] for i in take] for name, of in found.items()}
-    return found
+    return found | black
 
   return Source(films, read)
 
 
 def _film_in_crops(
-  stage_folder: str,
+  stage_folder: str, done: Mapping[str, Any]
 ) -> dict[str, list[tuple[float, float, float, float]]]:
-  """Return by film where it lies in its crops; {} of crops made elsewhere."""
-  path = os.path.join(stage_folder, stages.DONE)
-  if not storage.exists(path):
-    return {}
-  done = storage.read_json(path)
+  """Return by film where it lies in its crops."""
   regions = boxes.read_regions(os.path.join(stage_folder, stages.REGIONS))
   return {
     film: [

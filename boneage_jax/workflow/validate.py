@@ -18,6 +18,7 @@ from boneage_jax.evaluation import ensemble
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
+from boneage_jax.regions import register
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
@@ -25,12 +26,14 @@ from tfds_rsna import labels
 
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
-  'input.crops_from': ('locate',),
+  'input.crops_from': ('locate', 'register'),
   'input.erase_from': ('locate',),
   'input.orientation_from': ('train',),
   'regions_from': ('locate',),
   'previous': ('locate',),
   'localizer': ('train',),
+  'keypoints': ('train',),
+  'masks_from': ('mine',),
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
   'baselines': ('train', 'ensemble'),
@@ -72,6 +75,8 @@ def validate(config: Any, workdir: str) -> None:
       check_films_of(stage)
     elif stage.section.job == 'locate':
       check_locate(stage)
+    elif stage.section.job == 'register':
+      register.check(stage)
     elif stage.section.job == 'ensemble':
       check_ensemble(stage)
     else:
