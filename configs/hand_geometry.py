@@ -33,11 +33,16 @@ def get_config(variant: str = '') -> ConfigDict:
   """The nets that say where a hand lies, or a preset of them."""
   config = common.base('hand_geometry', variant)
   config.stages = ('prepare', 'segmenter', 'mine', 'keypoints')
+  add_stages(config)
+  return presets.apply(config, VARIANTS, PRESETS)
+
+
+def add_stages(config: ConfigDict) -> None:
+  """Describe the nets, and the control of mining."""
   config.segmenter = segmenter_stage()
   config.mine = mine_stage(config.segmenter.to_dict())
   config.control = control_stage(config)
   config.keypoints = keypoints_stage()
-  return presets.apply(config, VARIANTS, PRESETS)
 
 
 def segmenter_stage() -> dict:

@@ -125,7 +125,8 @@ class Stage:
   def whole_film_stage(self) -> 'Stage':
     """The stage whose net sees the whole films that this one is about.
 
-    Behind crops, the one that located or registered them; of an ensemble, the first member's.
+    Behind crops, the one that found their regions; of an ensemble, the first
+    member's.
     """
     for field in ('members', 'localizer', 'keypoints', 'input.crops_from'):
       for name in self.named(field):

@@ -243,7 +243,7 @@ def region_matrix(
   registration: Registration,
   region: str,
   size_hw: tuple[int, int],
-  margin: float = 0.0,
+  margin: float | np.ndarray = 0.0,
 ) -> np.ndarray:
   """Return the matrix from film pixels to those of a region's picture.
 
@@ -251,7 +251,8 @@ def region_matrix(
     registration: of the film.
     region: a name of REGIONS.
     size_hw: height and width of the picture, margin included.
-    margin: kept around the region, share of its sides, for augmentation.
+    margin: kept around the region for augmentation, share of its sides, or of
+      width and height, [2].
   """
   return geometry.compose(
     registration.matrix, _from_canvas(region, size_hw, margin)
@@ -263,7 +264,7 @@ def cut(
   registration: Registration,
   region: str,
   size_hw: tuple[int, int],
-  margin: float = 0.0,
+  margin: float | np.ndarray = 0.0,
 ) -> np.ndarray:
   """Cut a region from a film, in one resampling.
 
@@ -295,7 +296,7 @@ def from_fractions(matrix: np.ndarray, film_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _from_canvas(
-  region: str, size_hw: tuple[int, int], margin: float
+  region: str, size_hw: tuple[int, int], margin: float | np.ndarray
 ) -> np.ndarray:
   """Return the matrix from canvas pixels to those of a region's picture."""
   if region not in REGIONS:
