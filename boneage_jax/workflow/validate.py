@@ -285,6 +285,7 @@ def check_films(config: Any, workdir: str) -> None:
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
+      films = selection.of_sex(films, stage.section)
       trained = selection.training_films(one, films)
       training_validate.check_films(config, name, films, trained)
       training_validate.check_held_out(one, name, workdir, films)
