@@ -81,6 +81,7 @@ def image_input(**changes) -> dict:
     gamma=0.0,  # exponent, exp(uniform +-)
     corruption_prob=0.0,  # of a corruption of `evaluate robustness`
     sex_dropout=0.0,  # share of samples with the sex unknown
+    sex='',  # or 'M', 'F': films of that sex alone train, validate and test
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
     masks_count=0,  # training films whose drawn mask counts, by id; 0 is all
     masks_from='',  # or the stage whose masks of other films count as well
@@ -144,6 +145,9 @@ def train_stage(**changes) -> dict:
       run='',  # RUN:STAGE, or :STAGE of this run
       ids_are_unrelated=False,  # its film ids stand for other films than ours
     ),
+    # Or 'age_histogram', of the training films: where the last layer of bins
+    # starts.
+    init_bias='',
     loss=label_distribution(),
     guidance=guidance(),
     optimizer=optimizer(),

@@ -155,6 +155,9 @@ def phantom(config: ConfigDict) -> None:
   config.segmenter.input.masks_count = 8
   short_mining(config, rounds=3, steps_per_round=100)
   config.keypoints.update(batch_size=16, epochs=20, ema=0.98)
+  # Phantoms are turned and placed at random by themselves.
+  config.keypoints.input.update(rotate=7.0, shift=0.04, zoom=0.08)
+  config.keypoints.optimizer.learning_rate = 2e-3
   config.keypoints.input.size = (65, 50)
   config.keypoints.net.update(width=0.5, features=128)
 

@@ -10,6 +10,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
+from boneage_jax.data import groups
 from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.imaging import boxes
@@ -91,8 +92,41 @@ def select_split(
   return film_table.select(films, films['split'] == split)
 
 
+def of_sex(films: dict[str, np.ndarray], stage: Any) -> dict[str, np.ndarray]:
+  """Rows of the one sex that the net of a stage is of; all rows without.
+
+  Args:
+    films: with their sex.
+    stage: section of the stage; `input.sex` is '', 'M' or 'F', and runs of
+      earlier versions have none.
+  """
+  sex = stage.input.get('sex', '')
+  if not sex:
+    return films
+  return film_table.select(films, films['sex'] == groups.SEX[sex])
+
+
 def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
-  """Film table of a stage: whole films, or the crops another stage wrote."""
+  """Film table of a stage: whole films, or the crops another stage wrote.
+
+  Those of one sex where the stage names it, and those alone that have the masks
+  and points that it learns.
+
+  Raises:
+    ValueError: no film is left.
+  """
+  films = of_sex(_stage_films(config, stage, workdir), config[stage])
+  if not len(films['id']):
+    raise ValueError(
+      f'{stage}: expected films of the sex {config[stage].input.sex}, got '
+      f'none: change --config.{stage}.input.sex.'
+    )
+  return films
+
+
+def _stage_films(
+  config: Any, stage: str, workdir: str
+) -> dict[str, np.ndarray]:
   section = config[stage].input
   if section.crops_from:
     _crops(config, stage, workdir)

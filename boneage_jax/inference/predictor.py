@@ -66,6 +66,7 @@ class Predictor:
     self._calibration = calibration or {}
     self._locators = _load_locators(config, stage, workdir, batch_size)
     own = config[stage].input
+    self._sex = own.get('sex', '')  # of all its films, where it is of one
     last = self._locators[-1] if self._locators else None
     # Of the net that sees the whole film, and of the films that are read.
     self._film_input = last.film_input if last else own
@@ -89,7 +90,7 @@ class Predictor:
       sex: 'M', 'F' or 'unknown'.
 
     Raises:
-      ValueError: no such image or sex.
+      ValueError: no such image or sex, or a sex that the net is not of.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
@@ -100,6 +101,11 @@ class Predictor:
     if sex not in groups.SEX:
       raise ValueError(
         f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.'
+      )
+    if self._sex and sex != self._sex:
+      raise ValueError(
+        f'Expected a film of the sex {self._sex}, as the net was trained on no '
+        f'other, got {sex!r}: take a net of both sexes.'
       )
     # Encoded, because training reads encoded films: one code path for both.
     record = {

@@ -19,6 +19,7 @@ from boneage_jax.imaging import masks
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
 from boneage_jax.training import forward
+from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
 from boneage_jax.training import optimizers
 from boneage_jax.training import restore
@@ -63,6 +64,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
     )
   with about(stage):
     forward.views(section)
+    initial_bias.check(section)
     params, stats = abstract_net(section)
     optimizers.create(section.optimizer, params, total_steps=1000)
     weights = {k: v for k, v in section.pretrained.items() if v.path}
@@ -79,6 +81,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
 def check_input(options: Any, name: str) -> None:
   """Check how films become net inputs; `name` is that of the section."""
   choose(options, name, 'polarity', ('keep', 'invert'))
+  choose(options, name, 'sex', ('', 'M', 'F'))
   with about(name):
     geometry.fit_matrix((8, 8), (8, 8), options.resize)
   if bool(options.builder_config) == bool(options.crops_from):

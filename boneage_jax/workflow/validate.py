@@ -292,6 +292,7 @@ def check_films(config: Any, workdir: str) -> None:
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
       films = selection.marked(one, name, workdir, films)
+      films = selection.of_sex(films, stage.section)
       trained = selection.training_films(one, films)
       training_validate.check_films(config, name, films, trained)
       training_validate.check_held_out(one, name, workdir, films)

@@ -27,7 +27,7 @@ def tiny():
   config.segmenter.net.width = 0.03125
   config.segmenter.input.size = 32
   config.segmenter.optimizer.update(
-    name='adam', learning_rate=1e-2, schedule='constant', warmup=0.0
+    learning_rate=1e-2, schedule='constant', warmup=0.0
   )
   return config
 

@@ -140,22 +140,3 @@ def test_it_is_the_net_of_pytorch(monkeypatch):
   np.testing.assert_allclose(
     answer(net, image), 120 + 120 * out.numpy()[:, 0], rtol=1e-4
   )
-
-
-def test_an_age_is_in_the_unit_of_the_paper(monkeypatch):
-  monkeypatch.setattr(ops, 'FORM', 'native')  # compiles faster
-  image, net = pixels(), small()
-  assert np.ptp(answer(net, image)) > 0.1
-  net.age_head.fc.kernel[...] = jnp.zeros_like(net.age_head.fc.kernel[...])
-  net.age_head.fc.bias[...] = jnp.full((1,), -0.25)
-  np.testing.assert_allclose(answer(net, image), 90)
-
-
-def test_dropout_of_the_hidden_layers_falls_in_training_only():
-  net = small(output='bins', dropout=0.5)
-  map_ = draw.normal((1, 1, 1, 24), 5)
-  look = lambda seed: net.pool(map_, nnx.Rngs(seed))
-  np.testing.assert_array_equal(look(0), look(1))
-  net.train()
-  assert np.abs(look(0) - look(1)).max() > 1e-3
-  assert net.age_head.dropout.rate == 0
