@@ -14,7 +14,7 @@ from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
-from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
@@ -251,7 +251,7 @@ def check_locate(stage: stages.Stage) -> None:
 def check_ensemble(stage: stages.Stage) -> None:
   """Check what averages stages."""
   training_validate.choose(
-    stage.section, stage.name, 'weights', ensemble.WEIGHTS
+    stage.section, stage.name, 'weights', weighing.WEIGHTS
   )
   members = stage.named('members')
   if len(set(members)) < 2:
