@@ -6,7 +6,9 @@ r"""Combine the predictions of several runs.
 Weights are fitted on validation films alone; in cross-validation these are the
 films that each fold left out. Test films get these weights. Validation films
 get weights fitted on the other four fifths of them: no film has a part in its
-own weights. The folder gets predictions.csv and, if all members have bins,
+own weights. A member may be two stages of one sex each, as RUN:boys+girls; with
+such a member weights are fitted for each sex if it has more than 200 validation
+films. The folder gets predictions.csv and, if all members have bins,
 distributions.npz. Other commands read it like the folder of a stage.
 """
 
@@ -19,6 +21,7 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import groups
 from boneage_jax.data import splits
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
@@ -42,8 +45,9 @@ def combine(
 
   Returns:
     The content of ensemble.json: weights (the way); data; films (split -> n);
-    members: run, folder, films left out, its weight by each way; best, the
-    index of the member with the least MAE on validation films; splits: split ->
+    members: run, folder, films left out, its weight by each way and, where the
+    sexes have their own, under by_sex those of 'F' and 'M'; best, the index of
+    the member with the least MAE on validation films; splits: split ->
     {'members': [figures], 'ways': way -> figures, 'gain': way -> paired
     difference with the best member, 'correlation': of the members' errors
     [M, M], None where they do not vary}. And the films, weighted by
@@ -70,11 +74,19 @@ def combine(
       f'Expected {weighing.FIT} films that all members predicted.'
     )
   error = films['prediction'] - age
-  ways, by_film = {}, {}
+  sexes, apart = groups.sex_text(films['sex']), ()
+  if any(member.parts for member in members):
+    apart = weighing.sexes_apart(films['sex'], split)
+  ways, by_film, of_sex = {}, {}, {sex: {} for sex in apart}
   for way in weighing.WEIGHTS:
     ways[way], by_film[way] = weighing.film_weights(
       error, films['id'], split, way
     )
+    for sex in apart:
+      of = sexes == sex
+      of_sex[sex][way], by_film[way][:, of] = weighing.film_weights(
+        error[:, of], films['id'][of], split[of], way
+      )
   combined = {
     way: np.sum(w * films['prediction'], axis=0) for way, w in by_film.items()
   }
@@ -106,7 +118,8 @@ def combine(
         'run': member.name,
         'folder': member.folder,
         'left_out': len(member.rows['id']) - len(age),
-        **{way: float(w[k]) for way, w in ways.items()},
+        **_own(ways, k),
+        **_by_sex(of_sex, k),
       }
       for k, member in enumerate(members)
     ],
@@ -121,6 +134,17 @@ def combine(
       'mn,mnb->nb', by_film[weights], np.stack(stored)
     )
   return result, rows
+
+
+def _own(ways: Mapping[str, np.ndarray], k: int) -> dict[str, float]:
+  """Return the weights of member k by each way."""
+  return {way: float(weights[k]) for way, weights in ways.items()}
+
+
+def _by_sex(of_sex: Mapping[str, Any], k: int) -> dict[str, Any]:
+  """Return `by_sex`, the weights of member k for each sex, or nothing."""
+  own = {sex: _own(ways, k) for sex, ways in of_sex.items()}
+  return {'by_sex': own} if own else {}
 
 
 def ensemble_table(result: Mapping[str, Any]) -> str:
@@ -144,6 +168,13 @@ def ensemble_table(result: Mapping[str, Any]) -> str:
       ],
     ),
   ]
+  for sex in result['members'][0].get('by_sex', ()):
+    rows = [
+      [m['run'], *(f'{m["by_sex"][sex][way]:.3f}' for way in weighing.WEIGHTS)]
+      for m in result['members']
+    ]
+    head = (f'weights, {groups.PLURAL[sex]}', *weighing.WEIGHTS)
+    parts.append(text_table.layout(head, rows))
   for split, row in result['splits'].items():
     rows = [
       [name, *text_table.errors(r, HEAD)]
@@ -194,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   args = parser.parse_args(argv)
   with command.one_line_errors():
-    members = [run_lib.read_run(name) for name in args.runs]
+    members = [run_lib.read_member(name) for name in args.runs]
     result, rows = combine(members, args.weights)
     write_ensemble(args.out, result, rows)
   print(ensemble_table(result))
@@ -213,7 +244,7 @@ def _data(members: Sequence[run_lib.Run]) -> dict[str, Any]:
 def combine_stage(config: Any, stage: str, workdir: str) -> None:
   """Average the predictions of several stages, with fitted weights."""
   section = config[stage]
-  members = [run_lib.read_run(workdir, member) for member in section.members]
+  members = [run_lib.read_member(workdir, member) for member in section.members]
   result, rows = combine(members, section.weights)
   write_ensemble(stages.path(workdir, stage), result, rows)
   print(ensemble_table(result))

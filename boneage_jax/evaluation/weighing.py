@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from boneage_jax.data import groups
 from boneage_jax.data import splits
 
 WEIGHTS = ('mean', 'mae', 'mse')
 FIT = 'validation'
 PARTS = 5  # of the films that weights are fitted on
+# Of each sex, above which nets of one sex get weights for each sex; ours.
+SEX_FILMS = 200
 
 
 def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
@@ -96,3 +99,15 @@ def film_weights(
     if judged.any() and fitted.any():
       by_film[:, judged] = fit_weights(error[:, fitted], way)[:, None]
   return weights, by_film
+
+
+def sexes_apart(sex: np.ndarray, split: np.ndarray) -> tuple[str, ...]:
+  """Name the sexes that get weights of their own: both, or none.
+
+  Args:
+    sex: of the films, +1 male, -1 female, else unknown, [N].
+    split: of the films, [N].
+  """
+  fitted = groups.sex_text(sex)[split == FIT]
+  enough = [np.sum(fitted == name) > SEX_FILMS for name in ('F', 'M')]
+  return ('F', 'M') if all(enough) else ()

@@ -161,6 +161,80 @@ def test_films_are_intersected_and_counted(folder, tmp_path):
   assert '600 of 9999' in text and '550 of 9999' in text  # both data sets
 
 
+def _of_sexes(folder, count):
+  """A run with nets of boys, of girls, and of both; girls' is the worst."""
+  films = fake_run.films(count)
+  for stage, sex, noise in (('boys', 1, 3), ('girls', -1, 20), ('both', 0, 6)):
+    of = (films['sex'] == sex) | (sex == 0)
+    own = {name: column[of] for name, column in films.items()}
+    fake_run.write(folder, own, noise, seed=sex + 5, stage=stage, sd=10)
+  return f'{folder}:both', f'{folder}:boys+girls'
+
+
+def test_a_pair_of_nets_of_one_sex_is_one_member(tmp_path):
+  names = _of_sexes(tmp_path / 'run', 300)
+  both, pair = map(run_lib.read_member, names)
+  assert pair.name == 'run:boys+girls' and pair.train == both.train
+  assert sorted(pair.rows['id']) == sorted(both.rows['id'])
+  ensemble.main([*names, f'--out={tmp_path / "out"}', '--weights=mae'])
+  result = json.loads((tmp_path / 'out/ensemble.json').read_text())
+  assert [member['left_out'] for member in result['members']] == [0, 0]
+  assert 'by_sex' not in result['members'][0]  # some 45 films of a sex
+  weights = [member['mae'] for member in result['members']]
+  stored = _stored(tmp_path / 'out')
+  parts = {
+    stage: _stored(tmp_path / 'run' / stage)
+    for stage in ('both', 'boys', 'girls')
+  }
+  probability = run_lib.distributions(pair, pair.rows['id'])
+  expected = pair.rows['prediction'].round()
+  assert (np.abs(probability.argmax(1) - expected) <= 1)[
+    (expected >= 0) & (expected < 240)
+  ].all()
+  for film, row in stored.items():
+    if row['split'] == 'test':
+      own = parts['boys' if row['sex'] == 'M' else 'girls'][film]
+      ages = [float(r['age_predicted']) for r in (parts['both'][film], own)]
+      assert float(row['age_predicted']) == pytest.approx(
+        np.dot(weights, ages), abs=2e-4
+      )
+  # The folder of the ensemble finds the films that both parts trained on.
+  assert run_lib.read_run(str(tmp_path / 'out')).train == both.train
+
+
+def test_each_sex_has_weights_where_both_have_films(tmp_path, capsys):
+  names = _of_sexes(tmp_path / 'run', 1700)
+  members = [run_lib.read_member(name) for name in names]
+  result, rows = ensemble.combine(members, 'mae')
+  films = run_lib.align_predictions(members)
+  validation = films['split'][0] == 'validation'
+  error = films['prediction'] - films['age']
+  for sex, number in (('F', -1), ('M', 1)):
+    of = films['sex'] == number
+    assert np.sum(of & validation) > 200
+    own = [member['by_sex'][sex]['mae'] for member in result['members']]
+    grid = [np.array([w, 1 - w]) for w in np.linspace(0, 1, 201)]
+    losses = [np.abs(w @ error[:, of & validation]).mean() for w in grid]
+    assert own == pytest.approx(grid[int(np.argmin(losses))], abs=0.02)
+    test = of & (films['split'][0] == 'test')
+    np.testing.assert_allclose(
+      rows['prediction'][test], own @ films['prediction'][:, test]
+    )
+  by_sex = [member['by_sex'] for member in result['members']]
+  assert by_sex[0]['F']['mae'] > 0.8 and by_sex[1]['M']['mae'] > 0.7
+  ensemble.main([*names, f'--out={tmp_path / "out"}', '--weights=mae'])
+  assert 'weights, girls' in capsys.readouterr().out
+  # Nets of both sexes keep one set of weights, as ever.
+  result, _ = ensemble.combine([members[0], members[0]], 'mae')
+  assert 'by_sex' not in result['members'][0]
+
+
+def test_two_nets_of_one_film_are_no_pair(tmp_path):
+  _of_sexes(tmp_path / 'run', 60)
+  with pytest.raises(ValueError, match=r'Expected boys\+both to be stages of'):
+    run_lib.read_member(str(tmp_path / 'run'), 'boys+both')
+
+
 def test_members_that_do_not_agree(folder, tmp_path):
   with pytest.raises(ValueError, match='two or more members, got 1'):
     ensemble.combine(_members(folder, 'a'))
