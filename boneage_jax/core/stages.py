@@ -98,6 +98,8 @@ class Stage:
       section = section.get(key) or {}
     names = section.get(last) or ()
     names = (names,) if isinstance(names, str) else tuple(names)
+    if field == 'members':
+      return tuple(one for name in names for one in parts(name))
     if field == 'init_from.run':  # RUN:STAGE is of another run
       return tuple(n.removeprefix(':') for n in names if n.startswith(':'))
     return names
@@ -141,6 +143,16 @@ class Stage:
     """The locate stages that lead to this one, each from the one before."""
     before = [self.other(name) for name in self.named('previous')]
     return (*(s for b in before for s in b.locate_chain()), self)
+
+
+def parts(member: str) -> tuple[str, ...]:
+  """Return the stages of a member of an ensemble.
+
+  Args:
+    member: a stage; or 'boys+girls', two stages of one sex each, whose films
+      together are those of one stage of both.
+  """
+  return tuple(member.split('+'))
 
 
 def sections(config: Any) -> dict[str, Any]:

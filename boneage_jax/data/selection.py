@@ -97,10 +97,10 @@ def of_sex(films: dict[str, np.ndarray], stage: Any) -> dict[str, np.ndarray]:
 
   Args:
     films: with their sex.
-    stage: section of the stage; `input.sex` is '', 'M' or 'F', and runs of
-      earlier versions have none.
+    stage: section of the stage; `input.sex` is '', 'M' or 'F'. Runs of earlier
+      versions have none, and an ensemble has no input: all rows are theirs.
   """
-  sex = stage.input.get('sex', '')
+  sex = stage.get('input', {}).get('sex', '')
   if not sex:
     return films
   return film_table.select(films, films['sex'] == groups.SEX[sex])

@@ -66,7 +66,8 @@ class Predictor:
     self._calibration = calibration or {}
     self._locators = _load_locators(config, stage, workdir, batch_size)
     own = config[stage].input
-    self._sex = own.get('sex', '')  # of all its films, where it is of one
+    sex = own.get('sex', '')
+    self.sexes = (sex,) if sex else tuple(groups.SEX)  # that it can read
     last = self._locators[-1] if self._locators else None
     # Of the net that sees the whole film, and of the films that are read.
     self._film_input = last.film_input if last else own
@@ -102,10 +103,10 @@ class Predictor:
       raise ValueError(
         f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.'
       )
-    if self._sex and sex != self._sex:
+    if sex not in self.sexes:
       raise ValueError(
-        f'Expected a film of the sex {self._sex}, as the net was trained on no '
-        f'other, got {sex!r}: take a net of both sexes.'
+        f'Expected a film of the sex {self.sexes[0]}, as the net was trained '
+        f'on no other, got {sex!r}: take a net of both sexes.'
       )
     # Encoded, because training reads encoded films: one code path for both.
     record = {

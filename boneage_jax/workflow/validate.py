@@ -14,7 +14,7 @@ from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
-from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
@@ -256,9 +256,19 @@ def check_locate(stage: stages.Stage) -> None:
 def check_ensemble(stage: stages.Stage) -> None:
   """Check what averages stages."""
   training_validate.choose(
-    stage.section, stage.name, 'weights', ensemble.WEIGHTS
+    stage.section, stage.name, 'weights', weighing.WEIGHTS
   )
-  members = stage.named('members')
+  members = tuple(stage.section.members)
+  for member in members:
+    sections = [stage.config[name] for name in stages.parts(member)]
+    sexes = [section.get('input', {}).get('sex', '') for section in sections]
+    if sexes != [''] and sorted(sexes) != ['F', 'M']:
+      raise ValueError(
+        f'Expected each of {stage.name}.members to be a stage of both sexes, '
+        f"or two of one sex each such as 'boys+girls', got {member!r} with "
+        f'input.sex {", ".join(map(repr, sexes))}: change '
+        f'--config.{stage.name}.members.'
+      )
   if len(set(members)) < 2:
     raise ValueError(
       f'Expected two or more {stage.name}.members, got '

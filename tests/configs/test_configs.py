@@ -21,7 +21,7 @@ from configs import presets
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'configs').glob('*.py'))
-SHARED = ('__init__', 'common', 'presets')
+SHARED = ('__init__', 'common', 'presets', 'regional_nets')
 FILES = [path.stem for path in PATHS if path.stem not in SHARED]
 # Fields of a section, or of its input, that name other stages.
 EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
@@ -72,9 +72,10 @@ def references(config):
     run = section.get('init_from', {}).get('run', '')
     edges['init_from.run'] = run.removeprefix(':')
     for field, named in edges.items():
-      for one in (named,) if isinstance(named, str) else named or ():
-        if one:
-          yield stage, field, one
+      for several in (named,) if isinstance(named, str) else named or ():
+        for one in stages.parts(several):
+          if one:
+            yield stage, field, one
 
 
 def test_there_are_variants_and_presets():

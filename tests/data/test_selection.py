@@ -44,6 +44,7 @@ def test_a_net_of_one_sex_reads_films_of_that_sex_alone(workdir):
 def test_a_run_of_an_earlier_version_is_of_both_sexes():
   films = {'sex': np.array([1, -1, 0], np.float32)}
   assert selection.of_sex(films, ConfigDict({'input': {}})) is films
+  assert selection.of_sex(films, ConfigDict({'job': 'ensemble'})) is films
 
 
 def test_a_sex_without_films_is_named(workdir, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_cascade
 
+from boneage_jax.core import stages
 from boneage_jax.data import selection
 from boneage_jax.evaluation import ensemble
 from boneage_jax.runs import run as run_lib
@@ -193,6 +194,31 @@ def test_members_and_their_weights(tmp_path):
     change(one, **changes)
     with pytest.raises(ValueError, match=message):
       validate.validate(one, str(tmp_path))
+
+
+def test_members_of_one_sex_come_in_pairs(tmp_path):
+  section = lambda sex: dict(job='train', input=dict(sex=sex))
+  stage = lambda *members: stages.Stage(
+    ConfigDict(
+      dict(
+        both=section(''),
+        boys=section('M'),
+        girls=section('F'),
+        all=dict(job='ensemble', members=members, weights='mae'),
+      )
+    ),
+    'all',
+    str(tmp_path),
+  )
+  validate.check_ensemble(stage('both', 'boys+girls'))
+  for members, sexes in (
+    (('both', 'boys'), "'boys' with input.sex 'M'"),
+    (('both', 'girls+girls'), "'F', 'F'"),
+    (('boys+both', 'both'), "'M', ''"),
+  ):
+    with pytest.raises(ValueError, match=r'all\.members to be') as refused:
+      validate.check_ensemble(stage(*members))
+    assert sexes in str(refused.value)
 
 
 def test_what_is_painted_over_lost_the_same_borders(tmp_path):
