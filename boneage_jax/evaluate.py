@@ -7,6 +7,7 @@ Commands that read the predictions of a run:
   compare         paired difference of two runs on the same films
   calibrate       temperature and prediction intervals
   ensemble        combine the predictions of several runs
+  regions         errors of regions of the hand before, in and after puberty
   box-thresholds  boxes at other thresholds, against annotated boxes
 
 Commands that run its nets again:
@@ -23,7 +24,7 @@ import sys
 
 # Each is a module of `evaluation`, with `_` for `-`, imported when called.
 COMMANDS = (
-  *('errors', 'compare', 'calibrate', 'ensemble'),
+  *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
   *('robustness', 'saliency', 'box-thresholds'),
 )
 

@@ -81,7 +81,10 @@ def image_input(**changes) -> dict:
     gamma=0.0,  # exponent, exp(uniform +-)
     corruption_prob=0.0,  # of a corruption of `evaluate robustness`
     sex_dropout=0.0,  # share of samples with the sex unknown
+    sex='',  # or 'M', 'F': films of that sex alone train, validate and test
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
+    masks_count=0,  # training films whose drawn mask counts, by id; 0 is all
+    masks_from='',  # or the stage whose masks of other films count as well
     points=(),  # names of imaging/annotations.py that it learns to find
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on
@@ -111,12 +114,14 @@ def age_net(**changes) -> dict:
     name='age_net',
     backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
-    pool='gap',  # or 'gmp', 'cam', 'cam_mean'
-    output='bins',  # or 'scalar', 'standardized', see heads.AgeHead; 'classes'
+    pool='gap',  # or 'gmp', 'mlp', 'cam', 'cam_mean'
+    # Or 'scalar', 'standardized', 'unit', see heads.AgeHead; or 'classes'.
+    output='bins',
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
-    dropout=0.0,
+    dropout=0.0,  # of 'mlp', of its hidden layers
+    hidden=2048,  # of 'mlp', numbers in each of the two
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
   )
@@ -127,7 +132,8 @@ def train_stage(**changes) -> dict:
   """A stage that trains one net; the loop is the same for all."""
   fields = dict(
     job='train',
-    task='age',  # or 'classification', 'orientation'
+    # Or 'classification', 'orientation', 'segmentation', 'keypoints'.
+    task='age',
     # Added to the seed of the config: members of an ensemble take different
     # ones, or they see the films in one order and err alike.
     seed=0,
@@ -139,6 +145,9 @@ def train_stage(**changes) -> dict:
       run='',  # RUN:STAGE, or :STAGE of this run
       ids_are_unrelated=False,  # its film ids stand for other films than ours
     ),
+    # Or 'age_histogram', of the training films: where the last layer of bins
+    # starts.
+    init_bias='',
     loss=label_distribution(),
     guidance=guidance(),
     optimizer=optimizer(),

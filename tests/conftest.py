@@ -60,6 +60,7 @@ MARKERS = {
     'training/loop',
     'training/init_from',
     'end_to_end/orientation',
+    'end_to_end/hand_geometry',
     'training/prediction',
     'training/step',
     'data/device_augment',

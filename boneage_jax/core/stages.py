@@ -12,9 +12,12 @@ EDGES = (
   'input.crops_from',
   'input.erase_from',
   'input.orientation_from',
+  'input.masks_from',
   'regions_from',
   'previous',
   'localizer',
+  'keypoints',
+  'masks_from',
   'members',
   'stage',
   'baselines',
@@ -31,11 +34,15 @@ CHECKPOINTS = 'checkpoints'
 PREDICTIONS = 'predictions.csv'
 DISTRIBUTIONS = 'distributions.npz'
 ATTENTION = 'attention.json'
+SEGMENTATION = 'segmentation.json'
 ROTATED = 'rotated.csv'
 REGIONS = 'regions.csv'
 MAPS = 'maps.npz'
 COVERAGE = 'coverage.json'
+REGISTRATION = 'registration.csv'
+REGISTRATION_JSON = 'registration.json'
 CROPS = 'crops.array_record'
+MASKS = 'masks.array_record'
 FILMS = 'films.csv'
 ENSEMBLE = 'ensemble.json'
 CALIBRATION = 'calibration.json'
@@ -74,11 +81,12 @@ class Stage:
 
   @property
   def begun(self) -> bool:
-    """Whether it has a checkpoint or is finished, in any of the folds."""
+    """Whether it has a checkpoint or a round, or is finished, in any fold."""
     return any(
       storage.exists(path(folder, self.name, DONE))
       or storage.glob(path(folder, self.name, CHECKPOINTS, 'latest', '*'))
       or storage.exists(path(folder, self.name, CHECKPOINTS, 'latest.tar'))
+      or storage.glob(path(folder, self.name, 'round_*'))
       for folder in (self.workdir, *fold_folders(self.config, self.workdir))
     )
 
@@ -90,6 +98,8 @@ class Stage:
       section = section.get(key) or {}
     names = section.get(last) or ()
     names = (names,) if isinstance(names, str) else tuple(names)
+    if field == 'members':
+      return tuple(one for name in names for one in parts(name))
     if field == 'init_from.run':  # RUN:STAGE is of another run
       return tuple(n.removeprefix(':') for n in names if n.startswith(':'))
     return names
@@ -117,9 +127,10 @@ class Stage:
   def whole_film_stage(self) -> 'Stage':
     """The stage whose net sees the whole films that this one is about.
 
-    Behind crops, the one that located them; of an ensemble, the first member's.
+    Behind crops, the one that found their regions; of an ensemble, the first
+    member's.
     """
-    for field in ('members', 'localizer', 'input.crops_from'):
+    for field in ('members', 'localizer', 'keypoints', 'input.crops_from'):
       for name in self.named(field):
         return self.other(name).whole_film_stage()
     return self
@@ -132,6 +143,16 @@ class Stage:
     """The locate stages that lead to this one, each from the one before."""
     before = [self.other(name) for name in self.named('previous')]
     return (*(s for b in before for s in b.locate_chain()), self)
+
+
+def parts(member: str) -> tuple[str, ...]:
+  """Return the stages of a member of an ensemble.
+
+  Args:
+    member: a stage; or 'boys+girls', two stages of one sex each, whose films
+      together are those of one stage of both.
+  """
+  return tuple(member.split('+'))
 
 
 def sections(config: Any) -> dict[str, Any]:

@@ -18,6 +18,12 @@ STAGES = (
   ('late puberty', 156, 168),
   ('post-puberty', 180, 192),
 )
+# Parts of puberty, in fewer groups; ours.
+PHASES = {
+  'before puberty': ('infancy', 'toddler', 'pre-puberty'),
+  'in puberty': ('early and mid puberty', 'late puberty'),
+  'after puberty': ('post-puberty',),
+}
 
 
 # Sexes as tables and people write them, and as nets read them.
@@ -56,6 +62,17 @@ def stage(age: np.ndarray, sex: np.ndarray) -> np.ndarray:
     index = np.searchsorted(bounds, age, side='right') - 1
     out = np.where(sexes == name, names[np.maximum(index, 0)], out)
   return out
+
+
+def phase(age: np.ndarray, sex: np.ndarray) -> np.ndarray:
+  """Name the part of puberty of each film, of PHASES; '' where `stage` does.
+
+  Args:
+    age: months, [N].
+    sex: +1 male, -1 female, else unknown, [N].
+  """
+  of = {name: part for part, names in PHASES.items() for name in names}
+  return np.array([of.get(name, '') for name in stage(age, sex).tolist()], str)
 
 
 def age_band(age: np.ndarray) -> np.ndarray:

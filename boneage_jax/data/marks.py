@@ -24,7 +24,8 @@ def of_film(
   """Return what was drawn on a film, as far as it is asked for.
 
   Args:
-    record: with `annotations` (JSON) where there are any.
+    record: with `annotations` (JSON) where there are any, and `film_mask`, a
+      film_masks.FilmMask that stands in their place.
     masks: kinds of masks.KINDS; the film's first one is drawn.
     points: names of annotations.POINTS.
     film_hw: height and width of the film in pixels.
@@ -32,15 +33,20 @@ def of_film(
   Returns:
     with `masks`, `region_mask` uint8 [H, W], 255 inside, or None where nobody
     drew one; with `points`, `points` float64 [K, 2], x and y in pixels, NaN
-    where nobody said.
+    where nobody said, `film_hw` [2] and `hand_length`, points.hand_length.
   """
   found = json.loads(record.get('annotations') or '{}')
   marks = {}
   if masks:
-    marks['region_mask'] = masks_lib.draw(found, masks, film_hw)
+    mask = record.get('film_mask')
+    marks['region_mask'] = (
+      mask.on_film(film_hw) if mask else masks_lib.draw(found, masks, film_hw)
+    )
   if points:
     fractions = points_lib.of_film(found, points)
     marks['points'] = fractions * film_hw[::-1] - 0.5
+    marks['film_hw'] = np.array(film_hw)
+    marks['hand_length'] = np.array(points_lib.hand_length(found, film_hw))
   return marks
 
 
@@ -60,7 +66,9 @@ def fit(
 
   Returns:
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said;
-    `points` float32 [K, 2], see points.to_unit. As far as `marks` has them.
+    `points` [K, 2], see points.to_unit, `to_film` [2, 3], which takes these
+    back to pixels of the film, `film_hw` and `hand_length`, all float32. As far
+    as `marks` has them.
   """
   fitted = {}
   if 'region_mask' in marks:
@@ -72,6 +80,9 @@ def fit(
   if 'points' in marks:
     moved = points_lib.move(marks['points'], matrix)
     fitted['points'] = points_lib.to_unit(moved, size_hw).astype(np.float32)
+    fitted['to_film'] = _to_film(matrix, size_hw)
+    for name in ('film_hw', 'hand_length'):
+      fitted[name] = marks[name].astype(np.float32)
   return fitted
 
 
@@ -83,3 +94,14 @@ def _fit_mask(
   inside = geometry.warp(mask, matrix, size_hw) > 127
   fitted = np.where(inside, masks_lib.INSIDE, masks_lib.OUTSIDE)
   return fitted.astype(np.uint8)
+
+
+def _to_film(matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+  """Return the matrix from the square of points.to_unit to film pixels."""
+  height, width = size_hw
+  from_unit = [
+    [width / 2, 0, (width - 1) / 2],
+    [0, height / 2, (height - 1) / 2],
+  ]
+  back = geometry.compose(np.array(from_unit), geometry.inverse(matrix))
+  return back.astype(np.float32)

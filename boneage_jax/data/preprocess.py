@@ -14,6 +14,7 @@ from boneage_jax.data import device_augment
 from boneage_jax.data import marks as marks_lib
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import borders
+from boneage_jax.imaging import boxes
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import corruptions
 from boneage_jax.imaging import geometry
@@ -35,7 +36,8 @@ def make_example(
     record: `image` (bytes) or `regions` (a list of them, one for each crop),
       id, sex and age; `label` and annotations (JSON) where there are any;
       `holes`, (box, grey) to paint over in a film; `film_in_crops`, where the
-      film lies in each crop, in fractions, all of it without.
+      film lies in each crop, in fractions, all of it without;
+      `black_outside`, that what is 0 in a crop is not of the film.
     config: size, resize, percentiles, polarity, crop_margin, device_augment,
       rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
       zoom, shift, flip, cutout, brightness, contrast, gamma, corruption_prob
@@ -50,8 +52,9 @@ def make_example(
     sex, age, id, valid; `label` where the record has one; with `masks`,
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said; with
     config.points, `points` float32 [K, 2], x and y from -1 at the left and
-    upper edge of the input to 1 at the other, NaN where nobody said. With `rng`
-    and config.device_augment, instead of the pixels what device_augment.finish
+    upper edge of the input to 1 at the other, NaN where nobody said, with
+    `to_film`, `film_hw` and `hand_length`, see marks.fit. With `rng` and
+    config.device_augment, instead of the pixels what device_augment.finish
     takes.
   """
   name = 'regions' if 'regions' in record else 'image'
@@ -118,7 +121,7 @@ def _tone_and_fit(
 ) -> dict[str, Any]:
   """Set the tone and bring pictures, and marks, to the net's size."""
   lut = intensity.tone_lut(
-    _film_pixels(pictures, record.get('film_in_crops')),
+    _film_pixels(pictures, record),
     rng,
     percentiles=config.percentiles,
     brightness=config.brightness,
@@ -184,20 +187,24 @@ def _pictures(
 
 
 def _film_pixels(
-  pictures: Sequence[np.ndarray],
-  places: Sequence[Sequence[float]] | None,
+  pictures: Sequence[np.ndarray], record: Mapping[str, Any]
 ) -> np.ndarray:
-  """Return the one picture, or the film's pixels in several crops, uint8 [N].
+  """Return the one picture, or the film's pixels in the crops, uint8 [N].
 
   Crops may reach over the film's edge, and what lies beyond is not of it.
   """
-  if places is not None:
+  if 'film_in_crops' in record:
     pictures = [
       picture[
         _centres(y0, y1, len(picture)), _centres(x0, x1, picture.shape[1])
       ]
-      for picture, (x0, y0, x1, y1) in zip(pictures, places, strict=True)
+      for picture, (x0, y0, x1, y1) in zip(
+        pictures, record['film_in_crops'], strict=True
+      )
     ]
+  elif 'black_outside' in record:
+    inside = [picture[picture > 0] for picture in pictures]
+    pictures = inside if any(map(len, inside)) else pictures
   if len(pictures) == 1:
     return np.ascontiguousarray(pictures[0])
   return np.concatenate([picture.ravel() for picture in pictures])
@@ -282,14 +289,14 @@ def cutouts(
   several, and its heat maps show them (Singh and Lee 2017, hide-and-seek;
   Chen's code has squares).
   """
-  boxes = []
+  holes = []
   for _ in range(count):
     if rng.random() < 0.5:
       continue
     width, height = rng.uniform(0.12, 0.30, 2)
     x, y = rng.random(2) * (1 - width, 1 - height)
-    boxes.append((x, y, x + width, y + height))
-  return boxes
+    holes.append((x, y, x + width, y + height))
+  return holes
 
 
 def _fit_regions(
@@ -299,10 +306,11 @@ def _fit_regions(
   view: np.ndarray | None,
 ) -> Any:
   """Fit each crop; they move apart but mirror together."""
-  margin = config.crop_margin / (1 + 2 * config.crop_margin)
-  box = (margin, margin, 1 - margin, 1 - margin)
+  size, margin = sizes.size_hw(config.size), config.crop_margin
+  box_of = lambda crop: boxes.within_margin(crop.shape, size, margin)
   regions = [
-    _fit(crop, config, rng, view, flip=False, box=box)[0] for crop in crops
+    _fit(crop, config, rng, view, flip=False, box=box_of(crop))[0]
+    for crop in crops
   ]
   mirror = rng is not None and config.flip and rng.random() < 0.5
   if isinstance(regions[0], dict):

@@ -1,6 +1,5 @@
 """Which films a stage reads."""
 
-from collections.abc import Sequence
 import csv
 from typing import Any
 
@@ -9,7 +8,9 @@ import numpy as np
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
+from boneage_jax.data import groups
 from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.imaging import boxes
@@ -91,15 +92,48 @@ def select_split(
   return film_table.select(films, films['split'] == split)
 
 
+def of_sex(films: dict[str, np.ndarray], stage: Any) -> dict[str, np.ndarray]:
+  """Rows of the one sex that the net of a stage is of; all rows without.
+
+  Args:
+    films: with their sex.
+    stage: section of the stage; `input.sex` is '', 'M' or 'F'. Runs of earlier
+      versions have none, and an ensemble has no input: all rows are theirs.
+  """
+  sex = stage.get('input', {}).get('sex', '')
+  if not sex:
+    return films
+  return film_table.select(films, films['sex'] == groups.SEX[sex])
+
+
 def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
-  """Film table of a stage: whole films, or the crops another stage wrote."""
+  """Film table of a stage: whole films, or the crops another stage wrote.
+
+  Those of one sex where the stage names it, and those alone that have the masks
+  and points that it learns.
+
+  Raises:
+    ValueError: no film is left.
+  """
+  films = of_sex(_stage_films(config, stage, workdir), config[stage])
+  if not len(films['id']):
+    raise ValueError(
+      f'{stage}: expected films of the sex {config[stage].input.sex}, got '
+      f'none: change --config.{stage}.input.sex.'
+    )
+  return films
+
+
+def _stage_films(
+  config: Any, stage: str, workdir: str
+) -> dict[str, np.ndarray]:
   section = config[stage].input
   if section.crops_from:
     _crops(config, stage, workdir)
     path = stages.path(workdir, section.crops_from, stages.FILMS)
     return film_table.read_films(path)
   films, _ = split_films(config, workdir, section.builder_config)
-  films = _marked(films, stage, section.masks, section.points)
+  films = marked(config, stage, workdir, films)
   if section.rotate90:  # of films that judge; drawn anew in training
     films['label'] = np.array(
       [ids.number(film) % 4 for film in films['id'].tolist()], np.int32
@@ -107,21 +141,36 @@ def stage_films(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   return films
 
 
-def _marked(
-  films: dict[str, np.ndarray],
-  stage: str,
-  masks: Sequence[str],
-  points: Sequence[str],
+def marked(
+  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-  """Films with any of the masks and all of the points that a net learns."""
+  """Films with any of the masks and all of the points that a net learns.
+
+  Raises:
+    ValueError: there are none.
+  """
+  section = config[stage].input
+  masks, points = set(section.masks), set(section.points)
   drawn = [set(marks.split()) for marks in films['marks'].tolist()]
-  has = lambda marks: (not masks or marks & set(masks)) and marks >= set(points)
-  keep = np.array([bool(has(marks)) for marks in drawn], bool)
+  keep = np.array([not masks or bool(masks & d) for d in drawn], bool)
+  if section.masks_count:
+    few = np.flatnonzero(keep & (films['split'] == 'train'))
+    keep[few] = False
+    chosen = splits.some(films['id'][few], section.masks_count)
+    keep[few[chosen]] = True
+  folder = stages.path(workdir, section.masks_from)
+  # Before any stage runs, `validate` asks too.
+  if section.masks_from and film_masks.there(folder):
+    found = film_masks.stored(film_masks.read_table(folder))
+    keep |= np.isin(films['id'], found) & (films['split'] == 'train')
+  keep &= np.array([points <= d for d in drawn], bool)
   if not keep.any():
+    what = ' or '.join(section.masks) + ', '.join(section.points)
     raise ValueError(
-      f'{stage}: no film has {" or ".join(masks)}{", ".join(points)}: put them '
-      'into annotations/ of the archive, see docs/reference/data.md, and '
-      'prepare the data anew.'
+      f'{stage}: no film has {what}. Mark them on 50 films or more, of all '
+      'ages, and put them into annotations/ of the archive, see '
+      'docs/reference/data.md; python -m tfds_rsna.import_annotations takes '
+      'them from COCO, LabelMe and VIA. Then prepare the data anew.'
     )
   return film_table.select(films, keep)
 
@@ -146,8 +195,14 @@ def stage_source(
       for film, found in found_regions(workdir, section.erase_from).items()
     }
   rotations = film_rotations(workdir, section.orientation_from)
-  name = section.builder_config
-  return sources.whole_films(config, workdir, name, films, rotations, holes)
+  masks_of = {}
+  if section.masks_from:
+    folder = stages.path(workdir, section.masks_from)
+    masks_of = film_masks.FilmMasks(folder)
+  return sources.whole_films(
+    *(config, workdir, section.builder_config),
+    *(films, rotations, holes, masks_of),
+  )
 
 
 def film_rotations(workdir: str, stage: str) -> dict[str, int]:

@@ -63,6 +63,7 @@ def whole_films(
   films: dict[str, np.ndarray],
   rotations: Mapping[str, int],
   holes: Mapping[str, Any] | None = None,
+  masks_of: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Any:
   """Random access to whole films as this run reads them.
 
@@ -72,11 +73,11 @@ def whole_films(
     builder_config: of the films.
     films: rows of `split_films`.
     rotations: of `selection.film_rotations`.
-    holes: see `sources.film_source`.
+    holes, masks_of: see `sources.film_source`.
   """
   folder = prepared_folder(workdir, builder_config)
   cut = config.data.crop_borders
-  return film_source(folder, films, holes, rotations, cut)
+  return film_source(folder, films, holes, rotations, cut, masks_of)
 
 
 def load_films(folder: str) -> film_table.Films:
@@ -153,13 +154,15 @@ def film_source(
   holes: Mapping[str, Any] | None = None,
   rotations: Mapping[str, int] = types.MappingProxyType({}),
   crop_borders: bool = False,
+  masks_of: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Source:
   """Open whole films: `image` (bytes), id, age, sex, annotations (JSON).
 
   With `holes`, film id -> what `boxes.holes` gives, also these. Films in
   `rotations`, film id -> quarters, are turned back, see
   `preprocess.rotate_back`, and with `crop_borders` all have lost their borders
-  before, see `borders`.
+  before, see `borders`. Those in `masks_of`, film id -> film_masks.FilmMask,
+  have theirs as `film_mask`.
   """
   _, records = _open(folder)
   positions = films['position'].tolist()
@@ -175,6 +178,8 @@ def film_source(
     if crop_borders:
       made = preprocess.without_border(made)
     made = preprocess.rotate_back(made, rotations.get(film, 0))
+    if film in masks_of:
+      made['film_mask'] = masks_of[film]
     return made | ({'holes': holes[film]} if holes else {})
 
   return Source(films, read)
@@ -185,8 +190,9 @@ def crop_source(
 ) -> Source:
   """Open the stored crops of films: `regions` (image files), id, age, sex.
 
-  `film_in_crops` says where the film lies in each, where the stage tells. With
-  `take`, positions of the crops to use of each film's, these alone.
+  `film_in_crops` says where the film lies in each, where the stage tells, or
+  `black_outside` that it is where the crop is not 0. With `take`, positions of
+  the crops to use of each film's, these alone.
   """
   import grain
 
@@ -204,7 +210,10 @@ def crop_source(
       'again.'
     )
   positions = [where[film] for film in films['id'].tolist()]
-  films_within = _film_in_crops(stage_folder)
+  path = os.path.join(stage_folder, stages.DONE)
+  done = storage.read_json(path) if storage.exists(path) else {}
+  black = {'black_outside': True} if done.get('black_outside') else {}
+  films_within = {} if black or not done else _film_in_crops(stage_folder, done)
 
   def read(index: int) -> dict[str, Any]:
     files = crops.unpack(records[positions[index]])
@@ -213,19 +222,15 @@ def crop_source(
       found['film_in_crops'] = films_within[films['id'][index]]
     if take:
       found = {name: [of[i] for i in take] for name, of in found.items()}
-    return found
+    return found | black
 
   return Source(films, read)
 
 
 def _film_in_crops(
-  stage_folder: str,
+  stage_folder: str, done: Mapping[str, Any]
 ) -> dict[str, list[tuple[float, float, float, float]]]:
-  """Return by film where it lies in its crops; {} of crops made elsewhere."""
-  path = os.path.join(stage_folder, stages.DONE)
-  if not storage.exists(path):
-    return {}
-  done = storage.read_json(path)
+  """Return by film where it lies in its crops."""
   regions = boxes.read_regions(os.path.join(stage_folder, stages.REGIONS))
   return {
     film: [

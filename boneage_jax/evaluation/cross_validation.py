@@ -66,6 +66,7 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   rows = {name: column[order] for name, column in rows.items()}
   builder_config = stages.builder_configs(config)[0]
   films, description = selection.split_films(config, workdir, builder_config)
+  films = selection.of_sex(films, config[stage])
   for split in splits_lib.HELD_OUT:
     given = np.sort(rows['id'][rows['split'] == split])
     expected = np.sort(films['id'][films['split'] == split])

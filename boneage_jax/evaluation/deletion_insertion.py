@@ -141,6 +141,7 @@ class Judge:
     films, _ = selection.split_films(
       self.run.config, self.workdir, self.input.builder_config
     )
+    films = selection.of_sex(films, self.run.config[self.stage])
     films = film_table.select(films, np.isin(films['split'], names))
     if not len(films['id']):
       raise ValueError(f'Expected films of {names} in {self.run.name}.')

@@ -6,7 +6,9 @@ r"""Combine the predictions of several runs.
 Weights are fitted on validation films alone; in cross-validation these are the
 films that each fold left out. Test films get these weights. Validation films
 get weights fitted on the other four fifths of them: no film has a part in its
-own weights. The folder gets predictions.csv and, if all members have bins,
+own weights. A member may be two stages of one sex each, as RUN:boys+girls; with
+such a member weights are fitted for each sex if it has more than 200 validation
+films. The folder gets predictions.csv and, if all members have bins,
 distributions.npz. Other commands read it like the folder of a stage.
 """
 
@@ -19,107 +21,17 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import groups
 from boneage_jax.data import splits
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
+from boneage_jax.evaluation import weighing
 from boneage_jax.runs import lineage
 from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
-WEIGHTS = ('mean', 'mae', 'mse')
-FIT = 'validation'
-PARTS = 5  # of the films that weights are fitted on
 HEAD = ('films', 'MAE', '95 % interval', 'RMSE', 'bias', text_table.WITHIN[1])
-
-
-def fit_weights(error: np.ndarray, loss: str = 'mae') -> np.ndarray:
-  """Return weights that minimise the loss of the combined error.
-
-  As weights sum to 1, the error of the combination is that of the members
-  combined. Both optima are exact. Where others are as good, a corner is
-  returned, always the same: of two equal members one has the weight of both.
-
-  Args:
-    error: of each member, months, [M, N].
-    loss: 'mae' or 'mse'.
-
-  Returns:
-    [M], none negative, of sum 1.
-  """
-  if loss == 'mae':
-    return _least_absolute(error)
-  if loss == 'mse':
-    return _least_squares(error)
-  raise ValueError(f"Expected the loss 'mae' or 'mse', got {loss!r}.")
-
-
-def _least_absolute(error: np.ndarray) -> np.ndarray:
-  """Solve the linear program min_w sum |w @ error|.
-
-  As its dual: max v with v <= error @ y for each member and |y| <= 1 for each
-  film. It has a row a member in place of one a film (27 times faster with 8
-  members and 10,543 films), and the weights are the prices of its rows.
-  """
-  from scipy import optimize  # slow to import
-
-  members, films = error.shape
-  solved = optimize.linprog(
-    np.append(np.zeros(films), -1.0),
-    A_ub=np.column_stack([-error, np.ones(members)]),
-    b_ub=np.zeros(members),
-    bounds=[(-1, 1)] * films + [(None, None)],
-    method='highs-ds',  # simplex: ends in a corner
-  )
-  weights = np.maximum(-solved.ineqlin.marginals, 0)
-  return weights / weights.sum()
-
-
-def _least_squares(error: np.ndarray) -> np.ndarray:
-  """Minimise mean (w @ error)^2 by non-negative least squares.
-
-  Of (w @ error)^2 + (sum(w) - 1)^2 the best w of any sum is a multiple of the
-  best w of sum 1: at each multiple s of a w the first term is s^2 times its
-  loss, so the smaller loss wins whatever s is.
-  """
-  from scipy import optimize
-
-  members, films = error.shape
-  scale = np.sqrt(np.sum(error**2)) or 1.0
-  weights, _ = optimize.nnls(
-    np.vstack([error.T / scale, np.ones(members)]),
-    np.append(np.zeros(films), 1.0),
-  )
-  return weights / weights.sum()
-
-
-def film_weights(
-  error: np.ndarray, ids: np.ndarray, split: np.ndarray, way: str
-) -> tuple[np.ndarray, np.ndarray]:
-  """Fit weights on FIT, and weights of each film that it has no part in.
-
-  Args:
-    error: of each member, months, [M, N].
-    ids: of the films, [N].
-    split: of the films, [N].
-    way: of WEIGHTS.
-
-  Returns:
-    Weights fitted on all FIT films, [M]; weights by film, [M, N]: for a FIT
-    film fitted on those of the other PARTS, for others on all.
-  """
-  members = len(error)
-  if way == 'mean':
-    return np.full(members, 1 / members), np.full(error.shape, 1 / members)
-  known = split == FIT
-  weights = fit_weights(error[:, known], way)
-  by_film = np.repeat(weights[:, None], len(ids), axis=1)
-  for part in range(PARTS):
-    names = splits.fold({'id': ids}, split, PARTS, part)
-    judged, fitted = known & (names == 'validation'), known & (names == 'train')
-    if judged.any() and fitted.any():
-      by_film[:, judged] = fit_weights(error[:, fitted], way)[:, None]
-  return weights, by_film
 
 
 def combine(
@@ -129,20 +41,22 @@ def combine(
 
   Args:
     members: two or more.
-    weights: 'mean', or fitted on FIT to minimise 'mae' or 'mse'.
+    weights: 'mean', or fitted on validation films to minimise 'mae' or 'mse'.
 
   Returns:
     The content of ensemble.json: weights (the way); data; films (split -> n);
-    members: run, folder, films left out, its weight by each way; best, the
-    index of the member with the least MAE on FIT; splits: split -> {'members':
-    [figures], 'ways': way -> figures, 'gain': way -> paired difference with the
-    best member, 'correlation': of the members' errors [M, M], None where they
-    do not vary}. And the films, weighted by `film_weights`: id, split, sex,
-    age, prediction and, if all members have bins, probability.
+    members: run, folder, films left out, its weight by each way and, where the
+    sexes have their own, under by_sex those of 'F' and 'M'; best, the index of
+    the member with the least MAE on validation films; splits: split ->
+    {'members': [figures], 'ways': way -> figures, 'gain': way -> paired
+    difference with the best member, 'correlation': of the members' errors
+    [M, M], None where they do not vary}. And the films, weighted by
+    `film_weights`: id, split, sex, age, prediction and, if all members have
+    bins, probability.
 
   Raises:
     ValueError: fewer than two members; members whose labels or splits differ,
-      or that have no FIT film in common.
+      or that have no validation film in common.
   """
   if len(members) < 2:
     raise ValueError(f'Expected two or more members, got {len(members)}.')
@@ -155,16 +69,28 @@ def combine(
       'member would be judged on films that another was fitted on.'
     )
   split, age = films['split'][0], films['age']
-  if FIT not in split:
-    raise ValueError(f'Expected {FIT} films that all members predicted.')
+  if weighing.FIT not in split:
+    raise ValueError(
+      f'Expected {weighing.FIT} films that all members predicted.'
+    )
   error = films['prediction'] - age
-  ways, by_film = {}, {}
-  for way in WEIGHTS:
-    ways[way], by_film[way] = film_weights(error, films['id'], split, way)
+  sexes, apart = groups.sex_text(films['sex']), ()
+  if any(member.parts for member in members):
+    apart = weighing.sexes_apart(films['sex'], split)
+  ways, by_film, of_sex = {}, {}, {sex: {} for sex in apart}
+  for way in weighing.WEIGHTS:
+    ways[way], by_film[way] = weighing.film_weights(
+      error, films['id'], split, way
+    )
+    for sex in apart:
+      of = sexes == sex
+      of_sex[sex][way], by_film[way][:, of] = weighing.film_weights(
+        error[:, of], films['id'][of], split[of], way
+      )
   combined = {
     way: np.sum(w * films['prediction'], axis=0) for way, w in by_film.items()
   }
-  best = int(np.argmin(np.abs(error[:, split == FIT]).mean(axis=1)))
+  best = int(np.argmin(np.abs(error[:, split == weighing.FIT]).mean(axis=1)))
   judged = {}
   for name in [name for name in splits.HELD_OUT if name in split]:
     of = split == name
@@ -192,7 +118,8 @@ def combine(
         'run': member.name,
         'folder': member.folder,
         'left_out': len(member.rows['id']) - len(age),
-        **{way: float(w[k]) for way, w in ways.items()},
+        **_own(ways, k),
+        **_by_sex(of_sex, k),
       }
       for k, member in enumerate(members)
     ],
@@ -209,23 +136,45 @@ def combine(
   return result, rows
 
 
+def _own(ways: Mapping[str, np.ndarray], k: int) -> dict[str, float]:
+  """Return the weights of member k by each way."""
+  return {way: float(weights[k]) for way, weights in ways.items()}
+
+
+def _by_sex(of_sex: Mapping[str, Any], k: int) -> dict[str, Any]:
+  """Return `by_sex`, the weights of member k for each sex, or nothing."""
+  own = {sex: _own(ways, k) for sex, ways in of_sex.items()}
+  return {'by_sex': own} if own else {}
+
+
 def ensemble_table(result: Mapping[str, Any]) -> str:
   """Lay out what `combine` returned."""
   names = [member['run'] for member in result['members']]
   best = names[result['best']]
   parts = [
     f'{len(names)} members; {lineage.dataset_line(result["data"])}',
-    f'Weights are fitted on {FIT} films, where {best} is the best member. Each '
-    'fifth of these films gets weights from the other four.',
+    f'Weights are fitted on {weighing.FIT} films, where {best} is the best '
+    'member. Each fifth of these films gets weights from the other four.',
     *([] if 'test' in result['splits'] else [text_table.NO_TEST]),
     text_table.layout(
-      ('weights', *WEIGHTS, 'films left out'),
+      ('weights', *weighing.WEIGHTS, 'films left out'),
       [
-        [m['run'], *(f'{m[way]:.3f}' for way in WEIGHTS), str(m['left_out'])]
+        [
+          m['run'],
+          *(f'{m[way]:.3f}' for way in weighing.WEIGHTS),
+          str(m['left_out']),
+        ]
         for m in result['members']
       ],
     ),
   ]
+  for sex in result['members'][0].get('by_sex', ()):
+    rows = [
+      [m['run'], *(f'{m["by_sex"][sex][way]:.3f}' for way in weighing.WEIGHTS)]
+      for m in result['members']
+    ]
+    head = (f'weights, {groups.PLURAL[sex]}', *weighing.WEIGHTS)
+    parts.append(text_table.layout(head, rows))
   for split, row in result['splits'].items():
     rows = [
       [name, *text_table.errors(r, HEAD)]
@@ -270,13 +219,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', required=True, help='folder to write')
   parser.add_argument(
     '--weights',
-    choices=WEIGHTS,
+    choices=weighing.WEIGHTS,
     default='mean',
     help='equal weights, or those with the least error on validation films',
   )
   args = parser.parse_args(argv)
   with command.one_line_errors():
-    members = [run_lib.read_run(name) for name in args.runs]
+    members = [run_lib.read_member(name) for name in args.runs]
     result, rows = combine(members, args.weights)
     write_ensemble(args.out, result, rows)
   print(ensemble_table(result))
@@ -295,7 +244,7 @@ def _data(members: Sequence[run_lib.Run]) -> dict[str, Any]:
 def combine_stage(config: Any, stage: str, workdir: str) -> None:
   """Average the predictions of several stages, with fitted weights."""
   section = config[stage]
-  members = [run_lib.read_run(workdir, member) for member in section.members]
+  members = [run_lib.read_member(workdir, member) for member in section.members]
   result, rows = combine(members, section.weights)
   write_ensemble(stages.path(workdir, stage), result, rows)
   print(ensemble_table(result))

@@ -155,6 +155,7 @@ def run_suite(
   films, _ = selection.split_films(
     run.config, workdir, predictor.builder_config
   )
+  films = selection.of_sex(films, run.config[stage])
   films = selection.select_split(films, 'test')
   if not len(films['id']):
     raise ValueError(f'Expected test films of {run.name}, got none.')

@@ -20,8 +20,13 @@ FINGERS = (
   'ring_finger',
   'pinky_finger',
 )
-# 4 is the tip; the wrist lies at the proximal edge of the carpus.
-POINTS = ('wrist', *(f'{f}{i}' for f in FINGERS for i in range(1, 5)))
+# 4 is the tip; the wrist lies at the proximal edge of the carpus, `capitate` in
+# the middle of that bone.
+POINTS = (
+  'wrist',
+  *(f'{f}{i}' for f in FINGERS for i in range(1, 5)),
+  'capitate',
+)
 LABELS = ('DIP', 'PIP', 'MCP', 'Radius', 'Ulna', 'Wrist')
 OVERSHOOT = 0.05  # hand-drawn boxes may leave the film by this much
 
@@ -37,7 +42,7 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
       y1], ...], "strokes": [[[x, y], ...], ...]}}, polygons as those of hands).
 
   Returns:
-    Per film id any of `hand_box` [x0, y0, x1, y1], `keypoints` [21][2] in the
+    Per film id any of `hand_box` [x0, y0, x1, y1], `keypoints` [22][2] in the
     order of POINTS (nan where a point was not marked), `boxes` list of
     [rater, label, [x0, y0, x1, y1]], `polygons` list of
     {'exterior': [[x, y], ...], 'interior': [[[x, y], ...], ...]}, `study`,

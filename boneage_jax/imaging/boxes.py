@@ -138,6 +138,34 @@ def crop_box(
   return expand(WHOLE_FILM if whole else regions[name].box, margin)
 
 
+def margin_pixels(size_hw: tuple[int, int], margin: float) -> tuple[int, int]:
+  """Return how many whole pixels, at top and left, a margin takes.
+
+  Args:
+    size_hw: height and width of a crop without it.
+    margin: fraction of these added all round.
+  """
+  return round(margin * size_hw[0]), round(margin * size_hw[1])
+
+
+def within_margin(
+  crop_hw: tuple[int, int], size_hw: tuple[int, int], margin: float
+) -> tuple[float, float, float, float]:
+  """Return the box of a stored crop without its margin.
+
+  Args:
+    crop_hw: height and width of the crop in pixels.
+    size_hw: those of the net's input. A crop of this size and `margin_pixels`
+      loses these, and no pixel is resampled.
+    margin: fraction of the box's sides that was added all round.
+  """
+  (height, width), pads = size_hw, margin_pixels(size_hw, margin)
+  x = y = margin / (1 + 2 * margin)
+  if tuple(crop_hw) == (height + 2 * pads[0], width + 2 * pads[1]):
+    y, x = pads[0] / crop_hw[0], pads[1] / crop_hw[1]
+  return x, y, 1 - x, 1 - y
+
+
 def film_within(
   box: tuple[float, float, float, float],
 ) -> tuple[float, float, float, float]:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 UNDECIDED = (0.1, 0.9)  # probabilities between these
+SOFT = 'undecided outline'  # why a mask is refused that may be right
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,15 @@ def reason(one: Measures, kept: Limits) -> str:
     'too small': one.area < kept.area[0],
     'too large': one.area > kept.area[1],
     'another mask when mirrored': one.mirror_iou < kept.mirror_iou,
-    'undecided outline': one.undecided > kept.undecided,
+    SOFT: one.undecided > kept.undecided,
   }
   return next((name for name, fails in checks.items() if fails), '')
+
+
+def usable(reason: str) -> bool:
+  """Whether a mask shows its hand, though it may be too soft to train on.
+
+  Args:
+    reason: why the mask is refused, see `reason`; '' of others.
+  """
+  return reason in ('', SOFT)

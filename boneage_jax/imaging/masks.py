@@ -30,12 +30,12 @@ KINDS = (
 )
 
 
-def check(kinds: Sequence[str]) -> None:
-  """Refuse kinds that there are not."""
+def check(kinds: Sequence[str], field: str = 'guidance.mask') -> None:
+  """Refuse kinds that there are not; `field` is what names them."""
   unknown = [kind for kind in kinds if kind not in KINDS]
   if unknown or isinstance(kinds, str):
     raise ValueError(
-      f'guidance.mask={kinds!r} must be a tuple of some of {KINDS}; a film '
+      f'{field}={kinds!r} must be a tuple of some of {KINDS}; a film '
       'takes the first kind that it has.'
     )
 

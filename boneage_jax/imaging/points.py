@@ -8,6 +8,12 @@ import numpy as np
 
 from boneage_jax.imaging import annotations
 
+# Ours: means of 200 phantoms, with standard deviations of 0.006 and 0.003. How
+# far the capitate lies from the wrist on the way to the middle finger's
+# knuckle, and from the tip of that finger, in lengths of the hand.
+CAPITATE = 0.231
+TIP_TO_CAPITATE = 0.880
+
 
 def of_film(film: Mapping[str, Any], names: Sequence[str]) -> np.ndarray:
   """Return the points of a film that are asked for.
@@ -18,6 +24,8 @@ def of_film(film: Mapping[str, Any], names: Sequence[str]) -> np.ndarray:
 
   Returns:
     float64 [K, 2], fractions of width and height, NaN where nobody marked one.
+    A `capitate` that nobody marked lies between `wrist` and `middle_finger1`,
+    see CAPITATE: on phantoms 0.5 % of the hand's length off, at most 1.2 %.
 
   Raises:
     ValueError: a name of no point.
@@ -27,14 +35,35 @@ def of_film(film: Mapping[str, Any], names: Sequence[str]) -> np.ndarray:
     raise ValueError(
       f'Expected points among {", ".join(annotations.POINTS)}, got {names!r}.'
     )
-  count = len(annotations.POINTS)
-  marked = film.get('keypoints') or [[np.nan, np.nan]] * count
-  places = [annotations.POINTS.index(name) for name in names]
-  return np.array([marked[place] for place in places], np.float64)
+  found = np.full((len(annotations.POINTS), 2), np.nan)
+  said = np.reshape(film.get('keypoints') or (), (-1, 2))
+  found[: len(said)] = said  # older prepared data have no capitate
+  place = annotations.POINTS.index
+  if np.isnan(found[place('capitate')]).any():
+    wrist, knuckle = found[[place('wrist'), place('middle_finger1')]]
+    found[place('capitate')] = wrist + CAPITATE * (knuckle - wrist)
+  return found[[place(name) for name in names]]
+
+
+def hand_length(film: Mapping[str, Any], film_hw: tuple[int, int]) -> float:
+  """Return the length of a hand, from the wrist to the middle finger's tip.
+
+  Args:
+    film: annotations of one film, as annotations.load gives them.
+    film_hw: height and width of the film.
+
+  Returns:
+    pixels of the film, NaN without these points. Without a wrist it is judged
+    by the way from the tip to the capitate, see TIP_TO_CAPITATE.
+  """
+  names = ('middle_finger4', 'wrist', 'capitate')
+  tip, *ends = of_film(film, names) * film_hw[::-1]
+  whole, part = (float(np.hypot(*(end - tip))) for end in ends)
+  return part / TIP_TO_CAPITATE if np.isnan(whole) else whole
 
 
 def marked(film: Mapping[str, Any]) -> list[str]:
-  """Name the points of a film that somebody marked."""
+  """Name the points of a film that are known, see `of_film`."""
   found = np.isfinite(of_film(film, annotations.POINTS)).all(-1)
   return [
     name for name, yes in zip(annotations.POINTS, found, strict=True) if yes

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.data import groups
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.regions import localize
 
@@ -14,7 +15,9 @@ from boneage_jax.regions import localize
 class Ensemble:
   """Nets with weights, used like a `Predictor`.
 
-  Regions and pictures are those of the first member that has regions.
+  A film is read by the members of its sex, with their weights as shares of
+  these: boys by those of boys and those of both. Regions and pictures are those
+  of the first member that has regions.
   """
 
   def __init__(
@@ -22,6 +25,7 @@ class Ensemble:
     members: Sequence[Any],
     weights: Sequence[float] | None = None,
     calibration: Mapping[str, Any] | None = None,
+    weights_by_sex: Mapping[str, Sequence[float]] | None = None,
   ):
     """Combine members, by default in equal parts.
 
@@ -29,16 +33,19 @@ class Ensemble:
       members: Predictors or Ensembles.
       weights: one each, of sum 1.
       calibration: content of the ensemble's calibration.json, for intervals.
+      weights_by_sex: of 'M' and 'F', in the place of `weights`.
 
     Raises:
       ValueError: members read films of opposite polarity.
     """
     self.members = members
     self.weights = weights or [1 / len(members)] * len(members)
+    self._by_sex = weights_by_sex or {}
     self._calibration = calibration or {}
     self.batch_size = members[0].batch_size
     configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
+    self.sexes = tuple(sex for sex in groups.SEX if self._readers(sex)[0])
     self.inverted = members[0].inverted
     if any(member.inverted != self.inverted for member in members):
       raise ValueError(
@@ -47,13 +54,20 @@ class Ensemble:
       )
 
   def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
-    """Predict one film, as `Predictor.predict` does."""
-    each = [member.predict(image, sex) for member in self.members]
+    """Predict one film, as `Predictor.predict` does.
+
+    Raises:
+      ValueError: as `Predictor.predict`; or no member reads films of that sex.
+    """
+    self._check_sex(sex)
+    members, weights = self._readers(sex)
+    each = [member.predict(image, sex) for member in members]
     shown = next((one for one in each if one.regions), each[0])
+    ages = [one.age_predicted for one in each]
     combined = dataclasses.replace(
       shown,
-      age_predicted=float(self._combine([one.age_predicted for one in each])),
-      probability=self._combine([one.probability for one in each]),
+      age_predicted=float(_combine(ages, weights)),
+      probability=_combine([one.probability for one in each], weights),
       quality_flags=_any_of([one.quality_flags for one in each]),
       intervals={},
     )
@@ -62,33 +76,83 @@ class Ensemble:
   def outputs(
     self, records: Sequence[Mapping[str, Any]]
   ) -> tuple[dict[str, np.ndarray], list[localize.Film]]:
-    """Predict films of `builder_config`, as `Predictor.outputs` does."""
+    """Predict films of `builder_config`, as `Predictor.outputs` does.
+
+    Raises:
+      ValueError: no member reads films of the sex of a film; names it.
+    """
+    sexes = groups.sex_text(np.array([record['sex'] for record in records]))
+    for record, sex in zip(records, sexes.tolist(), strict=True):
+      self._check_sex(sex, f'Film {record["id"]}: expected')
+    every = [set(member.sexes) == set(groups.SEX) for member in self.members]
+    if all(every) and not self._by_sex:
+      return self._outputs(records, 'unknown')  # all films at once
+    order, parts, films = [], [], []
+    for sex in dict.fromkeys(sexes.tolist()):
+      of = np.flatnonzero(sexes == sex)
+      part, found = self._outputs([records[k] for k in of], sex)
+      order += of.tolist()
+      parts.append(part)
+      films += found
+    back = np.argsort(order)
+    columns = {
+      name: np.concatenate([part[name] for part in parts])[back]
+      for name in parts[0]
+      if all(name in part for part in parts)
+    }
+    return columns, [films[k] for k in back]
+
+  def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a film of any size to that of the members' prepared films."""
+    return self.members[0].encode(record)
+
+  def _readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
+    """Return the members that read films of a sex, and weights of sum 1."""
+    weights = self._by_sex.get(sex, self.weights)
+    pairs = [
+      (member, weight)
+      for member, weight in zip(self.members, weights, strict=True)
+      if weight > 0 and sex in member.sexes
+    ]
+    shares = np.array([weight for _, weight in pairs])
+    return [member for member, _ in pairs], shares / (shares.sum() or 1.0)
+
+  def _check_sex(self, sex: str, start: str = 'Expected') -> None:
+    if sex not in self.sexes:
+      raise ValueError(
+        f'{start} a film of the sex {" or ".join(self.sexes)}, as no net with '
+        f'a weight was trained on others, got {sex!r}: say the sex, or take a '
+        'stage of both sexes with --stage.'
+      )
+
+  def _outputs(
+    self, records: Sequence[Mapping[str, Any]], sex: str
+  ) -> tuple[dict[str, np.ndarray], list[localize.Film]]:
+    """Predict films with the members that read those of a sex."""
+    members, weights = self._readers(sex)
     each = [
       member.outputs(
         records
         if member.builder_config == self.builder_config
         else [member.encode(record) for record in records]
       )
-      for member in self.members
+      for member in members
     ]
     films = next((films for _, films in each if films[0].regions), each[0][1])
     for film, *same in zip(films, *(seen for _, seen in each), strict=True):
       film.quality_flags = _any_of([one.quality_flags for one in same])
     combined = {
-      name: self._combine([outputs.get(name) for outputs, _ in each])
+      name: _combine([outputs.get(name) for outputs, _ in each], weights)
       for name in each[0][0]
     }
     return {k: v for k, v in combined.items() if v is not None}, films
 
-  def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring a film of any size to that of the members' prepared films."""
-    return self.members[0].encode(record)
 
-  def _combine(self, values: Sequence[Any]) -> Any:
-    """Average what the members say; None where one of them says nothing."""
-    if any(value is None for value in values):
-      return None
-    return np.tensordot(self.weights, np.stack(values), 1)
+def _combine(values: Sequence[Any], weights: np.ndarray) -> Any:
+  """Average what members say; None where one of them says nothing."""
+  if any(value is None for value in values):
+    return None
+  return np.tensordot(weights, np.stack(values), 1)
 
 
 def _any_of(flags: Sequence[Sequence[str]]) -> tuple[str, ...]:

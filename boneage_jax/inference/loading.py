@@ -16,7 +16,8 @@ def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
   """Load the nets of a stage, by default of the one that the run reports.
 
   Of a cross-validated run these are the nets of all folds, averaged. Once the
-  stage is calibrated, predictions have intervals.
+  stage is calibrated, predictions have intervals. Of `boys+girls`, two stages
+  of one sex each, a film is read by the net of its sex.
 
   Raises:
     ValueError: no such stage, or it is not finished.
@@ -26,13 +27,29 @@ def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
 
 def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   stage = stage or config.report.stage
+  parts = stages.parts(stage)
+  if len(parts) > 1:
+    members = [_load(config, name, workdir, batch_size) for name in parts]
+    known = [sex for member in members for sex in member.sexes]
+    if len(set(known)) < len(known):
+      raise ValueError(
+        f'Expected {stage!r} to be stages of one sex each, got two that read '
+        f'films of one sex: choose one of them with --stage.'
+      )
+    return ensemble.Ensemble(members)
   path = stages.path(workdir, stage, stages.CALIBRATION)
   calibration = storage.read_json(path, {})
   section = stages.sections(config).get(stage, {})
   if section.get('job') == 'ensemble':
-    weights = _weights(section.members, workdir, stage)
-    members = [_load(config, name, workdir, batch_size) for name in weights]
-    return ensemble.Ensemble(members, list(weights.values()), calibration)
+    rows = _members(section.members, workdir, stage)
+    members = [_load(config, name, workdir, batch_size) for name in rows]
+    weights = [row['weight'] for row in rows.values()]
+    by_sex = {
+      sex: [row[sex] for row in rows.values()]
+      for sex in ('F', 'M')
+      if all(sex in row for row in rows.values())
+    }
+    return ensemble.Ensemble(members, weights, calibration, by_sex)
   if config.data.folds and config.data.fold < 0:
     folders = stages.fold_folders(config, workdir)
     members = [
@@ -45,16 +62,23 @@ def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   return predictor.Predictor(config, stage, workdir, batch_size, calibration)
 
 
-def _weights(
+def _members(
   members: Sequence[str], workdir: str, stage: str
-) -> dict[str, float]:
-  """Return the weights, without zeros, that an `ensemble` stage has found."""
+) -> dict[str, dict[str, float]]:
+  """Return the weights that an `ensemble` stage has found.
+
+  Returns:
+    member -> its `weight`, and 'F' and 'M' where the sexes have their own; only
+    members with a weight above 0 among these.
+  """
   path = stages.path(workdir, stage, stages.ENSEMBLE)
   if not storage.exists(path):
     raise ValueError(
       f'Expected {path}, found none: run the stage {stage!r} first.'
     )
-  result = storage.read_json(path)
-  rows = zip(members, result['members'], strict=True)
-  weights = {name: row[result['weights']] for name, row in rows}
-  return {name: weight for name, weight in weights.items() if weight > 0}
+  result, found = storage.read_json(path), {}
+  way = result['weights']
+  for name, row in zip(members, result['members'], strict=True):
+    by_sex = {sex: own[way] for sex, own in row.get('by_sex', {}).items()}
+    found[name] = {'weight': row[way], **by_sex}
+  return {name: own for name, own in found.items() if max(own.values()) > 0}

@@ -66,6 +66,8 @@ class Predictor:
     self._calibration = calibration or {}
     self._locators = _load_locators(config, stage, workdir, batch_size)
     own = config[stage].input
+    sex = own.get('sex', '')
+    self.sexes = (sex,) if sex else tuple(groups.SEX)  # that it can read
     last = self._locators[-1] if self._locators else None
     # Of the net that sees the whole film, and of the films that are read.
     self._film_input = last.film_input if last else own
@@ -89,7 +91,7 @@ class Predictor:
       sex: 'M', 'F' or 'unknown'.
 
     Raises:
-      ValueError: no such image or sex.
+      ValueError: no such image or sex, or a sex that the net is not of.
     """
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
@@ -100,6 +102,11 @@ class Predictor:
     if sex not in groups.SEX:
       raise ValueError(
         f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.'
+      )
+    if sex not in self.sexes:
+      raise ValueError(
+        f'Expected a film of the sex {self.sexes[0]}, as the net was trained '
+        f'on no other, got {sex!r}: take a net of both sexes.'
       )
     # Encoded, because training reads encoded films: one code path for both.
     record = {

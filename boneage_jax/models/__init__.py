@@ -1,4 +1,4 @@
-"""Nets: backbones (image to map), heads (map to age), and their union."""
+"""Nets: backbones (image to map), heads (map to age), and others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,17 @@ from typing import Any
 from flax import nnx
 
 from boneage_jax.models import age_net
+from boneage_jax.models import keypoint_net
 from boneage_jax.models import stacked_regions
 from boneage_jax.models import two_stream
+from boneage_jax.models import unet
 
 NETS = {
   'age_net': age_net.AgeNet,
+  'keypoint_net': keypoint_net.KeypointNet,
   'region_channels': stacked_regions.RegionChannels,
   'two_stream': two_stream.TwoStream,
+  'unet': unet.UNet,
 }
 DTYPES = ('float32', 'bfloat16')
 

@@ -26,9 +26,12 @@ class AgeNet(net_lib.Net):
     size: of the net input in pixels: side of a square, or (height, width).
     backbone: `name` and arguments of a backbone.
     attention: 'none', or 'cbam' after the backbone's map.
-    pool: 'gap', 'gmp' or 'conv_pool' and age.AgeHead, or 'cam' or 'cam_mean',
-      cam.CamHead with the attention's weights or without.
-    output, readout, sex_features, dropout: of the head.
+    pool: 'gap', 'gmp', 'conv_pool' or 'mlp' and age.AgeHead, or 'cam' or
+      'cam_mean', cam.CamHead with the attention's weights or without.
+    output, readout, sex_features: of the head.
+    dropout: before its last layer; of the pool 'mlp', before both hidden layers
+      instead.
+    hidden: of 'mlp', numbers in each of them.
     classes: with output 'classes' ('cam' and 'cam_mean' only), how many.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and outputs stay float32.
@@ -45,6 +48,7 @@ class AgeNet(net_lib.Net):
     readout: str = 'expectation',
     sex_features: int = 32,
     dropout: float = 0.0,
+    hidden: int = 2048,
     classes: int = 0,
     dtype: str = 'float32',
     rngs: nnx.Rngs,
@@ -78,7 +82,17 @@ class AgeNet(net_lib.Net):
         channels, weighted=pool == 'cam', classes=classes, **arguments
       )
       return
-    self.pool = age_head.pool(pool, channels, hw, dtype=dtype, rngs=rngs)
+    self.pool = age_head.pool(
+      pool,
+      channels,
+      hw,
+      hidden=hidden,
+      dropout=dropout,
+      dtype=dtype,
+      rngs=rngs,
+    )
+    if pool == 'mlp':
+      arguments['dropout'] = 0.0
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
 
   def features(self, batch, rngs=None):
@@ -97,14 +111,14 @@ class AgeNet(net_lib.Net):
 
     Returns:
       `age` [B] months or, of classes, none; with bins or classes, `logits`
-      [B,K]. Where the last layer sees each position alone (not 'conv_pool'),
-      also its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer, and
-      `grid` [2,2], where the positions lie (see `grid_geometry`).
+      [B,K]. Where the last layer sees each position alone (not 'conv_pool' or
+      'mlp'), also its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer,
+      and `grid` [2,2], where the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
       outputs = self.age_head(features, inputs, rngs=rngs)
     else:
-      outputs = self.age_head(self.pool(features), inputs, rngs=rngs)
+      outputs = self.age_head(self.pool(features, rngs), inputs, rngs=rngs)
       if not isinstance(self.pool, age_head.GlobalPool):
         return outputs
       outputs['maps'] = self.age_head.maps(features)

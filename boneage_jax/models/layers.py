@@ -1,5 +1,6 @@
 """Layers the backbones share: convolutions, BatchNorm, input range."""
 
+from collections.abc import Callable
 import math
 from typing import Any
 
@@ -20,11 +21,28 @@ def kernel_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
   second to run. Under a trace, where only shapes count (`nnx.eval_shape`), it
   gives NaN, so that a net built inside `jax.jit` cannot be taken for one.
   """
+  limit = math.sqrt(6 / math.prod(shape[:-1]))
+  return _drawn(
+    key, shape, dtype, lambda rng: rng.uniform(-limit, limit, shape)
+  )
+
+
+def fan_out_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
+  """He normal, fan out, of convolutions [kh, kw, I, O]; see `kernel_init`."""
+  deviation = math.sqrt(2 / math.prod((*shape[:-2], shape[-1])))
+  return _drawn(key, shape, dtype, lambda rng: rng.normal(0, deviation, shape))
+
+
+def _drawn(
+  key: Array,
+  shape: tuple[int, ...],
+  dtype: Any,
+  draw: Callable[[np.random.Generator], np.ndarray],
+) -> Array:
   if isinstance(key, jax.core.Tracer):
     return jnp.full(shape, jnp.nan, dtype)
   rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-  limit = math.sqrt(6 / math.prod(shape[:-1]))
-  return jnp.asarray(rng.uniform(-limit, limit, shape), dtype)
+  return jnp.asarray(draw(rng), dtype)
 
 
 def scale_channels(channels: int, width: float) -> int:
@@ -99,14 +117,13 @@ class Conv(nnx.Module):
     stride: int = 1,
     padding: ops.Padding = 'SAME',
     use_bias: bool = False,
+    init: Callable[..., Array] = kernel_init,
     dtype: Any = jnp.float32,
     rngs: nnx.Rngs,
   ):
     size = (kernel, kernel) if isinstance(kernel, int) else kernel
     self.stride, self.padding, self.dtype = stride, padding, dtype
-    self.kernel = nnx.Param(
-      kernel_init(rngs.params(), (*size, in_channels, channels))
-    )
+    self.kernel = nnx.Param(init(rngs.params(), (*size, in_channels, channels)))
     self.bias = nnx.Param(jnp.zeros(channels)) if use_bias else None
 
   def __call__(self, x: Array) -> Array:

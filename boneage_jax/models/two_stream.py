@@ -192,7 +192,8 @@ class TwoStream(net_lib.Net):
     swapped = self.exchange in ('whole', 'mid')
     order = STREAMS[::-1] if swapped else STREAMS
     z = [
-      pool(features[name]) for pool, name in zip(self.pools, order, strict=True)
+      pool(features[name], rngs)
+      for pool, name in zip(self.pools, order, strict=True)
     ]
     outputs = self.age_head(jnp.concatenate(z, axis=-1), inputs, rngs=rngs)
     if self.exchange == 'channel':

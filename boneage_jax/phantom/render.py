@@ -49,7 +49,7 @@ def make_film(
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
-    were drawn), male, hand_box [4], keypoints [21, 2], boxes (list of label
+    were drawn), male, hand_box [4], keypoints [22, 2], boxes (list of label
     and [4]), polygon [N, 2]; study (of the hand, from 1), finding (one of
     fractures.FINDINGS) and fracture, its masks or None; coordinates are
     fractions of width and height.
@@ -252,6 +252,7 @@ def _annotate(hand, frame, hw, mask):
   joints += [hand.joints[1][i] for i in (0, 1, 2, 3)]
   for digit in (2, 3, 4, 5):
     joints += [hand.joints[digit][i] for i in (1, 2, 3, 4)]
+  joints.append(hand.carpals['capitate'][0])
   keypoints = np.clip(fractions(np.array(joints)), 0, 1)
   rows = [('MCP', hand.joints[d][1]) for d in (1, 2, 3, 4, 5)]
   rows += [('PIP', hand.joints[d][2]) for d in (1, 2, 3, 4, 5)]

@@ -65,7 +65,7 @@ def locate_films(
   Returns:
     The contents of done.json, in process 0.
   """
-  distributed.on_main_process(lambda: _clear(folder))
+  distributed.on_main_process(lambda: clear(folder))
   findings = Findings()
   path = os.path.join(folder, stages.CROPS)
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -110,7 +110,7 @@ class Findings:
     return Findings(*map(distributed.all_gather_objects, parts))
 
 
-def _clear(folder: str) -> None:
+def clear(folder: str) -> None:
   """Remove what a killed job left behind."""
   storage.make_folder(folder)
   for name in (stages.DONE, f'{stages.CROPS}.*'):
@@ -127,25 +127,48 @@ def _located(
   before: Mapping[str, Mapping[str, boxes.Region]],
 ) -> Iterator[list[localize.Film]]:
   """Yield this process's films with their regions, a batch at a time."""
-  numbers, size = range(len(source)), options.batch_size
-  batches = distributed.shard([numbers[i : i + size] for i in numbers[::size]])
 
   def load(index: int) -> localize.Film:
     film = localize.load_film(source[index], input_config)
     film.regions |= before.get(film.id, {})
     return film
 
+  films = films_of_process(
+    pool, load, len(source), options.batch_size, 'locate'
+  )
+  for batch in films:
+    localize.find_regions(predict_maps, batch, input_config, options, pool.map)
+    yield batch
+
+
+def films_of_process(
+  pool: futures.Executor,
+  load: Callable[[int], localize.Film],
+  count: int,
+  batch_size: int,
+  desc: str,
+) -> Iterator[list[localize.Film]]:
+  """Yield the films of this process in batches, with a bar of progress.
+
+  Args:
+    pool: whose threads read ahead.
+    load: index of a film -> the film.
+    count: of the films of all processes.
+    batch_size: films at a time.
+    desc: what the bar says.
+  """
+  starts = range(0, count, batch_size)
+  batches = distributed.shard(
+    [range(i, min(i + batch_size, count)) for i in starts]
+  )
   progress = tqdm.tqdm(
     total=sum(map(len, batches)),
-    desc='locate',
+    desc=desc,
     unit='film',
     disable=not distributed.is_main_process() or None,
   )
   with progress:
     for batch in _decoded(pool, load, batches):
-      localize.find_regions(
-        predict_maps, batch, input_config, options, pool.map
-      )
       yield batch
       progress.update(len(batch))
 

@@ -64,7 +64,15 @@ def parent_run(
   else:
     folder, before = workdir, config
   itself = (folder, name) == (workdir, stage)
-  if itself or name not in before or before[name].get('job') != 'train':
+  if (
+    itself
+    or name not in before
+    or before[name].get('job')
+    not in (
+      'train',
+      'mine',
+    )
+  ):
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} names no net to start from; '
       'expected '
@@ -82,7 +90,8 @@ def training_films(
   None where the prepared data, or the run that it started from, are gone.
   """
   if stage in config and config[stage].job == 'ensemble':
-    of = [training_films(config, s, workdir) for s in config[stage].members]
+    members = stages.Stage(config, stage, workdir).named('members')
+    of = [training_films(config, member, workdir) for member in members]
     return None if None in of else frozenset().union(*of)
   _, films = prepared(config, workdir)
   try:

@@ -1,6 +1,7 @@
 """Nets of a run, ready for one film after the other."""
 
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Sequence
 import os
 from typing import Any
@@ -44,6 +45,7 @@ class Run(NamedTuple):
     data: of `lineage.data_set`, with label_files; empty where not known.
     config: of the run; None for a folder of predictions alone.
     train: ids of the training films; None where the prepared data are gone.
+    parts: of a pair of stages of one sex each, their runs; else none.
   """
 
   name: str
@@ -52,6 +54,7 @@ class Run(NamedTuple):
   data: dict[str, Any]
   config: Any = None
   train: frozenset[str] | None = None
+  parts: tuple['Run', ...] = ()
 
 
 def read_run(name: str, stage: str = '') -> Run:
@@ -121,22 +124,71 @@ def read_run(name: str, stage: str = '') -> Run:
   return Run(label, folder, rows, known, config, train)
 
 
+def read_member(name: str, stage: str = '') -> Run:
+  """Read a member of an ensemble: what `read_run` reads, or a pair of stages.
+
+  Args:
+    name: as of `read_run`, or `RUN:boys+girls`.
+    stage: overrides that of `name`, and may be `boys+girls`.
+
+  Raises:
+    ValueError: as `read_run`; or both stages of a pair predicted one film.
+  """
+  workdir, _, named = name.rpartition(':')
+  if not stage and workdir and '/' not in named and '+' in named:
+    name, stage = workdir, named
+  pair = [read_run(name, part) for part in stages.parts(stage)]
+  if len(pair) == 1:
+    return pair[0]
+  rows = {
+    column: np.concatenate([run.rows[column] for run in pair])
+    for column in COLUMNS
+  }
+  ids, counts = np.unique(rows['id'], return_counts=True)
+  if (counts > 1).any():
+    raise ValueError(
+      f'Expected {stage} to be stages of one sex each, got predictions of film '
+      f'{ids[counts > 1][0]} by both: give one --config.STAGE.input.sex=M, the '
+      'other F.'
+    )
+  train = [run.train for run in pair]
+  return pair[0]._replace(
+    name=f'{pair[0].name.rpartition(":")[0]}:{stage}',
+    folder=os.path.join(os.path.dirname(pair[0].folder), stage),
+    rows=rows,
+    train=None if None in train else frozenset().union(*train),
+    parts=tuple(pair),
+  )
+
+
 def _read_ensemble(folder: str, label: str) -> Run:
   known = storage.read_json(os.path.join(folder, stages.ENSEMBLE))
   films = []
   try:
-    for member in known['members']:
-      place = member['folder']
-      if not storage.exists(
-        place
-      ):  # folds may have been moved with this folder
-        parts = place.split('/')[-2:]
-        place = os.path.join(os.path.dirname(folder), *parts)
+    for place in _folders(folder, known['members']):
       films.append(read_run(place).train)
     train = None if None in films else frozenset().union(*films)
   except (ValueError, OSError, ImportError):  # a member is out of reach
     train = None
   return Run(label, folder, _rows(folder), known['data'], None, train)
+
+
+def _folders(folder: str, members: Sequence[dict[str, Any]]) -> Iterator[str]:
+  """Yield the folders of members, of pairs those of both stages.
+
+  Args:
+    folder: of the ensemble, with which folds may have been moved.
+    members: of ensemble.json.
+  """
+  for place in [member['folder'] for member in members]:
+    head, last = os.path.split(place)
+    pair = [os.path.join(head, part) for part in stages.parts(last)]
+    if storage.exists(place):
+      yield place
+    elif len(pair) > 1:
+      yield from pair
+    else:
+      yield os.path.join(os.path.dirname(folder), *place.split('/')[-2:])
 
 
 def _rows(folder: str) -> dict[str, np.ndarray]:
@@ -224,10 +276,13 @@ def distributions(run: Run, ids: np.ndarray) -> np.ndarray | None:
   Raises:
     ValueError: a film has none, or rows are no distributions.
   """
-  path = os.path.join(run.folder, stages.DISTRIBUTIONS)
-  stored = predictions.read_distributions(path)
-  if not stored:
-    return None
+  stored: dict[str, np.ndarray] = {}
+  for part in run.parts or (run,):
+    path = os.path.join(part.folder, stages.DISTRIBUTIONS)
+    of_part = predictions.read_distributions(path)
+    if not of_part:
+      return None
+    stored |= of_part
   missing = [i for i in ids.tolist() if i not in stored]
   if missing:
     raise ValueError(

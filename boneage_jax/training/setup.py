@@ -19,6 +19,7 @@ from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import checkpoints
 from boneage_jax.training import attention_metrics
 from boneage_jax.training import forward
+from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
 from boneage_jax.training import optimizers
 from boneage_jax.training import prediction
@@ -147,7 +148,7 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
     stages.path(workdir, stage, stages.CHECKPOINTS)
   )
   start = store.latest_step() or 0
-  load = None if start else _loader(config, stage, workdir)
+  load = None if start else _loader(config, stage, workdir, train_films['age'])
   graph, rule, update, rate = make_update(
     section, seed, total_steps, mesh, bool(kinds)
   )
@@ -223,8 +224,14 @@ def make_update(
   return graph, rule, update, rate
 
 
-def _loader(config: Any, stage: str, workdir: str) -> Callable:
-  """Return what replaces fresh weights: another net's, ImageNet's, or none."""
+def _loader(
+  config: Any, stage: str, workdir: str, ages: np.ndarray
+) -> Callable:
+  """Return what replaces fresh weights: another net's, ImageNet's, or none.
+
+  The last layer of a net that is no other's may start at the `ages`, months,
+  of the training films.
+  """
   section = config[stage]
   weights = {k: v for k, v in section.pretrained.items() if v.path}
 
@@ -234,6 +241,8 @@ def _loader(config: Any, stage: str, workdir: str) -> Callable:
       return restore.check_same_structure(
         (params, stats), before, section.init_from.run
       )
+    if section.init_bias:
+      params = initial_bias.begin(params, ages)
     return load_weights.load_into_net(weights, section.net, params, stats)
 
   return load

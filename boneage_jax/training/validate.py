@@ -12,12 +12,14 @@ import ml_collections
 
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
+from boneage_jax.core import sizes
 from boneage_jax.data import film_table
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
 from boneage_jax.training import forward
+from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
 from boneage_jax.training import optimizers
 from boneage_jax.training import restore
@@ -25,6 +27,13 @@ from boneage_jax.training import step as train_step
 from boneage_jax.training import tasks
 from boneage_jax.training.losses import attention as attention_losses
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
+
+# What the head of a net tells, by task, where a net has several heads.
+OUTPUTS = {
+  'age': ('bins', 'scalar', 'standardized', 'unit'),
+  'classification': ('classes',),
+  'orientation': ('classes',),
+}
 
 
 def check_stage(config: Any, stage: str, workdir: str) -> None:
@@ -55,6 +64,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
     )
   with about(stage):
     forward.views(section)
+    initial_bias.check(section)
     params, stats = abstract_net(section)
     optimizers.create(section.optimizer, params, total_steps=1000)
     weights = {k: v for k, v in section.pretrained.items() if v.path}
@@ -71,6 +81,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
 def check_input(options: Any, name: str) -> None:
   """Check how films become net inputs; `name` is that of the section."""
   choose(options, name, 'polarity', ('keep', 'invert'))
+  choose(options, name, 'sex', ('', 'M', 'F'))
   with about(name):
     geometry.fit_matrix((8, 8), (8, 8), options.resize)
   if bool(options.builder_config) == bool(options.crops_from):
@@ -214,12 +225,13 @@ def _check_task(config: Any, stage: str) -> None:
   section = config[stage]
   with about(stage):
     tasks.create(section)
-  output, classes = section.net.output, section.task != 'age'
-  if (output == 'classes') != classes:
+  output = section.net.get('output')
+  known = OUTPUTS.get(section.task)
+  if known and output not in known:
     raise ValueError(
-      f'Expected {stage}.net.output to be '
-      f'{"classes" if classes else "bins, scalar or standardized"} for the '
-      f'task {section.task!r}, got {output!r}: change one of them.'
+      f'Expected {stage}.net.output to be {", ".join(known)} for the task '
+      f'{section.task!r}, got {output!r} of {section.net.name}: change one of '
+      'them.'
     )
   if (section.task == 'orientation') != section.input.rotate90:
     raise ValueError(
@@ -230,15 +242,35 @@ def _check_task(config: Any, stage: str) -> None:
     tasks.create(section).check(config, stage)
     options = losses.arguments(section)
   loss = functools.partial(losses.LOSSES[section.loss.name], **options)
+  with about(f'{stage}.loss.name={section.loss.name!r}'):
+    try:
+      jax.eval_shape(loss, *_judged(section))
+    except KeyError as error:
+      raise ValueError(
+        f'Expected a loss of the task {section.task!r}, got one that wants '
+        f'{error}: change --config.{stage}.loss.name.'
+      ) from error
+
+
+def _judged(section: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Return outputs of a stage's net and a batch, as its loss sees them."""
   column = jax.ShapeDtypeStruct((1,), jnp.float32)
+  batch = {'age': column, 'valid': column}
+  if section.task == 'keypoints':
+    shape = (1, len(section.input.points), 2)
+    points = {'points': jax.ShapeDtypeStruct(shape, jnp.float32)}
+    return points, batch | points
+  if section.task == 'segmentation':
+    mask = (1, *sizes.size_hw(section.input.size))
+    batch['region_mask'] = jax.ShapeDtypeStruct(mask, jnp.uint8)
+    return {'mask': jax.ShapeDtypeStruct(mask, jnp.float32)}, batch
+  output = section.net.output
   bins = section.net.get('classes') or 240
   wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
-  outputs = {} if classes else {'age': column}
-  outputs |= {'logits': wide} if output in ('bins', 'classes') else {}
-  batch = {'age': column, 'valid': column}
-  batch |= {'label': jax.ShapeDtypeStruct((1,), jnp.int32)} if classes else {}
-  with about(f'{stage}.loss.name={section.loss.name!r}'):
-    jax.eval_shape(loss, outputs, batch)
+  outputs = {'logits': wide} if output in ('bins', 'classes') else {}
+  if output == 'classes':
+    return outputs, batch | {'label': jax.ShapeDtypeStruct((1,), jnp.int32)}
+  return outputs | {'age': column}, batch
 
 
 def _check_guidance(section: Any, stage: str) -> None:
@@ -254,10 +286,10 @@ def _check_guidance(section: Any, stage: str) -> None:
       f'{weight}, got none: give some of {", ".join(masks.KINDS)}.'
     )
   whole = section.net.name == 'age_net' and not section.input.crops_from
-  if kinds and (not whole or section.net.pool == 'conv_pool'):
+  if kinds and (not whole or section.net.pool in ('conv_pool', 'mlp')):
     raise ValueError(
-      f'Expected {stage} to be an age_net of whole films without conv_pool, as '
-      f'guidance.mask names masks, got {section.net.name}, pool '
+      f'Expected {stage} to be an age_net of whole films without conv_pool or '
+      f'mlp, as guidance.mask names masks, got {section.net.name}, pool '
       f'{section.net.pool!r}, of {section.input.crops_from or "whole films"}: '
       f'set --config.{stage}.guidance.mask="()".'
     )

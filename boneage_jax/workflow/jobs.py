@@ -10,13 +10,17 @@ from boneage_jax.data import prepare
 from boneage_jax.evaluation import classification
 from boneage_jax.evaluation import ensemble
 from boneage_jax.regions import job as locate_job
+from boneage_jax.regions import mine
+from boneage_jax.regions import register
 from boneage_jax.report import job as report_job
 from boneage_jax.training import loop
 
 JOBS = {
   'prepare': prepare.prepare,
   'train': loop.train_and_evaluate,
+  'mine': mine.mine,
   'locate': locate_job.locate,
+  'register': register.register,
   'ensemble': ensemble.combine_stage,
   'report': report_job.report,
   'classes': classification.report,

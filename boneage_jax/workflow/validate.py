@@ -14,10 +14,11 @@ from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
-from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
+from boneage_jax.regions import register
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
@@ -25,16 +26,19 @@ from tfds_rsna import labels
 
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
-  'input.crops_from': ('locate',),
+  'input.crops_from': ('locate', 'register'),
   'input.erase_from': ('locate',),
   'input.orientation_from': ('train',),
   'regions_from': ('locate',),
   'previous': ('locate',),
   'localizer': ('train',),
+  'keypoints': ('train',),
+  'masks_from': ('mine',),
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
   'baselines': ('train', 'ensemble'),
-  'init_from.run': ('train',),
+  'init_from.run': ('train', 'mine'),
+  'input.masks_from': ('mine',),
 }
 
 
@@ -66,11 +70,13 @@ def validate(config: Any, workdir: str) -> None:
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
-    if stage.section.job == 'train':
+    if stage.section.job in ('train', 'mine'):
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
     elif stage.section.job == 'locate':
       check_locate(stage)
+    elif stage.section.job == 'register':
+      register.check(stage)
     elif stage.section.job == 'ensemble':
       check_ensemble(stage)
     else:
@@ -250,9 +256,19 @@ def check_locate(stage: stages.Stage) -> None:
 def check_ensemble(stage: stages.Stage) -> None:
   """Check what averages stages."""
   training_validate.choose(
-    stage.section, stage.name, 'weights', ensemble.WEIGHTS
+    stage.section, stage.name, 'weights', weighing.WEIGHTS
   )
-  members = stage.named('members')
+  members = tuple(stage.section.members)
+  for member in members:
+    sections = [stage.config[name] for name in stages.parts(member)]
+    sexes = [section.get('input', {}).get('sex', '') for section in sections]
+    if sexes != [''] and sorted(sexes) != ['F', 'M']:
+      raise ValueError(
+        f'Expected each of {stage.name}.members to be a stage of both sexes, '
+        f"or two of one sex each such as 'boys+girls', got {member!r} with "
+        f'input.sex {", ".join(map(repr, sexes))}: change '
+        f'--config.{stage.name}.members.'
+      )
   if len(set(members)) < 2:
     raise ValueError(
       f'Expected two or more {stage.name}.members, got '
@@ -285,6 +301,8 @@ def check_films(config: Any, workdir: str) -> None:
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
+      films = selection.marked(one, name, workdir, films)
+      films = selection.of_sex(films, stage.section)
       trained = selection.training_films(one, films)
       training_validate.check_films(config, name, films, trained)
       training_validate.check_held_out(one, name, workdir, films)

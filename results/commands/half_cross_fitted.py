@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 
-from boneage_jax.evaluation import ensemble
 from boneage_jax.evaluation import metrics
+from boneage_jax.evaluation import weighing
 from boneage_jax.runs import run as run_lib
 
 MEMBERS = ('inception', 'localizer', 'assessor')
@@ -19,6 +19,6 @@ runs = [run_lib.read_run(f'{sys.argv[1]}:{member}') for member in MEMBERS]
 films = run_lib.align_predictions(runs)
 age, own = films['age'], films['prediction']
 test = films['split'][0] == 'test'
-weights = [ensemble.fit_weights((own - age)[:, part]) for part in (test, ~test)]
+weights = [weighing.fit_weights((own - age)[:, part]) for part in (test, ~test)]
 weighted = np.where(test, weights[1] @ own, weights[0] @ own)
 print(metrics.paired_difference(age, weighted, own[0]))

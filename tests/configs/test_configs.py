@@ -3,7 +3,6 @@
 import ast
 import functools
 import importlib
-import inspect
 import json
 import pathlib
 
@@ -14,19 +13,25 @@ import pytest
 from boneage_jax import models
 from boneage_jax.core import stages
 from boneage_jax.models import backbones as backbones_lib
+from boneage_jax.training import losses
 from boneage_jax.training import optimizers
-from boneage_jax.training.losses import age as age_losses
 from boneage_jax.workflow import jobs
 from configs import common
 from configs import presets
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'configs').glob('*.py'))
-SHARED = ('__init__', 'common', 'presets')
+SHARED = ('__init__', 'common', 'presets', 'regional_nets')
 FILES = [path.stem for path in PATHS if path.stem not in SHARED]
 # Fields of a section, or of its input, that name other stages.
 EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
 EDGES += ('regions_from',)
+# Of losses that are not of an age.
+TASKS = {
+  'cross_entropy': 'classification',
+  'keypoints': 'keypoints',
+  'segmentation': 'segmentation',
+}
 INPUT_EDGES = ('crops_from', 'erase_from', 'orientation_from')
 
 
@@ -67,9 +72,10 @@ def references(config):
     run = section.get('init_from', {}).get('run', '')
     edges['init_from.run'] = run.removeprefix(':')
     for field, named in edges.items():
-      for one in (named,) if isinstance(named, str) else named or ():
-        if one:
-          yield stage, field, one
+      for several in (named,) if isinstance(named, str) else named or ():
+        for one in stages.parts(several):
+          if one:
+            yield stage, field, one
 
 
 def test_there_are_variants_and_presets():
@@ -123,9 +129,10 @@ def test_stages_fit_together(name, variant):
     if section.job != 'train':
       continue
     assert bool(section.input.builder_config) != bool(section.input.crops_from)
-    task = {'cross_entropy': 'classification'}.get(section.loss.name, 'age')
+    task = TASKS.get(section.loss.name, 'age')
     if section.input.rotate90:
       task = 'orientation'
+    assert bool(section.input.masks) == (task == 'segmentation')
     assert section.task == task, stage
     if section.input.crops_from:
       crops = config[section.input.crops_from]
@@ -139,10 +146,8 @@ def test_stages_fit_together(name, variant):
 def test_losses_and_schedules_are_accepted(name, variant):
   for section in stages.sections(read(name, variant)).values():
     if section.job == 'train':
-      accepted = inspect.signature(
-        age_losses.LOSSES[section.loss.name]
-      ).parameters
-      assert set(section.loss) - {'name'} <= set(accepted)
+      accepted = losses.parameters(section.loss.name)
+      assert set(section.loss) - {'name'} <= accepted
       optimizers.schedule(section.optimizer, 100)
 
 
@@ -200,6 +205,12 @@ def test_its_nets_can_be_built(name, variant):
     if section.job == 'train':
       net = section.net.to_dict() | dict.fromkeys(backbones(section.net), small)
       built = create(json.dumps(net), section.input.size)
+      if section.task == 'segmentation':
+        assert built.mask.kernel.shape[3] == 1
+        continue
+      if section.task == 'keypoints':
+        assert built.fc.kernel.shape[1] == 2 * len(section.input.points)
+        continue
       classes = {'orientation': 4, 'classification': len(config.data.classes)}
       wanted = {'bins': 240, 'scalar': 1, 'classes': classes.get(section.task)}
       outputs = built.age_head.fc.kernel.shape[1]

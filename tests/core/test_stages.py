@@ -33,6 +33,12 @@ def test_inputs_follow_every_edge():
   }
 
 
+def test_an_ensemble_reads_both_stages_of_a_pair():
+  config = ConfigDict({'e': dict(job='ensemble', members=('a', 'b+c'))})
+  stage = stages.Stage(config, 'e', '/run')
+  assert names(stage.inputs()) == list(stage.named('members')) == list('abc')
+
+
 def test_a_net_of_another_run_is_no_stage_of_this_one():
   config = cascade.get_config('phantom')
   config.localizer.init_from.run = 'runs/other:localizer'

@@ -74,6 +74,22 @@ def test_masks_and_points_move_with_the_film(seed):
   assert np.isnan(made['points'][1]).all()
 
 
+@pytest.mark.parametrize('resize', ['squash', 'letterbox'])
+def test_points_of_the_input_go_back_to_the_film(resize):
+  rng = np.random.default_rng(3)
+  made = preprocess.make_example(
+    record(**marked()), options(resize=resize), rng
+  )
+  to_film = made['to_film']
+  back = to_film[:, :2] @ made['points'][0] + to_film[:, 2]
+  corner = np.array(SQUARE[0]) * (60, 80) - 0.5
+  np.testing.assert_allclose(back, corner, atol=1e-3)
+  assert made['film_hw'].tolist() == [80, 60]
+  assert np.isnan(made['hand_length'])  # without a tip
+  kinds = {made[n].dtype.name for n in ('to_film', 'film_hw', 'hand_length')}
+  assert kinds == {'float32'}
+
+
 def test_without_an_annotation_nobody_said():
   made = preprocess.make_example(record(), options())
   assert (made['region_mask'] == 255).all()
@@ -87,5 +103,7 @@ def test_marks_change_nothing_else():
     record(**marked()), config, np.random.default_rng(5)
   )
   with_marks, without = draw(options()), draw(plain)
-  assert set(with_marks) - set(without) == {'region_mask', 'points'}
+  assert set(with_marks) - set(without) == {
+    *('region_mask', 'points', 'to_film', 'film_hw', 'hand_length')
+  }
   np.testing.assert_array_equal(with_marks['image'], without['image'])

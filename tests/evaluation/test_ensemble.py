@@ -1,139 +1,18 @@
-"""Combinations of made-up runs, and weights against a search of all of them."""
+"""Combinations of made-up runs."""
 
 import csv
-import itertools
 import json
 import shutil
 
 import fake_run
 import numpy as np
 import pytest
-from scipy import optimize
 
-from boneage_jax.data import splits
 from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import weighing
 from boneage_jax.runs import run as run_lib
 
 FILMS = fake_run.films()
-
-
-def _loss(error, weights, loss):
-  combined = np.tensordot(weights, error, 1)
-  return np.mean(np.abs(combined) if loss == 'mae' else combined**2)
-
-
-def _grid(members, steps=100):
-  """All weights that are multiples of 1 / steps and sum to 1."""
-  for cut in itertools.product(range(steps + 1), repeat=members - 1):
-    if sum(cut) <= steps:
-      yield np.array([*cut, steps - sum(cut)]) / steps
-
-
-def _errors(case):
-  rng = np.random.default_rng(case)
-  shared = rng.laplace(0, 6, 300)
-  own = rng.normal(0, [[3], [5], [20]], (3, 300))
-  bias = {0: 0.0, 1: 0.0, 2: 4.0}[case]
-  return shared + own + [[bias], [-bias], [0]]
-
-
-@pytest.mark.parametrize('loss', ['mae', 'mse'])
-@pytest.mark.parametrize('members', [2, 3])
-@pytest.mark.parametrize('case', [0, 1, 2])
-def test_weights_beat_every_weight_of_a_grid(case, members, loss):
-  error = _errors(case)[:members]
-  weights = ensemble.fit_weights(error, loss)
-  assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
-  best = min(_grid(members), key=lambda w: _loss(error, w, loss))
-  least = _loss(error, best, loss)
-  assert _loss(error, weights, loss) <= least + 1e-12
-  np.testing.assert_allclose(weights, best, atol=0.03)
-
-
-def test_weights_of_known_members():
-  rng = np.random.default_rng(0)
-  noise = rng.normal(size=(2, 20_000)) * [[1], [2]]
-  # Independent errors of variance 1 and 4: 4/5 and 1/5.
-  np.testing.assert_allclose(
-    ensemble.fit_weights(noise, 'mse'), [0.8, 0.2], atol=0.02
-  )
-  good = noise[:1]
-  # A member that adds noise to another's errors is left out.
-  np.testing.assert_allclose(
-    ensemble.fit_weights(np.vstack([good, good + noise[1]]), 'mae'),
-    [1, 0],
-    atol=0.01,
-  )
-  # Opposite biases cancel.
-  shifted = np.vstack([good + 3, good - 1])[:, :5000]
-  np.testing.assert_allclose(
-    ensemble.fit_weights(shifted, 'mae'), [0.25, 0.75], atol=0.02
-  )
-  with pytest.raises(ValueError, match="got 'rmse'"):
-    ensemble.fit_weights(good, 'rmse')
-
-
-@pytest.mark.parametrize('loss', ['mae', 'mse'])
-def test_many_members_take_no_grid(loss):
-  # A convex loss is least where no exchange of weight improves it.
-  rng = np.random.default_rng(3)
-  error = rng.normal(0, 4, 400) + rng.normal(0, 8, (18, 400))
-  weights = ensemble.fit_weights(error, loss)
-  base = _loss(error, weights, loss)
-  for one, other in itertools.permutations(range(18), 2):
-    for most in (1e-4, 0.02):
-      moved = weights.copy()
-      amount = min(most, moved[one])
-      moved[one] -= amount
-      moved[other] += amount
-      assert _loss(error, moved, loss) >= base - 1e-10
-
-
-def test_least_absolute_weights_meet_the_optimum_of_the_program_itself():
-  rng = np.random.default_rng(7)
-  error = rng.laplace(0, 6, 200) + rng.normal(0, 5, (6, 200))
-  # min sum(over + under) with w @ error = over - under, films by rows.
-  eye, films = np.eye(200), np.zeros(200)
-  solved = optimize.linprog(
-    np.append(np.zeros(6), np.ones(400)),
-    A_eq=np.vstack(
-      [
-        np.hstack([error.T, -eye, eye]),
-        np.append(np.ones(6), np.zeros(400)),
-      ]
-    ),
-    b_eq=np.append(films, 1),
-  )
-  weights = ensemble.fit_weights(error, 'mae')
-  np.testing.assert_allclose(weights, solved.x[:6], atol=1e-9)
-  assert _loss(error, weights, 'mae') == pytest.approx(solved.fun / 200)
-
-
-def test_least_square_weights_of_two_members_in_closed_form():
-  rng = np.random.default_rng(5)
-  for _ in range(50):
-    error = rng.normal(
-      rng.normal(0, 3, (2, 1)), rng.uniform(1, 9, (2, 1)), (2, 30)
-    )
-    difference = error[0] - error[1]
-    first = np.clip(-error[1] @ difference / (difference @ difference), 0, 1)
-    weights = ensemble.fit_weights(error, 'mse')
-    np.testing.assert_allclose(weights, [first, 1 - first], atol=1e-9)
-
-
-@pytest.mark.parametrize('loss', ['mae', 'mse'])
-@pytest.mark.parametrize('case', ['equal', 'none', 'alone', 'constant'])
-def test_ties_end_in_a_corner_that_is_always_the_same(loss, case):
-  noise = np.random.default_rng(0).normal(size=(1, 99))
-  error = {
-    'equal': np.vstack([noise, noise]),
-    'none': np.zeros((3, 9)),
-    'alone': noise,
-    'constant': np.full((3, 4), -2.0),
-  }[case]
-  weights = ensemble.fit_weights(error, loss)
-  assert sorted(weights.tolist()) == [0] * (len(error) - 1) + [1]
-  np.testing.assert_array_equal(weights, ensemble.fit_weights(error, loss))
 
 
 @pytest.fixture(scope='module')
@@ -153,7 +32,7 @@ def _stored(folder):
     return {row['id']: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize('weights', ensemble.WEIGHTS)
+@pytest.mark.parametrize('weights', weighing.WEIGHTS)
 def test_written_files(folder, tmp_path, capsys, weights):
   names = [str(folder / name) for name in 'abc']
   ensemble.main([*names, f'--out={tmp_path}', f'--weights={weights}'])
@@ -218,32 +97,6 @@ def test_weights_never_see_the_test_films(folder):
   assert other['splits']['test'] != result['splits']['test']
 
 
-@pytest.mark.parametrize('way', ['mae', 'mse'])
-def test_no_film_has_a_part_in_its_own_weights(way):
-  rng = np.random.default_rng(0)
-  error = rng.normal(0, [[5], [6], [8]], (3, 80))
-  ids, split = (
-    np.arange(80).astype(str),
-    np.where(np.arange(80) < 20, 'test', 'validation'),
-  )
-  weights, by_film = ensemble.film_weights(error, ids, split, way)
-  assert (by_film[:, :20] == weights[:, None]).all()
-  np.testing.assert_allclose(by_film.sum(axis=0), 1)
-  groups = np.full(80, -1)
-  for part in range(ensemble.PARTS):
-    names = splits.fold({'id': ids}, split, ensemble.PARTS, part)
-    groups[(names == 'validation') & (split == 'validation')] = part
-    own = by_film[:, groups == part]
-    assert own.size and (own == own[:, :1]).all()
-  assert (groups >= 0).sum() == 60
-  moved = error.copy()
-  moved[:, 50] = [1000, -2000, 30]
-  other, others = ensemble.film_weights(moved, ids, split, way)
-  same = np.all(others == by_film, axis=0)
-  np.testing.assert_array_equal(same, groups == groups[50])
-  assert np.abs(other - weights).max() > 0.01
-
-
 def test_a_film_or_a_member_that_does_not_vary(folder):
   a, b = _members(folder, 'ab')
   rows = {**b.rows, 'prediction': b.rows['age'] + 3}
@@ -277,8 +130,8 @@ def test_gain_and_correlation(folder):
   # Weights that were fitted on all validation films are best there.
   error = (films['prediction'] - films['age'])[:, films['split'][0] != 'test']
   maes = {
-    way: _loss(error, [m[way] for m in result['members']], 'mae')
-    for way in ensemble.WEIGHTS
+    way: np.abs([m[way] for m in result['members']] @ error).mean()
+    for way in weighing.WEIGHTS
   }
   assert maes['mae'] <= min(maes['mean'], maes['mse']) + 1e-3
 
@@ -306,6 +159,80 @@ def test_films_are_intersected_and_counted(folder, tmp_path):
   assert 'probability' not in rows
   text = ensemble.ensemble_table(result)
   assert '600 of 9999' in text and '550 of 9999' in text  # both data sets
+
+
+def _of_sexes(folder, count):
+  """A run with nets of boys, of girls, and of both; girls' is the worst."""
+  films = fake_run.films(count)
+  for stage, sex, noise in (('boys', 1, 3), ('girls', -1, 20), ('both', 0, 6)):
+    of = (films['sex'] == sex) | (sex == 0)
+    own = {name: column[of] for name, column in films.items()}
+    fake_run.write(folder, own, noise, seed=sex + 5, stage=stage, sd=10)
+  return f'{folder}:both', f'{folder}:boys+girls'
+
+
+def test_a_pair_of_nets_of_one_sex_is_one_member(tmp_path):
+  names = _of_sexes(tmp_path / 'run', 300)
+  both, pair = map(run_lib.read_member, names)
+  assert pair.name == 'run:boys+girls' and pair.train == both.train
+  assert sorted(pair.rows['id']) == sorted(both.rows['id'])
+  ensemble.main([*names, f'--out={tmp_path / "out"}', '--weights=mae'])
+  result = json.loads((tmp_path / 'out/ensemble.json').read_text())
+  assert [member['left_out'] for member in result['members']] == [0, 0]
+  assert 'by_sex' not in result['members'][0]  # some 45 films of a sex
+  weights = [member['mae'] for member in result['members']]
+  stored = _stored(tmp_path / 'out')
+  parts = {
+    stage: _stored(tmp_path / 'run' / stage)
+    for stage in ('both', 'boys', 'girls')
+  }
+  probability = run_lib.distributions(pair, pair.rows['id'])
+  expected = pair.rows['prediction'].round()
+  assert (np.abs(probability.argmax(1) - expected) <= 1)[
+    (expected >= 0) & (expected < 240)
+  ].all()
+  for film, row in stored.items():
+    if row['split'] == 'test':
+      own = parts['boys' if row['sex'] == 'M' else 'girls'][film]
+      ages = [float(r['age_predicted']) for r in (parts['both'][film], own)]
+      assert float(row['age_predicted']) == pytest.approx(
+        np.dot(weights, ages), abs=2e-4
+      )
+  # The folder of the ensemble finds the films that both parts trained on.
+  assert run_lib.read_run(str(tmp_path / 'out')).train == both.train
+
+
+def test_each_sex_has_weights_where_both_have_films(tmp_path, capsys):
+  names = _of_sexes(tmp_path / 'run', 1700)
+  members = [run_lib.read_member(name) for name in names]
+  result, rows = ensemble.combine(members, 'mae')
+  films = run_lib.align_predictions(members)
+  validation = films['split'][0] == 'validation'
+  error = films['prediction'] - films['age']
+  for sex, number in (('F', -1), ('M', 1)):
+    of = films['sex'] == number
+    assert np.sum(of & validation) > 200
+    own = [member['by_sex'][sex]['mae'] for member in result['members']]
+    grid = [np.array([w, 1 - w]) for w in np.linspace(0, 1, 201)]
+    losses = [np.abs(w @ error[:, of & validation]).mean() for w in grid]
+    assert own == pytest.approx(grid[int(np.argmin(losses))], abs=0.02)
+    test = of & (films['split'][0] == 'test')
+    np.testing.assert_allclose(
+      rows['prediction'][test], own @ films['prediction'][:, test]
+    )
+  by_sex = [member['by_sex'] for member in result['members']]
+  assert by_sex[0]['F']['mae'] > 0.8 and by_sex[1]['M']['mae'] > 0.7
+  ensemble.main([*names, f'--out={tmp_path / "out"}', '--weights=mae'])
+  assert 'weights, girls' in capsys.readouterr().out
+  # Nets of both sexes keep one set of weights, as ever.
+  result, _ = ensemble.combine([members[0], members[0]], 'mae')
+  assert 'by_sex' not in result['members'][0]
+
+
+def test_two_nets_of_one_film_are_no_pair(tmp_path):
+  _of_sexes(tmp_path / 'run', 60)
+  with pytest.raises(ValueError, match=r'Expected boys\+both to be stages of'):
+    run_lib.read_member(str(tmp_path / 'run'), 'boys+both')
 
 
 def test_members_that_do_not_agree(folder, tmp_path):

@@ -40,10 +40,12 @@ def test_every_file_comes_back_as_plain_lists(tmp_path):
   assert films['7']['hand_box'] == [0.1, 0.2, 0.8, 0.9]
   assert films['7']['boxes'] == [['expert', 'DIP', [0.1, 0.1, 0.2, 0.2]]]
   points = films['7']['keypoints']
-  assert len(points) == len(annotations.POINTS) == 21
+  assert len(points) == len(annotations.POINTS) == 22
   assert points[0] == [0.5, 0.8]
   assert points[20] == [0.9, 0.3]
-  assert all(math.isnan(v) for point in points[1:20] for v in point)
+  assert all(
+    math.isnan(v) for point in [*points[1:20], points[21]] for v in point
+  )
   assert 'hand_box' not in films['8']
   assert films['8']['polygons'] == [{'exterior': ring, 'interior': [hole]}]
   assert json.loads(json.dumps(films['8'])) == films['8']

@@ -122,6 +122,18 @@ def test_expand_is_symmetric():
   np.testing.assert_allclose(box, (-0.1, 0.1, 0.5, 0.7))
 
 
+@pytest.mark.parametrize(
+  'crop_hw, expected',
+  [
+    ((110, 83), (4 / 83, 5 / 110, 79 / 83, 105 / 110)),  # 4 and 5 whole pixels
+    ((220, 166), (0.05 / 1.1, 0.05 / 1.1, 1.05 / 1.1, 1.05 / 1.1)),
+  ],
+)
+def test_a_margin_is_cut_off(crop_hw, expected):
+  found = boxes.within_margin(crop_hw, (100, 75), 0.05)
+  np.testing.assert_allclose(found, expected)
+
+
 def test_regions_file_round_trip(tmp_path):
   path = tmp_path / 'regions.csv'
   region = boxes.Region((0.125, 0.25, 0.5, 1.0), 0.75, True)

@@ -57,7 +57,9 @@ def test_a_moved_mirror_image_has_the_overlap_of_two_discs():
 )
 def test_a_refused_mask_has_its_reason(changed, wanted):
   one = dataclasses.replace(GOOD, **changed)
-  assert mask_quality.reason(one, LIMITS) == wanted
+  reason = mask_quality.reason(one, LIMITS)
+  assert reason == wanted
+  assert mask_quality.usable(reason) == (wanted == 'undecided outline')
 
 
 def test_two_hands_and_an_empty_map_are_refused():

@@ -8,6 +8,7 @@ import pytest
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import points
+from boneage_jax.phantom import skeleton
 
 
 def film(**marked):
@@ -24,6 +25,44 @@ def test_points_come_by_name_and_are_nan_where_nobody_marked_them():
   )
   assert points.marked(marks) == ['wrist', 'thumb4']
   assert np.isnan(points.of_film({}, ('wrist',))).all()
+
+
+def test_a_capitate_that_nobody_marked_lies_behind_the_knuckle():
+  marks = film(wrist=[0.5, 0.9], middle_finger1=[0.4, 0.5])
+  found = points.of_film(marks, ('capitate',))
+  np.testing.assert_allclose(found, [[0.5 - 0.0231, 0.9 - 0.0924]])
+  assert points.marked(marks) == ['wrist', 'middle_finger1', 'capitate']
+  older = {'keypoints': marks['keypoints'][:21]}  # of prepared data
+  np.testing.assert_array_equal(points.of_film(older, ('capitate',)), found)
+  said = film(wrist=[0.5, 0.9], middle_finger1=[0.4, 0.5], capitate=[0.1, 0.2])
+  assert points.of_film(said, ('capitate',)).tolist() == [[0.1, 0.2]]
+  assert points.marked(film(wrist=[0.5, 0.9])) == ['wrist']
+
+
+def test_phantoms_have_their_capitate_and_hand_about_there():
+  """The figures of the docstrings."""
+  missed, guessed = [], []
+  for index in range(200):
+    hand = skeleton.pose(np.random.default_rng((0, index, 1)))
+    knuckle, tip = hand.joints[3][1], hand.joints[3][4]
+    wrist, capitate = np.array([-1.0, -25.0]), hand.carpals['capitate'][0]
+    marks = film(wrist=wrist.tolist(), middle_finger1=knuckle.tolist())
+    (found,) = points.of_film(marks, ('capitate',))
+    length = np.hypot(*(tip - wrist))
+    missed.append(np.hypot(*(found - capitate)) / length)
+    marks = film(capitate=capitate.tolist(), middle_finger4=tip.tolist())
+    guessed.append(points.hand_length(marks, (1, 1)) / length)
+  assert np.mean(missed) == pytest.approx(0.005, abs=5e-4)
+  assert max(missed) == pytest.approx(0.012, abs=5e-4)
+  assert np.mean(guessed) == pytest.approx(1, abs=1e-3)
+  assert np.std(guessed) == pytest.approx(0.003 / 0.88, abs=5e-4)
+
+
+def test_a_hand_is_as_long_as_from_the_wrist_to_the_tip():
+  marks = film(wrist=[0.5, 0.8], middle_finger4=[0.2, 0.4], capitate=[0.5, 0.4])
+  assert points.hand_length(marks, (100, 100)) == pytest.approx(50)
+  assert points.hand_length(marks, (200, 100)) == pytest.approx(85.44, abs=0.01)
+  assert math.isnan(points.hand_length(film(wrist=[0.5, 0.8]), (100, 100)))
 
 
 @pytest.mark.parametrize('names', ['wrist', ('wrist', 'elbow')])

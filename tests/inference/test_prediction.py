@@ -109,6 +109,7 @@ def test_intervals_of_an_ensemble_are_not_those_of_its_members():
         batch_size=1,
         builder_config='original',
         inverted=False,
+        sexes=('M', 'F', 'unknown'),
       )
     )
   image = np.zeros((4, 4), np.uint8)

@@ -74,8 +74,8 @@ def test_layout(archive):
     'id', 'x0', 'y0', 'x1', 'y1',
   ]  # fmt: skip
   points = rows(side / 'hand_keypoints.csv')
-  assert [row['point'] for row in points[:21]] == list(annotations.POINTS)
-  assert len(points) == 6 * 21
+  assert [row['point'] for row in points[:22]] == list(annotations.POINTS)
+  assert len(points) == 6 * 22
   polygons = json.loads((side / 'hand_polygons.json').read_text())
   assert list(polygons) == [row['id'] for row in labels]
   assert set(polygons['1'][0]) == {'exterior', 'interior'}
@@ -116,7 +116,7 @@ def test_annotations_lie_on_the_hand():
     assert (hand[2:] <= 1).all()
     assert (hand[2:] - hand[:2] > 0.3).all()
     points = film['keypoints']
-    assert points.shape == (21, 2)
+    assert points.shape == (22, 2)
     assert (points >= hand[:2] - 0.01).all()
     assert (points <= hand[2:] + 0.01).all()
     for label, box in film['boxes']:

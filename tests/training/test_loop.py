@@ -15,6 +15,7 @@ from boneage_jax.data import sources
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import metric_writer
 from boneage_jax.training import loop
+from boneage_jax.training import losses
 from boneage_jax.training.losses import age as age_losses
 from boneage_jax.training.tasks import age as age_task
 from configs import common
@@ -115,7 +116,7 @@ def test_a_loss_that_is_not_finite_names_step_films_and_checkpoint(
       batch['id'] == films['position'][0], jnp.nan, loss
     ), scalars
 
-  monkeypatch.setitem(age_losses.LOSSES, 'mae', bad)
+  monkeypatch.setitem(losses.LOSSES, 'mae', bad)
   with pytest.raises(ValueError) as error:
     run(loss=ConfigDict({'name': 'mae'}))
   text = str(error.value)
@@ -134,7 +135,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(run, monkeypatch):
     root = jnp.sqrt(age - jax.lax.stop_gradient(age))  # 0, with slope infinity
     return jnp.where(batch['valid'] > 0, root, age), {}
 
-  monkeypatch.setitem(age_losses.LOSSES, 'mae', bad)
+  monkeypatch.setitem(losses.LOSSES, 'mae', bad)
   with pytest.raises(ValueError, match=r'norm is (nan|inf) at step 1,'):
     run(loss=ConfigDict({'name': 'mae'}))
 

@@ -5,9 +5,12 @@ import json
 import fake_jobs
 import fake_run
 from ml_collections import ConfigDict
+import numpy as np
 import pytest
 import tiny_cascade
 
+from boneage_jax.core import stages
+from boneage_jax.data import selection
 from boneage_jax.evaluation import ensemble
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import run as workflow_run
@@ -15,6 +18,7 @@ from boneage_jax.workflow import validate
 from configs import attention_ldl
 from configs import best
 from configs import guided
+from configs import hand_geometry
 
 
 def config(**changes):
@@ -42,13 +46,13 @@ REFUSED = {
   r"report\.stage to name a stage with .* got 'asessor' \(no stage": dict(
     report__stage='asessor'
   ),
-  r"crops_from to name a stage with the job locate, got 'localizer'": dict(
+  r"crops_from to name .* the job locate or register, got 'localizer'": dict(
     assessor__input__crops_from='localizer'
   ),
   r"localizer to name a stage with the job train, got 'regions' \(loc": dict(
     regions__localizer='regions'
   ),
-  r"init_from\.run to name a stage with the job train, got 'regions'": dict(
+  r"init_from\.run to name .* the job train or mine, got 'regions'": dict(
     assessor__init_from__run=':regions'
   ),
   r"'assessor', which report\.stage names, to run before report": dict(
@@ -192,6 +196,31 @@ def test_members_and_their_weights(tmp_path):
       validate.validate(one, str(tmp_path))
 
 
+def test_members_of_one_sex_come_in_pairs(tmp_path):
+  section = lambda sex: dict(job='train', input=dict(sex=sex))
+  stage = lambda *members: stages.Stage(
+    ConfigDict(
+      dict(
+        both=section(''),
+        boys=section('M'),
+        girls=section('F'),
+        all=dict(job='ensemble', members=members, weights='mae'),
+      )
+    ),
+    'all',
+    str(tmp_path),
+  )
+  validate.check_ensemble(stage('both', 'boys+girls'))
+  for members, sexes in (
+    (('both', 'boys'), "'boys' with input.sex 'M'"),
+    (('both', 'girls+girls'), "'F', 'F'"),
+    (('boys+both', 'both'), "'M', ''"),
+  ):
+    with pytest.raises(ValueError, match=r'all\.members to be') as refused:
+      validate.check_ensemble(stage(*members))
+    assert sexes in str(refused.value)
+
+
 def test_what_is_painted_over_lost_the_same_borders(tmp_path):
   value = attention_ldl.get_config('phantom')
   change(value, data__crop_borders=True)
@@ -276,6 +305,23 @@ def untested(tmp_path):
     return run_lib.read_run(str(folder))
 
   return read
+
+
+def test_films_that_nobody_marked_do_not_train(tmp_path, monkeypatch):
+  marks = ' '.join(hand_geometry.POINTS)
+  films = {
+    'id': np.arange(40).astype(str),
+    'split': np.array(['train', 'validation'] * 20),
+    'marks': np.array([marks] * 20 + ['thumb4'] * 20),
+  }
+  monkeypatch.setattr(selection, 'split_films', lambda *_: (films, ''))
+  config = hand_geometry.get_config('phantom').unlock()
+  config.stages = ('keypoints',)
+  with pytest.raises(ValueError, match='batch of 16 films to train on, got 10'):
+    validate.check_films(config, str(tmp_path))
+  films['marks'][:] = 'thumb4'
+  with pytest.raises(ValueError, match=r'no film has middle_finger4, capitate'):
+    validate.check_films(config, str(tmp_path))
 
 
 def test_an_ensemble_without_test_films_says_so(untested):

@@ -7,6 +7,7 @@ from flax import nnx
 from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
 from boneage_jax.models.backbones import inception_v3
+from boneage_jax.models.backbones import m46
 from boneage_jax.models.backbones import resnet
 from boneage_jax.models.backbones import xception
 
@@ -14,6 +15,7 @@ BACKBONES = {
   'convnext': convnext.ConvNeXt,
   'efficientnet': efficientnet.EfficientNet,
   'inception_v3': inception_v3.InceptionV3,
+  'm46': m46.M46,
   'resnet': resnet.ResNet,
   'xception': xception.Xception,
 }

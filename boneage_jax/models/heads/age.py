@@ -13,7 +13,8 @@ BINS = 240  # months 0..239: the bin's index is the age (RSNA spans 1 to 228)
 # Months, RSNA training films: where a scalar head starts, and the unit of a
 # standardized one.
 MEAN_AGE, SD_AGE = 127.3, 41.2
-OUTPUTS = ('bins', 'scalar', 'standardized')
+HALF = 120.0  # months; -1 to 1 of a head of the output 'unit' are 0 to 240
+OUTPUTS = ('bins', 'scalar', 'standardized', 'unit')
 
 
 linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
@@ -52,7 +53,8 @@ class ConvPool(nnx.Module):
       channels, features, 3, padding='VALID', dtype=dtype, rngs=rngs
     )
 
-  def __call__(self, features):
+  def __call__(self, features, rngs=None):
+    del rngs
     x = nnx.max_pool(self.conv(features), (3, 3), (3, 3))
     return x.reshape(x.shape[0], -1).astype(jnp.float32)
 
@@ -64,19 +66,60 @@ class GlobalPool(nnx.Module):
     self.kind = kind
     self.out_features = channels
 
-  def __call__(self, features):
+  def __call__(self, features, rngs=None):
+    del rngs
     reduce = jnp.mean if self.kind == 'gap' else jnp.max
     return reduce(features.astype(jnp.float32), axis=(1, 2))
 
 
-def pool(kind: str, channels: int, hw, *, dtype, rngs) -> nnx.Module:
-  """Make the layer that turns [B,h,w,channels] into [B,out_features]."""
+class Mlp(nnx.Module):
+  """Flatten a map and run it through two layers (m46, Iglovikov 2017).
+
+  Dropout, linear layer to `hidden` numbers and ELU, twice. The order of the
+  flat numbers is rows, columns, channels.
+  """
+
+  def __init__(self, channels, map_hw, *, hidden, dropout, dtype, rngs):
+    self.out_features = hidden
+    self.dropout = nnx.Dropout(dropout)
+    flat = map_hw[0] * map_hw[1] * channels
+    self.fc1 = linear(flat, hidden, dtype=dtype, rngs=rngs)
+    self.fc2 = linear(hidden, hidden, dtype=dtype, rngs=rngs)
+
+  def __call__(self, features, rngs=None):
+    x = features.reshape(features.shape[0], -1)
+    for fc in (self.fc1, self.fc2):
+      x = nnx.elu(fc(self.dropout(x, rngs=rngs)))
+    return x.astype(jnp.float32)
+
+
+def pool(
+  kind: str,
+  channels: int,
+  hw: tuple[int, int],
+  *,
+  hidden: int = 2048,
+  dropout: float = 0.0,
+  dtype,
+  rngs,
+) -> nnx.Module:
+  """Make the layer that turns [B,h,w,channels] into [B,out_features].
+
+  Args:
+    kind: 'gap', 'gmp', 'conv_pool' or 'mlp'.
+    channels, hw: of the map.
+    hidden, dropout: of 'mlp'.
+    dtype, rngs: of the layer.
+  """
+  if kind == 'mlp':
+    options = dict(hidden=hidden, dropout=dropout, dtype=dtype, rngs=rngs)
+    return Mlp(channels, hw, **options)
   if kind == 'conv_pool':
     return ConvPool(channels, hw, dtype=dtype, rngs=rngs)
   if kind in ('gap', 'gmp'):
     return GlobalPool(channels, kind)
   raise ValueError(
-    f"net.pool={kind!r} is unknown; choose 'gap', 'gmp' or 'conv_pool'."
+    f"net.pool={kind!r} is unknown; choose 'gap', 'gmp', 'conv_pool' or 'mlp'."
   )
 
 
@@ -92,7 +135,8 @@ class AgeHead(nnx.Module):
   softmax (Chen 2020, eq. 8), or 'argmax' where the logits are unnormalised
   soft labels (Chen 2020, phase I). output 'scalar': one number, months, as the
   papers have it; 'standardized': one number in standard deviations from the
-  mean age.
+  mean age; 'unit': one number from -1, 0 months, to 1, 240 months (Iglovikov
+  2017).
   """
 
   def __init__(
@@ -152,6 +196,8 @@ class AgeHead(nnx.Module):
   def _months(self, out: jax.Array) -> jax.Array:
     if self.output == 'standardized':
       return MEAN_AGE + SD_AGE * out
+    if self.output == 'unit':
+      return HALF + HALF * out
     return out
 
 

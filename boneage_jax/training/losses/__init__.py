@@ -1,7 +1,7 @@
 """Losses by name, built from the section of a stage.
 
 A loss is `loss(outputs, batch) -> (per_example [B], scalars)`; the caller takes
-the mean over valid examples. See `age` and `attention`.
+the mean over valid examples. See the modules here.
 """
 
 import functools
@@ -11,8 +11,14 @@ from typing import Any
 from boneage_jax.core import distributed
 from boneage_jax.training.losses import age
 from boneage_jax.training.losses import attention
+from boneage_jax.training.losses import keypoints
+from boneage_jax.training.losses import segmentation
 
-LOSSES = age.LOSSES
+LOSSES: dict[str, age.Loss] = {
+  **age.LOSSES,
+  'keypoints': keypoints.keypoints,
+  'segmentation': segmentation.segmentation,
+}
 
 
 def parameters(name: str) -> set[str]:

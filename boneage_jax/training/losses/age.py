@@ -71,10 +71,15 @@ def mse(outputs: Outputs, batch: Outputs) -> tuple[jax.Array, Scalars]:
   return error**2, {'mae': jnp.abs(error)}
 
 
-def mae(outputs: Outputs, batch: Outputs) -> tuple[jax.Array, Scalars]:
-  """Absolute error of the age, months."""
+def mae(
+  outputs: Outputs, batch: Outputs, unit: float = 1.0
+) -> tuple[jax.Array, Scalars]:
+  """Absolute error of the age, in units of so many months.
+
+  A unit of 120 is the L1 of ages scaled to [-1, 1] (Iglovikov 2017).
+  """
   error = jnp.abs(_error(outputs, batch))
-  return error, {'mae': error}
+  return error / unit, {'mae': error}
 
 
 def smooth_l1(

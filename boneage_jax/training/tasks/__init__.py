@@ -10,7 +10,9 @@ import numpy as np
 
 from boneage_jax.training.tasks import age
 from boneage_jax.training.tasks import classification
+from boneage_jax.training.tasks import keypoints
 from boneage_jax.training.tasks import orientation
+from boneage_jax.training.tasks import segmentation
 
 Rows = dict[str, np.ndarray]
 
@@ -49,7 +51,9 @@ class Task(Protocol):
 TASKS: dict[str, Task] = {
   'age': age,
   'classification': classification,
+  'keypoints': keypoints,
   'orientation': orientation,
+  'segmentation': segmentation,
 }
 
 

@@ -71,6 +71,28 @@ def test_standardized_head_counts_in_deviations():
   )
 
 
+def test_unit_head_goes_from_birth_to_240_months():
+  net = head(output='unit', sex_features=0)
+  net.fc.kernel[...] = jnp.eye(6, 1)
+  ages = net(jnp.array([[-1.0], [0.0], [0.25], [1.0]]) * jnp.eye(1, 6), {})
+  np.testing.assert_allclose(ages['age'], [0, 120, 150, 240])
+
+
+def test_mlp_pool_is_two_hidden_layers_with_dropout_in_training_only():
+  options = {'dtype': jnp.float32, 'rngs': nnx.Rngs(0)}
+  net = age_head.pool('mlp', 3, (2, 1), hidden=5, dropout=0.5, **options)
+  x = draw.normal((2, 2, 1, 3))
+  net.eval()
+  z = np.asarray(x, np.float64).reshape(2, 6)
+  for layer in (net.fc1, net.fc2):
+    z = z @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...])
+    z = np.where(z > 0, z, np.expm1(z))
+  np.testing.assert_allclose(net(x, nnx.Rngs(0)), z, rtol=1e-4, atol=1e-6)
+  net.train()
+  looks = [np.asarray(net(x, nnx.Rngs(i))) for i in range(2)]
+  assert np.abs(looks[0] - looks[1]).max() > 1e-3
+
+
 @pytest.mark.parametrize('month', [0, 7, 239])
 def test_readouts_of_a_peak(month):
   logits = 80.0 * jax.nn.one_hot(jnp.array([month]), age_head.BINS)

@@ -31,6 +31,14 @@ def test_expectation_is_float32_under_bfloat16():
   np.testing.assert_allclose(value, exact @ np.arange(240), atol=1e-3)
 
 
+def test_mae_in_units_is_the_l1_of_scaled_ages():
+  outputs = {'age': jnp.array([100.0, 131.0])}
+  loss, scalars = age_losses.mae(outputs, batch_of(112.0, 125.0), unit=120.0)
+  scaled = np.abs(np.array([100 - 120, 131 - 120]) / 120 - [-8 / 120, 5 / 120])
+  np.testing.assert_allclose(loss, scaled, rtol=1e-6)
+  np.testing.assert_allclose(scalars['mae'], [12, 6])
+
+
 def test_triangular_label():
   label = np.asarray(age_losses.triangular_label(jnp.array([120.0]), 240, 50))[
     0

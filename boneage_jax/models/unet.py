@@ -1,0 +1,104 @@
+"""U-Net (Ronneberger 2015) with batch norm: a film to a mask of its size."""
+
+from collections.abc import Sequence
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from boneage_jax.core import sizes
+from boneage_jax.models import layers
+from boneage_jax.models import net as net_lib
+from boneage_jax.models import ops
+
+# Of the five levels, the finest first. Ours: the paper names no width.
+CHANNELS = (32, 64, 128, 256, 512)
+MULTIPLE = 2 ** (len(CHANNELS) - 1)  # a side is halved so often
+EPS = 1e-5  # PyTorch's
+
+
+class UNet(net_lib.Net):
+  """Whole film to the logits of a mask (Iglovikov 2017, segmentation).
+
+  The paper adds batch norm to the U-Net. Ours are: convolutions that keep the
+  size of a map; upsampling by nearest neighbour and a convolution, which
+  leaves no chequered pattern; a momentum of 0.9, for short runs.
+
+  Pixels beyond the film, of a letterbox or of a film that was turned, count in
+  the statistics of batch norm like dark film: they look alike, come alike in
+  training and in use, and are background that the net must call so.
+
+  Args:
+    size: of the net input in pixels: side of a square, or (height, width);
+      multiples of 16.
+    width: scales CHANNELS, see layers.scale_channels.
+    dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
+      and logits stay float32.
+
+  Raises:
+    ValueError: a side is no multiple of 16.
+  """
+
+  inputs = ()
+
+  def __init__(
+    self,
+    *,
+    size: int | Sequence[int],
+    width: float = 1.0,
+    dtype: str = 'float32',
+    rngs: nnx.Rngs,
+  ):
+    if any(side % MULTIPLE for side in sizes.size_hw(size)):
+      raise ValueError(
+        f'Expected an input.size of multiples of {MULTIPLE} for net.name='
+        f"'unet', which halves the film {len(CHANNELS) - 1} times, got {size}."
+      )
+    dtype = jnp.dtype(dtype)
+    channels = [layers.scale_channels(c, width) for c in CHANNELS]
+    options = dict(eps=EPS, momentum=0.9, dtype=dtype, rngs=rngs)
+    conv = lambda before, after: layers.ConvBN(before, after, 3, **options)
+    twice = lambda before, after: nnx.List(
+      [conv(before, after), conv(after, after)]
+    )
+    self.down = nnx.List(map(twice, [1, *channels], channels))
+    fine, coarse = channels[-2::-1], channels[:0:-1]
+    self.up = nnx.List(map(conv, coarse, fine))
+    self.join = nnx.List([twice(2 * c, c) for c in fine])
+    self.mask = layers.Conv(channels[0], 1, 1, use_bias=True, rngs=rngs)
+
+  def features(self, batch, rngs=None):
+    """Return the last map [B,H,W,C] of `image`, grey films, uint8 [B,H,W,1]."""
+    del rngs
+    x = layers.preprocess(batch['image'], 'tf', channels=1)  # B 512 512 1
+    maps = []
+    for first, second in self.down:
+      if maps:
+        x = ops.max_pool(x, 2, 2)
+      x = second(first(x))
+      maps.append(x)
+    # Without a width: B 512 512 32, B 256 256 64, B 128 128 128, B 64 64 256,
+    # and last B 32 32 512.
+    skips = maps[-2::-1]
+    for up, (first, second), skip in zip(
+      self.up, self.join, skips, strict=True
+    ):
+      x = jnp.concatenate([skip, up(double(x))], -1)
+      x = second(first(x))
+    # Back the same way, from B 64 64 256 to B 512 512 32.
+    return x
+
+  def head(self, features, inputs, rngs=None):
+    """Return `mask` [B,H,W], logits that a pixel is inside, float32."""
+    del inputs, rngs
+    logits = self.mask(features.astype(jnp.float32))
+    return {'mask': logits[..., 0]}
+
+
+def double(x: jax.Array) -> jax.Array:
+  """Show every pixel of a map [B,H,W,C] as four: [B,2H,2W,C]."""
+  batch, height, width, channels = x.shape
+  x = jnp.broadcast_to(
+    x[:, :, None, :, None], (batch, height, 2, width, 2, channels)
+  )
+  return x.reshape(batch, 2 * height, 2 * width, channels)

@@ -1,0 +1,292 @@
+"""The `mine` job: a net's own good masks teach it (Iglovikov 2017).
+
+"Positive mining": few films are outlined by hand. A net that learned from them
+masks the other training films, the good masks join the training, and so on for
+some rounds. People judged the masks there; here limits do that labelled films
+set, see imaging/mask_quality.py, and a folder of corrected masks overrides
+them. Films for validation and test are masked at the end alone.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import copy
+import dataclasses
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from boneage_jax.core import distributed
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import film_masks
+from boneage_jax.data import film_table
+from boneage_jax.data import selection
+from boneage_jax.data import splits as splits_lib
+from boneage_jax.imaging import mask_quality
+from boneage_jax.imaging import masks as masks_lib
+from boneage_jax.regions import review
+from boneage_jax.runs import checkpoints
+from boneage_jax.runs import lineage
+from boneage_jax.training import loop
+from boneage_jax.training import prediction
+from boneage_jax.training import restore
+
+CHUNK = 256  # films whose maps are in memory at once
+ROUNDS = 'rounds.json'
+LABELLED, HUMAN, ACCEPTED, REFUSED = 'labelled', 'human', 'accepted', 'refused'
+
+
+def mine(config: Any, stage: str, workdir: str) -> None:
+  """Run the rounds of a stage, then mask every film with the last net.
+
+  Each round has a folder, round_<k>, with the masks that it was trained on and
+  all files of a trained stage; a killed job goes on at its round. The folder of
+  the stage gets the last net, masks.array_record and masks.csv of all films,
+  rounds.json, and review/ with the refused films.
+
+  Raises:
+    ValueError: no labelled films, or unreadable corrected masks.
+  """
+  rounds = config[stage].rounds
+  expanded = with_rounds(config, stage)
+  for number in range(1, rounds + 1):
+    name = round_name(stage, number)
+    folder = stages.path(workdir, name)
+    if not storage.exists(stages.path(workdir, name, film_masks.TABLE)):
+      storage.make_folder(folder)
+      found = judge(expanded, stage, name, workdir, 'train')
+      write(folder, found, config[stage].input)
+      distributed.print_once(f'{name}: {counts(found)}.')
+    if not storage.exists(stages.path(workdir, name, stages.DONE)):
+      loop.train_and_evaluate(expanded, name, workdir)
+  _finish(expanded, stage, workdir)
+
+
+def round_name(stage: str, number: int) -> str:
+  """Name a round as a stage."""
+  return f'{stage}/round_{number}'
+
+
+def with_rounds(config: Any, stage: str) -> Any:
+  """Return the config with a stage for each round that goes on from the last.
+
+  A round is trained as the stage says, on what was drawn and on its own masks.
+  """
+  config = copy.deepcopy(config).unlock()
+  section = config[stage]
+  for number in range(1, section.rounds + 1):
+    one = copy.deepcopy(section)
+    one.job, one.epochs, one.steps = 'train', 0, section.steps_per_round
+    one.seed = section.seed + number
+    one.input.masks_from = round_name(stage, number)
+    if number > 1:
+      one.init_from.run = f':{round_name(stage, number - 1)}'
+    config[round_name(stage, number)] = one
+  return config
+
+
+@dataclasses.dataclass
+class Judged:
+  """A film's mask and what was made of it.
+
+  Attributes:
+    film: its id.
+    split: its split.
+    status: one of LABELLED, HUMAN, ACCEPTED, REFUSED.
+    reason: of a refusal.
+    mask: uint8 [h, w], 255 times the probability.
+    measures: of the mask.
+  """
+
+  film: str
+  split: str
+  status: str
+  reason: str
+  mask: np.ndarray
+  measures: mask_quality.Measures
+
+  def row(self, everything: bool) -> dict[str, Any]:
+    """Return the film's row of masks.csv."""
+    chosen = self.status in (HUMAN, ACCEPTED)
+    row = {'id': self.film, 'split': self.split, 'status': self.status}
+    row |= {'reason': self.reason, 'stored': int(everything or chosen)}
+    values = dataclasses.asdict(self.measures).items()
+    return row | {name: f'{value:.4f}' for name, value in values}
+
+
+def judge(
+  config: Any, stage: str, name: str, workdir: str, *splits: str
+) -> list[Judged]:
+  """Mask films with the net that a round starts from, and judge the masks.
+
+  Args:
+    config: of `with_rounds`.
+    stage: that mines; its films are those that people outlined.
+    name: of the round.
+    workdir: of the run.
+    *splits: whose films are masked.
+
+  Returns:
+    each film of these splits.
+  """
+  section = config[stage]
+  films, _ = selection.split_films(
+    config, workdir, section.input.builder_config
+  )
+  drawn = selection.stage_films(config, stage, workdir)
+  labelled = set(drawn['id'].tolist())
+  look = _Net(config, stage, name, workdir)
+  kept = _limits(look, section, drawn)
+  human = film_masks.read_corrected(section.corrected, section.input)
+  chosen = film_table.select(films, np.isin(films['split'], splits))
+  judged = []
+  for film, split, found, mirrored, _ in look(chosen):
+    measures = mask_quality.measure(found / 255.0, mirrored / 255.0)
+    why = mask_quality.reason(measures, kept)
+    one = Judged(film, split, ACCEPTED, why, found, measures)
+    if film in human:
+      one.status, one.reason, one.mask = HUMAN, '', human[film]
+    elif film in labelled:
+      one.status, one.reason = LABELLED, ''
+    elif why:
+      one.status = REFUSED
+    judged.append(one)
+  return judged
+
+
+def write(
+  folder: str, judged: list[Judged], input_config: Any, everything: bool = False
+) -> None:
+  """Write the masks to train on, or all, and masks.csv."""
+  rows = [one.row(everything) for one in judged]
+  kept = set(film_masks.stored(rows))
+  masks = [one.mask for one in judged if one.film in kept]
+  film_masks.write(folder, rows, masks, input_config)
+
+
+def counts(judged: list[Judged]) -> str:
+  """Say how many masks are of which status."""
+  states = [one.status for one in judged]
+  return ', '.join(
+    f'{states.count(status)} {status}'
+    for status in (LABELLED, HUMAN, ACCEPTED, REFUSED)
+    if status in states
+  )
+
+
+class _Net:
+  """A net that masks films, and their mirror images."""
+
+  def __init__(self, config: Any, stage: str, name: str, workdir: str):
+    """Load the net that the round `name` starts from, for films of `stage`."""
+    self._place = config, stage, workdir
+    self._mesh = distributed.make_mesh()
+    parent = lineage.parent_run(config, name, workdir)
+    graph, self._variables = restore.load_net(*parent)
+
+    @jax.jit
+    def look(variables, batch):
+      net = restore.merge(graph, variables)
+      image = batch['image']
+      found = jax.nn.sigmoid(net(batch)['mask'])
+      turned = net({**batch, 'image': image[:, :, ::-1]})['mask']
+      mirrored = jax.nn.sigmoid(turned)[:, :, ::-1]
+      to_8_bit = lambda x: jnp.rint(255 * x).astype(jnp.uint8)
+      inside = batch['region_mask'] == masks_lib.INSIDE
+      area = jnp.mean(inside.astype(jnp.float32), (1, 2))
+      return {
+        'found': to_8_bit(found),
+        'mirrored': to_8_bit(mirrored),
+        'drawn': area,
+      }
+
+    self._look = look
+
+  def __call__(
+    self, films: film_table.Films
+  ) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, float]]:
+    """Yield id, split, mask, mask of the mirror image, and the drawn area."""
+    count = len(films['id'])
+    bar = tqdm.tqdm(
+      total=count,
+      desc='masks',
+      unit='film',
+      disable=not distributed.is_main_process() or None,
+    )
+    with bar:
+      for start in range(0, count, CHUNK):
+        keep = np.arange(start, min(start + CHUNK, count))
+        part = film_table.select(films, keep)
+        made = prediction.Split(*self._place, part, self._mesh)
+        rows = made.predict(self._look, self._variables)
+        yield from zip(
+          part['id'].tolist(),
+          part['split'].tolist(),
+          rows['found'].astype(np.uint8),
+          rows['mirrored'].astype(np.uint8),
+          rows['drawn'].tolist(),
+          strict=True,
+        )
+        bar.update(len(keep))
+
+
+def _limits(
+  look: _Net, section: Any, drawn: film_table.Films
+) -> mask_quality.Limits:
+  """Return the limits that films with drawn masks set."""
+  areas = [
+    area for *_, area in look(selection.select_split(drawn, 'train')) if area
+  ]
+  judged = [
+    mask_quality.measure(found / 255.0, mirrored / 255.0)
+    for _, _, found, mirrored, area in look(
+      selection.select_split(drawn, 'validation')
+    )
+    if area
+  ]
+  return mask_quality.limits(areas, judged, **section.accept)
+
+
+def _finish(config: Any, stage: str, workdir: str) -> None:
+  """Keep the last net, mask all films with it, and say what each round did."""
+  folder = stages.path(workdir, stage)
+  last = round_name(stage, config[stage].rounds)
+  _, variables = restore.load_net(config, last, workdir)
+  store = checkpoints.Checkpoints(os.path.join(folder, stages.CHECKPOINTS))
+  done = storage.read_json(stages.path(workdir, last, stages.DONE))
+  if store.best_step() is None:
+    store.save_best(done['best_step'], variables, 0.0)
+  store.close()
+  end = f'{stage}/end'
+  config[end] = copy.deepcopy(config[last])
+  config[end].init_from.run = f':{last}'
+  judged = judge(config, stage, end, workdir, *splits_lib.SPLITS)
+  write(folder, judged, config[stage].input, everything=True)
+  numbers = range(1, config[stage].rounds + 1)
+  result = [_round(stage, number, workdir) for number in numbers]
+  distributed.on_main_process(
+    lambda: storage.write_json(os.path.join(folder, ROUNDS), result, indent=1)
+  )
+  distributed.print_once(f'{stage}, all films: {counts(judged)}.')
+  review.write(config, stage, workdir, judged)
+  path = stages.path(workdir, stage, stages.DONE)
+  distributed.on_main_process(lambda: storage.write_json(path, done))
+
+
+def _round(stage: str, number: int, workdir: str) -> Mapping[str, Any]:
+  """Return the figures of a round: its masks, and how well it masks then."""
+  name = round_name(stage, number)
+  rows = film_masks.read_table(stages.path(workdir, name))
+  states = [row['status'] for row in rows]
+  reasons = [row['reason'] for row in rows if row['reason']]
+  path = stages.path(workdir, name, stages.SEGMENTATION)
+  return {
+    'round': number,
+    'masks': {status: states.count(status) for status in sorted(set(states))},
+    'refused': {why: reasons.count(why) for why in sorted(set(reasons))},
+    'segmentation': storage.read_json(path),
+  }

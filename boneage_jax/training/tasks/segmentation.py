@@ -1,0 +1,175 @@
+"""The task of masks: Dice and Jaccard of each film, at the net's size.
+
+Overlaps are of the pixels that readers drew or left out, where the net's
+probability is above one half; they are counted within the jitted step, so
+that no map leaves the device.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import csv
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from boneage_jax.core import distributed
+from boneage_jax.core import stages
+from boneage_jax.core import statistics
+from boneage_jax.core import storage
+from boneage_jax.data import groups
+from boneage_jax.data import selection
+from boneage_jax.data import splits
+from boneage_jax.imaging import masks
+from boneage_jax.training import prediction
+from boneage_jax.training.losses import segmentation as segmentation_loss
+
+FIGURES = ('dice', 'jaccard', 'area', 'area_true')
+COLUMNS = ('id', 'split', 'sex', *FIGURES)
+
+metric_name = 'dice_error'
+
+
+def format_metric(value: float) -> str:
+  """Write 1 - Dice as Dice."""
+  return f'Dice {1 - value:.4f}'
+
+
+def check(config: Any, stage: str) -> None:
+  """Refuse a stage that has no masks to learn, or a net that gives none."""
+  section = config[stage]
+  if section.net.name != 'unet' or not section.input.masks:
+    raise ValueError(
+      f"Expected {stage} with the task 'segmentation' to have net.name='unet' "
+      f'and kinds of masks in input.masks, got {section.net.name!r} and '
+      f'{tuple(section.input.masks)}: change --config.{stage}.net or '
+      f'--config.{stage}.input.masks.'
+    )
+  masks.check(section.input.masks, f'{stage}.input.masks')
+  if section.input.crops_from:
+    raise ValueError(
+      f'Expected whole films for {stage}, as masks are drawn on these, got '
+      f'crops of {section.input.crops_from!r}: set '
+      f'--config.{stage}.input.builder_config.'
+    )
+  if section.tta.flip or tuple(section.tta.rotate) != (0.0,):
+    raise ValueError(
+      f'Expected no views in {stage}.tta, as the mean Dice of several views '
+      f'is that of no mask, got rotate={tuple(section.tta.rotate)} and flip='
+      f'{section.tta.flip}: set --config.{stage}.tta.rotate="(0.0,)" and '
+      f'--config.{stage}.tta.flip=False.'
+    )
+
+
+def reduce(
+  outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
+  """Return FIGURES of each film, [B] float32.
+
+  Areas are shares of the net's input. Two empty masks have a Dice of 1.
+  """
+  logits, known, inside = segmentation_loss.pixels(outputs, batch)
+  found = known * (logits > 0)
+  total = lambda x: jnp.sum(x, (1, 2))
+  both, either = total(found * inside), total(jnp.maximum(found, inside))
+  share = lambda part, whole: jnp.where(
+    whole > 0, part / jnp.maximum(whole, 1), 1.0
+  )
+  return {
+    'dice': share(2 * both, both + either),
+    'jaccard': share(both, either),
+    'area': jnp.mean(found, (1, 2)),
+    'area_true': jnp.mean(inside, (1, 2)),
+  }
+
+
+def error(
+  outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
+) -> float:
+  """Return 1 - mean Dice of films."""
+  del films
+  return 1 - float(np.mean(outputs['dice'], dtype=np.float64))
+
+
+def write_predictions(
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  predict: Callable,
+  variables: dict[str, Any],
+) -> None:
+  """Judge validation and test films; process 0 writes the stage's files.
+
+  predictions.csv has COLUMNS, areas in shares of the net's input;
+  segmentation.json the means of `summary` by split.
+  """
+  mesh, rows, result = distributed.make_mesh(), [], {}
+  for split in splits.HELD_OUT:
+    part = selection.select_split(films, split)
+    if not len(part['id']):  # a run without test films is lawful
+      continue
+    outputs = prediction.Split(
+      config, stage, workdir, part, mesh, final=True
+    ).predict(predict, variables)
+    result[split] = summary(outputs, part)
+    sexes = groups.sex_text(part['sex'])
+    for i, film in enumerate(part['id'].tolist()):
+      figures = [f'{outputs[name][i]:.5f}' for name in FIGURES]
+      rows.append([film, split, sexes[i], *figures])
+
+  def write() -> None:
+    path = stages.path(workdir, stage, stages.PREDICTIONS)
+    with storage.replacing(path) as file:
+      writer = csv.writer(file, lineterminator='\n')
+      writer.writerow(COLUMNS)
+      writer.writerows(rows)
+    path = stages.path(workdir, stage, stages.SEGMENTATION)
+    storage.write_json(path, result, indent=1)
+    for split, row in result.items():
+      print(line(stage, split, row['all']), flush=True)
+
+  distributed.on_main_process(write)
+
+
+def summary(
+  outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
+) -> dict[str, Any]:
+  """Return means of the films of a split: of all, by sex and by age band.
+
+  Args:
+    outputs: what `reduce` kept, [N].
+    films: their sex, and their age in months.
+
+  Returns:
+    under `all`, `sex` (group -> means) and `age` (group -> means), the number
+    of `films`, mean `dice` and `jaccard` and, of enough films, their 95 %
+    bootstrap intervals.
+  """
+
+  def means(keep: np.ndarray) -> dict[str, Any]:
+    out = {'films': int(keep.sum())}
+    for name in ('dice', 'jaccard'):
+      out |= statistics.mean(outputs[name][keep], name)
+    return out
+
+  def by(group: np.ndarray, names: Any) -> dict[str, Any]:
+    there = [name for name in names if (group == name).any()]
+    return {name: means(group == name) for name in there}
+
+  return {
+    'all': means(np.ones(len(films['id']), bool)),
+    'sex': by(groups.sex_text(films['sex']), groups.SEX),
+    'age': by(groups.age_band(films['age']), groups.BANDS),
+  }
+
+
+def line(stage: str, split: str, row: dict[str, Any]) -> str:
+  """Say how well the masks of a split are found."""
+  ends = row.get('dice_ci95')
+  interval = ' ({:.4f} to {:.4f})'.format(*ends) if ends else ''
+  return (
+    f'{stage}: mean Dice {row["dice"]:.4f}{interval}, Jaccard '
+    f'{row["jaccard"]:.4f}, on {row["films"]} {split} films.'
+  )

@@ -1,0 +1,154 @@
+"""Nets of one sex in an ensemble: who reads a film, and with what weight."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+
+from boneage_jax.core import config as config_lib
+from boneage_jax.inference import ensemble
+from boneage_jax.inference import loading
+from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import predictor
+
+ALL = ('M', 'F', 'unknown')
+IMAGE = np.zeros((4, 4), np.uint8)
+
+
+class Net:
+  """Tells one age of all films, and which films it was shown."""
+
+  batch_size, builder_config, inverted = 4, 'original', False
+
+  def __init__(self, age, *sexes):
+    self.age, self.sexes, self.seen = age, sexes or ALL, []
+
+  def predict(self, image, sex):
+    assert sex in self.sexes
+    return prediction_lib.Prediction(
+      age_predicted=self.age,
+      sex=sex,
+      probability=None,
+      regions={},
+      rotation_deg=0,
+      film_box=(0, 0, 1, 1),
+      quality_flags=(),
+      overlay=image,
+    )
+
+  def outputs(self, records):
+    self.seen += [record['id'] for record in records]
+    films = [
+      types.SimpleNamespace(name=r['id'], regions={}, quality_flags=())
+      for r in records
+    ]
+    ages = [self.age + record['row'] for record in records]
+    return {'age': np.array(ages, float)}, films
+
+
+def records(*sexes):
+  return [
+    {'id': f'film{k}', 'row': k, 'sex': float(sex)}
+    for k, sex in enumerate(sexes)
+  ]
+
+
+def pair():
+  return ensemble.Ensemble([Net(100.0, 'M'), Net(200.0, 'F')])
+
+
+def test_a_pair_reads_each_film_with_the_net_of_its_sex():
+  both = pair()
+  assert both.sexes == ('M', 'F')
+  outputs, films = both.outputs(records(-1, 1, 1, -1))
+  assert outputs['age'].tolist() == [200, 101, 102, 203]
+  assert [film.name for film in films] == ['film0', 'film1', 'film2', 'film3']
+  boys, girls = both.members
+  assert (boys.seen, girls.seen) == (['film1', 'film2'], ['film0', 'film3'])
+  assert both.predict(IMAGE, 'M').age_predicted == 100
+  assert both.predict(IMAGE, 'F').age_predicted == 200
+
+
+def test_a_film_of_unknown_sex_takes_nets_of_both():
+  nets = ensemble.Ensemble(
+    [Net(0.0), pair(), Net(60.0)], weights=[0.25, 0.5, 0.25]
+  )
+  assert nets.sexes == ALL
+  outputs, _ = nets.outputs(records(0, 1, -1))
+  # (0 + 60) / 2; then quarters of 0 and 60 and half of a boy's or girl's.
+  np.testing.assert_allclose(outputs['age'], [30, 66, 117])
+  assert nets.predict(IMAGE, 'unknown').age_predicted == pytest.approx(30)
+  assert nets.predict(IMAGE, 'F').age_predicted == pytest.approx(115)
+
+
+def test_without_a_net_of_both_the_film_is_named():
+  nets = ensemble.Ensemble([Net(9.0), pair()], weights=[0.0, 1.0])
+  message = 'Film film1: expected a film of the sex M or F, .* got .unknown.'
+  for one in (nets, pair()):
+    with pytest.raises(ValueError, match=message):
+      one.outputs(records(1, 0))
+    with pytest.raises(ValueError, match=r'^Expected a film of the sex M or F'):
+      one.predict(IMAGE, 'unknown')
+
+
+def test_weights_of_each_sex():
+  nets = ensemble.Ensemble(
+    [Net(0.0), pair()],
+    weights=[0.5, 0.5],
+    weights_by_sex={'M': [0.9, 0.1], 'F': [0.2, 0.8]},
+  )
+  outputs, _ = nets.outputs(records(1, -1, 0))
+  np.testing.assert_allclose(outputs['age'], [10, 161, 2])
+
+
+def test_nets_of_both_read_all_films_at_once():
+  one = Net(10.0)
+  ensemble.Ensemble([one, Net(20.0)]).outputs(records(1, -1, 0))
+  assert one.seen == ['film0', 'film1', 'film2']
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+  """A run whose nets are made up, with an ensemble that weighs the sexes."""
+  nets = {
+    'both': Net(0.0),
+    'boys': Net(100.0, 'M'),
+    'girls': Net(200.0, 'F'),
+    'idle': Net(999.0),
+  }
+  make = lambda config, stage, *rest: nets[stage]
+  monkeypatch.setattr(predictor, 'Predictor', make)
+  train = {'job': 'train', 'task': 'age'}
+  config = {
+    'format': config_lib.FORMAT,
+    'data': {'folds': 0, 'fold': -1},
+    **dict.fromkeys(nets, train),
+    'joined': {
+      'job': 'ensemble',
+      'members': ['both', 'boys+girls', 'idle'],
+      'weights': 'mae',
+    },
+    'report': {'job': 'report', 'stage': 'joined'},
+  }
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  weights = ((0.5, 0.9, 0.2), (0.5, 0.1, 0.8), (0, 0, 0))
+  members = [
+    {'mean': 1 / 3, 'mae': all_, 'by_sex': {'M': {'mae': m}, 'F': {'mae': f}}}
+    for all_, m, f in weights
+  ]
+  result = {'weights': 'mae', 'members': members}
+  (tmp_path / 'joined').mkdir()
+  (tmp_path / 'joined/ensemble.json').write_text(json.dumps(result))
+  return str(tmp_path)
+
+
+def test_loaded_as_the_stage_found_them(run):
+  nets = loading.load(run)
+  assert [len(nets.members), nets.sexes] == [2, ALL]  # one has no weight
+  ages = [nets.predict(IMAGE, sex).age_predicted for sex in ALL]
+  np.testing.assert_allclose(ages, [10, 160, 0])
+  alone = loading.load(run, 'boys+girls')
+  assert alone.predict(IMAGE, 'F').age_predicted == 200
+  with pytest.raises(ValueError, match=r"Expected 'boys.both' to be stages of"):
+    loading.load(run, 'boys+both')

@@ -1,0 +1,156 @@
+"""A segmenter of a few outlined phantoms teaches itself the others."""
+
+import csv
+import json
+import pathlib
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from boneage_jax.data import film_masks
+from boneage_jax.data import selection
+from boneage_jax.imaging import codec
+from boneage_jax.regions import mine
+from boneage_jax.runs import lineage
+from boneage_jax.training import loop
+from boneage_jax.workflow import jobs
+from configs import hand_geometry
+
+
+def tiny():
+  config = hand_geometry.get_config('phantom').unlock()
+  config.data.update(validation_fraction=0.2, test_fraction=0.25)
+  section = config.segmenter
+  section.update(
+    batch_size=4, eval_batch_size=8, steps=40, eval_steps=40, log_steps=40
+  )
+  section.net.width, section.input.size, section.ema = 0.03125, 32, 0.0
+  section.input.update(masks_count=6, rotate=0.0, zoom=0.0, shift=0.0)
+  section.optimizer.update(learning_rate=1e-2, schedule='constant', warmup=0.0)
+  config.mine = hand_geometry.mine_stage(section.to_dict())
+  config.mine.update(rounds=2, steps_per_round=4, eval_steps=4)
+  config.mine.accept.update(mirror_iou=0.6, component=0.9)
+  return config
+
+
+@pytest.fixture(scope='module')
+def run(prepared, once):
+  """Folder of a run with the stages segmenter and mine."""
+
+  def make(folder):
+    (folder / 'prepare').mkdir(parents=True)
+    (folder / 'prepare/done.json').write_text(
+      json.dumps({'folders': {'original': prepared}})
+    )
+    loop.train_and_evaluate(tiny(), 'segmenter', str(folder))
+    mine.mine(tiny(), 'mine', str(folder))
+    return str(folder)
+
+  return pathlib.Path(once('mined', make))
+
+
+def table(folder):
+  with open(folder / 'masks.csv', newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def test_rounds_train_on_drawn_and_accepted_masks_alone(run):
+  rows = table(run / 'mine/round_1')
+  films, _ = selection.split_films(tiny(), str(run), 'original')
+  train = set(films['id'][films['split'] == 'train'].tolist())
+  assert {row['id'] for row in rows} == train  # none that is held out
+  states = [row['status'] for row in rows]
+  assert states.count('labelled') == 6
+  accepted = {row['id'] for row in rows if row['status'] == 'accepted'}
+  refused = {row['id']: row['reason'] for row in rows if row['reason']}
+  assert accepted and refused and all(refused.values())
+  assert not accepted & set(refused)
+  config = mine.with_rounds(tiny(), 'mine')
+  seen = selection.stage_films(config, 'mine/round_1', str(run))
+  trained = set(seen['id'][seen['split'] == 'train'].tolist())
+  labelled = {row['id'] for row in rows if row['status'] == 'labelled'}
+  assert trained == accepted | labelled
+  # Held-out films are judged by what was drawn on them.
+  drawn = selection.stage_films(config, 'segmenter', str(run))
+  for split in ('validation', 'test'):
+    of = lambda films, split=split: set(
+      films['id'][films['split'] == split].tolist()
+    )
+    assert of(seen) == of(drawn)
+
+
+def test_accepted_masks_are_those_of_the_net(run):
+  config = mine.with_rounds(tiny(), 'mine')
+  films = selection.stage_films(config, 'mine/round_1', str(run))
+  source = selection.stage_source(config, 'mine/round_1', str(run), films)
+  masks = film_masks.FilmMasks(str(run / 'mine/round_1'))
+  records = {source[i]['id']: source[i] for i in range(len(source))}
+  assert set(masks) == {film for film in records if film in masks}
+  film = next(iter(masks))
+  assert records[film]['film_mask'] == masks[film]
+  probability = codec.decode_stored(masks[film].data)
+  assert probability.shape == (32, 32)
+  assert 0.02 < np.mean(probability > 127) < 0.8
+  on_film = masks[film].on_film((96, 64))
+  assert set(np.unique(on_film)) == {0, 255}
+  small = cv2.resize(on_film, (32, 32), interpolation=cv2.INTER_AREA)
+  assert np.mean((small > 127) == (probability > 127)) > 0.95
+
+
+def test_all_films_are_masked_at_the_end(run):
+  films, _ = selection.split_films(tiny(), str(run), 'original')
+  masks = film_masks.FilmMasks(str(run / 'mine'))
+  assert set(masks) == set(films['id'].tolist())
+  refused = [row['id'] for row in table(run / 'mine') if row['reason']]
+  with open(run / 'mine/review/review.csv', newline='') as file:
+    listed = list(csv.DictReader(file))
+  assert [row['id'] for row in listed] == refused
+  for row in listed:
+    assert (run / 'mine/review' / row['picture']).stat().st_size > 500
+  rounds = json.loads((run / 'mine/rounds.json').read_text())
+  assert [row['round'] for row in rounds] == [1, 2]
+  assert all(row['segmentation']['test']['all']['films'] for row in rounds)
+
+
+def test_other_stages_start_from_the_last_net(run):
+  config = tiny()
+  config.again = config.mine.copy_and_resolve_references()
+  config.again.init_from.run = ':mine'
+  _, name, folder = lineage.parent_run(config, 'again', str(run))
+  assert (name, folder) == ('mine', str(run))
+  jobs.run_stages(tiny(), ['mine'], str(run))  # done: nothing happens
+
+
+def test_a_killed_job_goes_on_at_its_round(run, tmp_path):
+  shutil.copytree(run, tmp_path / 'run')
+  killed = tmp_path / 'run/mine'
+  shutil.rmtree(killed / 'round_2')
+  shutil.rmtree(killed / 'checkpoints')
+  for name in ('done.json', 'masks.csv', 'masks.array_record', 'rounds.json'):
+    (killed / name).unlink()
+  before = (killed / 'round_1/masks.csv').stat().st_mtime_ns
+  mine.mine(tiny(), 'mine', str(tmp_path / 'run'))
+  assert (killed / 'round_1/masks.csv').stat().st_mtime_ns == before
+  for name in ('masks.csv', 'rounds.json', 'round_2/masks.csv'):
+    assert (killed / name).read_text() == (run / 'mine' / name).read_text()
+  assert (killed / 'masks.array_record').read_bytes() == (
+    run / 'mine/masks.array_record'
+  ).read_bytes()
+
+
+def test_corrected_masks_override(tmp_path):
+  section = tiny().mine
+  mask = np.zeros((60, 40), np.uint8)
+  mask[15:45, 10:30] = 255
+  cv2.imwrite(str(tmp_path / '17.png'), mask)
+  (found,) = film_masks.read_corrected(str(tmp_path), section.input).items()
+  assert found[0] == '17'
+  assert found[1].shape == (32, 32)
+  assert np.mean(found[1] > 127) == pytest.approx(0.25, abs=0.02)
+  (tmp_path / '18.png').write_bytes(b'no picture')
+  with pytest.raises(ValueError, match=r'18\.png, .* got no PNG'):
+    film_masks.read_corrected(str(tmp_path), section.input)
+  with pytest.raises(ValueError, match='found none'):
+    film_masks.read_corrected(str(tmp_path / 'none'), section.input)

@@ -1,0 +1,104 @@
+"""Dice and Jaccard of planted masks, by counting pixels."""
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+
+from boneage_jax.core import statistics
+from boneage_jax.training.tasks import segmentation
+from configs import hand_geometry
+
+
+@jax.jit
+def compiled(logits, mask):
+  return segmentation.reduce({'mask': logits}, {'region_mask': mask})
+
+
+def reduce(found, mask):
+  logits = np.where(found, 3, -3).astype(np.float32)
+  return compiled(logits, mask.astype(np.uint8))
+
+
+def square(top, left, side=4):
+  mask = np.zeros((10, 12), int)
+  mask[top : top + side, left : left + side] = 1
+  return mask
+
+
+def test_overlaps_are_those_of_counted_pixels():
+  nothing, hidden = np.zeros((10, 12), int), square(2, 2)
+  hidden[:4] = 255  # two of the hand's four rows
+  pairs = [
+    (square(2, 2), square(2, 2)),
+    (square(2, 2), square(2, 4)),  # 8 pixels in common of 24
+    (square(0, 0), square(6, 8)),
+    (nothing, nothing),
+    (square(2, 2), nothing),
+    (nothing, square(2, 2)),
+    (square(3, 2), hidden),  # rows 4 and 5 are right, 6 is not, 3 unknown
+  ]
+  found, masks = map(np.stack, zip(*pairs, strict=True))
+  kept = reduce(found, masks)
+  np.testing.assert_allclose(
+    kept['dice'], [1, 0.5, 0, 1, 0, 0, 16 / 20], rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    kept['jaccard'], [1, 1 / 3, 0, 1, 0, 0, 8 / 12], rtol=1e-6
+  )
+  counts = [16, 16, 16, 0, 16, 0, 12]
+  np.testing.assert_allclose(kept['area'], np.array(counts) / 120, rtol=1e-6)
+  counts = [16, 16, 16, 0, 0, 16, 8]
+  np.testing.assert_allclose(
+    kept['area_true'], np.array(counts) / 120, rtol=1e-6
+  )
+  # A probability of one half is outside.
+  kept = compiled(0 * found.astype(np.float32), np.ones_like(masks, np.uint8))
+  assert not kept['dice'].any() and not kept['area'].any()
+
+
+def test_less_is_better_and_people_read_dice():
+  error = segmentation.error({'dice': np.array([1.0, 0.9])}, {})
+  assert error == pytest.approx(0.05)
+  assert segmentation.format_metric(error) == 'Dice 0.9500'
+
+
+def test_means_are_of_all_of_each_sex_and_of_each_age_band():
+  rng = np.random.default_rng(0)
+  dice = rng.uniform(0.9, 1, 30)
+  outputs = {'dice': dice, 'jaccard': dice / (2 - dice)}
+  sex = np.repeat([1.0, -1.0], [8, 22])
+  films = {'id': np.arange(30), 'sex': sex, 'age': np.repeat([23, 24.0], 15)}
+  found = segmentation.summary(outputs, films)
+  assert set(found['sex']) == {'M', 'F'}
+  assert set(found['age']) == {'0-24', '24-48'}
+  assert found['sex']['M']['dice'] == pytest.approx(dice[:8].mean())
+  assert found['age']['24-48']['dice'] == pytest.approx(dice[15:].mean())
+  assert found['age']['0-24']['films'] == 15
+  # Too few boys for an interval.
+  assert 'dice_ci95' not in found['sex']['M']
+  expected = statistics.mean(outputs['jaccard'], 'jaccard')
+  assert expected.items() <= found['all'].items()
+  low, high = found['all']['dice_ci95']
+  assert segmentation.line('net', 'test', found['all']).startswith(
+    f'net: mean Dice {dice.mean():.4f} ({low:.4f} to {high:.4f}), Jaccard '
+  )
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (dict(net=dict(name='age_net')), r"net\.name='unet' .* got 'age_net'"),
+    (dict(input=dict(masks=())), r'kinds of masks in input\.masks, got'),
+    (dict(input=dict(masks=('hand',))), r"^segmenter\.input\.masks=\('hand',"),
+    (dict(input=dict(crops_from='regions')), r"crops of 'regions': set"),
+    (dict(tta=dict(flip=True)), r'segmenter\.tta\.flip=False'),
+    (dict(tta=dict(rotate=(0.0, 5.0))), r'got rotate=\(0\.0, 5\.0\) and flip'),
+  ],
+)
+def test_what_it_cannot_train_with_is_refused(changes, message):
+  config = ConfigDict({'segmenter': hand_geometry.segmenter_stage()})
+  segmentation.check(config, 'segmenter')
+  config.segmenter.update(changes)
+  with pytest.raises(ValueError, match=message):
+    segmentation.check(config, 'segmenter')
