@@ -69,6 +69,10 @@ MARKERS = {
     'report/page',
     'results/results',
     'evaluation/calibrate',
+    'end_to_end/segmentation',
+    'end_to_end/hand_geometry',
+    'regions/mine',
+    'regions/register',
   ),
   'parity': ('models', 'evaluation/published'),
 }

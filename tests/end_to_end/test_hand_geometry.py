@@ -19,6 +19,7 @@ from configs import hand_geometry
 def run(tmp_path_factory):
   """Workdir of a run of a few steps."""
   config = ConfigDict(hand_geometry.get_config('phantom').to_dict())
+  config.stages = ('prepare', 'keypoints')
   config.data.update(validation_fraction=0.25, test_fraction=0.25)
   config.phantom.update(films=24, long_side=96)
   config.keypoints.update(batch_size=4, eval_batch_size=4, epochs=0, steps=2)

@@ -85,7 +85,7 @@ def test_its_step_can_be_lowered_from_shapes():
   [
     (
       dict(task='age'),
-      r"segmenter\.net\.output to be bins or scalar .* got ''",
+      r'segmenter\.net\.output to be bins, scalar, .* got None of unet',
     ),
     (dict(input=dict(size=100)), r'segmenter: Expected an input\.size of mult'),
     (dict(loss=dict(name='mae')), r'loss.* needs `age` in the outputs'),

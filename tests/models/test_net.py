@@ -224,7 +224,10 @@ def test_the_seed_gives_the_net():
       r"'vgg' .*'xception'",
     ),
     (lambda: tiny_nets.age_net(attention='se'), "'none' or 'cbam'"),
-    (lambda: tiny_nets.age_net(pool='mean'), "'gap', 'gmp' or 'conv_pool'"),
+    (
+      lambda: tiny_nets.age_net(pool='mean'),
+      "'gap', 'gmp', 'conv_pool' or 'mlp'",
+    ),
     (
       lambda: tiny_nets.age_net(pool='conv_pool'),
       r'needs 5 x 5; enlarge input.size',

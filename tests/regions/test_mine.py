@@ -123,6 +123,7 @@ def test_other_stages_start_from_the_last_net(run):
   jobs.run_stages(tiny(), ['mine'], str(run))  # done: nothing happens
 
 
+@pytest.mark.ci
 def test_a_killed_job_goes_on_at_its_round(run, tmp_path):
   shutil.copytree(run, tmp_path / 'run')
   killed = tmp_path / 'run/mine'
