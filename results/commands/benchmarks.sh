@@ -10,3 +10,4 @@ python -m benchmarks.end_to_end --config=configs/cascade.py:phantom \
 python -m benchmarks.scaling
 python -m boneage_jax.phantom --out="$DIR" --films=600 --long_side=512
 python -m tfds_rsna.build --config=px768 --manual_dir="$DIR"
+python -m benchmarks.film --run=runs/cascade_phantom
