@@ -72,7 +72,7 @@ MARKERS = {
     'end_to_end/segmentation',
     'end_to_end/hand_geometry',
     'regions/mine',
-    'regions/register',
+    'regions/register_run',
   ),
   'parity': ('models', 'evaluation/published'),
 }

@@ -297,45 +297,6 @@ def test_all_nets_of_a_kind_take_one_file_of_weights():
       assert config[stage].pretrained.backbone.path == expected
 
 
-def test_unknown_fields_of_a_section():
-  with pytest.raises(ValueError, match=r"Unknown config fields: \['epoch'\]"):
-    common.train_stage(epoch=3)
-
-
-def test_finetune_mutates_nothing():
-  first = ConfigDict(common.train_stage()).lock()
-  before = first.to_dict()
-  new = common.finetune(
-    first, run=':first', learning_rate=1e-4, input=dict(size=17), epochs=2
-  )
-  assert first.to_dict() == before
-  assert (new.init_from.run, new.input.size, new.epochs) == (':first', 17, 2)
-  assert new.optimizer.learning_rate == 1e-4
-  new.tta.flip = True
-  new.net.backbone.width = 0.5
-  assert first.to_dict() == before
-  assert new.net.dropout == before['net']['dropout']
-
-
-@pytest.mark.parametrize('changes', [dict(epoch=2), dict(input=dict(side=2))])
-def test_finetune_refuses_unknown_fields(changes):
-  first = ConfigDict(common.train_stage())
-  with pytest.raises(KeyError, match=r'epoch|side'):
-    common.finetune(first, run=':first', learning_rate=1e-4, **changes)
-
-
-def test_sections_share_nothing():
-  config = load('cascade')
-  config.localizer.input.size = 17
-  assert config.assessor.input.size != 17
-  assert load('cascade').localizer.input.size != 17
-  config = load('cascade', 'half')
-  config.localizer.net.backbone.width = 0.5
-  assert config.assessor.net.carpal.width == 1.0
-  config.assessor.net.carpal.width = 0.25
-  assert config.assessor.net.metacarpal.width == 1.0
-
-
 def test_configs_state_values_alone():
   allowed = {'collections', 'ml_collections', 'configs'}
   for path in PATHS:
