@@ -142,6 +142,13 @@ def judge(
   look = _Net(config, stage, name, workdir)
   kept = _limits(look, section, drawn)
   human = film_masks.read_corrected(section.corrected, section.input)
+  unknown = sorted(set(human) - set(films['id'].tolist()))
+  if unknown:
+    raise ValueError(
+      f'Expected corrected masks <id>.png of films of the data set in '
+      f'{section.corrected}, got {", ".join(unknown[:5])}: rename or remove '
+      'them.'
+    )
   chosen = film_table.select(films, np.isin(films['split'], splits))
   judged = []
   for film, split, found, mirrored, _ in look(chosen):

@@ -64,15 +64,8 @@ def parent_run(
   else:
     folder, before = workdir, config
   itself = (folder, name) == (workdir, stage)
-  if (
-    itself
-    or name not in before
-    or before[name].get('job')
-    not in (
-      'train',
-      'mine',
-    )
-  ):
+  job = before[name].get('job') if name in before else ''
+  if itself or job not in ('train', 'mine'):
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} names no net to start from; '
       'expected '

@@ -92,7 +92,8 @@ def check_input(options: Any, name: str) -> None:
     )
   if options.builder_config:
     check_builder_config(options, name)
-  for field in ('erase_from', 'orientation_from', 'rotate90'):
+  whole = ('erase_from', 'orientation_from', 'rotate90', 'masks', 'points')
+  for field in whole:
     if options[field] and options.crops_from:
       raise ValueError(
         f'Expected whole films for {name}.{field}, got crops of '
@@ -102,6 +103,11 @@ def check_input(options: Any, name: str) -> None:
     raise ValueError(
       f'Expected {name}.regions to name crops, got {options.regions} of no '
       f'stage: set --config.{name}.crops_from.'
+    )
+  if options.rotate90 and (options.masks or options.points):
+    raise ValueError(
+      f'Expected {name}.rotate90=False for a net of masks or points, as these '
+      f'are drawn on upright films: change --config.{name}.rotate90.'
     )
   ends = tuple(options.percentiles)
   if ends and not (len(ends) == 2 and 0 <= ends[0] < ends[1] <= 100):

@@ -155,3 +155,11 @@ def test_corrected_masks_override(tmp_path):
     film_masks.read_corrected(str(tmp_path), section.input)
   with pytest.raises(ValueError, match='found none'):
     film_masks.read_corrected(str(tmp_path / 'none'), section.input)
+
+
+def test_corrected_masks_are_of_films_of_the_data(run, tmp_path):
+  config = mine.with_rounds(tiny(), 'mine')
+  config.mine.corrected = str(tmp_path)
+  cv2.imwrite(str(tmp_path / '9999.png'), np.full((8, 8), 255, np.uint8))
+  with pytest.raises(ValueError, match=r'films of the data set .* got 9999: '):
+    mine.judge(config, 'mine', 'mine/round_1', str(run), 'train')

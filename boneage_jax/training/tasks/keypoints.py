@@ -33,12 +33,6 @@ def check(config: Any, stage: str) -> None:
   """Refuse a net of other points than the input has, or films without any."""
   section = config[stage]
   names, count = tuple(section.input.points), section.net.get('points')
-  if section.input.crops_from:
-    raise ValueError(
-      f'Expected whole films for {stage}, as points are marked on these, got '
-      f'crops of {section.input.crops_from!r}: set '
-      f"--config.{stage}.input.crops_from=''."
-    )
   if not names or count != len(names):
     raise ValueError(
       f'Expected a net of as many points as {stage}.input.points names, '

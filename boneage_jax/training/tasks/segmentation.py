@@ -47,12 +47,6 @@ def check(config: Any, stage: str) -> None:
       f'--config.{stage}.input.masks.'
     )
   masks.check(section.input.masks, f'{stage}.input.masks')
-  if section.input.crops_from:
-    raise ValueError(
-      f'Expected whole films for {stage}, as masks are drawn on these, got '
-      f'crops of {section.input.crops_from!r}: set '
-      f'--config.{stage}.input.builder_config.'
-    )
   if section.tta.flip or tuple(section.tta.rotate) != (0.0,):
     raise ValueError(
       f'Expected no views in {stage}.tta, as the mean Dice of several views '

@@ -117,7 +117,7 @@ def test_a_lawful_stage_passes():
       dict(loss__name='mae'),
     ),
     (
-      r"Expected whole films for keypoints, .* crops of 'regions'",
+      r"Expected whole films for keypoints\.input\.points, .* 'regions'",
       dict(input__crops_from='regions', input__builder_config=''),
     ),
   ],

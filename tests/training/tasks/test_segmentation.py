@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.core import statistics
+from boneage_jax.training import validate
 from boneage_jax.training.tasks import segmentation
 from configs import hand_geometry
 
@@ -91,7 +92,6 @@ def test_means_are_of_all_of_each_sex_and_of_each_age_band():
     (dict(net=dict(name='age_net')), r"net\.name='unet' .* got 'age_net'"),
     (dict(input=dict(masks=())), r'kinds of masks in input\.masks, got'),
     (dict(input=dict(masks=('hand',))), r"^segmenter\.input\.masks=\('hand',"),
-    (dict(input=dict(crops_from='regions')), r"crops of 'regions': set"),
     (dict(tta=dict(flip=True)), r'segmenter\.tta\.flip=False'),
     (dict(tta=dict(rotate=(0.0, 5.0))), r'got rotate=\(0\.0, 5\.0\) and flip'),
   ],
@@ -102,3 +102,21 @@ def test_what_it_cannot_train_with_is_refused(changes, message):
   config.segmenter.update(changes)
   with pytest.raises(ValueError, match=message):
     segmentation.check(config, 'segmenter')
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (
+      dict(crops_from='regions', builder_config=''),
+      r"whole films for segmenter\.input\.masks, got crops of 'regions': set",
+    ),
+    (dict(rotate90=True), r'Expected segmenter\.input\.rotate90=False'),
+  ],
+)
+def test_masks_are_of_whole_upright_films(changes, message):
+  options = ConfigDict(hand_geometry.segmenter_stage()['input'])
+  validate.check_input(options, 'segmenter.input')
+  options.update(changes)
+  with pytest.raises(ValueError, match=message):
+    validate.check_input(options, 'segmenter.input')
