@@ -58,6 +58,11 @@ def validate(config: Any, workdir: str) -> None:
         f'{name!r}.'
       )
     training_validate.choose(described[name], name, 'job', jobs_lib.JOBS)
+  if config.get('geometry_run') == '':
+    raise ValueError(
+      'Expected --config.geometry_run=RUN, the folder of a run of '
+      'hand_geometry.py whose nets mask and register the films here, got none.'
+    )
   check_data(config)
   waiting = [stages.Stage(config, name, workdir) for name in config.stages]
   waiting = [
@@ -296,13 +301,16 @@ def check_films(config: Any, workdir: str) -> None:
   """
   for name in config.stages:
     stage = stages.Stage(config, name, workdir)
-    if stage.section.job != 'train' or stage.done:
+    if stage.section.job not in ('train', 'mine') or stage.done:
       continue
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
+      # All of them: masks and points are told of films that nobody marked, too.
+      training_validate.check_held_out(one, name, workdir, films)
+      if stage.section.job == 'mine':  # it trains on the films of its segmenter
+        continue
       films = selection.marked(one, name, workdir, films)
       films = selection.of_sex(films, stage.section)
       trained = selection.training_films(one, films)
       training_validate.check_films(config, name, films, trained)
-      training_validate.check_held_out(one, name, workdir, films)
