@@ -49,20 +49,21 @@ def ensembles() -> dict[str, dict]:
   """Describe the means of the nets: of each region, of each kind, of all.
 
   Returns:
-    hand_nets, ..., regression_nets, ..., and ensemble, which has all -> section.
+    hand_nets, ..., regression_nets, ... and, of all, ensemble -> section.
   """
-  every = tuple(SIZES)
-  found = {f'{one}_nets': _members((one,), KINDS) for one in every}
-  found |= {f'{kind}_nets': _members(every, (kind,)) for kind in KINDS}
-  # Paper: plain means.
-  section = lambda members: dict(
-    job='ensemble', members=members, weights='mean'
-  )
-  made = {name: section(members) for name, members in found.items()}
-  # Ours: fitted on validation films; its table has the plain mean, too.
-  return made | dict(
-    ensemble=section(_members(every, KINDS)) | dict(weights='mae')
-  )
+  regions = tuple(SIZES)
+  members = {f'{region}_nets': _members((region,), KINDS) for region in regions}
+  members |= {f'{kind}_nets': _members(regions, (kind,)) for kind in KINDS}
+  members['ensemble'] = _members(regions, KINDS)
+  return {
+    # Paper: plain means. Ours, of all: fitted on validation films.
+    name: dict(
+      job='ensemble',
+      members=of,
+      weights='mae' if name == 'ensemble' else 'mean',
+    )
+    for name, of in members.items()
+  }
 
 
 def _members(
