@@ -99,7 +99,8 @@ class Judged:
     split: its split.
     status: one of LABELLED, HUMAN, ACCEPTED, REFUSED.
     reason: of a refusal.
-    mask: uint8 [h, w], 255 times the probability.
+    mask: uint8 [h, w], 255 times the probability: the mean of what the net says
+      of the film and of its mirror image (ours).
     measures: of the mask.
   """
 
@@ -158,7 +159,8 @@ def judge(
     film_table.select(films, wanted)
   ):
     measures = mask_quality.measure(found / 255.0, mirrored / 255.0)
-    judged.append(Judged(film, split, '', '', found, measures))
+    mean = np.rint(found / 2.0 + mirrored / 2.0).astype(np.uint8)
+    judged.append(Judged(film, split, '', '', mean, measures))
     areas[film] = area
   kept = _limits(config, stage, workdir, judged, areas, labelled)
   judged = [one for one in judged if one.split in splits]
@@ -247,8 +249,8 @@ class _Net:
         yield from zip(
           part['id'].tolist(),
           part['split'].tolist(),
-          rows['found'].astype(np.uint8),
-          rows['mirrored'].astype(np.uint8),
+          rows['found'],
+          rows['mirrored'],
           rows['drawn'].tolist(),
           strict=True,
         )
