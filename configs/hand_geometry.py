@@ -61,6 +61,7 @@ def segmenter_stage() -> dict:
     net=dict(
       name='unet',  # paper, with batch norm
       width=1.0,  # ours: 32 to 512 channels
+      levels=5,  # of the U-Net's own paper
       bn_momentum=0.0,  # the net's own, 0.9
       dtype='float32',
     ),

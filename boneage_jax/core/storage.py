@@ -70,9 +70,9 @@ def glob(pattern: str) -> list[str]:
 
 
 def remove(path: str) -> None:
-  """Remove a file."""
+  """Remove a file, or a folder with all that is in it."""
   system, name = _system(path)
-  system.rm(name)
+  system.rm(name, recursive=True)
 
 
 def reading(path: str, mode: str = 'r') -> IO:

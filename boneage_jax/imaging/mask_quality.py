@@ -18,12 +18,13 @@ SOFT = 'undecided outline'  # why a mask is refused that may be right
 
 @dataclasses.dataclass(frozen=True)
 class Measures:
-  """What a net's map of one film measures.
+  """What a film's mask measures, the mean of two maps of a net.
 
   Attributes:
     area: of the mask, share of the film.
     component: share of the area that the largest component holds.
-    mirror_iou: intersection over union with the mask of the mirrored film.
+    mirror_iou: intersection over union of the two maps, of the film and of
+      its mirror image.
     undecided: mean width, in pixels of the net, of the band along the outline
       in which the net is undecided. Not a share of the film or of the mask,
       which would refuse small hands: the band of one pixel about a hand is 13 %
@@ -47,28 +48,29 @@ class Limits:
 
 
 def measure(probability: np.ndarray, mirrored: np.ndarray) -> Measures:
-  """Measure a film's map.
+  """Measure a film's mask, the mean of two maps.
 
   Args:
     probability: [H, W] of the film.
     mirrored: [H, W] of its mirror image, mirrored back.
   """
-  mask = (probability > 0.5).astype(np.uint8)
+  mean = (probability + mirrored) / 2
+  mask = (mean > 0.5).astype(np.uint8)
   area = int(mask.sum())
   if not area:
     return Measures(0.0, 0.0, 0.0, np.inf)
   stats = cv2.connectedComponentsWithStats(mask)[2]
-  other = mirrored > 0.5
-  both, either = np.sum(mask & other), np.sum(mask | other)
+  one, other = probability > 0.5, mirrored > 0.5
+  both, either = np.sum(one & other), np.sum(one | other)
   contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
   # Each outline pixel counts once, also of hands of one pixel.
   outline = sum(max(cv2.arcLength(line, True), 1.0) for line in contours)
   low, high = UNDECIDED
-  undecided = np.sum((probability > low) & (probability < high))
+  undecided = np.sum((mean > low) & (mean < high))
   return Measures(
     area=area / mask.size,
     component=float(stats[1:, cv2.CC_STAT_AREA].max() / area),
-    mirror_iou=float(both / either),
+    mirror_iou=float(both / max(either, 1)),
     undecided=float(undecided / outline),
   )
 

@@ -13,7 +13,6 @@ from boneage_jax.models import ops
 
 # Of the five levels, the finest first. Ours: the paper names no width.
 CHANNELS = (32, 64, 128, 256, 512)
-MULTIPLE = 2 ** (len(CHANNELS) - 1)  # a side is halved so often
 EPS = 1e-5  # PyTorch's
 
 
@@ -30,13 +29,14 @@ class UNet(net_lib.Net):
 
   Args:
     size: of the net input in pixels: side of a square, or (height, width);
-      multiples of 16.
+      multiples of 16, with fewer levels of 8 or 4 or 2.
     width: scales CHANNELS, see layers.scale_channels.
+    levels: how many of CHANNELS, the finest first.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and logits stay float32.
 
   Raises:
-    ValueError: a side is no multiple of 16.
+    ValueError: a side is no such multiple, or there are no such levels.
   """
 
   inputs = ()
@@ -46,16 +46,22 @@ class UNet(net_lib.Net):
     *,
     size: int | Sequence[int],
     width: float = 1.0,
+    levels: int = len(CHANNELS),
     dtype: str = 'float32',
     rngs: nnx.Rngs,
   ):
-    if any(side % MULTIPLE for side in sizes.size_hw(size)):
+    if not 2 <= levels <= len(CHANNELS):
       raise ValueError(
-        f'Expected an input.size of multiples of {MULTIPLE} for net.name='
-        f"'unet', which halves the film {len(CHANNELS) - 1} times, got {size}."
+        f'Expected net.levels from 2 to {len(CHANNELS)}, got {levels}.'
+      )
+    multiple = 2 ** (levels - 1)
+    if any(side % multiple for side in sizes.size_hw(size)):
+      raise ValueError(
+        f'Expected an input.size of multiples of {multiple} for net.name='
+        f"'unet', which halves the film {levels - 1} times, got {size}."
       )
     dtype = jnp.dtype(dtype)
-    channels = [layers.scale_channels(c, width) for c in CHANNELS]
+    channels = [layers.scale_channels(c, width) for c in CHANNELS[:levels]]
     options = dict(eps=EPS, momentum=0.9, dtype=dtype, rngs=rngs)
     conv = lambda before, after: layers.ConvBN(before, after, 3, **options)
     twice = lambda before, after: nnx.List(

@@ -36,7 +36,7 @@ from boneage_jax.training import prediction
 from boneage_jax.training import restore
 
 CHUNK = 256  # films whose maps are in memory at once
-ROUNDS = 'rounds.json'
+LIMITS, ROUNDS = 'limits.json', 'rounds.json'
 LABELLED, HUMAN, ACCEPTED, REFUSED = 'labelled', 'human', 'accepted', 'refused'
 
 
@@ -46,7 +46,8 @@ def mine(config: Any, stage: str, workdir: str) -> None:
   Each round has a folder, round_<k>, with the masks that it was trained on and
   all files of a trained stage; a killed job goes on at its round. The folder of
   the stage gets the last net, masks.array_record and masks.csv of all films,
-  rounds.json, and review/ with the refused films.
+  limits.json, rounds.json, and review/ with the refused films. Without rounds
+  the net and the limits are those of the stage that `init_from` names.
 
   Raises:
     ValueError: no labelled films, or unreadable corrected masks.
@@ -58,8 +59,8 @@ def mine(config: Any, stage: str, workdir: str) -> None:
     folder = stages.path(workdir, name)
     if not storage.exists(stages.path(workdir, name, film_masks.TABLE)):
       storage.make_folder(folder)
-      found = judge(expanded, stage, name, workdir, 'train')
-      write(folder, found, config[stage].input)
+      found, kept = judge(expanded, stage, name, workdir, 'train')
+      write(folder, found, kept, config[stage].input)
       distributed.print_once(f'{name}: {counts(found)}.')
     if not storage.exists(stages.path(workdir, name, stages.DONE)):
       loop.train_and_evaluate(expanded, name, workdir)
@@ -98,7 +99,8 @@ class Judged:
     split: its split.
     status: one of LABELLED, HUMAN, ACCEPTED, REFUSED.
     reason: of a refusal.
-    mask: uint8 [h, w], 255 times the probability.
+    mask: uint8 [h, w], 255 times the probability: the mean of what the net says
+      of the film and of its mirror image (ours).
     measures: of the mask.
   """
 
@@ -120,7 +122,7 @@ class Judged:
 
 def judge(
   config: Any, stage: str, name: str, workdir: str, *splits: str
-) -> list[Judged]:
+) -> tuple[list[Judged], mask_quality.Limits]:
   """Mask films with the net that a round starts from, and judge the masks.
 
   Args:
@@ -131,16 +133,12 @@ def judge(
     *splits: whose films are masked.
 
   Returns:
-    each film of these splits.
+    each film of these splits, and the limits that were kept.
   """
   section = config[stage]
   films, _ = selection.split_films(
     config, workdir, section.input.builder_config
   )
-  drawn = selection.stage_films(config, stage, workdir)
-  labelled = set(drawn['id'].tolist())
-  look = _Net(config, stage, name, workdir)
-  kept = _limits(look, section, drawn)
   human = film_masks.read_corrected(section.corrected, section.input)
   unknown = sorted(set(human) - set(films['id'].tolist()))
   if unknown:
@@ -149,29 +147,47 @@ def judge(
       f'{section.corrected}, got {", ".join(unknown[:5])}: rename or remove '
       'them.'
     )
-  chosen = film_table.select(films, np.isin(films['split'], splits))
-  judged = []
-  for film, split, found, mirrored, _ in look(chosen):
+  labelled: set[str] = set()
+  if section.rounds:
+    drawn = selection.stage_films(config, stage, workdir)
+    labelled = set(drawn['id'].tolist())
+  wanted = np.isin(films['split'], splits)
+  wanted |= np.isin(films['id'], list(labelled)) & (films['split'] != 'test')
+  judged, areas = [], {}
+  look = _Net(config, stage, name, workdir)
+  for film, split, found, mirrored, area in look(
+    film_table.select(films, wanted)
+  ):
     measures = mask_quality.measure(found / 255.0, mirrored / 255.0)
-    why = mask_quality.reason(measures, kept)
-    one = Judged(film, split, ACCEPTED, why, found, measures)
-    if film in human:
-      one.status, one.reason, one.mask = HUMAN, '', human[film]
-    elif film in labelled:
+    mean = np.rint(found / 2.0 + mirrored / 2.0).astype(np.uint8)
+    judged.append(Judged(film, split, '', '', mean, measures))
+    areas[film] = area
+  kept = _limits(config, stage, workdir, judged, areas, labelled)
+  judged = [one for one in judged if one.split in splits]
+  for one in judged:
+    one.reason = mask_quality.reason(one.measures, kept)
+    one.status = REFUSED if one.reason else ACCEPTED
+    if one.film in human:
+      one.status, one.reason, one.mask = HUMAN, '', human[one.film]
+    elif one.film in labelled:
       one.status, one.reason = LABELLED, ''
-    elif why:
-      one.status = REFUSED
-    judged.append(one)
-  return judged
+  return judged, kept
 
 
 def write(
-  folder: str, judged: list[Judged], input_config: Any, everything: bool = False
+  folder: str,
+  judged: list[Judged],
+  kept: mask_quality.Limits,
+  input_config: Any,
+  everything: bool = False,
 ) -> None:
-  """Write the masks to train on, or all, and masks.csv."""
+  """Write limits.json, the masks to train on, or all, and masks.csv."""
+  path = os.path.join(folder, LIMITS)
+  limits = dataclasses.asdict(kept)
+  distributed.on_main_process(lambda: storage.write_json(path, limits))
   rows = [one.row(everything) for one in judged]
-  kept = set(film_masks.stored(rows))
-  masks = [one.mask for one in judged if one.film in kept]
+  taken = set(film_masks.stored(rows))
+  masks = [one.mask for one in judged if one.film in taken]
   film_masks.write(folder, rows, masks, input_config)
 
 
@@ -233,8 +249,8 @@ class _Net:
         yield from zip(
           part['id'].tolist(),
           part['split'].tolist(),
-          rows['found'].astype(np.uint8),
-          rows['mirrored'].astype(np.uint8),
+          rows['found'],
+          rows['mirrored'],
           rows['drawn'].tolist(),
           strict=True,
         )
@@ -242,37 +258,52 @@ class _Net:
 
 
 def _limits(
-  look: _Net, section: Any, drawn: film_table.Films
+  config: Any,
+  stage: str,
+  workdir: str,
+  judged: list[Judged],
+  areas: Mapping[str, float],
+  labelled: set[str],
 ) -> mask_quality.Limits:
-  """Return the limits that films with drawn masks set."""
-  areas = [
-    area for *_, area in look(selection.select_split(drawn, 'train')) if area
-  ]
-  judged = [
-    mask_quality.measure(found / 255.0, mirrored / 255.0)
-    for _, _, found, mirrored, area in look(
-      selection.select_split(drawn, 'validation')
-    )
-    if area
-  ]
-  return mask_quality.limits(areas, judged, **section.accept)
+  """Return the limits that films with drawn masks set.
+
+  Without rounds they are those of the stage that the net comes from.
+  """
+  if not config[stage].rounds:
+    _, before, folder = lineage.parent_run(config, stage, workdir)
+    path = stages.path(folder, before, LIMITS)
+    if not storage.exists(path):
+      raise ValueError(
+        f'Expected {path}, the limits of masks, found none: without rounds '
+        f'{stage} takes net and limits of a finished stage with the job '
+        f'mine. Name one with --config.{stage}.init_from.run, or set '
+        f'--config.{stage}.rounds.'
+      )
+    return mask_quality.Limits(**storage.read_json(path))
+  drawn = [one for one in judged if one.film in labelled and areas[one.film]]
+  return mask_quality.limits(
+    [areas[one.film] for one in drawn if one.split == 'train'],
+    [one.measures for one in drawn if one.split == 'validation'],
+    **config[stage].accept,
+  )
 
 
 def _finish(config: Any, stage: str, workdir: str) -> None:
   """Keep the last net, mask all films with it, and say what each round did."""
-  folder = stages.path(workdir, stage)
-  last = round_name(stage, config[stage].rounds)
-  _, variables = restore.load_net(config, last, workdir)
+  folder, end = stages.path(workdir, stage), f'{stage}/end'
+  config[end] = copy.deepcopy(config[stage])
+  if config[stage].rounds:
+    config[end].init_from.run = f':{round_name(stage, config[stage].rounds)}'
+  parent = lineage.parent_run(config, end, workdir)
+  _, variables = restore.load_net(*parent)
   store = checkpoints.Checkpoints(os.path.join(folder, stages.CHECKPOINTS))
-  done = storage.read_json(stages.path(workdir, last, stages.DONE))
+  _, name, of = parent
+  done = storage.read_json(stages.path(of, name, stages.DONE))
   if store.best_step() is None:
     store.save_best(done['best_step'], variables, 0.0)
   store.close()
-  end = f'{stage}/end'
-  config[end] = copy.deepcopy(config[last])
-  config[end].init_from.run = f':{last}'
-  judged = judge(config, stage, end, workdir, *splits_lib.SPLITS)
-  write(folder, judged, config[stage].input, everything=True)
+  judged, kept = judge(config, stage, end, workdir, *splits_lib.SPLITS)
+  write(folder, judged, kept, config[stage].input, everything=True)
   numbers = range(1, config[stage].rounds + 1)
   result = [_round(stage, number, workdir) for number in numbers]
   distributed.on_main_process(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from boneage_jax.core import distributed
 from boneage_jax.core import storage
 
 
@@ -94,6 +95,14 @@ class Checkpoints:
     """Block until everything saved is on disk."""
     self._latest.wait_until_finished()
     self._best.wait_until_finished()
+
+  def forget(self) -> None:
+    """Close, and remove `latest`, which only a training that goes on needs."""
+    self.close()
+    name = 'latest.tar' if self._beside else 'latest'
+    path = os.path.join(self._folder, name)
+    if storage.exists(path):  # in s3:// there is none without a step
+      distributed.on_main_process(lambda: storage.remove(path))
 
   def close(self) -> None:
     """Finish what is being written."""

@@ -52,8 +52,8 @@ class Split:
         for name, value in outputs.items():
           results.setdefault(name, []).append(value)
       each.append({n: np.concatenate(v) for n, v in results.items()})
+    mean = lambda values: values[0] if len(values) == 1 else np.mean(values, 0)
     # Padding comes last.
     return {
-      name: np.mean([one[name] for one in each], axis=0)[: self._count]
-      for name in each[0]
+      name: mean([one[name] for one in each])[: self._count] for name in each[0]
     }

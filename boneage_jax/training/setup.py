@@ -118,9 +118,10 @@ class Setup:
     )
     done = {'step': self.total_steps, 'best_step': self.store.best_step()}
     done['parameters'] = self.parameters
-    self.store.close()
+    self.store.wait()
     path = stages.path(self.workdir, self.stage, stages.DONE)
     distributed.on_main_process(lambda: storage.write_json(path, done))
+    self.store.forget()
 
 
 def create(config: Any, stage: str, workdir: str) -> Setup:

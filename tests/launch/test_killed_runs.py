@@ -41,9 +41,10 @@ def stop(process, number, folder, stage, after):
   return text, metric_writer.read_metrics(str(rows))[-1]['step']
 
 
-def arrays(folder, stage, kind):
-  """Step and every array of a checkpoint, by path."""
-  manager = ocp.CheckpointManager(folder / 'run' / stage / 'checkpoints' / kind)
+def arrays(folder, stage):
+  """Step and every array of the net that was kept, by path."""
+  kept = folder / 'run' / stage / 'checkpoints' / 'best'
+  manager = ocp.CheckpointManager(kept)
   step = manager.latest_step()
   tree = manager.restore(step, args=ocp.args.StandardRestore())
   manager.close()
@@ -56,12 +57,11 @@ def arrays(folder, stage, kind):
 def same(folder, uninterrupted):
   """Equal checkpoints, bit by bit, and equal files."""
   for stage in ('localizer', 'assessor'):
-    for kind in ('best', 'latest'):
-      step, expected = arrays(uninterrupted, stage, kind)
-      found_step, found = arrays(folder, stage, kind)
-      assert found_step == step and found.keys() == expected.keys()
-      for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, f'{stage} {name}')
+    step, expected = arrays(uninterrupted, stage)
+    found_step, found = arrays(folder, stage)
+    assert found_step == step and found.keys() == expected.keys()
+    for name, value in expected.items():
+      np.testing.assert_array_equal(found[name], value, f'{stage} {name}')
   for name in FILES:
     whole, parts = (f / 'run' / name for f in (uninterrupted, folder))
     assert parts.read_text() == whole.read_text(), name

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.data import film_masks
 from boneage_jax.data import selection
 from boneage_jax.imaging import codec
@@ -26,7 +27,8 @@ def tiny():
   section.update(
     batch_size=4, eval_batch_size=8, steps=40, eval_steps=40, log_steps=40
   )
-  section.net.width, section.input.size, section.ema = 0.03125, 32, 0.0
+  section.net.update(width=0.125, levels=3)
+  section.input.size, section.ema = 32, 0.0
   section.input.update(masks_count=6, rotate=0.0, zoom=0.0, shift=0.0)
   section.optimizer.update(learning_rate=1e-2, schedule='constant', warmup=0.0)
   config.mine = hand_geometry.mine_stage(section.to_dict())
@@ -44,6 +46,8 @@ def run(prepared, once):
     (folder / 'prepare/done.json').write_text(
       json.dumps({'folders': {'original': prepared}})
     )
+    content = config_lib.to_json(tiny())
+    (folder / 'config.json').write_text(json.dumps(content))
     loop.train_and_evaluate(tiny(), 'segmenter', str(folder))
     mine.mine(tiny(), 'mine', str(folder))
     return str(folder)
@@ -121,6 +125,24 @@ def test_other_stages_start_from_the_last_net(run):
   _, name, folder = lineage.parent_run(config, 'again', str(run))
   assert (name, folder) == ('mine', str(run))
   jobs.run_stages(tiny(), ['mine'], str(run))  # done: nothing happens
+
+
+def test_without_rounds_net_and_limits_are_those_of_another_run(run, tmp_path):
+  shutil.copytree(run / 'prepare', tmp_path / 'prepare')
+  config = tiny()
+  config.mine.update(rounds=0, steps_per_round=0)
+  config.mine.init_from.run = f'{run}:mine'
+  mine.mine(config, 'mine', str(tmp_path))
+  ours, theirs = tmp_path / 'mine', run / 'mine'
+  for name in ('limits.json', 'masks.array_record'):
+    assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+  reasons = {row['id']: row['reason'] for row in table(ours)}
+  for row in table(theirs):  # nothing is drawn on films of this run
+    assert reasons[row['id']] == row['reason'] or row['status'] == 'labelled'
+  assert json.loads((ours / 'rounds.json').read_text()) == []
+  config.mine.init_from.run = f'{run}:segmenter'
+  with pytest.raises(ValueError, match=r'limits of masks, found none: without'):
+    mine.mine(config, 'mine', str(tmp_path))
 
 
 @pytest.mark.ci

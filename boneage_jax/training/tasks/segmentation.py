@@ -1,8 +1,8 @@
 """The task of masks: Dice and Jaccard of each film, at the net's size.
 
-Overlaps are of the pixels that readers drew or left out, where the net's
-probability is above one half; they are counted within the jitted step, so
-that no map leaves the device.
+A film's mask is where the net's probability is above one half, and of that the
+largest connected component (Iglovikov 2017), as on the film itself. Overlaps
+are counted where readers said what is inside and what is not.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.data import splits
+from boneage_jax.imaging import components
 from boneage_jax.imaging import masks
 from boneage_jax.training import prediction
 from boneage_jax.training.losses import segmentation as segmentation_loss
@@ -59,23 +60,48 @@ def check(config: Any, stage: str) -> None:
 def reduce(
   outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
 ) -> dict[str, jax.Array]:
-  """Return FIGURES of each film, [B] float32.
+  """Return what the net found, and what was drawn, a bit a pixel.
 
-  Areas are shares of the net's input. Two empty masks have a Dice of 1.
+  Returns:
+    `found`, `known` and `inside`, uint8 [B, H, W / 8], see `overlaps`; W is a
+    multiple of 8, as U-Nets have it.
   """
   logits, known, inside = segmentation_loss.pixels(outputs, batch)
-  found = known * (logits > 0)
-  total = lambda x: jnp.sum(x, (1, 2))
-  both, either = total(found * inside), total(jnp.maximum(found, inside))
-  share = lambda part, whole: jnp.where(
-    whole > 0, part / jnp.maximum(whole, 1), 1.0
-  )
-  return {
-    'dice': share(2 * both, both + either),
-    'jaccard': share(both, either),
-    'area': jnp.mean(found, (1, 2)),
-    'area_true': jnp.mean(inside, (1, 2)),
-  }
+  bits = lambda pixels: jnp.packbits(pixels > 0, axis=-1)
+  return {'found': bits(logits), 'known': bits(known), 'inside': bits(inside)}
+
+
+def overlaps(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Return FIGURES of each film, [N] float64.
+
+  Areas are shares of the net's input. Two empty masks have a Dice of 1.
+
+  Args:
+    outputs: what `reduce` kept, [N, H, W / 8].
+  """
+  rows = [
+    _overlap(*map(_pixels, one))
+    for one in zip(
+      outputs['found'], outputs['known'], outputs['inside'], strict=True
+    )
+  ]
+  return dict(zip(FIGURES, np.array(rows).reshape(-1, 4).T, strict=True))
+
+
+def _pixels(bits: np.ndarray) -> np.ndarray:
+  return np.unpackbits(bits, axis=-1)
+
+
+def _overlap(
+  found: np.ndarray, known: np.ndarray, inside: np.ndarray
+) -> tuple[float, ...]:
+  """Return FIGURES of one film, [H, W] each."""
+  found = (components.largest(found)[0] > 0) & (known > 0)
+  drawn = inside > 0
+  both, either = int(np.sum(found & drawn)), int(np.sum(found | drawn))
+  dice = 2 * both / (both + either) if either else 1.0
+  jaccard = both / either if either else 1.0
+  return dice, jaccard, float(found.mean()), float(drawn.mean())
 
 
 def error(
@@ -83,7 +109,7 @@ def error(
 ) -> float:
   """Return 1 - mean Dice of films."""
   del films
-  return 1 - float(np.mean(outputs['dice'], dtype=np.float64))
+  return 1 - float(overlaps(outputs)['dice'].mean())
 
 
 def write_predictions(
@@ -104,9 +130,8 @@ def write_predictions(
     part = selection.select_split(films, split)
     if not len(part['id']):  # a run without test films is lawful
       continue
-    outputs = prediction.Split(
-      config, stage, workdir, part, mesh, final=True
-    ).predict(predict, variables)
+    made = prediction.Split(config, stage, workdir, part, mesh, final=True)
+    outputs = overlaps(made.predict(predict, variables))
     result[split] = summary(outputs, part)
     sexes = groups.sex_text(part['sex'])
     for i, film in enumerate(part['id'].tolist()):
@@ -133,7 +158,7 @@ def summary(
   """Return means of the films of a split: of all, by sex and by age band.
 
   Args:
-    outputs: what `reduce` kept, [N].
+    outputs: of `overlaps`.
     films: their sex, and their age in months.
 
   Returns:

@@ -18,17 +18,21 @@ def compiled(logits, mask):
 
 def reduce(found, mask):
   logits = np.where(found, 3, -3).astype(np.float32)
-  return compiled(logits, mask.astype(np.uint8))
+  return measure(logits, mask.astype(np.uint8))
+
+
+def measure(logits, mask):
+  return segmentation.overlaps(jax.device_get(compiled(logits, mask)))
 
 
 def square(top, left, side=4):
-  mask = np.zeros((10, 12), int)
+  mask = np.zeros((10, 16), int)
   mask[top : top + side, left : left + side] = 1
   return mask
 
 
 def test_overlaps_are_those_of_counted_pixels():
-  nothing, hidden = np.zeros((10, 12), int), square(2, 2)
+  nothing, hidden = np.zeros((10, 16), int), square(2, 2)
   hidden[:4] = 255  # two of the hand's four rows
   pairs = [
     (square(2, 2), square(2, 2)),
@@ -48,19 +52,35 @@ def test_overlaps_are_those_of_counted_pixels():
     kept['jaccard'], [1, 1 / 3, 0, 1, 0, 0, 8 / 12], rtol=1e-6
   )
   counts = [16, 16, 16, 0, 16, 0, 12]
-  np.testing.assert_allclose(kept['area'], np.array(counts) / 120, rtol=1e-6)
+  np.testing.assert_allclose(kept['area'], np.array(counts) / 160, rtol=1e-6)
   counts = [16, 16, 16, 0, 0, 16, 8]
   np.testing.assert_allclose(
-    kept['area_true'], np.array(counts) / 120, rtol=1e-6
+    kept['area_true'], np.array(counts) / 160, rtol=1e-6
   )
   # A probability of one half is outside.
-  kept = compiled(0 * found.astype(np.float32), np.ones_like(masks, np.uint8))
+  kept = measure(0 * found.astype(np.float32), np.ones_like(masks, np.uint8))
   assert not kept['dice'].any() and not kept['area'].any()
 
 
+def test_a_mask_is_the_largest_part():
+  label = square(0, 12)  # 16 pixels, away from the hand's
+  label[:, 13:] = 0
+  hand = square(2, 2)
+  touching = hand.copy()
+  touching[6, 6] = 1  # at a corner of the hand
+  masks = np.stack([hand] * 3)
+  kept = reduce(np.stack([hand + label, touching, label]), masks)
+  np.testing.assert_allclose(kept['dice'], [1, 32 / 33, 0], rtol=1e-6)
+  np.testing.assert_allclose(kept['area'] * 160, [16, 17, 4], rtol=1e-6)
+
+
 def test_less_is_better_and_people_read_dice():
-  error = segmentation.error({'dice': np.array([1.0, 0.9])}, {})
-  assert error == pytest.approx(0.05)
+  hand = np.stack([square(2, 2), square(2, 4)])
+  logits = np.where(square(2, 2), 3, -3).astype(np.float32)
+  kept = compiled(np.stack([logits] * 2), hand.astype(np.uint8))
+  error = segmentation.error(jax.device_get(kept), {})
+  assert error == pytest.approx(0.25)  # of 0 and 0.5
+  error = 0.05
   assert segmentation.format_metric(error) == 'Dice 0.9500'
 
 
