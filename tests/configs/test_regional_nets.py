@@ -97,9 +97,9 @@ def test_means_take_nets_of_one_sex_as_pairs():
 
 
 def test_a_further_net_of_the_hand_is_no_row_of_its_own():
-  section = ConfigDict(regional_nets.resnet50_stage(SMALL['hand'], 0.0625))
-  assert build(section).age_head.fc.kernel.shape[1] == 1
+  section = regional_nets.resnet50_stage(SMALL['hand'], 0.0625)
   more = ConfigDict(stages().to_dict() | {'hand_resnet50': section})
+  assert more.hand_resnet50.input.regions == ('hand',)
   found = regions.nets_of_regions(more)
   assert found == regions.nets_of_regions(stages())
 
@@ -108,9 +108,11 @@ def test_presets_train_every_net_alike():
   for preset in ('phantom', 'half'):
     config = registration.get_config(preset)
     nets = [config[name] for name in stages()]
-    rates = {(n.net.output, n.optimizer.learning_rate) for n in nets}
-    assert len(rates) == 2 and {n.optimizer.name for n in nets} == {'adamw'}
-    assert all(net.loss.name == 'mae' for net in nets)
+    for field in ('epochs', 'steps', 'batch_size'):
+      of_sex = {(bool(n.input.sex), n[field]) for n in nets}
+      assert len(of_sex) == 2
+    assert {n.optimizer.name for n in nets} == {'adamw'}
+    assert {n.loss.name for n in nets} == {'mae'}
     # Each region has a size, and nets have the paper's share of it or less.
     for region, size in zip(
       config.register.regions, config.register.crop_size, strict=True

@@ -27,9 +27,9 @@ def tiny(preset):
   geometry = tuple(s for s in registration.GEOMETRY if s in config)
   sizes = dict.fromkeys(regional_nets.SIZES, SIDE)
   registration.add_ages(config, geometry, sizes, 0.0625, from_both=True)
-  registration.train_ages(config, 0, 0, batch_size=8)
-  for stage in regional_nets.age_stages():
-    config[stage].update(steps=2, eval_batch_size=8, ema=0.0)
+  registration.train_ages(config, regression=1e-3, expectation=1e-3)
+  for section in registration.age_nets(config):
+    section.update(epochs=0, steps=2, batch_size=8, eval_batch_size=8, ema=0.0)
   return config
 
 
@@ -67,7 +67,7 @@ def carpal(prepared, tmp_path_factory):
   config.register.update(regions=('carpal',), crop_size=(SIDE,))
   config.stages = ('prepare', 'register', *CARPAL)
   for stage in CARPAL:
-    config[stage].update(steps=12 if 'both' in stage else 4, eval_steps=4)
+    config[stage].update(steps=8, eval_steps=4)  # alike: compiled once
     config[stage].input.update(rotate=0.0, zoom=0.0, shift=0.0)
     config[stage].net.dropout = 0.0
   workflow_run.run(config, str(folder))
@@ -117,7 +117,8 @@ def shrink(config):
   for stage in ('segmenter', 'mine'):
     if stage in config:
       section = config[stage]
-      section.net.width, section.ema = 0.03125, 0.0
+      section.net.update(width=0.125, levels=3)
+      section.ema = 0.0
       section.input.update(
         size=32, masks_count=6, rotate=0.0, zoom=0.0, shift=0.0
       )
