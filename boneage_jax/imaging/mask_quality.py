@@ -94,15 +94,9 @@ def limits(
     percentile: of `undecided` of `judged`, that is still accepted.
 
   Raises:
-    ValueError: no labelled films.
+    ValueError: see `check_labelled`.
   """
-  if not len(areas) or not judged:
-    raise ValueError(
-      'Expected labelled films to train on and labelled validation films, got '
-      f'{len(areas)} and {len(judged)}: add outlines to '
-      'annotations/hand_polygons.json, or raise '
-      '--config.data.validation_fraction.'
-    )
+  check_labelled(len(areas), len(judged))
   low, high = area_factors
   widths = [one.undecided for one in judged]
   return Limits(
@@ -111,6 +105,21 @@ def limits(
     mirror_iou=mirror_iou,
     undecided=float(np.percentile(widths, percentile)),
   )
+
+
+def check_labelled(train: int, validation: int) -> None:
+  """Check the numbers of films that people outlined.
+
+  Raises:
+    ValueError: none to train on, or none for validation.
+  """
+  if not train or not validation:
+    raise ValueError(
+      'Expected outlined films to train on and outlined validation films, got '
+      f'{train} and {validation}: outline 50 films or more in '
+      'annotations/hand_polygons.json, see docs/reference/data.md, or raise '
+      '--config.data.validation_fraction.'
+    )
 
 
 def reason(one: Measures, kept: Limits) -> str:

@@ -7,17 +7,13 @@ set, see imaging/mask_quality.py, and a folder of corrected masks overrides
 them. Films for validation and test are masked at the end alone.
 """
 
-from collections.abc import Iterator
 from collections.abc import Mapping
 import copy
 import dataclasses
 import os
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
@@ -27,15 +23,13 @@ from boneage_jax.data import film_table
 from boneage_jax.data import selection
 from boneage_jax.data import splits as splits_lib
 from boneage_jax.imaging import mask_quality
-from boneage_jax.imaging import masks as masks_lib
+from boneage_jax.regions import mask_views
 from boneage_jax.regions import review
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
 from boneage_jax.training import loop
-from boneage_jax.training import prediction
 from boneage_jax.training import restore
 
-CHUNK = 256  # films whose maps are in memory at once
 LIMITS, ROUNDS = 'limits.json', 'rounds.json'
 LABELLED, HUMAN, ACCEPTED, REFUSED = 'labelled', 'human', 'accepted', 'refused'
 
@@ -154,7 +148,7 @@ def judge(
   wanted = np.isin(films['split'], splits)
   wanted |= np.isin(films['id'], list(labelled)) & (films['split'] != 'test')
   judged, areas = [], {}
-  look = _Net(config, stage, name, workdir)
+  look = mask_views.Net(config, stage, name, workdir)
   for film, split, found, mirrored, area in look(
     film_table.select(films, wanted)
   ):
@@ -199,62 +193,6 @@ def counts(judged: list[Judged]) -> str:
     for status in (LABELLED, HUMAN, ACCEPTED, REFUSED)
     if status in states
   )
-
-
-class _Net:
-  """A net that masks films, and their mirror images."""
-
-  def __init__(self, config: Any, stage: str, name: str, workdir: str):
-    """Load the net that the round `name` starts from, for films of `stage`."""
-    self._place = config, stage, workdir
-    self._mesh = distributed.make_mesh()
-    parent = lineage.parent_run(config, name, workdir)
-    graph, self._variables = restore.load_net(*parent)
-
-    @jax.jit
-    def look(variables, batch):
-      net = restore.merge(graph, variables)
-      image = batch['image']
-      found = jax.nn.sigmoid(net(batch)['mask'])
-      turned = net({**batch, 'image': image[:, :, ::-1]})['mask']
-      mirrored = jax.nn.sigmoid(turned)[:, :, ::-1]
-      to_8_bit = lambda x: jnp.rint(255 * x).astype(jnp.uint8)
-      inside = batch['region_mask'] == masks_lib.INSIDE
-      area = jnp.mean(inside.astype(jnp.float32), (1, 2))
-      return {
-        'found': to_8_bit(found),
-        'mirrored': to_8_bit(mirrored),
-        'drawn': area,
-      }
-
-    self._look = look
-
-  def __call__(
-    self, films: film_table.Films
-  ) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, float]]:
-    """Yield id, split, mask, mask of the mirror image, and the drawn area."""
-    count = len(films['id'])
-    bar = tqdm.tqdm(
-      total=count,
-      desc='masks',
-      unit='film',
-      disable=not distributed.is_main_process() or None,
-    )
-    with bar:
-      for start in range(0, count, CHUNK):
-        keep = np.arange(start, min(start + CHUNK, count))
-        part = film_table.select(films, keep)
-        made = prediction.Split(*self._place, part, self._mesh)
-        rows = made.predict(self._look, self._variables)
-        yield from zip(
-          part['id'].tolist(),
-          part['split'].tolist(),
-          rows['found'],
-          rows['mirrored'],
-          rows['drawn'].tolist(),
-          strict=True,
-        )
-        bar.update(len(keep))
 
 
 def _limits(
@@ -328,3 +266,24 @@ def _round(stage: str, number: int, workdir: str) -> Mapping[str, Any]:
     'refused': {why: reasons.count(why) for why in sorted(set(reasons))},
     'segmentation': storage.read_json(path),
   }
+
+
+def check(stage: stages.Stage) -> None:
+  """Check the settings of mining, before it runs.
+
+  Raises:
+    ValueError: a value that it cannot use; names the field.
+  """
+  section, name = stage.section, stage.name
+  if section.rounds < 0 or (section.rounds and section.steps_per_round < 1):
+    raise ValueError(
+      f'Expected {name}.rounds of 0 or more, each of 1 step or more, got '
+      f'{section.rounds} of {section.steps_per_round}: change '
+      f'--config.{name}.rounds or --config.{name}.steps_per_round.'
+    )
+  if not section.init_from.run:
+    raise ValueError(
+      f'Expected a net to start from, got none: name a stage with the task '
+      f'segmentation with --config.{name}.init_from.run.'
+    )
+  film_masks.read_corrected(section.corrected, section.input)

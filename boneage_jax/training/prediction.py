@@ -1,10 +1,17 @@
 """Exact evaluation: every film once, whatever the batch or device count."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
 from jax.experimental import multihost_utils
 import numpy as np
 
+from boneage_jax.core import distributed
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
+from boneage_jax.data import splits
 from boneage_jax.training import forward
 
 
@@ -57,3 +64,24 @@ class Split:
     return {
       name: mean([one[name] for one in each])[: self._count] for name in each[0]
     }
+
+
+def held_out(
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  predict: Callable,
+  variables: dict[str, Any],
+  order: Sequence[str] = splits.HELD_OUT,
+) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+  """Yield each held-out split that has films, these, and their outputs.
+
+  Outputs are means over the views of the stage.
+  """
+  mesh = distributed.make_mesh()
+  for split in order:
+    part = selection.select_split(films, split)
+    if len(part['id']):  # a run without test films is lawful
+      made = Split(config, stage, workdir, part, mesh, final=True)
+      yield split, part, made.predict(predict, variables)

@@ -16,8 +16,10 @@ from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import mask_quality
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
+from boneage_jax.regions import mine
 from boneage_jax.regions import register
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
@@ -78,6 +80,8 @@ def validate(config: Any, workdir: str) -> None:
     if stage.section.job in ('train', 'mine'):
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
+      if stage.section.job == 'mine':
+        mine.check(stage)
     elif stage.section.job == 'locate':
       check_locate(stage)
     elif stage.section.job == 'register':
@@ -308,9 +312,14 @@ def check_films(config: Any, workdir: str) -> None:
       films, _ = selection.split_films(one, workdir, builder_config)
       # All of them: masks and points are told of films that nobody marked, too.
       training_validate.check_held_out(one, name, workdir, films)
-      if stage.section.job == 'mine':  # it trains on the films of its segmenter
-        continue
+      if stage.section.job == 'mine' and not stage.section.rounds:
+        continue  # it learns nothing
       films = selection.marked(one, name, workdir, films)
       films = selection.of_sex(films, stage.section)
       trained = selection.training_films(one, films)
-      training_validate.check_films(config, name, films, trained)
+      if stage.section.job == 'mine':
+        mask_quality.check_labelled(
+          *(np.sum(films['split'] == s) for s in ('train', 'validation'))
+        )
+      else:
+        training_validate.check_films(config, name, films, trained)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import stages
 from boneage_jax.data import film_masks
 from boneage_jax.data import selection
 from boneage_jax.imaging import codec
@@ -17,6 +18,7 @@ from boneage_jax.regions import mine
 from boneage_jax.runs import lineage
 from boneage_jax.training import loop
 from boneage_jax.workflow import jobs
+from boneage_jax.workflow import validate
 from configs import hand_geometry
 
 
@@ -185,3 +187,38 @@ def test_corrected_masks_are_of_films_of_the_data(run, tmp_path):
   cv2.imwrite(str(tmp_path / '9999.png'), np.full((8, 8), 255, np.uint8))
   with pytest.raises(ValueError, match=r'films of the data set .* got 9999: '):
     mine.judge(config, 'mine', 'mine/round_1', str(run), 'train')
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (dict(rounds=-1), r'mine\.rounds of 0 or more, .* got -1 of 4'),
+    (dict(steps_per_round=0), r'got 2 of 0: change --config\.mine\.rounds'),
+    (dict(init_from=dict(run='')), r'a net to start from, got none'),
+    (
+      dict(corrected='/none'),
+      r'corrected masks <id>\.png in /none, found none',
+    ),
+  ],
+)
+def test_settings_it_cannot_mine_with_are_refused(changes, message):
+  config = tiny()
+  stage = stages.Stage(config, 'mine', '')
+  mine.check(stage)
+  config.mine.update(changes)
+  with pytest.raises(ValueError, match=message):
+    mine.check(stage)
+
+
+def test_too_few_outlined_films_are_refused_before_any_stage(run):
+  config = tiny()
+  config.stages = ('mine',)
+  config.mine.init_from.run = ''  # the segmenter of `run` is done
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(stages.Stage, 'done', False)
+    validate.check_films(config, str(run))
+    config.data.validation_fraction = 0.0
+    with pytest.raises(
+      ValueError, match=r'outlined validation films, got 6 and'
+    ):
+      validate.check_films(config, str(run))

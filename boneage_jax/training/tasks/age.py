@@ -7,7 +7,6 @@ import numpy as np
 
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
-from boneage_jax.data import selection
 from boneage_jax.runs import predictions
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
@@ -51,19 +50,15 @@ def write_predictions(
   `predictions.csv` (id, split, sex, age, prediction; months) and, for nets
   with bins, `distributions.npz` (id [N], probability float16 [N,240]).
   """
-  mesh, parts = distributed.make_mesh(), []
-  for name in ('validation', 'test'):
-    part = selection.select_split(films, name)
-    if not len(part['id']):  # a run without test films is lawful
-      continue
-    outputs = prediction.Split(
-      config, stage, workdir, part, mesh, final=True
-    ).predict(predict, variables)
-    part = {column: part[column] for column in ('id', 'split', 'sex', 'age')}
-    part['prediction'] = outputs['age'].astype(np.float64)
+  parts, order = [], ('validation', 'test')
+  for _, part, outputs in prediction.held_out(
+    config, stage, workdir, films, predict, variables, order
+  ):
+    rows = {column: part[column] for column in ('id', 'split', 'sex', 'age')}
+    rows['prediction'] = outputs['age'].astype(np.float64)
     if 'probability' in outputs:
-      part['probability'] = outputs['probability']
-    parts.append(part)
+      rows['probability'] = outputs['probability']
+    parts.append(rows)
   if distributed.is_main_process():
     predictions.write_predictions(
       stages.path(workdir, stage),

@@ -8,8 +8,6 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
-from boneage_jax.data import selection
-from boneage_jax.data import splits
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
@@ -76,14 +74,10 @@ def write_predictions(
   Its columns: id, split, study, label ('' unknown), predicted, and the
   probability of each class under `p_<class>`.
   """
-  mesh, names = distributed.make_mesh(), class_names(config, stage)
-  rows = []
-  for split in splits.HELD_OUT:
-    part = selection.select_split(films, split)
-    if not len(part['id']):
-      continue
-    films_of = prediction.Split(config, stage, workdir, part, mesh, final=True)
-    outputs = films_of.predict(predict, variables)
+  names, rows = class_names(config, stage), []
+  for split, part, outputs in prediction.held_out(
+    config, stage, workdir, films, predict, variables
+  ):
     probability = outputs['probability']
     for i, film in enumerate(part['id'].tolist()):
       label = part['label'][i]

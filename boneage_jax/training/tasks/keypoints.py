@@ -17,8 +17,6 @@ from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import groups
-from boneage_jax.data import selection
-from boneage_jax.data import splits
 from boneage_jax.training import prediction
 
 metric_name = 'percent_of_hand'
@@ -112,14 +110,10 @@ def write_predictions(
   means over the film's points; for each point <name>_x, <name>_y, fractions of
   the film, and the marked <name>_x_true, <name>_y_true, '' where not marked.
   """
-  mesh, names = distributed.make_mesh(), tuple(config[stage].input.points)
-  rows = []
-  for split in splits.HELD_OUT:
-    part = selection.select_split(films, split)
-    if not len(part['id']):
-      continue
-    films_of = prediction.Split(config, stage, workdir, part, mesh, final=True)
-    outputs = films_of.predict(predict, variables)
+  names, rows = tuple(config[stage].input.points), []
+  for split, part, outputs in prediction.held_out(
+    config, stage, workdir, films, predict, variables
+  ):
     rows += _table(part, outputs, names)
     distributed.print_once(f'{stage}: {_summary(outputs, split)}')
 

@@ -19,8 +19,6 @@ from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
 from boneage_jax.data import groups
-from boneage_jax.data import selection
-from boneage_jax.data import splits
 from boneage_jax.imaging import components
 from boneage_jax.imaging import masks
 from boneage_jax.training import prediction
@@ -125,13 +123,11 @@ def write_predictions(
   predictions.csv has COLUMNS, areas in shares of the net's input;
   segmentation.json the means of `summary` by split.
   """
-  mesh, rows, result = distributed.make_mesh(), [], {}
-  for split in splits.HELD_OUT:
-    part = selection.select_split(films, split)
-    if not len(part['id']):  # a run without test films is lawful
-      continue
-    made = prediction.Split(config, stage, workdir, part, mesh, final=True)
-    outputs = overlaps(made.predict(predict, variables))
+  rows, result = [], {}
+  for split, part, bits in prediction.held_out(
+    config, stage, workdir, films, predict, variables
+  ):
+    outputs = overlaps(bits)
     result[split] = summary(outputs, part)
     sexes = groups.sex_text(part['sex'])
     for i, film in enumerate(part['id'].tolist()):

@@ -1,0 +1,74 @@
+"""A net of masks that looks at films, and at their mirror images."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from boneage_jax.core import distributed
+from boneage_jax.data import film_table
+from boneage_jax.imaging import masks as masks_lib
+from boneage_jax.runs import lineage
+from boneage_jax.training import prediction
+from boneage_jax.training import restore
+
+CHUNK = 256  # films whose maps are in memory at once
+
+
+class Net:
+  """A net that masks films, and their mirror images."""
+
+  def __init__(self, config: Any, stage: str, name: str, workdir: str):
+    """Load the net that the round `name` starts from, for films of `stage`."""
+    self._place = config, stage, workdir
+    self._mesh = distributed.make_mesh()
+    parent = lineage.parent_run(config, name, workdir)
+    graph, self._variables = restore.load_net(*parent)
+
+    @jax.jit
+    def look(variables, batch):
+      net = restore.merge(graph, variables)
+      image = batch['image']
+      found = jax.nn.sigmoid(net(batch)['mask'])
+      turned = net({**batch, 'image': image[:, :, ::-1]})['mask']
+      mirrored = jax.nn.sigmoid(turned)[:, :, ::-1]
+      to_8_bit = lambda x: jnp.rint(255 * x).astype(jnp.uint8)
+      inside = batch['region_mask'] == masks_lib.INSIDE
+      area = jnp.mean(inside.astype(jnp.float32), (1, 2))
+      return {
+        'found': to_8_bit(found),
+        'mirrored': to_8_bit(mirrored),
+        'drawn': area,
+      }
+
+    self._look = look
+
+  def __call__(
+    self, films: film_table.Films
+  ) -> Iterator[tuple[str, str, np.ndarray, np.ndarray, float]]:
+    """Yield id, split, mask, mask of the mirror image, and the drawn area."""
+    count = len(films['id'])
+    bar = tqdm.tqdm(
+      total=count,
+      desc='masks',
+      unit='film',
+      disable=not distributed.is_main_process() or None,
+    )
+    with bar:
+      for start in range(0, count, CHUNK):
+        keep = np.arange(start, min(start + CHUNK, count))
+        part = film_table.select(films, keep)
+        made = prediction.Split(*self._place, part, self._mesh)
+        rows = made.predict(self._look, self._variables)
+        yield from zip(
+          part['id'].tolist(),
+          part['split'].tolist(),
+          rows['found'],
+          rows['mirrored'],
+          rows['drawn'].tolist(),
+          strict=True,
+        )
+        bar.update(len(keep))
