@@ -60,11 +60,7 @@ def validate(config: Any, workdir: str) -> None:
         f'{name!r}.'
       )
     training_validate.choose(described[name], name, 'job', jobs_lib.JOBS)
-  if config.get('geometry_run') == '':
-    raise ValueError(
-      'Expected --config.geometry_run=RUN, the folder of a run of '
-      'hand_geometry.py whose nets mask and register the films here, got none.'
-    )
+  training_validate.check_geometry_run(config)
   check_data(config)
   waiting = [stages.Stage(config, name, workdir) for name in config.stages]
   waiting = [
@@ -310,7 +306,6 @@ def check_films(config: Any, workdir: str) -> None:
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
-      # All of them: masks and points are told of films that nobody marked, too.
       training_validate.check_held_out(one, name, workdir, films)
       if stage.section.job == 'mine' and not stage.section.rounds:
         continue  # it learns nothing

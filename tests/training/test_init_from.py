@@ -83,6 +83,10 @@ def test_without_epochs_it_is_that_net(first, prepared, tmp_path):
   loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
   ours, theirs = predictions(tmp_path, 'again'), predictions(first, 'net')
   assert ours == theirs
+  validate.check_stage(config, 'again', str(tmp_path))
+  config.again.input.percentiles = (1.0, 99.0)
+  with pytest.raises(ValueError, match=r'again: Expected input\.percentiles='):
+    validate.check_stage(config, 'again', str(tmp_path))
   config.again.init_from.run = ''
   workdir = write(config, tmp_path / 'none', prepared)
   with pytest.raises(ValueError, match='Expected again to train for epochs or'):
