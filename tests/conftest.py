@@ -70,7 +70,7 @@ MARKERS = {
     'results/results',
     'evaluation/calibrate',
     'end_to_end/segmentation',
-    'end_to_end/hand_geometry',
+    'end_to_end/registration',
     'regions/mine',
     'regions/register_run',
   ),
