@@ -22,7 +22,7 @@ Not run unless --config.stages names it
 
 The archive needs annotations/, as for hand_geometry.py.
 
-Presets: phantom (35 minutes on two cores), half (half-size films; masks and
+Presets: phantom (narrow nets, for two cores), half (half-size films; masks and
 points are those of the nets of RUN, a run of hand_geometry.py:thumbnails with
 --config.data.validation_fraction=0.1, which held out the same films); without
 one, the archive at full size. There are no variants.
