@@ -7,6 +7,7 @@ from flax import nnx
 
 from boneage_jax.models import age_net
 from boneage_jax.models import keypoint_net
+from boneage_jax.models import point_unet
 from boneage_jax.models import stacked_regions
 from boneage_jax.models import two_stream
 from boneage_jax.models import unet
@@ -14,6 +15,7 @@ from boneage_jax.models import unet
 NETS = {
   'age_net': age_net.AgeNet,
   'keypoint_net': keypoint_net.KeypointNet,
+  'point_unet': point_unet.PointUNet,
   'region_channels': stacked_regions.RegionChannels,
   'two_stream': two_stream.TwoStream,
   'unet': unet.UNet,

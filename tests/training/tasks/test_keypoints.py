@@ -28,6 +28,7 @@ PLACES = {
 
 def config(**changes):
   made = ConfigDict(hand_geometry.get_config('phantom').to_dict())
+  made.keypoints = ConfigDict(hand_geometry.keypoints_stage())
   made.keypoints.input.size = (16, 12)
   for name, value in changes.items():
     *outer, last = name.split('__')
