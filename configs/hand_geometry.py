@@ -55,8 +55,11 @@ def segmenter_stage() -> dict:
       resize='letterbox',  # ours
       percentiles=(1.0, 99.0),  # ours
       masks=('hand_polygons',),  # paper
-      # Ours, all of it; the paper names no range.
-      **common.light_augmentation() | dict(rotate=20.0, zoom=0.1, shift=0.05),
+      # Ours, all of it; the paper names no range. The wide tones are for films
+      # whose background is bright.
+      **common.light_augmentation()
+      | dict(rotate=20.0, zoom=0.1, shift=0.05)
+      | dict(brightness=0.2, contrast=0.6, gamma=0.3),
     ),
     net=dict(
       name='unet',  # paper, with batch norm
