@@ -30,7 +30,7 @@ from boneage_jax.runs import lineage
 from boneage_jax.training import loop
 from boneage_jax.training import restore
 
-LIMITS, ROUNDS = 'limits.json', 'rounds.json'
+ROUNDS = 'rounds.json'
 LABELLED, HUMAN, ACCEPTED, REFUSED = 'labelled', 'human', 'accepted', 'refused'
 
 
@@ -153,7 +153,7 @@ def judge(
     film_table.select(films, wanted)
   ):
     measures = mask_quality.measure(found / 255.0, mirrored / 255.0)
-    mean = np.rint(found / 2.0 + mirrored / 2.0).astype(np.uint8)
+    mean = mask_quality.mean(found, mirrored)
     judged.append(Judged(film, split, '', '', mean, measures))
     areas[film] = area
   kept = _limits(config, stage, workdir, judged, areas, labelled)
@@ -176,7 +176,7 @@ def write(
   everything: bool = False,
 ) -> None:
   """Write limits.json, the masks to train on, or all, and masks.csv."""
-  path = os.path.join(folder, LIMITS)
+  path = os.path.join(folder, stages.LIMITS)
   limits = dataclasses.asdict(kept)
   distributed.on_main_process(lambda: storage.write_json(path, limits))
   rows = [one.row(everything) for one in judged]
@@ -209,7 +209,7 @@ def _limits(
   """
   if not config[stage].rounds:
     _, before, folder = lineage.parent_run(config, stage, workdir)
-    path = stages.path(folder, before, LIMITS)
+    path = stages.path(folder, before, stages.LIMITS)
     if not storage.exists(path):
       raise ValueError(
         f'Expected {path}, the limits of masks, found none: without rounds '
