@@ -92,7 +92,8 @@ class Judged:
     film: its id.
     split: its split.
     status: one of LABELLED, HUMAN, ACCEPTED, REFUSED.
-    reason: of a refusal.
+    reason: of a refusal; of a labelled film, why the net's mask would be
+      refused.
     mask: uint8 [h, w], 255 times the probability: the mean of what the net says
       of the film and of its mirror image (ours).
     measures: of the mask.
@@ -164,7 +165,7 @@ def judge(
     if one.film in human:
       one.status, one.reason, one.mask = HUMAN, '', human[one.film]
     elif one.film in labelled:
-      one.status, one.reason = LABELLED, ''
+      one.status = LABELLED
   return judged, kept
 
 
@@ -258,7 +259,7 @@ def _round(stage: str, number: int, workdir: str) -> Mapping[str, Any]:
   name = round_name(stage, number)
   rows = film_masks.read_table(stages.path(workdir, name))
   states = [row['status'] for row in rows]
-  reasons = [row['reason'] for row in rows if row['reason']]
+  reasons = [row['reason'] for row in rows if row['status'] == REFUSED]
   path = stages.path(workdir, name, stages.SEGMENTATION)
   return {
     'round': number,
