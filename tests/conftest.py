@@ -67,6 +67,7 @@ MARKERS = {
     'phantom/phantom',
     'workflow/validate',
     'report/page',
+    'report/hands',
     'results/results',
     'evaluation/calibrate',
     'end_to_end/segmentation',

@@ -80,7 +80,8 @@ def draw_hand(
   size = picture.shape[1::-1]
   lines = []
   if mask is not None:
-    shown = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    matrix = geometry.fit_matrix(mask.shape, size[::-1])
+    shown = geometry.warp(mask, matrix, size[::-1])
     inside = (shown > 127).astype(np.uint8)
     outline, _ = cv2.findContours(
       inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE

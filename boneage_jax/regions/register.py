@@ -113,8 +113,8 @@ def register_films(
     source: `sources.film_source` of `films`.
     masks: of films, as far as there are any that can be used.
     films: columns of `films.csv`.
-    folder: gets registration.csv, registration.json, crops.array_record,
-      films.csv and done.json.
+    folder: gets registration.csv, registration.json, points.csv,
+      crops.array_record, films.csv and done.json.
     input_config: of the net of key points: polarity.
     options: regions (names), crop_size (one each), crop_margin, background,
       batch_size.
@@ -185,6 +185,7 @@ def _write(
   path = lambda name: os.path.join(folder, name)
   film_table.write_films(path(stages.FILMS), films)
   registration_table.write(path(stages.REGISTRATION), rows)
+  registration_table.write_points(path(stages.POINTS), hands)
   table = registration_table.read(path(stages.REGISTRATION))
   figures = registration_errors.figures(hands, table, known)
   storage.write_json(path(stages.REGISTRATION_JSON), figures, indent=1)

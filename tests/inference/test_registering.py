@@ -63,7 +63,7 @@ def test_films_of_the_run_get_its_ages_and_places(run, nets, records):
       matrix = registration.to_fractions(placed.registration.matrix, hw)
       np.testing.assert_allclose(matrix, entry.matrix, atol=1e-2)
   said = {film.hand.placed.status for film in found}
-  assert {'points', 'mask', 'failed'} >= said and len(said) > 1
+  assert {'points', 'mask'} <= said
 
 
 def test_an_ensemble_looks_for_the_hand_once(nets, records, monkeypatch):
