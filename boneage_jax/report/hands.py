@@ -17,6 +17,7 @@ from boneage_jax.data import film_table
 from boneage_jax.data import sources
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
+from boneage_jax.inference import tables
 from boneage_jax.regions import placement
 from boneage_jax.regions import registration_table
 
@@ -170,11 +171,13 @@ def film_cards(
 
 def _film_card(hands: Hands, film: str, load_film: LoadFilm) -> Card:
   entry = hands.table[film]
-  title = entry.reason or 'points are plausible'
+  words = [tables.FAULTS[word] for word in entry.reason.split()]
+  title = '; '.join(words) or 'points are plausible'
   text = 'the whole film stands in for each region'
   if entry.matrix is not None:
     mirrored = ', mirrored' if entry.mirrored else ''
-    text = f'turned by {entry.angle_deg:.1f} degrees{mirrored}'
+    turn = 'clockwise' if entry.angle_deg > 0 else 'counter-clockwise'
+    text = f'turned {turn} by {abs(entry.angle_deg):.1f} degrees{mirrored}'
   pictures = [
     ('with its regions', overlay.jpeg(hands.picture(film, load_film(film))))
   ]

@@ -10,6 +10,7 @@ import registered_run
 from boneage_jax import predict
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.evaluation import deletion_insertion
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import registration
 from boneage_jax.inference import loading
@@ -144,3 +145,8 @@ def test_a_run_without_its_figures_is_refused(registered, tmp_path):
     (tmp_path / name).symlink_to(registered / name)
   with pytest.raises(ValueError, match=r'registration\.json, found none: run'):
     registering.Registering(config, 'register', str(tmp_path), 1)
+
+
+def test_registered_regions_have_no_heat_map(run):
+  with pytest.raises(ValueError, match=r'got registered:hand, which reads re'):
+    deletion_insertion.Judge(run_lib.read_run(f'{run}:hand'))
