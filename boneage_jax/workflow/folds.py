@@ -8,6 +8,7 @@ from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.evaluation import cross_validation
+from boneage_jax.evaluation import joined_rows
 from boneage_jax.workflow import jobs as jobs_lib
 from boneage_jax.workflow import resume
 
@@ -46,7 +47,11 @@ def run_folds(config: Any, chosen: Sequence[str], workdir: str) -> None:
 
   def join() -> None:
     for stage in jobs_lib.select(config, 'train'):
-      if config[stage].task == 'age':
+      task = config[stage].task
+      if task in joined_rows.FIGURES:
+        figures = joined_rows.join(config, stage, workdir)
+        print(joined_rows.line(stage, joined_rows.FIGURES[task], figures))
+      if task == 'age':
         print(
           cross_validation.folds_table(
             stage, cross_validation.join_folds(config, stage, workdir)
