@@ -187,19 +187,26 @@ def _film_card(hands: Hands, film: str, load_film: LoadFilm) -> Card:
 
 
 def counts(hands: Hands) -> list[list[str]]:
-  """Return a row for each split: films, how they were registered, and why."""
-  rows = []
-  for split, found in hands.counts.items():
-    reasons = found['reasons'].items()
-    rows.append(
-      [
-        split,
-        str(found['films']),
-        *(str(found['status'][status]) for status in SAID),
-        ', '.join(f'{word} {count}' for word, count in reasons),
-      ]
-    )
-  return rows
+  """Return a row for each split: films, and how they were registered."""
+  return [
+    [
+      split,
+      str(found['films']),
+      *(str(found['status'][status]) for status in SAID),
+    ]
+    for split, found in hands.counts.items()
+  ]
+
+
+def faults(hands: Hands) -> list[list[str]]:
+  """Return a row for each fault: of how many films of each split it is said."""
+  return [
+    [
+      tables.FAULTS[word],
+      *(str(found['reasons'].get(word, 0)) for found in hands.counts.values()),
+    ]
+    for word in hands.counts['all']['reasons']
+  ]
 
 
 def alarms(hands: Hands, split: str) -> list[str]:

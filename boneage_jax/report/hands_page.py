@@ -29,9 +29,18 @@ def sections(
   made: dict[str, Any] = {'masks': {}, 'films': {}, 'legend': [], 'tables': []}
   made |= {'figure': None, 'ages': [], 'cell_films': regions.CELL_FILMS}
   if hands:
-    head = ['split', 'films', *hands_lib.SAID.values(), 'faults of points']
-    rows = hands_lib.counts(hands)
-    made['tables'] = [page.Table('How films were registered', head, rows)]
+    made['tables'] = [
+      page.Table(
+        'How films were registered',
+        ['split', 'films', *hands_lib.SAID.values()],
+        hands_lib.counts(hands),
+      )
+    ]
+    faults = hands_lib.faults(hands)
+    if faults:
+      head = ['films', *hands.counts]
+      title = 'Why not by their points, or not at all'
+      made['tables'].append(page.Table(title, head, faults))
     colours = enumerate(hands.regions)
     made['legend'] = [(name, overlay.COLOURS[k % 3]) for k, name in colours]
     if load_film:

@@ -281,6 +281,7 @@ def test_a_killed_job_ends_with_the_same_files(whole, tmp_path):
       'crops.array_record',
       'done.json',
       'films.csv',
+      'points.csv',
       'registration.csv',
       'registration.json',
     ]

@@ -33,7 +33,7 @@ def hands(registered):
   return hands_lib.read(registered_run.tiny(), 'all', str(registered))
 
 
-def test_page_shows_masks_regions_and_their_errors(report, registered):
+def test_page_shows_masks_regions_and_their_errors(report, registered, hands):
   figures, page = report
   table = registration_table.read(str(registered / 'register/registration.csv'))
   every = figures['registration']['all']
@@ -48,6 +48,8 @@ def test_page_shows_masks_regions_and_their_errors(report, registered):
   assert page.count(': with the outline of its mask.') >= 3
   shown = page.count(': with its regions.')
   assert shown and page.count(': metacarpal.') == shown
+  for row in hands_lib.faults(hands):
+    assert row[0] in page and row[1] != '0'
   text = re.sub(r'base64,[\w+/=]+', '', page)
   assert 'Errors by region, test' in text
   failed = figures['registration']['test']['status']['failed']
