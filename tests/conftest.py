@@ -71,7 +71,7 @@ MARKERS = {
     'results/results',
     'evaluation/calibrate',
     'end_to_end/segmentation',
-    'end_to_end/hand_geometry',
+    'end_to_end/registration',
     'regions/mine',
     'inference/registering',
     'regions/register_run',

@@ -46,14 +46,20 @@ class Net(NamedTuple):
 
 
 def nets_of_regions(config: Any) -> dict[str, Net]:
-  """Return the stages of a config that tell ages from one region each."""
-  found = {}
-  for name, section in stages.sections(config).items():
+  """Return the stages of a config that tell ages from one region each.
+
+  Of several with one region, sex and kind the first by name: a further net of a
+  region is no reason why that region should be better.
+  """
+  found: dict[str, Net] = {}
+  for name, section in sorted(stages.sections(config).items()):
     regions = section.get('input', {}).get('regions', ())
     age = section.job == 'train' and section.get('task', 'age') == 'age'
     if age and len(regions) == 1:
       kind = 'expectation' if section.net.output == 'bins' else 'regression'
-      found[name] = Net(regions[0], section.input.get('sex', ''), kind)
+      net = Net(regions[0], section.input.get('sex', ''), kind)
+      if net not in found.values():
+        found[name] = net
   return found
 
 

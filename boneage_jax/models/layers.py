@@ -33,6 +33,14 @@ def fan_out_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
   return _drawn(key, shape, dtype, lambda rng: rng.normal(0, deviation, shape))
 
 
+def linear_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
+  """Uniform as PyTorch's linear layers [I, O]; see `kernel_init`."""
+  bound = 1 / math.sqrt(shape[0])
+  return _drawn(
+    key, shape, dtype, lambda rng: rng.uniform(-bound, bound, shape)
+  )
+
+
 def _drawn(
   key: Array,
   shape: tuple[int, ...],

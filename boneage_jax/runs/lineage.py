@@ -7,6 +7,7 @@ from typing import Any
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_masks
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from tfds_rsna import naming
@@ -80,6 +81,7 @@ def training_films(
 ) -> frozenset[str] | None:
   """Ids that a stage's net was trained on, with those of its origins.
 
+  These are the run's training films, and those of a mining net's own masks.
   None where the prepared data, or the run that it started from, are gone.
   """
   if stage in config and config[stage].job == 'ensemble':
@@ -87,6 +89,8 @@ def training_films(
     of = [training_films(config, member, workdir) for member in members]
     return None if None in of else frozenset().union(*of)
   _, films = prepared(config, workdir)
+  if films is not None:
+    films |= _mined(stage, workdir)
   try:
     before = parent_run(config, stage, workdir)
   except ValueError:
@@ -99,6 +103,15 @@ def training_films(
     earlier = training_films(*before)
     return None if earlier is None else films | earlier
   return films
+
+
+def _mined(stage: str, workdir: str) -> frozenset[str]:
+  """Ids of the films whose masks the rounds of a stage were trained on."""
+  tables = storage.glob(
+    stages.path(workdir, stage, 'round_*', film_masks.TABLE)
+  )
+  rounds = (film_masks.read_table(os.path.dirname(path)) for path in tables)
+  return frozenset(film for rows in rounds for film in film_masks.stored(rows))
 
 
 def dataset_line(data: Mapping[str, Any]) -> str:

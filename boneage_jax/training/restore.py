@@ -97,3 +97,26 @@ def check_same_structure(fresh: Any, other: Any, name: str) -> Any:
       f'such as {"; ".join(differ[:4])}. Take the `net` section of that run.'
     )
   return other
+
+
+def check_same_input(section: Any, before: Any) -> None:
+  """Check that a net that is taken as it is sees films as it learned to.
+
+  Args:
+    section: of the stage that takes it, from `init_from.run`.
+    before: of the stage that trained it.
+
+  Raises:
+    ValueError: it would see them otherwise; names the field.
+  """
+  for field in ('size', 'resize', 'percentiles', 'polarity'):
+    ours, theirs = (
+      tuple(value) if isinstance(value := one.input[field], list) else value
+      for one in (section, before)
+    )
+    if ours != theirs:
+      raise ValueError(
+        f'Expected input.{field}={theirs!r}, with which '
+        f'{section.init_from.run} was trained, as it is taken without '
+        f'training, got {ours!r}.'
+      )

@@ -76,6 +76,8 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
     with about(stage):
       of = abstract_net(before[0][before[1]])
       restore.check_same_structure((params, stats), of, section.init_from.run)
+      if not (section.steps or section.epochs):
+        restore.check_same_input(section, before[0][before[1]])
 
 
 def check_input(options: Any, name: str) -> None:
@@ -129,6 +131,15 @@ def check_builder_config(options: Any, name: str) -> None:
   choose(options, name, 'builder_config', known)
 
 
+def check_geometry_run(config: Any) -> None:
+  """Check that a config whose masks and points come from a run names it."""
+  if config.get('geometry_run') == '':
+    raise ValueError(
+      'Expected --config.geometry_run=RUN, the folder of a run of '
+      'hand_geometry.py whose nets mask and register the films here, got none.'
+    )
+
+
 def check_held_out(
   config: Any, stage: str, workdir: str, films: film_table.Films
 ) -> None:
@@ -136,7 +147,8 @@ def check_held_out(
 
   Args:
     config, stage, workdir: `init_from` of the stage names a run and its stage.
-    films: that the run has, with their split.
+    films: that the run has, with their split, whether somebody marked them or
+      not: masks and points are told of all.
 
   Raises:
     ValueError: that net was trained on films that are held out here.

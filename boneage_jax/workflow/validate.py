@@ -60,6 +60,7 @@ def validate(config: Any, workdir: str) -> None:
         f'{name!r}.'
       )
     training_validate.choose(described[name], name, 'job', jobs_lib.JOBS)
+  training_validate.check_geometry_run(config)
   check_data(config)
   waiting = [stages.Stage(config, name, workdir) for name in config.stages]
   waiting = [

@@ -13,6 +13,7 @@ import pytest
 from boneage_jax import models
 from boneage_jax.core import stages
 from boneage_jax.models import backbones as backbones_lib
+from boneage_jax.regions import localize
 from boneage_jax.training import losses
 from boneage_jax.training import optimizers
 from boneage_jax.workflow import jobs
@@ -45,8 +46,11 @@ def load(name, variant=''):
 
 @functools.cache
 def read(name, variant=''):
-  """A config that the test does not change."""
-  return load(name, variant)
+  """A config that the test does not change, with the run that it needs."""
+  config = load(name, variant)
+  if 'geometry_run' in config:
+    config.geometry_run = '/run'
+  return config
 
 
 def spellings(name):
@@ -69,8 +73,8 @@ def references(config):
     edges = {field: section.get(field) for field in EDGES}
     source = section.get('input', {})
     edges |= {field: source.get(field) for field in INPUT_EDGES}
-    run = section.get('init_from', {}).get('run', '')
-    edges['init_from.run'] = run.removeprefix(':')
+    folder, _, run = section.get('init_from', {}).get('run', '').rpartition(':')
+    edges['init_from.run'] = '' if folder else run
     for field, named in edges.items():
       for several in (named,) if isinstance(named, str) else named or ():
         for one in stages.parts(several):
@@ -116,6 +120,9 @@ def test_references_are_found():
   assert ('finetune', 'init_from.run', 'inception') in found
   found = set(references(load('best', 'full')))
   assert ('ensemble', 'members', 'convnext') in found
+  found = set(references(read('registration', 'half')))
+  assert ('carpal_nets', 'members', 'carpal_girls_regression') in found
+  assert not any(field == 'init_from.run' for _, field, _ in found)
 
 
 @each
@@ -136,10 +143,13 @@ def test_stages_fit_together(name, variant):
     assert section.task == task, stage
     if section.input.crops_from:
       crops = config[section.input.crops_from]
-      assert section.input.size == crops.crop_size
+      names, size = localize.crop_names(crops), crops.crop_size
+      assert names and set(section.input.regions) <= set(names)
+      for region in section.input.regions or names:
+        # Registered regions have a size each.
+        own = size[names.index(region)] if crops.job == 'register' else size
+        assert section.input.size == own
       assert section.input.crop_margin == crops.crop_margin
-      assert set(section.input.regions) <= set(crops.crops)
-      assert crops.crops
 
 
 @each
@@ -212,7 +222,8 @@ def test_its_nets_can_be_built(name, variant):
         assert built.fc.kernel.shape[1] == 2 * len(section.input.points)
         continue
       classes = {'orientation': 4, 'classification': len(config.data.classes)}
-      wanted = {'bins': 240, 'scalar': 1, 'classes': classes.get(section.task)}
+      wanted = {'bins': 240, 'scalar': 1, 'unit': 1}
+      wanted['classes'] = classes.get(section.task)
       outputs = built.age_head.fc.kernel.shape[1]
       assert outputs == wanted[section.net.output]
       bins = section.loss.name in ('soft_label', 'label_distribution')

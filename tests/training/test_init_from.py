@@ -9,6 +9,7 @@ import pytest
 import tiny_cascade
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.data import selection
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.training import loop
@@ -16,6 +17,8 @@ from boneage_jax.training import restore
 from boneage_jax.training import validate
 from boneage_jax.workflow import validate as workflow_validate
 from configs import common
+from configs import hand_geometry
+from configs import registration
 
 FRACTIONS = {'validation_fraction': 0.25, 'test_fraction': 0.25}
 
@@ -80,6 +83,10 @@ def test_without_epochs_it_is_that_net(first, prepared, tmp_path):
   loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
   ours, theirs = predictions(tmp_path, 'again'), predictions(first, 'net')
   assert ours == theirs
+  validate.check_stage(config, 'again', str(tmp_path))
+  config.again.input.percentiles = (1.0, 99.0)
+  with pytest.raises(ValueError, match=r'again: Expected input\.percentiles='):
+    validate.check_stage(config, 'again', str(tmp_path))
   config.again.init_from.run = ''
   workdir = write(config, tmp_path / 'none', prepared)
   with pytest.raises(ValueError, match='Expected again to train for epochs or'):
@@ -129,6 +136,42 @@ def test_films_held_out_here_were_trained_on_there(first, prepared, tmp_path):
   assert set(predictions(tmp_path, 'again')) & seen
   config.again.init_from.run = f'{first}/gone:net'
   assert lineage.training_films(config, 'again', workdir) is None
+
+
+@pytest.mark.parametrize('stage', ['mine', 'keypoints'])
+def test_nets_that_mask_and_register_are_of_other_films(
+  stage, prepared, tmp_path, monkeypatch
+):
+  there = hand_geometry.get_config('thumbnails').unlock()
+  there.data.update(FRACTIONS)
+  run = write(there, tmp_path / 'there', prepared)
+  here = registration.get_config('half').unlock()
+  here.data.update(FRACTIONS)
+  here.update(geometry_run=run, stages=(stage,))
+  workdir = write(here, tmp_path / 'here', prepared)
+  workflow_validate.check_films(here, workdir)
+  films, _ = selection.split_films(here, workdir, 'original')
+  held_out = films['id'][films['split'] == 'test'][0]
+  # A mask that the net was trained on there, of a film that is held out.
+  folder = tmp_path / f'there/{stage}/round_1'
+  folder.mkdir(parents=True)
+  (folder / 'masks.csv').write_text(f'id,stored\n{held_out},1\n9,0\n')
+  refused = f'{stage}.init_from.run=.* on 1 films .* such as {held_out}:'
+  with pytest.raises(ValueError, match=refused):
+    workflow_validate.check_films(here, workdir)
+  # Films that nobody marked are masked and registered, too.
+  folder.joinpath('masks.csv').write_text('id,stored\n')
+  here.data.update(validation_fraction=0.3, test_fraction=0.4)
+  real = selection.split_films
+
+  def no_marks_of_judges(*arguments):
+    films, text = real(*arguments)
+    marks = np.where(films['split'] == 'train', films['marks'], '')
+    return films | {'marks': marks}, text
+
+  monkeypatch.setattr(selection, 'split_films', no_marks_of_judges)
+  with pytest.raises(ValueError, match=r'trained on \d+ films that are held'):
+    workflow_validate.check_films(here, workdir)
 
 
 def test_a_net_that_has_diverged(first, prepared, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import tiny_cascade
 from boneage_jax.core import stages
 from boneage_jax.data import selection
 from boneage_jax.evaluation import ensemble
+from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import run as workflow_run
 from boneage_jax.workflow import validate
@@ -19,6 +20,7 @@ from configs import attention_ldl
 from configs import best
 from configs import guided
 from configs import hand_geometry
+from configs import registration
 
 
 def config(**changes):
@@ -322,6 +324,17 @@ def test_films_that_nobody_marked_do_not_train(tmp_path, monkeypatch):
   films['marks'][:] = 'thumb4'
   with pytest.raises(ValueError, match=r'no film has middle_finger4, capitate'):
     validate.check_films(config, str(tmp_path))
+
+
+def test_nets_of_another_run_need_its_folder(tmp_path):
+  config = registration.get_config('half')
+  with pytest.raises(ValueError, match=r'^Expected --config\.geometry_run=RUN'):
+    validate.validate(config, str(tmp_path))
+  config.geometry_run = str(tmp_path / 'none')
+  config.manual_dir = str(tmp_path)
+  named = r"mine\.init_from\.run='.*/none:mine' names no net to start from"
+  with pytest.raises(ValueError, match=named):
+    lineage.parent_run(config, 'mine', str(tmp_path))
 
 
 def test_an_ensemble_without_test_films_says_so(untested):

@@ -76,15 +76,16 @@ class Mlp(nnx.Module):
   """Flatten a map and run it through two layers (m46, Iglovikov 2017).
 
   Dropout, linear layer to `hidden` numbers and ELU, twice. The order of the
-  flat numbers is rows, columns, channels.
+  flat numbers is rows, columns, channels. Layers begin as the authors' do.
   """
 
   def __init__(self, channels, map_hw, *, hidden, dropout, dtype, rngs):
     self.out_features = hidden
     self.dropout = nnx.Dropout(dropout)
     flat = map_hw[0] * map_hw[1] * channels
-    self.fc1 = linear(flat, hidden, dtype=dtype, rngs=rngs)
-    self.fc2 = linear(hidden, hidden, dtype=dtype, rngs=rngs)
+    options = dict(kernel_init=layers.linear_init, dtype=dtype, rngs=rngs)
+    self.fc1 = linear(flat, hidden, **options)
+    self.fc2 = linear(hidden, hidden, **options)
 
   def __call__(self, features, rngs=None):
     x = features.reshape(features.shape[0], -1)
@@ -164,8 +165,13 @@ class AgeHead(nnx.Module):
       self.sex = linear(1, sex_features, rngs=rngs)
       self.image_weight = nnx.Param(jnp.ones(()))
       self.sex_weight = nnx.Param(jnp.ones(()))
+    # The authors' of 'unit', which begins about the middle age.
+    init = layers.linear_init if output == 'unit' else layers.kernel_init
     self.fc = linear(
-      features + sex_features, BINS if output == 'bins' else 1, rngs=rngs
+      features + sex_features,
+      BINS if output == 'bins' else 1,
+      kernel_init=init,
+      rngs=rngs,
     )
     if output == 'scalar':
       self.fc.bias[...] = jnp.full((1,), MEAN_AGE)

@@ -93,6 +93,18 @@ def test_mlp_pool_is_two_hidden_layers_with_dropout_in_training_only():
   assert np.abs(looks[0] - looks[1]).max() > 1e-3
 
 
+def test_nets_of_the_authors_of_m46_begin_as_theirs():
+  """PyTorch's linear layer: uniform within 1 / sqrt(inputs)."""
+  options = {'dtype': jnp.float32, 'rngs': nnx.Rngs(0)}
+  pool = age_head.pool('mlp', 25, (2, 2), hidden=64, **options)
+  unit = head(output='unit', sex_features=0)
+  for layer, inputs in ((pool.fc1, 100), (pool.fc2, 64), (unit.fc, 6)):
+    kernel = np.abs(np.asarray(layer.kernel[...]))
+    assert kernel.max() <= inputs**-0.5
+    assert kernel.size < 100 or kernel.max() > 0.95 * inputs**-0.5
+  assert np.abs(np.asarray(head(sex_features=0).fc.kernel[...])).max() > 0.9
+
+
 @pytest.mark.parametrize('month', [0, 7, 239])
 def test_readouts_of_a_peak(month):
   logits = 80.0 * jax.nn.one_hot(jnp.array([month]), age_head.BINS)
