@@ -105,6 +105,8 @@ def _warnings(
   for name, region in prediction.regions.items():
     if not region.found:
       yield f'{name} was not found; the whole film stands in for it'
+  if prediction.hand is not None:
+    yield from tables.hand_warnings(prediction.hand)
 
 
 if __name__ == '__main__':

@@ -67,11 +67,13 @@ MARKERS = {
     'phantom/phantom',
     'workflow/validate',
     'report/page',
+    'report/hands',
     'results/results',
     'evaluation/calibrate',
     'end_to_end/segmentation',
     'end_to_end/registration',
     'regions/mine',
+    'inference/registering',
     'regions/register_run',
   ),
   'parity': ('models', 'evaluation/published'),
@@ -173,6 +175,24 @@ def combined(large_archive, once):
     folder, large_archive, untrained_run.combine_views
   )
   return pathlib.Path(once('combined', make))
+
+
+@pytest.fixture(scope='session')
+def mined(prepared, once):
+  """Folder of a run with the stages segmenter and mine."""
+  import mined_run
+
+  make = lambda folder: mined_run.create(folder, prepared)
+  return pathlib.Path(once('mined', make))
+
+
+@pytest.fixture(scope='session')
+def registered(archive, prepared, mined, once):
+  """Folder of `registered_run.create`."""
+  import registered_run
+
+  make = lambda folder: registered_run.create(folder, archive, prepared, mined)
+  return pathlib.Path(once('registered', make))
 
 
 @pytest.fixture(scope='session')

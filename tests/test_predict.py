@@ -205,9 +205,10 @@ def test_a_region_that_is_not_found_is_said(
   run, predictor, capsys, monkeypatch
 ):
   cold = lambda image, sex: np.zeros((1, 4, 4), np.float32)
-  (locator,) = predictor._locators
+  locating = predictor.finder._cut
+  (locator,) = locating.locators
   cold = locator._replace(maps=cold)
-  monkeypatch.setattr(predictor, '_locators', [cold])
+  monkeypatch.setattr(locating, 'locators', [cold])
   film = film_path(run, 1)
   assert predict.predict_films(predictor, [film], 'F', None) == []
   output = capsys.readouterr()

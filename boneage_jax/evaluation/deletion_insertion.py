@@ -108,6 +108,11 @@ class Judge:
         'member as RUN:STAGE, or a fold as RUN/fold_0:STAGE.'
       )
     one = stages.Stage(run.config, stage, self.workdir).whole_film_stage()
+    if run.config[one.name].get('task', 'age') != 'age':
+      raise ValueError(
+        f'Expected a net that tells ages from whole films, got {run.name}, '
+        'which reads regions of registered films: no heat map found them.'
+      )
     if one.name != stage:
       stage = one.name
       run = run_lib.read_run(self.workdir, stage)

@@ -173,7 +173,7 @@ def region_table(result: Mapping[str, Any]) -> str:
         row['region'],
         NETS[row['nets']],
         groups.PLURAL.get(row['films'], 'all'),
-        *(_text(row['cells'][column]) for column in columns),
+        *(cell_text(row['cells'][column]) for column in columns),
       ]
       for row in rows
     ]
@@ -193,7 +193,8 @@ def region_table(result: Mapping[str, Any]) -> str:
   return '\n\n'.join(parts)
 
 
-def _text(cell: Mapping[str, Any]) -> str:
+def cell_text(cell: Mapping[str, Any]) -> str:
+  """Write MAE, interval and number of films, or the number alone."""
   if 'mae' not in cell:
     return f'({cell["n"]})'
   interval = text_table.interval(cell, 'mae')

@@ -75,6 +75,15 @@ def measure(probability: np.ndarray, mirrored: np.ndarray) -> Measures:
   )
 
 
+def mean(found: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+  """Return the mean of a film's map and of its mirror image's, uint8 [H, W].
+
+  Args:
+    found, mirrored: uint8 [H, W], 255 times the probability.
+  """
+  return np.rint(found / 2.0 + mirrored / 2.0).astype(np.uint8)
+
+
 def limits(
   areas: Sequence[float],
   judged: Sequence[Measures],

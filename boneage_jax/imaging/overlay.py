@@ -1,6 +1,7 @@
 """Pictures of a film with its heat map and its regions drawn in."""
 
 from collections.abc import Mapping
+import types
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ from boneage_jax.imaging import intensity
 
 # Of regions in the order of regions.csv, RGB; safe for colour-blind readers.
 COLOURS = ((86, 204, 242), (255, 214, 64), (255, 122, 198))
+OUTLINE, POINT, DARK = (255, 255, 255), (255, 90, 60), (10, 10, 10)
 
 
 def overlay(
@@ -50,11 +52,58 @@ def overlay(
       low, high = np.rint(corners).astype(int)
       low, high = np.maximum(low, 1), np.minimum(high, np.array(size) - 2)
       # A dark rim keeps the line visible on bone.
-      for colour, line in (((10, 10, 10), 4), (COLOURS[k % 3], 2)):
+      for colour, line in ((DARK, 4), (COLOURS[k % 3], 2)):
         cv2.rectangle(
           picture, low.tolist(), high.tolist(), colour, line, cv2.LINE_AA
         )
   return picture
+
+
+def draw_hand(
+  picture: np.ndarray,
+  mask: np.ndarray | None = None,
+  points: np.ndarray | None = None,
+  frames: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+) -> np.ndarray:
+  """Draw the outline of a mask, points and turned frames on a film's picture.
+
+  Args:
+    picture: uint8 RGB [H, W, 3], of `overlay`; it stays as it is.
+    mask: [h, w] over the film at any resolution, not 0 inside.
+    points: [K, 2], fractions of the film; NaN is not drawn.
+    frames: region -> [4, 2], corners in fractions of the film.
+
+  Returns:
+    uint8 RGB [H, W, 3].
+  """
+  picture = np.array(picture)
+  size = picture.shape[1::-1]
+  lines = []
+  if mask is not None:
+    matrix = geometry.fit_matrix(mask.shape, size[::-1])
+    shown = geometry.warp(mask, matrix, size[::-1])
+    inside = (shown > 127).astype(np.uint8)
+    outline, _ = cv2.findContours(
+      inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    lines = [(part, OUTLINE) for part in outline]
+  for k, corners in enumerate(frames.values()):
+    lines.append((_pixels(corners, size), COLOURS[k % 3]))
+  # A dark rim keeps lines visible on bone.
+  for colours, width in (((DARK,) * len(lines), 4), ([c for _, c in lines], 2)):
+    for (line, _), colour in zip(lines, colours, strict=True):
+      cv2.polylines(picture, [line], True, colour, width, cv2.LINE_AA)
+  for point in () if points is None else points:
+    if np.isfinite(point).all():
+      place = _pixels(point, size).tolist()
+      cv2.circle(picture, place, 6, DARK, -1, cv2.LINE_AA)
+      cv2.circle(picture, place, 4, POINT, -1, cv2.LINE_AA)
+  return picture
+
+
+def _pixels(fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Return pixels of points far beyond the picture, too, int32."""
+  return np.rint(np.clip(fractions * size - 0.5, -9999, 9999)).astype(np.int32)
 
 
 def film_heat(

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.data import groups
+from boneage_jax.inference import finders
+from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.regions import localize
+from tfds_rsna import films as films_lib
+from tfds_rsna import layout
 
 
 class Ensemble:
@@ -41,7 +44,7 @@ class Ensemble:
     self.members = members
     self.weights = weights or [1 / len(members)] * len(members)
     self._by_sex = weights_by_sex or {}
-    self._calibration = calibration or {}
+    self.calibration = calibration or {}
     self.batch_size = members[0].batch_size
     configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
@@ -59,38 +62,31 @@ class Ensemble:
     Raises:
       ValueError: as `Predictor.predict`; or no member reads films of that sex.
     """
-    self._check_sex(sex)
-    members, weights = self._readers(sex)
-    each = [member.predict(image, sex) for member in members]
-    shown = next((one for one in each if one.regions), each[0])
-    ages = [one.age_predicted for one in each]
-    combined = dataclasses.replace(
-      shown,
-      age_predicted=float(_combine(ages, weights)),
-      probability=_combine([one.probability for one in each], weights),
-      quality_flags=_any_of([one.quality_flags for one in each]),
-      intervals={},
-    )
-    return prediction_lib.with_intervals(combined, self._calibration)
+    return one_film.predict(self, image, sex)
 
   def outputs(
-    self, records: Sequence[Mapping[str, Any]]
+    self,
+    records: Sequence[Mapping[str, Any]],
+    memo: finders.Memo | None = None,
   ) -> tuple[dict[str, np.ndarray], list[localize.Film]]:
     """Predict films of `builder_config`, as `Predictor.outputs` does.
+
+    Members that read the same regions of a film look for them once.
 
     Raises:
       ValueError: no member reads films of the sex of a film; names it.
     """
+    memo = {} if memo is None else memo
     sexes = groups.sex_text(np.array([record['sex'] for record in records]))
     for record, sex in zip(records, sexes.tolist(), strict=True):
-      self._check_sex(sex, f'Film {record["id"]}: expected')
+      self.check_sex(sex, f'Film {record["id"]}: expected')
     every = [set(member.sexes) == set(groups.SEX) for member in self.members]
     if all(every) and not self._by_sex:
-      return self._outputs(records, 'unknown')  # all films at once
+      return self._outputs(records, 'unknown', memo)  # all films at once
     order, parts, films = [], [], []
     for sex in dict.fromkeys(sexes.tolist()):
       of = np.flatnonzero(sexes == sex)
-      part, found = self._outputs([records[k] for k in of], sex)
+      part, found = self._outputs([records[k] for k in of], sex, memo)
       order += of.tolist()
       parts.append(part)
       films += found
@@ -104,7 +100,9 @@ class Ensemble:
 
   def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a film of any size to that of the members' prepared films."""
-    return self.members[0].encode(record)
+    side = layout.LONG_SIDES[self.builder_config]
+    image, *_ = films_lib.encode(record['image'], side)
+    return {**record, 'image': image}
 
   def _readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
     """Return the members that read films of a sex, and weights of sum 1."""
@@ -117,7 +115,12 @@ class Ensemble:
     shares = np.array([weight for _, weight in pairs])
     return [member for member, _ in pairs], shares / (shares.sum() or 1.0)
 
-  def _check_sex(self, sex: str, start: str = 'Expected') -> None:
+  def check_sex(self, sex: str, start: str = 'Expected') -> None:
+    """Refuse a sex that no member with a weight reads.
+
+    Raises:
+      ValueError: none does; begins with `start`.
+    """
     if sex not in self.sexes:
       raise ValueError(
         f'{start} a film of the sex {" or ".join(self.sexes)}, as no net with '
@@ -126,7 +129,10 @@ class Ensemble:
       )
 
   def _outputs(
-    self, records: Sequence[Mapping[str, Any]], sex: str
+    self,
+    records: Sequence[Mapping[str, Any]],
+    sex: str,
+    memo: finders.Memo,
   ) -> tuple[dict[str, np.ndarray], list[localize.Film]]:
     """Predict films with the members that read those of a sex."""
     members, weights = self._readers(sex)
@@ -134,11 +140,12 @@ class Ensemble:
       member.outputs(
         records
         if member.builder_config == self.builder_config
-        else [member.encode(record) for record in records]
+        else [member.encode(record) for record in records],
+        memo,
       )
       for member in members
     ]
-    films = next((films for _, films in each if films[0].regions), each[0][1])
+    films = next((films for _, films in each if _shows(films[0])), each[0][1])
     for film, *same in zip(films, *(seen for _, seen in each), strict=True):
       film.quality_flags = _any_of([one.quality_flags for one in same])
     combined = {
@@ -146,6 +153,11 @@ class Ensemble:
       for name in each[0][0]
     }
     return {k: v for k, v in combined.items() if v is not None}, films
+
+
+def _shows(film: localize.Film) -> bool:
+  """Whether regions were looked for on a film."""
+  return bool(film.regions) or film.hand is not None
 
 
 def _combine(values: Sequence[Any], weights: np.ndarray) -> Any:

@@ -1,11 +1,13 @@
 """The nets of a run, ready for new films."""
 
+from collections.abc import MutableMapping
 from collections.abc import Sequence
 from typing import Any
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.inference import ensemble
+from boneage_jax.inference import finders
 from boneage_jax.inference import predictor
 from boneage_jax.runs import run as run_lib
 
@@ -22,14 +24,23 @@ def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
   Raises:
     ValueError: no such stage, or it is not finished.
   """
-  return _load(run_lib.read_config(workdir), stage, workdir, batch_size)
+  config = run_lib.read_config(workdir)
+  return _load(config, stage, workdir, batch_size, {})
 
 
-def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
+def _load(
+  config: Any,
+  stage: str,
+  workdir: str,
+  batch_size: int,
+  loaded: MutableMapping[tuple[str, str], finders.Finder],
+) -> Either:
   stage = stage or config.report.stage
   parts = stages.parts(stage)
   if len(parts) > 1:
-    members = [_load(config, name, workdir, batch_size) for name in parts]
+    members = [
+      _load(config, name, workdir, batch_size, loaded) for name in parts
+    ]
     known = [sex for member in members for sex in member.sexes]
     if len(set(known)) < len(known):
       raise ValueError(
@@ -42,7 +53,9 @@ def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
   section = stages.sections(config).get(stage, {})
   if section.get('job') == 'ensemble':
     rows = _members(section.members, workdir, stage)
-    members = [_load(config, name, workdir, batch_size) for name in rows]
+    members = [
+      _load(config, name, workdir, batch_size, loaded) for name in rows
+    ]
     weights = [row['weight'] for row in rows.values()]
     by_sex = {
       sex: [row[sex] for row in rows.values()]
@@ -54,12 +67,15 @@ def _load(config: Any, stage: str, workdir: str, batch_size: int) -> Either:
     folders = stages.fold_folders(config, workdir)
     members = [
       predictor.Predictor(
-        run_lib.read_config(folder), stage, folder, batch_size
+        *(run_lib.read_config(folder), stage, folder, batch_size),
+        loaded=loaded,
       )
       for folder in folders
     ]
     return ensemble.Ensemble(members, calibration=calibration)
-  return predictor.Predictor(config, stage, workdir, batch_size, calibration)
+  return predictor.Predictor(
+    config, stage, workdir, batch_size, calibration, loaded
+  )
 
 
 def _members(

@@ -1,5 +1,6 @@
 """The net of a stage on one device, for a few films at a time."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +16,21 @@ from boneage_jax.training import restore
 class Net:
   """Predicts records as the stage's own evaluation does."""
 
-  def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
-    """Load the best net of `stage`; it sees `batch_size` films at a time."""
+  def __init__(
+    self,
+    config: Any,
+    stage: str,
+    workdir: str,
+    batch_size: int,
+    make_predict: Callable[[Any], Callable] = forward.make_predict,
+  ):
+    """Load the best net of `stage`; it sees `batch_size` films at a time.
+
+    `make_predict` compiles what is kept of its graph's outputs.
+    """
     self._input, self._batch_size = config[stage].input, batch_size
     graph, self._variables = load(config, stage, workdir)
-    self._predict = forward.make_predict(graph)
+    self._predict = make_predict(graph)
     self._views = forward.views(config[stage])
 
   def __call__(
@@ -31,7 +42,7 @@ class Net:
       records: as of `sources.film_source` or `sources.crop_source`.
 
     Returns:
-      What `forward.make_predict` gives, [N, ...].
+      What the compiled function gives, [N, ...].
     """
     each = [self._outputs(records, view) for view in self._views]
     mean = lambda name: np.mean([one[name] for one in each], axis=0)

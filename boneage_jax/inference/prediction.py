@@ -10,6 +10,7 @@ from boneage_jax.data import groups
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
+from boneage_jax.regions import placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Prediction:
     quality_flags: why not to trust the age, see `quality`; often none.
     overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
     notes: what is odd about the film's file, names of `codec.NOTES`.
+    hand: how the film was registered; None of a run that does not.
   """
 
   age_predicted: float
@@ -44,6 +46,7 @@ class Prediction:
     default_factory=dict
   )
   notes: tuple[str, ...] = ()
+  hand: placement.Hand | None = None
 
   @property
   def lo90(self) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import polarity
 from boneage_jax.imaging import sharpness
+from boneage_jax.regions import placement
 
 OF_FILE = ('window',)  # notes of `codec` that are flags
 
@@ -28,11 +29,17 @@ def flags(film: np.ndarray, size: int | Sequence[int]) -> tuple[str, ...]:
   return tuple(name for name, fails in checks.items() if fails)
 
 
+def flags_of_hand(hand: placement.Hand | None) -> tuple[str, ...]:
+  """Name what is wrong with how a film was registered: 'registration'."""
+  failed = hand is not None and hand.placed.status == placement.FAILED
+  return ('registration',) if failed else ()
+
+
 def sentence(flag: str, inverted: bool) -> str:
   """Say what a flag means and what to do.
 
   Args:
-    flag: of `flags` or `OF_FILE`.
+    flag: of `flags`, `flags_of_hand` or `OF_FILE`.
     inverted: whether films of the run have dark bones.
   """
   if flag in OF_FILE:
@@ -41,6 +48,11 @@ def sentence(flag: str, inverted: bool) -> str:
     return (
       'the film is blurred, or has too few pixels, for the net that sees all '
       'of it: do not trust this age. Take the film as it was first stored'
+    )
+  if flag == 'registration':
+    return (
+      'the hand was not found, so that all of the film stands in for each '
+      'region: do not trust this age. Take an upright film of one whole hand'
     )
   own, film = ('dark', 'bright') if inverted else ('bright', 'dark')
   setting = 'keep' if inverted else 'invert'

@@ -1,12 +1,38 @@
 """Predictions of new films as lines of text and rows of predictions.csv."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 
 from boneage_jax.core import storage
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import mask_quality
+from boneage_jax.imaging import palm
+from boneage_jax.imaging import registration
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.regions import placement
+
+STATUS = {
+  placement.BY_POINTS: 'registered by points',
+  placement.BY_MASK: 'registered by its mask',
+  placement.FAILED: 'not registered',
+}
+# Words of registration.csv, and why a film is registered otherwise.
+FAULTS = {
+  registration.MISSING: 'a point is missing',
+  registration.TOGETHER: 'points lie in one place',
+  registration.ON_LINE: 'the thumb lies on the line of the other points',
+  'scale': 'the hand is too small or too large',
+  'angle': 'the hand is not upright',
+  'thumb_to_tip': 'the tip of the thumb is too near or too far from that of '
+  'the middle finger',
+  'thumb_to_capitate': 'the tip of the thumb is too near or too far from the '
+  'wrist',
+  'order': 'the tip of the thumb is too high or too low',
+  placement.NO_MASK: 'there is no mask that can be used',
+  palm.NO_HAND: 'the mask does not show a hand',
+}
 
 
 def years(age: float) -> str:
@@ -24,6 +50,8 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
   line += ')'
   if prediction.regions:
     line += f', regions found: {", ".join(found(prediction)) or "none"}'
+  if prediction.hand is not None:
+    line += f', {STATUS[prediction.hand.placed.status]}'
   if prediction.film_box != boxes.WHOLE_FILM:
     line += '; border cropped'
   if prediction.rotation_deg:
@@ -37,7 +65,8 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
   The first columns are those of every predictions.csv, `file` in the place of
   the id. Nobody knows the split and the true age of a new film, and only a
   calibrated run has intervals: those cells are empty. Months; boxes in
-  fractions, see `Prediction`.
+  fractions, see `Prediction`, as are points. A run that registers films says
+  how; cells of a film that was not registered are empty.
   """
   ends = {'lo90': '', 'hi90': ''}
   for level, (low, high) in prediction.intervals.items():
@@ -60,7 +89,24 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
   }
   for name, region in prediction.regions.items():
     cells |= _sides(name, region.box)
-  return cells
+  return cells | (_hand(prediction.hand) if prediction.hand else {})
+
+
+def hand_warnings(hand: placement.Hand) -> Iterator[str]:
+  """Say what a user should know of how a film was registered."""
+  placed = hand.placed
+  if placed.reason:
+    why = '; '.join(FAULTS[word] for word in placed.reason.split())
+    how = {
+      placement.BY_MASK: 'the points that were found are not plausible, so '
+      'that the film was registered by its mask',
+      placement.FAILED: 'the film was not registered',
+    }
+    yield f'{how[placed.status]} ({why})'
+  if hand.mask_reason:
+    text = f'the mask of the hand is doubtful ({hand.mask_reason})'
+    kept = not mask_quality.usable(hand.mask_reason)
+    yield text + (', and what lies around the hand was kept' if kept else '')
 
 
 def found(prediction: prediction_lib.Prediction) -> list[str]:
@@ -74,6 +120,30 @@ def write(path: str, rows: Sequence[Mapping[str, str]]) -> None:
     writer = csv.DictWriter(file, list(rows[0]), lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
+
+
+def _hand(hand: placement.Hand) -> dict[str, str]:
+  """Return the cells of how a film was registered, and of its points."""
+  placed = hand.placed
+  cells = {
+    'registration': placed.status,
+    'registration_reason': placed.reason,
+    'scale': '',
+    'angle_deg': '',
+    'mirrored': '',
+    'mask_reason': hand.mask_reason,
+  }
+  if placed.registration is not None:
+    cells |= {
+      'scale': f'{placed.registration.scale:.5f}',
+      'angle_deg': f'{placed.registration.angle_deg:.3f}',
+      'mirrored': str(int(placed.registration.mirrored)),
+    }
+  for name, point in zip(registration.POINTS, hand.points, strict=True):
+    cells |= {
+      f'{name}_{axis}': f'{p:.5f}' for axis, p in zip('xy', point, strict=True)
+    }
+  return cells
 
 
 def _sides(name: str, box: Sequence[float]) -> dict[str, str]:

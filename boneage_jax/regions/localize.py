@@ -23,6 +23,7 @@ from boneage_jax.data import preprocess
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
+from boneage_jax.regions import placement
 
 # Pixels of a stored crop to one of the net's along each side. A crop is sampled
 # twice: at 2 the second triangle is exact, and both are together as one that is
@@ -47,6 +48,8 @@ class Film:
       turned back.
     film_box: where it lay within its border, before that; see `boxes`.
     quality_flags: why not to trust its age; see `inference.quality`.
+    resize: how the film became the input of the net behind `maps`.
+    hand: how the film was registered; None where it was not.
   """
 
   id: str
@@ -58,6 +61,8 @@ class Film:
   rotation_deg: int = 0
   film_box: tuple[float, float, float, float] = boxes.WHOLE_FILM
   quality_flags: tuple[str, ...] = ()
+  resize: str = 'squash'
+  hand: placement.Hand | None = None
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 
 from boneage_jax.core import distributed
 from boneage_jax.data import film_table
-from boneage_jax.imaging import masks as masks_lib
 from boneage_jax.runs import lineage
+from boneage_jax.training import forward
 from boneage_jax.training import prediction
 from boneage_jax.training import restore
 
@@ -27,24 +25,7 @@ class Net:
     self._mesh = distributed.make_mesh()
     parent = lineage.parent_run(config, name, workdir)
     graph, self._variables = restore.load_net(*parent)
-
-    @jax.jit
-    def look(variables, batch):
-      net = restore.merge(graph, variables)
-      image = batch['image']
-      found = jax.nn.sigmoid(net(batch)['mask'])
-      turned = net({**batch, 'image': image[:, :, ::-1]})['mask']
-      mirrored = jax.nn.sigmoid(turned)[:, :, ::-1]
-      to_8_bit = lambda x: jnp.rint(255 * x).astype(jnp.uint8)
-      inside = batch['region_mask'] == masks_lib.INSIDE
-      area = jnp.mean(inside.astype(jnp.float32), (1, 2))
-      return {
-        'found': to_8_bit(found),
-        'mirrored': to_8_bit(mirrored),
-        'drawn': area,
-      }
-
-    self._look = look
+    self._look = forward.make_mask_views(graph)
 
   def __call__(
     self, films: film_table.Films

@@ -30,7 +30,7 @@ from boneage_jax.runs import lineage
 from boneage_jax.training import loop
 from boneage_jax.training import restore
 
-LIMITS, ROUNDS = 'limits.json', 'rounds.json'
+ROUNDS = 'rounds.json'
 LABELLED, HUMAN, ACCEPTED, REFUSED = 'labelled', 'human', 'accepted', 'refused'
 
 
@@ -92,7 +92,8 @@ class Judged:
     film: its id.
     split: its split.
     status: one of LABELLED, HUMAN, ACCEPTED, REFUSED.
-    reason: of a refusal.
+    reason: of a refusal; of a labelled film, why the net's mask would be
+      refused.
     mask: uint8 [h, w], 255 times the probability: the mean of what the net says
       of the film and of its mirror image (ours).
     measures: of the mask.
@@ -153,7 +154,7 @@ def judge(
     film_table.select(films, wanted)
   ):
     measures = mask_quality.measure(found / 255.0, mirrored / 255.0)
-    mean = np.rint(found / 2.0 + mirrored / 2.0).astype(np.uint8)
+    mean = mask_quality.mean(found, mirrored)
     judged.append(Judged(film, split, '', '', mean, measures))
     areas[film] = area
   kept = _limits(config, stage, workdir, judged, areas, labelled)
@@ -164,7 +165,7 @@ def judge(
     if one.film in human:
       one.status, one.reason, one.mask = HUMAN, '', human[one.film]
     elif one.film in labelled:
-      one.status, one.reason = LABELLED, ''
+      one.status = LABELLED
   return judged, kept
 
 
@@ -176,7 +177,7 @@ def write(
   everything: bool = False,
 ) -> None:
   """Write limits.json, the masks to train on, or all, and masks.csv."""
-  path = os.path.join(folder, LIMITS)
+  path = os.path.join(folder, stages.LIMITS)
   limits = dataclasses.asdict(kept)
   distributed.on_main_process(lambda: storage.write_json(path, limits))
   rows = [one.row(everything) for one in judged]
@@ -209,7 +210,7 @@ def _limits(
   """
   if not config[stage].rounds:
     _, before, folder = lineage.parent_run(config, stage, workdir)
-    path = stages.path(folder, before, LIMITS)
+    path = stages.path(folder, before, stages.LIMITS)
     if not storage.exists(path):
       raise ValueError(
         f'Expected {path}, the limits of masks, found none: without rounds '
@@ -258,7 +259,7 @@ def _round(stage: str, number: int, workdir: str) -> Mapping[str, Any]:
   name = round_name(stage, number)
   rows = film_masks.read_table(stages.path(workdir, name))
   states = [row['status'] for row in rows]
-  reasons = [row['reason'] for row in rows if row['reason']]
+  reasons = [row['reason'] for row in rows if row['status'] == REFUSED]
   path = stages.path(workdir, name, stages.SEGMENTATION)
   return {
     'round': number,

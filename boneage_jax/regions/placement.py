@@ -6,17 +6,21 @@ without one, or where that has no hand, it is kept as it is.
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import contextlib
 import dataclasses
+from typing import Any
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from boneage_jax.core import sizes
 from boneage_jax.data import film_masks
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import palm
+from boneage_jax.imaging import points as points_lib
 from boneage_jax.imaging import registration
 
 BY_POINTS, BY_MASK, FAILED = 'points', 'mask', 'failed'
@@ -71,6 +75,25 @@ class Placed(NamedTuple):
   reason: str
 
 
+class Hand(NamedTuple):
+  """What was found of the hand on a film.
+
+  Attributes:
+    placed: how the film was registered.
+    regions: names of those that were cut.
+    points: float64 [3, 2], where a net says registration.POINTS are, fractions.
+    mask: uint8 [H, W] of the film, 255 inside, also a refused one; None where
+      no net finds masks.
+    mask_reason: why the mask was refused, see mask_quality; '' if it was not.
+  """
+
+  placed: Placed
+  regions: tuple[str, ...]
+  points: np.ndarray
+  mask: np.ndarray | None
+  mask_reason: str
+
+
 def pixels(fractions: np.ndarray, film_hw: np.ndarray) -> np.ndarray:
   """Return points [..., K, 2] of films [..., 2] in pixels."""
   return fractions * np.asarray(film_hw)[..., None, ::-1] - 0.5
@@ -79,6 +102,21 @@ def pixels(fractions: np.ndarray, film_hw: np.ndarray) -> np.ndarray:
 def fractions(points: np.ndarray, film_hw: np.ndarray) -> np.ndarray:
   """Undo `pixels`."""
   return (points + 0.5) / np.asarray(film_hw)[..., None, ::-1]
+
+
+def of_net(
+  rows: Mapping[str, np.ndarray], name: str, names: Sequence[str]
+) -> np.ndarray:
+  """Return registration.POINTS of films, fractions of them, [N, 3, 2].
+
+  Args:
+    rows: what `forward.points_of_film` says of films.
+    name: of the rows, 'points' or 'points_true'.
+    names: of the points of the net, in its order.
+  """
+  take = [names.index(one) for one in registration.POINTS]
+  film_hw = np.rint(rows['film_hw']).astype(int)
+  return fractions(rows[name][:, take].astype(np.float64), film_hw)
 
 
 def learn(hands: Hands, masks: Mapping[str, film_masks.FilmMask]) -> Known:
@@ -112,6 +150,13 @@ def learn(hands: Hands, masks: Mapping[str, film_masks.FilmMask]) -> Known:
   return Known(limits, side, palm.fit_rule(seen))
 
 
+def recall(figures: Mapping[str, Any]) -> Known:
+  """Return what was learned, of the content of registration.json."""
+  limits = {name: tuple(ends) for name, ends in figures['limits'].items()}
+  rule = figures['rule'] and palm.Rule(**figures['rule'])
+  return Known(limits, figures['side'], rule)
+
+
 def place(
   points: np.ndarray,
   film_hw: tuple[int, int],
@@ -138,6 +183,34 @@ def place(
     return Placed(None, FAILED, ' '.join((*faults, palm.NO_HAND)))
   by_mask = palm.register(hand, film_hw, known.rule, known.side)
   return Placed(by_mask, BY_MASK, ' '.join(faults))
+
+
+def place_and_cut(
+  film: np.ndarray,
+  found: np.ndarray,
+  mask: np.ndarray | None,
+  known: Known,
+  options: Any,
+) -> tuple[Placed, list[np.ndarray]]:
+  """Register a film and cut its regions.
+
+  Args:
+    film: uint8 [H, W], bones bright.
+    found: [3, 2], registration.POINTS in fractions of the film.
+    mask: uint8 [H, W] of the film, not 0 inside, where there is one.
+    known: of `learn`.
+    options: regions (names), crop_size (one each), crop_margin, background.
+
+  Returns:
+    how it was registered, and the regions, see `cut`.
+  """
+  placed = place(pixels(found, film.shape), film.shape, mask, known)
+  if mask is not None and options.background == 'black':
+    film = on_black(film, mask)
+  return placed, [
+    cut(film, placed, region, sizes.size_hw(size), options.crop_margin)
+    for region, size in zip(options.regions, options.crop_size, strict=True)
+  ]
 
 
 def stored_hw(size_hw: tuple[int, int], margin: float) -> tuple[int, int]:
@@ -178,6 +251,22 @@ def cut(
   box = (*-around, *(1 + around))
   matrix = geometry.fit_matrix(film.shape, hw, 'letterbox', box)
   return geometry.warp(film, matrix, hw)
+
+
+def frames(matrix: np.ndarray, regions: Sequence[str]) -> dict[str, np.ndarray]:
+  """Return where regions lie on a film: name -> its corners, [4, 2].
+
+  Args:
+    matrix: [2, 3], film -> canvas pixel. Corners are in the film's units.
+    regions: names of registration.REGIONS.
+  """
+  back, found = geometry.inverse(matrix), {}
+  for region in regions:
+    (height, width), (x, y) = registration.REGIONS[region]
+    around = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    corners = (x, y) + around * (width / 2, height / 2) - 0.5  # edges of pixels
+    found[region] = points_lib.move(corners, back)
+  return found
 
 
 def on_black(film: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -85,17 +85,12 @@ def find_hands(
     forward.make_predict(graph, keypoints_task.reduce), variables
   )
   names = tuple(section.input.points)
-  take = [names.index(name) for name in registration.POINTS]
-  hw = np.rint(rows['film_hw']).astype(int)
-  of_film = lambda name: placement.fractions(
-    rows[name][:, take].astype(np.float64), hw
-  )
   return placement.Hands(
     id=films['id'],
     split=films['split'],
-    found=of_film('points'),
-    marked=of_film('points_true'),
-    film_hw=hw,
+    found=placement.of_net(rows, 'points', names),
+    marked=placement.of_net(rows, 'points_true', names),
+    film_hw=np.rint(rows['film_hw']).astype(int),
   )
 
 
@@ -118,8 +113,8 @@ def register_films(
     source: `sources.film_source` of `films`.
     masks: of films, as far as there are any that can be used.
     films: columns of `films.csv`.
-    folder: gets registration.csv, registration.json, crops.array_record,
-      films.csv and done.json.
+    folder: gets registration.csv, registration.json, points.csv,
+      crops.array_record, films.csv and done.json.
     input_config: of the net of key points: polarity.
     options: regions (names), crop_size (one each), crop_margin, background,
       batch_size.
@@ -158,19 +153,14 @@ def _cut(
   def work(
     film: localize.Film,
   ) -> Worked:
-    image, hw = film.image, film.image.shape
-    mask = masks.get(film.id)
-    mask = mask.on_film(hw) if mask else None
-    points = placement.pixels(found[film.id], hw)
-    placed = placement.place(points, hw, mask, known)
-    if mask is not None and options.background == 'black':
-      image = placement.on_black(image, mask)
-    cuts = [
-      placement.cut(
-        image, placed, region, sizes.size_hw(size), options.crop_margin
-      )
-      for region, size in zip(options.regions, options.crop_size, strict=True)
-    ]
+    hw, mask = film.image.shape, masks.get(film.id)
+    placed, cuts = placement.place_and_cut(
+      film.image,
+      found[film.id],
+      mask.on_film(hw) if mask else None,
+      known,
+      options,
+    )
     # As grey as the archive: the net's polarity turns them again.
     return (film.id, hw, placed), [255 - c if inverted else c for c in cuts]
 
@@ -195,6 +185,7 @@ def _write(
   path = lambda name: os.path.join(folder, name)
   film_table.write_films(path(stages.FILMS), films)
   registration_table.write(path(stages.REGISTRATION), rows)
+  registration_table.write_points(path(stages.POINTS), hands)
   table = registration_table.read(path(stages.REGISTRATION))
   figures = registration_errors.figures(hands, table, known)
   storage.write_json(path(stages.REGISTRATION_JSON), figures, indent=1)

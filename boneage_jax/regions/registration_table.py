@@ -75,6 +75,26 @@ def read(path: str) -> dict[str, Entry]:
     return {row['id']: _entry(row) for row in csv.DictReader(file)}
 
 
+def write_points(path: str, hands: placement.Hands) -> None:
+  """Write where a net says registration.POINTS are: id, <point>_x, <point>_y.
+
+  Fractions of the film, also of points that are not plausible.
+  """
+  with storage.replacing(path) as file:
+    writer = csv.writer(file, lineterminator='\n')
+    names = [f'{name}_{axis}' for name in registration.POINTS for axis in 'xy']
+    writer.writerow(['id', *names])
+    for film, found in zip(hands.id.tolist(), hands.found, strict=True):
+      writer.writerow([film, *(f'{value:.5f}' for value in found.ravel())])
+
+
+def read_points(path: str) -> dict[str, np.ndarray]:
+  """Read what `write_points` wrote: [3, 2] by film id."""
+  with storage.reading(path) as file:
+    _, *rows = csv.reader(file)
+  return {row[0]: np.array(row[1:], float).reshape(-1, 2) for row in rows}
+
+
 def _entry(row: dict[str, str]) -> Entry:
   said = row['status'], row['reason']
   if not row['m00']:

@@ -14,7 +14,9 @@ from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import cross_validation
 from boneage_jax.evaluation import published
+from boneage_jax.evaluation import regions as regions_lib
 from boneage_jax.imaging import codec
+from boneage_jax.report import hands
 from boneage_jax.report import write
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located
@@ -58,6 +60,8 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
     ages = groups.sex_medians(films['age'], films['sex'], train)
     medians = dict(zip(films['id'].tolist(), ages.tolist(), strict=True))
   regions, coverage, heat = found
+  # Of a run of folds, masks and regions are those of the first.
+  first = stages.fold_folder(workdir, 0) if folds else workdir
   command = ['python', '-m', 'boneage_jax.main', *sys.argv[1:]]
   return write.ReportInputs(
     workdir,
@@ -74,7 +78,18 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
     references=_baselines(workdir, section.baselines) | {'sex_median': medians},
     load_film=_film_loader(config, workdir, builder_config, films, rotated),
     produced={'command': shlex.join(command)},
+    hands=hands.read(config, section.stage, first),
+    region_ages=_region_ages(config, workdir),
   )
+
+
+def _region_ages(config: Any, workdir: str) -> dict[str, Any] | None:
+  """Return errors by region and puberty, if stages read one region each."""
+  nets = regions_lib.nets_of_regions(config)
+  there = [stages.path(workdir, name, stages.PREDICTIONS) for name in nets]
+  if not any(map(storage.exists, there)):
+    return None
+  return regions_lib.region_ages(workdir)
 
 
 def _baselines(workdir: str, names: Any) -> dict[str, dict[str, float]]:

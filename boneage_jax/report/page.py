@@ -74,6 +74,7 @@ def render(
   report: Mapping[str, Any],
   pictures: Mapping[str, Mapping[str, bytes]],
   films: Sequence[Mapping[str, Any]],
+  hands: Mapping[str, Any],
   produced: Mapping[str, str],
   settings: str,
 ) -> str:
@@ -84,6 +85,7 @@ def render(
     pictures: plot name -> {'light': PNG, 'dark': PNG}.
     films: of the gallery: id, kind, sex, age, prediction, probability,
       regions, pictures (JPEG), and low and high where there are intervals.
+    hands: of `hands_page.sections`.
     produced: what to say about the run itself, as {'command': ...}.
     settings: its config as JSON.
   """
@@ -101,6 +103,7 @@ def render(
       plots=[(alt, pictures[name]) for name, alt in ALT.items()],
       legend=_legend(films),
       gallery=_gallery(films),
+      hands=hands,
       by_split=Table(
         'By split',
         ['split', *COLUMNS],

@@ -24,6 +24,8 @@ from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.imaging import overlay
 from boneage_jax.report import figures
+from boneage_jax.report import hands as hands_lib
+from boneage_jax.report import hands_page
 from boneage_jax.report import page
 from boneage_jax.report import plots
 from boneage_jax.runs import lineage
@@ -49,6 +51,8 @@ class ReportInputs:
       with.
     load_film: film id -> uint8 [H, W], for the gallery; None shows no film.
     produced: what to say about the run itself, as {'command': ...}.
+    hands: of a run that registers films.
+    region_ages: of `regions.region_ages`, where stages read one region each.
   """
 
   workdir: str
@@ -65,6 +69,8 @@ class ReportInputs:
   )
   load_film: Callable[[str], np.ndarray] | None = None
   produced: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  hands: hands_lib.Hands | None = None
+  region_ages: Mapping[str, Any] | None = None
 
 
 def write_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -83,11 +89,16 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
   rows |= figures.validation_intervals(rows)
   report = _figures(inputs, rows)
   pictures = _plots(inputs, report, rows)
+  shown = selection.select_split(rows, report['headline'])
   settings = getattr(inputs.config, 'to_dict', lambda: inputs.config)()
   html = page.render(
     report,
     pictures,
-    _films(inputs, selection.select_split(rows, report['headline'])),
+    _films(inputs, shown),
+    hands_page.sections(
+      *(inputs.hands, inputs.region_ages, shown['id'].tolist()),
+      inputs.load_film,
+    ),
     inputs.produced,
     json.dumps(settings, indent=2, default=str),
   )
@@ -136,7 +147,13 @@ def _figures(
     'regions': figures.count_regions(rows, inputs.regions, inputs.coverage),
     'data': inputs.data,
   }
-  return report | {'alarms': figures.alarms(report)}
+  alarms = figures.alarms(report)
+  if inputs.hands:
+    report['registration'] = inputs.hands.counts
+    alarms += hands_lib.alarms(inputs.hands, report['headline'])
+  if inputs.region_ages:
+    report['region_ages'] = inputs.region_ages
+  return report | {'alarms': alarms}
 
 
 def _plots(
@@ -217,6 +234,8 @@ def _film_pictures(inputs: ReportInputs, film_id: str) -> list[bytes]:
   if inputs.load_film is None:
     return []
   film, regions = inputs.load_film(film_id), inputs.regions.get(film_id, {})
+  if inputs.hands:
+    return [overlay.jpeg(inputs.hands.picture(film_id, film))]
   pictures = [overlay.overlay(film, None, regions)]
   maps = inputs.heat.get('maps', {})
   if film_id in maps:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax import numpy as jnp
 import numpy as np
 
 from boneage_jax.core import sizes
 from boneage_jax.imaging import geometry
+from boneage_jax.imaging import masks as masks_lib
 from boneage_jax.models import ops
 from boneage_jax.training import restore
 
@@ -24,6 +26,54 @@ def age_or_classes(outputs: dict, batch: dict) -> dict[str, jax.Array]:
   if 'logits' in outputs:
     result['probability'] = jax.nn.softmax(outputs['logits'])
   return result
+
+
+def points_of_film(outputs: dict, batch: dict) -> dict[str, jax.Array]:
+  """Return points of the film instead of the input, and what judges them.
+
+  Returns:
+    `points` and `points_true` [B, K, 2], x and y in pixels of the film, NaN
+    where nobody said; `film_hw` [B, 2] and `hand_length` [B], such pixels.
+  """
+  linear, offset = jnp.split(batch['to_film'], [2], -1)
+  offset = offset[:, None, :, 0]
+  # Not a product of matrices: those are rounded to few bits on accelerators.
+  back = lambda p: jnp.sum(linear[:, None] * p[:, :, None], -1) + offset
+  return {
+    'points': back(outputs['points']),
+    'points_true': back(batch['points']),
+    'film_hw': batch['film_hw'],
+    'hand_length': batch['hand_length'],
+  }
+
+
+def make_mask_views(
+  graph: Any,
+) -> Callable[[dict, dict], dict[str, jax.Array]]:
+  """Compile `predict(variables, batch)` of a net of masks, in two views.
+
+  It returns `found` and `mirrored`, uint8 [B, H, W], 255 times the probability
+  that a pixel is inside, of the film and of its mirror image, mirrored back;
+  and `drawn` [B], the share of the input that readers marked.
+  """
+
+  @jax.jit
+  def predict(variables, batch):
+    net = restore.merge(graph, variables)
+    image = batch['image']
+    found = jax.nn.sigmoid(net(batch)['mask'])
+    turned = net({**batch, 'image': image[:, :, ::-1]})['mask']
+    mirrored = jax.nn.sigmoid(turned)[:, :, ::-1]
+    to_8_bit = lambda x: jnp.rint(255 * x).astype(jnp.uint8)
+    inside = batch['region_mask'] == masks_lib.INSIDE
+    area = jnp.mean(inside.astype(jnp.float32), (1, 2))
+    return {
+      'found': to_8_bit(found),
+      'mirrored': to_8_bit(mirrored),
+      'drawn': area,
+    }
+
+  return predict
 
 
 def make_predict(

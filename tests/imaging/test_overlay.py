@@ -32,3 +32,21 @@ def test_heat_lands_on_the_film(resize, centre):
   peak = np.argwhere(heat > 0.9 * heat.max()).mean(axis=0)
   peak = (peak + 0.5) / heat.shape * (200, 100) - 0.5
   np.testing.assert_allclose(peak, centre, atol=1.5)
+
+
+def test_hands_are_drawn_where_they_are():
+  plain = np.full((200, 160, 3), 90, np.uint8)
+  mask = np.zeros((50, 40), np.uint8)
+  mask[10:40, 8:32] = 255
+  white = np.argwhere(overlay.draw_hand(plain, mask).min(2) > 200)
+  np.testing.assert_allclose(white.min(0), [40, 32], atol=2)
+  np.testing.assert_allclose(white.max(0), [159, 127], atol=2)
+  points = np.array([[0.25, 0.75], [np.nan, 0.5]])
+  red = np.argwhere(np.ptp(overlay.draw_hand(plain, points=points), 2) > 60)
+  np.testing.assert_allclose(red.mean(0), [149.5, 39.5], atol=1)
+  turned = np.array([[0.5, 0.1], [0.9, 0.5], [0.5, 0.9], [0.1, 0.5]])
+  frames = {'hand': turned, 'far': turned + 1e6}
+  lines = np.argwhere(np.ptp(overlay.draw_hand(plain, frames=frames), 2) > 60)
+  corners = [lines[lines[:, 0].argmin()], lines[lines[:, 1].argmax()]]
+  np.testing.assert_allclose(corners, [[20, 80], [100, 144]], atol=2)
+  assert plain.min() == plain.max()

@@ -123,8 +123,10 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
 def test_a_film_that_one_net_of_several_flags_is_flagged(untrained):
   one = loading.load(str(untrained / 'run'), 'assessor')
   finer = copy.copy(one)
-  finer._film_input = copy.deepcopy(one._film_input)
-  finer._film_input.size = 4096
+  finer.finder = copy.copy(one.finder)
+  finer.finder._key = 'another', 'finder'
+  finer.finder.film_input = copy.deepcopy(one.finder.film_input)
+  finer.finder.film_input.size = 4096
   film = cv2.imread(str(untrained / 'films/1.png'), cv2.IMREAD_GRAYSCALE)
   both = [ensemble.Ensemble(nets) for nets in ([one, one], [one, finer])]
   for net, flags in zip(both, ((), ('sharpness',)), strict=True):

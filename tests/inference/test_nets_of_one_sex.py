@@ -1,7 +1,6 @@
 """Nets of one sex in an ensemble: who reads a film, and with what weight."""
 
 import json
-import types
 
 import numpy as np
 import pytest
@@ -9,11 +8,11 @@ import pytest
 from boneage_jax.core import config as config_lib
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import loading
-from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import predictor
+from boneage_jax.regions import localize
 
 ALL = ('M', 'F', 'unknown')
-IMAGE = np.zeros((4, 4), np.uint8)
+IMAGE = np.arange(16, dtype=np.uint8).reshape(4, 4)
 
 
 class Net:
@@ -24,25 +23,9 @@ class Net:
   def __init__(self, age, *sexes):
     self.age, self.sexes, self.seen = age, sexes or ALL, []
 
-  def predict(self, image, sex):
-    assert sex in self.sexes
-    return prediction_lib.Prediction(
-      age_predicted=self.age,
-      sex=sex,
-      probability=None,
-      regions={},
-      rotation_deg=0,
-      film_box=(0, 0, 1, 1),
-      quality_flags=(),
-      overlay=image,
-    )
-
-  def outputs(self, records):
+  def outputs(self, records, memo):
     self.seen += [record['id'] for record in records]
-    films = [
-      types.SimpleNamespace(name=r['id'], regions={}, quality_flags=())
-      for r in records
-    ]
+    films = [localize.Film(r['id'], r['sex'], IMAGE, {}) for r in records]
     ages = [self.age + record['row'] for record in records]
     return {'age': np.array(ages, float)}, films
 
@@ -63,7 +46,7 @@ def test_a_pair_reads_each_film_with_the_net_of_its_sex():
   assert both.sexes == ('M', 'F')
   outputs, films = both.outputs(records(-1, 1, 1, -1))
   assert outputs['age'].tolist() == [200, 101, 102, 203]
-  assert [film.name for film in films] == ['film0', 'film1', 'film2', 'film3']
+  assert [film.id for film in films] == ['film0', 'film1', 'film2', 'film3']
   boys, girls = both.members
   assert (boys.seen, girls.seen) == (['film1', 'film2'], ['film0', 'film3'])
   assert both.predict(IMAGE, 'M').age_predicted == 100

@@ -11,8 +11,10 @@ from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
 from boneage_jax.inference import tables
+from boneage_jax.regions import localize
 from boneage_jax.runs import predictions
 
+IMAGE = np.arange(16, dtype=np.uint8).reshape(4, 4)
 BOX = (0.25, 0.5, 0.75, 1.0)
 FIRST = ('file', *predictions.FILE_COLUMNS[1:])
 
@@ -99,26 +101,29 @@ def test_rows_become_a_table(tmp_path):
 
 
 def test_intervals_of_an_ensemble_are_not_those_of_its_members():
-  members = []
-  for age, flags in ((100.0, ()), (140.0, ('sharpness',))):
-    own = predicted(age_predicted=age, quality_flags=flags)
-    own = prediction_lib.with_intervals(own, calibration(1, 2))
-    members.append(
-      types.SimpleNamespace(
-        predict=lambda image, sex, own=own: own,
-        batch_size=1,
-        builder_config='original',
-        inverted=False,
-        sexes=('M', 'F', 'unknown'),
-      )
+  def member(age, *flags):
+    def outputs(records, memo):
+      films = [
+        localize.Film(one['id'], one['sex'], IMAGE, {}, quality_flags=flags)
+        for one in records
+      ]
+      return {'age': np.full(len(films), age)}, films
+
+    return types.SimpleNamespace(
+      outputs=outputs,
+      batch_size=1,
+      builder_config='original',
+      inverted=False,
+      sexes=('M', 'F', 'unknown'),
     )
-  image = np.zeros((4, 4), np.uint8)
+
+  members = [member(100.0), member(140.0, 'sharpness')]
   net = ensemble.Ensemble(members, [0.75, 0.25], calibration(20, 30))
-  film = net.predict(image, 'F')
+  film = net.predict(IMAGE, 'F')
   assert film.age_predicted == pytest.approx(110)
   assert film.intervals[80] == pytest.approx((90, 130))
   assert film.quality_flags == ('sharpness',) and film.status == 'flagged'
-  assert ensemble.Ensemble(members).predict(image, 'F').intervals == {}
+  assert ensemble.Ensemble(members).predict(IMAGE, 'F').intervals == {}
   members[1].inverted = True
   with pytest.raises(ValueError, match='of one polarity, got both'):
     ensemble.Ensemble(members)

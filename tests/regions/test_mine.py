@@ -2,59 +2,26 @@
 
 import csv
 import json
-import pathlib
 import shutil
 
 import cv2
+import mined_run
 import numpy as np
 import pytest
 
-from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
 from boneage_jax.data import film_masks
 from boneage_jax.data import selection
 from boneage_jax.imaging import codec
 from boneage_jax.regions import mine
 from boneage_jax.runs import lineage
-from boneage_jax.training import loop
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import validate
-from configs import hand_geometry
-
-
-def tiny():
-  config = hand_geometry.get_config('phantom').unlock()
-  config.data.update(validation_fraction=0.2, test_fraction=0.25)
-  section = config.segmenter
-  section.update(
-    batch_size=4, eval_batch_size=8, steps=40, eval_steps=40, log_steps=40
-  )
-  section.net.update(width=0.125, levels=3)
-  section.input.size, section.ema = 32, 0.0
-  section.input.update(masks_count=6, rotate=0.0, zoom=0.0, shift=0.0)
-  section.optimizer.update(learning_rate=1e-2, schedule='constant', warmup=0.0)
-  config.mine = hand_geometry.mine_stage(section.to_dict())
-  config.mine.update(rounds=2, steps_per_round=4, eval_steps=4)
-  config.mine.accept.update(mirror_iou=0.6, component=0.9)
-  return config
 
 
 @pytest.fixture(scope='module')
-def run(prepared, once):
-  """Folder of a run with the stages segmenter and mine."""
-
-  def make(folder):
-    (folder / 'prepare').mkdir(parents=True)
-    (folder / 'prepare/done.json').write_text(
-      json.dumps({'folders': {'original': prepared}})
-    )
-    content = config_lib.to_json(tiny())
-    (folder / 'config.json').write_text(json.dumps(content))
-    loop.train_and_evaluate(tiny(), 'segmenter', str(folder))
-    mine.mine(tiny(), 'mine', str(folder))
-    return str(folder)
-
-  return pathlib.Path(once('mined', make))
+def run(mined):
+  return mined
 
 
 def table(folder):
@@ -64,16 +31,18 @@ def table(folder):
 
 def test_rounds_train_on_drawn_and_accepted_masks_alone(run):
   rows = table(run / 'mine/round_1')
-  films, _ = selection.split_films(tiny(), str(run), 'original')
+  films, _ = selection.split_films(mined_run.tiny(), str(run), 'original')
   train = set(films['id'][films['split'] == 'train'].tolist())
   assert {row['id'] for row in rows} == train  # none that is held out
   states = [row['status'] for row in rows]
   assert states.count('labelled') == 6
   accepted = {row['id'] for row in rows if row['status'] == 'accepted'}
-  refused = {row['id']: row['reason'] for row in rows if row['reason']}
+  refused = {
+    row['id']: row['reason'] for row in rows if row['status'] == 'refused'
+  }
   assert accepted and refused and all(refused.values())
   assert not accepted & set(refused)
-  config = mine.with_rounds(tiny(), 'mine')
+  config = mine.with_rounds(mined_run.tiny(), 'mine')
   seen = selection.stage_films(config, 'mine/round_1', str(run))
   trained = set(seen['id'][seen['split'] == 'train'].tolist())
   labelled = {row['id'] for row in rows if row['status'] == 'labelled'}
@@ -88,7 +57,7 @@ def test_rounds_train_on_drawn_and_accepted_masks_alone(run):
 
 
 def test_accepted_masks_are_those_of_the_net(run):
-  config = mine.with_rounds(tiny(), 'mine')
+  config = mine.with_rounds(mined_run.tiny(), 'mine')
   films = selection.stage_films(config, 'mine/round_1', str(run))
   source = selection.stage_source(config, 'mine/round_1', str(run), films)
   masks = film_masks.FilmMasks(str(run / 'mine/round_1'))
@@ -106,10 +75,11 @@ def test_accepted_masks_are_those_of_the_net(run):
 
 
 def test_all_films_are_masked_at_the_end(run):
-  films, _ = selection.split_films(tiny(), str(run), 'original')
+  films, _ = selection.split_films(mined_run.tiny(), str(run), 'original')
   masks = film_masks.FilmMasks(str(run / 'mine'))
   assert set(masks) == set(films['id'].tolist())
-  refused = [row['id'] for row in table(run / 'mine') if row['reason']]
+  rows = table(run / 'mine')
+  refused = [row['id'] for row in rows if row['status'] == 'refused']
   with open(run / 'mine/review/review.csv', newline='') as file:
     listed = list(csv.DictReader(file))
   assert [row['id'] for row in listed] == refused
@@ -121,17 +91,17 @@ def test_all_films_are_masked_at_the_end(run):
 
 
 def test_other_stages_start_from_the_last_net(run):
-  config = tiny()
+  config = mined_run.tiny()
   config.again = config.mine.copy_and_resolve_references()
   config.again.init_from.run = ':mine'
   _, name, folder = lineage.parent_run(config, 'again', str(run))
   assert (name, folder) == ('mine', str(run))
-  jobs.run_stages(tiny(), ['mine'], str(run))  # done: nothing happens
+  jobs.run_stages(mined_run.tiny(), ['mine'], str(run))  # done: nothing happens
 
 
 def test_without_rounds_net_and_limits_are_those_of_another_run(run, tmp_path):
   shutil.copytree(run / 'prepare', tmp_path / 'prepare')
-  config = tiny()
+  config = mined_run.tiny()
   config.mine.update(rounds=0, steps_per_round=0)
   config.mine.init_from.run = f'{run}:mine'
   mine.mine(config, 'mine', str(tmp_path))
@@ -156,7 +126,7 @@ def test_a_killed_job_goes_on_at_its_round(run, tmp_path):
   for name in ('done.json', 'masks.csv', 'masks.array_record', 'rounds.json'):
     (killed / name).unlink()
   before = (killed / 'round_1/masks.csv').stat().st_mtime_ns
-  mine.mine(tiny(), 'mine', str(tmp_path / 'run'))
+  mine.mine(mined_run.tiny(), 'mine', str(tmp_path / 'run'))
   assert (killed / 'round_1/masks.csv').stat().st_mtime_ns == before
   for name in ('masks.csv', 'rounds.json', 'round_2/masks.csv'):
     assert (killed / name).read_text() == (run / 'mine' / name).read_text()
@@ -166,7 +136,7 @@ def test_a_killed_job_goes_on_at_its_round(run, tmp_path):
 
 
 def test_corrected_masks_override(tmp_path):
-  section = tiny().mine
+  section = mined_run.tiny().mine
   mask = np.zeros((60, 40), np.uint8)
   mask[15:45, 10:30] = 255
   cv2.imwrite(str(tmp_path / '17.png'), mask)
@@ -182,7 +152,7 @@ def test_corrected_masks_override(tmp_path):
 
 
 def test_corrected_masks_are_of_films_of_the_data(run, tmp_path):
-  config = mine.with_rounds(tiny(), 'mine')
+  config = mine.with_rounds(mined_run.tiny(), 'mine')
   config.mine.corrected = str(tmp_path)
   cv2.imwrite(str(tmp_path / '9999.png'), np.full((8, 8), 255, np.uint8))
   with pytest.raises(ValueError, match=r'films of the data set .* got 9999: '):
@@ -202,7 +172,7 @@ def test_corrected_masks_are_of_films_of_the_data(run, tmp_path):
   ],
 )
 def test_settings_it_cannot_mine_with_are_refused(changes, message):
-  config = tiny()
+  config = mined_run.tiny()
   stage = stages.Stage(config, 'mine', '')
   mine.check(stage)
   config.mine.update(changes)
@@ -211,7 +181,7 @@ def test_settings_it_cannot_mine_with_are_refused(changes, message):
 
 
 def test_too_few_outlined_films_are_refused_before_any_stage(run):
-  config = tiny()
+  config = mined_run.tiny()
   config.stages = ('mine',)
   config.mine.init_from.run = ''  # the segmenter of `run` is done
   with pytest.MonkeyPatch.context() as patch:

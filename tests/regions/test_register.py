@@ -14,6 +14,7 @@ from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
 from boneage_jax.data import sources
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import palm
 from boneage_jax.imaging import points as points_lib
 from boneage_jax.regions import placement
 from boneage_jax.regions import register
@@ -280,9 +281,35 @@ def test_a_killed_job_ends_with_the_same_files(whole, tmp_path):
       'crops.array_record',
       'done.json',
       'films.csv',
+      'points.csv',
       'registration.csv',
       'registration.json',
     ]
   )
   same = filecmp.cmpfiles(whole, killed, names, shallow=False)
   assert same[0] == names
+
+
+def test_frames_are_the_regions_on_the_film():
+  # Mirrored, turned by 90 degrees and twice as large: x = 1000 - 2 v and
+  # y = 40 - 2 u of u, v on the film.
+  matrix = np.array([[0, -2, 1000], [-2, 0, 40]], float)
+  found = placement.frames(matrix, ('carpal', 'hand'))
+  # By hand: 750 x 750 about (800, 1600), whose left edge is at 425 - 0.5.
+  left, right, top, bottom = 424.5, 1174.5, 1224.5, 1974.5
+  corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+  expected = [((40 - y) / 2, (1000 - x) / 2) for x, y in corners]
+  np.testing.assert_allclose(found['carpal'], expected, atol=1e-9)
+  assert list(found) == ['carpal', 'hand']
+  sides = np.hypot(*(np.roll(found['hand'], -1, 0) - found['hand']).T)
+  np.testing.assert_allclose(sides, [750, 1000, 750, 1000])
+
+
+def test_what_was_learned_is_read_back():
+  known = placement.Known(
+    {'scale': (0.1 + 0.2, 2 / 3)}, -1, palm.Rule(700.0, 1 / 3, 2.0, -5.0)
+  )
+  for one in (known, known._replace(rule=None)):
+    rule = one.rule and one.rule._asdict()
+    text = json.dumps({'limits': one.limits, 'side': one.side, 'rule': rule})
+    assert placement.recall(json.loads(text)) == one

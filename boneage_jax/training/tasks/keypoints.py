@@ -9,14 +9,13 @@ from collections.abc import Mapping
 import csv
 from typing import Any
 
-import jax
-from jax import numpy as jnp
 import numpy as np
 
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import groups
+from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
 metric_name = 'percent_of_hand'
@@ -39,25 +38,7 @@ def check(config: Any, stage: str) -> None:
     )
 
 
-def reduce(
-  outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
-) -> dict[str, jax.Array]:
-  """Return points of the film instead of the input, and what judges them.
-
-  Returns:
-    `points` and `points_true` [B, K, 2], x and y in pixels of the film, NaN
-    where nobody said; `film_hw` [B, 2] and `hand_length` [B], such pixels.
-  """
-  linear, offset = jnp.split(batch['to_film'], [2], -1)
-  offset = offset[:, None, :, 0]
-  # Not a product of matrices: those are rounded to few bits on accelerators.
-  back = lambda p: jnp.sum(linear[:, None] * p[:, :, None], -1) + offset
-  return {
-    'points': back(outputs['points']),
-    'points_true': back(batch['points']),
-    'film_hw': batch['film_hw'],
-    'hand_length': batch['hand_length'],
-  }
+reduce = forward.points_of_film
 
 
 def errors(rows: Mapping[str, np.ndarray]) -> np.ndarray:

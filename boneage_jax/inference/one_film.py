@@ -1,0 +1,73 @@
+"""One film that somebody has at hand, read by nets of a run."""
+
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.data import groups
+from boneage_jax.imaging import overlay
+from boneage_jax.imaging import png
+from boneage_jax.imaging import registration
+from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.regions import localize
+from boneage_jax.regions import placement
+
+
+def predict(
+  nets: Any, image: np.ndarray, sex: str
+) -> prediction_lib.Prediction:
+  """Predict the bone age of one film.
+
+  Args:
+    nets: a Predictor or an Ensemble.
+    image: uint8 [H, W], grey as the films of the run (see `inverted`).
+    sex: 'M', 'F' or 'unknown'.
+
+  Raises:
+    ValueError: no such image or sex, or a sex that the nets are not of.
+  """
+  image = np.asarray(image)
+  if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
+    raise ValueError(
+      'Expected a grey image, uint8 [H, W], got '
+      f'{image.dtype} {list(image.shape)}.'
+    )
+  if sex not in groups.SEX:
+    raise ValueError(f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.')
+  nets.check_sex(sex)
+  # Encoded, because training reads encoded films: one code path for both.
+  record = {
+    'id': '0',
+    'row': 0,
+    'sex': groups.SEX[sex],
+    'age': 0.0,
+    'image': png.encode(image),
+  }
+  outputs, (film,) = nets.outputs([nets.encode(record)])
+  found = prediction_lib.Prediction(
+    age_predicted=float(outputs['age'][0]),
+    sex=sex,
+    probability=outputs.get('probability', [None])[0],
+    regions=film.regions,
+    rotation_deg=film.rotation_deg,
+    film_box=film.film_box,
+    quality_flags=film.quality_flags,
+    overlay=picture(film),
+    hand=film.hand,
+  )
+  return prediction_lib.with_intervals(found, nets.calibration)
+
+
+def picture(film: localize.Film) -> np.ndarray:
+  """Draw a film with what was found on it, uint8 RGB [440, W, 3]."""
+  heat = None
+  if film.maps:
+    heat = overlay.film_heat(np.stack(film.maps), film.image.shape, film.resize)
+  drawn = overlay.overlay(film.image, heat, film.regions)
+  if film.hand is None:
+    return drawn
+  placed, frames = film.hand.placed.registration, {}
+  if placed is not None:
+    matrix = registration.to_fractions(placed.matrix, film.image.shape)
+    frames = placement.frames(matrix, film.hand.regions)
+  return overlay.draw_hand(drawn, film.hand.mask, film.hand.points, frames)
