@@ -106,7 +106,7 @@ def control_stage(config: ConfigDict) -> ConfigDict:
   return common.finetune(
     config.segmenter,
     run=':segmenter',
-    learning_rate=config.segmenter.optimizer.learning_rate,
+    learning_rate=config.mine.optimizer.learning_rate,
     steps=config.mine.rounds * config.mine.steps_per_round,
   )
 
@@ -169,11 +169,11 @@ def thumbnails(config: ConfigDict) -> None:
   """Narrow nets for longer: few thumbnails are annotated; all ours."""
   presets.thumbnails(config)
   small_unet(config.segmenter)
-  config.segmenter.update(steps=1500, eval_steps=150)
-  short_mining(config, rounds=6, steps_per_round=300)
+  config.segmenter.update(steps=800, eval_steps=100)
+  short_mining(config, rounds=6, steps_per_round=200)
   point_unet(config.keypoints, size=(64, 64))
   config.keypoints.input.resize = 'squash'  # as they were before
-  config.keypoints.epochs = 60
+  config.keypoints.epochs = 40
 
 
 def small_unet(stage: ConfigDict) -> None:
@@ -211,6 +211,7 @@ def short_mining(config: ConfigDict, rounds: int, steps_per_round: int) -> None:
   config.mine.update(
     rounds=rounds, steps_per_round=steps_per_round, eval_steps=steps_per_round
   )
+  config.mine.optimizer.learning_rate = 1e-3  # it goes on, it does not begin
   config.control = control_stage(config)
 
 

@@ -100,6 +100,8 @@ def phantom(config: ConfigDict) -> None:
   Nets of a quarter of the width: a step takes half the time of half the width.
   """
   hand_geometry.phantom(config)
+  for name in ('segmenter', 'mine'):
+    config[name].input.masks_count = 100  # of 1,206
   add_ages(config, GEOMETRY, SMALL, width=0.25, from_both=True)
   train_ages(config, regression=2e-3, expectation=2e-3)
   for section in age_nets(config):

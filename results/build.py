@@ -1,7 +1,7 @@
-"""Write docs/results.md from page.md and the tables of this folder.
+"""Write pages of docs/ from the texts and tables of this folder.
 
-  python results/build.py          writes the page
-  python results/build.py --check  exits with 1 if the page is stale
+  python results/build.py          writes the pages
+  python results/build.py --check  exits with 1 if a page is stale
 
 README.md says what the columns mean. A cell that breaks their rules ends either
 command with a line that names its file, row and column.
@@ -17,13 +17,20 @@ import re
 import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-PAGE = FOLDER.parent / 'docs/results.md'
+DOCS = FOLDER.parent / 'docs'
+# Text with {{names of tables}}, and the page that it becomes.
+PAGES = {
+  'page.md': 'results.md',
+  'geometry.md': 'explanation/registration.md',
+}
 # Value, low and high end.
 INTERVALS = (
   *((value, 'lo', 'hi') for value in ('mae', 'value', 'covered')),
   ('validation_mae', 'validation_lo', 'validation_hi'),
   ('validation_value', 'validation_lo', 'validation_hi'),
   ('difference', 'difference_lo', 'difference_hi'),
+  ('dice', 'dice_lo', 'dice_hi'),
+  ('jaccard', 'jaccard_lo', 'jaccard_hi'),
   ('change', 'change_ci95_low', 'change_ci95_high'),
   ('bias_change', 'bias_change_ci95_low', 'bias_change_ci95_high'),
 )
@@ -76,9 +83,9 @@ def _check(where: str, row: Row) -> None:
     )
 
 
-def page() -> str:
-  """Return page.md with its tables."""
-  text = (FOLDER / 'page.md').read_text(encoding='utf-8')
+def page(name: str) -> str:
+  """Return a text of this folder with its tables."""
+  text = (FOLDER / name).read_text(encoding='utf-8')
   fill = lambda match: table(*TABLES[match[1]](*match[2].split()))
   return re.sub(r'\{\{(\w+)([ \w]*)\}\}', fill, text)
 
@@ -144,6 +151,29 @@ def _robustness() -> Table:
   return 'config, stage | MAE as they are | within a month', out
 
 
+def _segmentation() -> Table:
+  line = lambda row: (
+    *(f'{_run(row)} `{row["stage"]}`', row['setting'], row['data_set']),
+    *(
+      f'{row["n"]} {row["split"]}',
+      _interval(row, 'dice', 'dice_lo', 'dice_hi'),
+    ),
+    _interval(row, 'jaccard', 'jaccard_lo', 'jaccard_hi'),
+  )
+  head = 'config, stage | setting | data | films | Dice | Jaccard'
+  return head, map(line, _current('segmentation.csv'))
+
+
+def _landmarks() -> Table:
+  line = lambda row: (
+    *(f'{_run(row)} `{row["stage"]}`', row['setting'], row['data_set']),
+    *(f'{row["n"]} {row["split"]}', row['measure'].replace('_', ' ')),
+    _interval(row, 'value', 'lo', 'hi'),
+  )
+  head = 'config, stage | setting | data | films | measure | value'
+  return head, map(line, _current('landmarks.csv'))
+
+
 def _speed() -> Table:
   rows = [r for r in read('speed.csv') if r['ratio'] and r['peer_value']]
   line = lambda row: f'{row["subject"]}: {row["peer"]} **{row["ratio"]}**'
@@ -155,7 +185,8 @@ def _speed() -> Table:
 
 TABLES = dict(
   leaderboard=_leaderboard, comparisons=_comparisons, ablations=_ablations,
-  robustness=_robustness, speed=_speed,
+  robustness=_robustness, speed=_speed, segmentation=_segmentation,
+  landmarks=_landmarks,
 )  # fmt: skip
 
 
@@ -181,19 +212,21 @@ def _grouped(rows: Iterable[Row], *columns: str) -> Iterable:
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
-  parser = argparse.ArgumentParser(description='Write docs/results.md.')
+  parser = argparse.ArgumentParser(description='Write pages of docs/.')
   parser.add_argument('--check', action='store_true', help='only compare')
   check = parser.parse_args(argv).check
   try:
     for path in sorted(FOLDER.rglob('*.csv')):  # also those of no table
       read(path.relative_to(FOLDER).as_posix())
-    text = page()
+    pages = {DOCS / path: page(name) for name, path in PAGES.items()}
   except ValueError as error:
     sys.exit(f'Error: {error}')
-  if not check:
-    PAGE.write_text(text, encoding='utf-8')
-  elif text != PAGE.read_text(encoding='utf-8'):
-    sys.exit('Error: docs/results.md is stale; run python results/build.py.')
+  for path, text in pages.items():
+    if not check:
+      path.write_text(text, encoding='utf-8')
+    elif not path.exists() or text != path.read_text(encoding='utf-8'):
+      name = path.relative_to(FOLDER.parent).as_posix()
+      sys.exit(f'Error: {name} is stale; run python results/build.py.')
 
 
 if __name__ == '__main__':
