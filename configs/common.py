@@ -85,6 +85,7 @@ def image_input(**changes) -> dict:
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
     masks_count=0,  # training films whose drawn mask counts, by id; 0 is all
     masks_from='',  # or the stage whose masks of other films count as well
+    drawn_share=0.0,  # least share of samples with drawn masks among all; ours
     points=(),  # names of imaging/annotations.py that it learns to find
     # Side of a square (768 for px768): training films go to the device in it,
     # larger ones shrunk, and are augmented there, for hosts of few cores. 0: on

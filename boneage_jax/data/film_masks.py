@@ -27,6 +27,7 @@ from boneage_jax.imaging import geometry
 
 TABLE = 'masks.csv'
 GEOMETRY = 'masks.json'
+ACCEPTED = 'accepted'  # status in masks.csv of a net's mask that is trained on
 
 
 class FilmMask(NamedTuple):

@@ -175,6 +175,30 @@ def marked(
   return film_table.select(films, keep)
 
 
+def repeat_drawn(
+  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Repeat films whose masks people drew, beside those of `input.masks_from`.
+
+  Args:
+    films: that train.
+
+  Returns:
+    `films`, those with drawn masks so often that they are `input.drawn_share`
+    of all or more.
+  """
+  section = config[stage].input
+  if not section.masks_from or not section.drawn_share:
+    return films
+  rows = film_masks.read_table(stages.path(workdir, section.masks_from))
+  found = [row['id'] for row in rows if row['status'] == film_masks.ACCEPTED]
+  mined = np.isin(films['id'], found)
+  drawn, share = np.flatnonzero(~mined), section.drawn_share
+  times = np.ceil(share / (1 - share) * mined.sum() / max(len(drawn), 1))
+  again = np.tile(drawn, max(int(times), 1))
+  return film_table.select(films, np.append(np.flatnonzero(mined), again))
+
+
 def stage_source(
   config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
 ) -> Any:

@@ -31,7 +31,8 @@ from boneage_jax.training import loop
 from boneage_jax.training import restore
 
 ROUNDS = 'rounds.json'
-LABELLED, HUMAN, ACCEPTED, REFUSED = 'labelled', 'human', 'accepted', 'refused'
+LABELLED, HUMAN, REFUSED = 'labelled', 'human', 'refused'
+ACCEPTED = film_masks.ACCEPTED
 
 
 def mine(config: Any, stage: str, workdir: str) -> None:

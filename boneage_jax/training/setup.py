@@ -137,7 +137,8 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   storage.make_folder(folder)
   films = selection.stage_films(config, stage, workdir)
   train_films = selection.training_films(config, films)
-  source = selection.stage_source(config, stage, workdir, train_films)
+  again = selection.repeat_drawn(config, stage, workdir, train_films)
+  source = selection.stage_source(config, stage, workdir, again)
   kinds = attention_metrics.training_kinds(section, stage, source)
   seed = config.seed + section.seed
   dataset = input_pipeline.train_dataset(

@@ -117,11 +117,15 @@ def check_input(options: Any, name: str) -> None:
       f'Expected {name}.percentiles to be () or two from 0 to 100, the lower '
       f'one first, got {ends}: change --config.{name}.percentiles.'
     )
-  for field in ('corruption_prob', 'sex_dropout'):
-    if not 0 <= options[field] <= 1:
+  for field, most in (
+    ('corruption_prob', 1),
+    ('sex_dropout', 1),
+    ('drawn_share', 0.9),
+  ):
+    if not 0 <= options[field] <= most:
       raise ValueError(
-        f'Expected {name}.{field} from 0 to 1, got {options[field]}: change '
-        f'--config.{name}.{field}.'
+        f'Expected {name}.{field} from 0 to {most}, got {options[field]}: '
+        f'change --config.{name}.{field}.'
       )
 
 

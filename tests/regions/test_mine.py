@@ -56,6 +56,24 @@ def test_rounds_train_on_drawn_and_accepted_masks_alone(run):
     assert of(seen) == of(drawn)
 
 
+def test_drawn_masks_are_half_of_the_samples_at_least(run):
+  config = mine.with_rounds(mined_run.tiny(), 'mine')
+  name = 'mine/round_1'
+  films = selection.stage_films(config, name, str(run))
+  films = selection.select_split(films, 'train')
+  states = {row['id']: row['status'] for row in table(run / name)}
+  accepted = [k for k, state in states.items() if state == 'accepted']
+  again = selection.repeat_drawn(config, name, str(run), films)
+  times = -(-len(accepted) // 6)  # of six drawn masks
+  ids, counts = np.unique(again['id'], return_counts=True)
+  assert dict(zip(ids.tolist(), counts.tolist(), strict=True)) == {
+    film: 1 if film in accepted else times for film in films['id'].tolist()
+  }
+  config[name].input.drawn_share = 0.0
+  again = selection.repeat_drawn(config, name, str(run), films)
+  assert again['id'].tolist() == films['id'].tolist()
+
+
 def test_accepted_masks_are_those_of_the_net(run):
   config = mine.with_rounds(mined_run.tiny(), 'mine')
   films = selection.stage_films(config, 'mine/round_1', str(run))
