@@ -84,6 +84,7 @@ def image_input(**changes) -> dict:
     sex='',  # or 'M', 'F': films of that sex alone train, validate and test
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
     masks_count=0,  # training films whose drawn mask counts, by id; 0 is all
+    masks_films=(),  # ids of training films whose drawn mask counts; () is all
     masks_from='',  # or the stage whose masks of other films count as well
     drawn_share=0.0,  # least share of samples with drawn masks among all; ours
     points=(),  # names of imaging/annotations.py that it learns to find

@@ -158,6 +158,10 @@ def marked(
     keep[few] = False
     chosen = splits.some(films['id'][few], section.masks_count)
     keep[few[chosen]] = True
+  if section.get('masks_films'):  # runs of earlier versions have none
+    keep &= (films['split'] != 'train') | np.isin(
+      films['id'], section.masks_films
+    )
   folder = stages.path(workdir, section.masks_from)
   # Before any stage runs, `validate` asks too.
   if section.masks_from and film_masks.there(folder):
