@@ -292,7 +292,7 @@ def weights(**changes) -> dict:
 def optimizer(**changes) -> dict:
   """An update rule with its schedule."""
   fields = dict(
-    name='adam',  # 'adam', 'adamw', 'sgd'
+    name='adam',  # 'adam', 'adamw', 'sgd', 'rmsprop'
     learning_rate=3e-4,
     schedule='constant',  # 'constant', 'cosine', 'inverse', 'steps'
     warmup=0.0,  # share of all steps
@@ -300,7 +300,7 @@ def optimizer(**changes) -> dict:
     boundaries=(),  # of 'steps': shares of all steps
     lr_factors=(),  # of 'steps': multiply the rate at each boundary
     b1=0.9,  # of Adam; of 'sgd', its momentum
-    eps=1e-8,  # of Adam
+    eps=1e-8,  # of Adam and RMSProp
     nesterov=False,  # of 'sgd'
     weight_decay=0.0,
     weight_decay_on='kernels',  # or 'all' parameters

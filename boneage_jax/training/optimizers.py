@@ -58,12 +58,12 @@ def create(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Make the update rule for `params` (nested dicts of arrays).
 
-  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (of 'adamw'
+  config: `name` ('adam', 'adamw', 'sgd', 'rmsprop'), `weight_decay` (of 'adamw'
   decoupled; of 'sgd' added to the gradient, as PyTorch does),
   `weight_decay_on` ('kernels', or 'all' parameters), `b1`, `nesterov` (of
-  'sgd'), `eps` (of Adam), `grad_clip_norm` (global norm, 0 for none), `freeze`
-  (regex on parameter paths such as '^backbone/stem'; '' for none) and the
-  schedule.
+  'sgd'), `eps` (of Adam and RMSProp), `grad_clip_norm` (global norm, 0 for
+  none), `freeze` (regex on parameter paths such as '^backbone/stem'; '' for
+  none) and the schedule.
 
   Raises:
     ValueError: unknown name, or a `freeze` that matches no or all parameters.
@@ -73,10 +73,10 @@ def create(
       f'optimizer.weight_decay_on={config.weight_decay_on!r} is unknown; '
       "choose 'kernels' or 'all'."
     )
-  if config.name == 'adam' and config.weight_decay:
+  if config.name in ('adam', 'rmsprop') and config.weight_decay:
     raise ValueError(
-      f"optimizer.name='adam' has no weight decay, got {config.weight_decay}; "
-      "choose 'adamw'."
+      f'optimizer.name={config.name!r} has no weight decay, got '
+      f"{config.weight_decay}; choose 'adamw'."
     )
   rate = schedule(config, total_steps)
   every = config.weight_decay_on == 'all'
@@ -94,10 +94,12 @@ def create(
       optax.add_decayed_weights(config.weight_decay, mask=decay),
       optax.sgd(rate, momentum=config.b1, nesterov=config.nesterov),
     )
+  elif config.name == 'rmsprop':
+    rule = optax.rmsprop(rate, decay=0.9, eps=config.eps)  # as Keras has it
   else:
     raise ValueError(
       f'optimizer.name={config.name!r} is unknown; choose '
-      "'adam', 'adamw' or 'sgd'."
+      "'adam', 'adamw', 'sgd' or 'rmsprop'."
     )
   if config.grad_clip_norm:
     rule = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), rule)

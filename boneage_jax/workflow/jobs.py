@@ -9,6 +9,7 @@ from boneage_jax.core import storage
 from boneage_jax.data import prepare
 from boneage_jax.evaluation import classification
 from boneage_jax.evaluation import ensemble
+from boneage_jax.regions import active
 from boneage_jax.regions import job as locate_job
 from boneage_jax.regions import mine
 from boneage_jax.regions import register
@@ -19,6 +20,7 @@ JOBS = {
   'prepare': prepare.prepare,
   'train': loop.train_and_evaluate,
   'mine': mine.mine,
+  'active': active.learn,
   'locate': locate_job.locate,
   'register': register.register,
   'ensemble': ensemble.combine_stage,

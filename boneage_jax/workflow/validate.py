@@ -17,6 +17,7 @@ from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import mask_quality
+from boneage_jax.regions import active
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
 from boneage_jax.regions import mine
@@ -26,6 +27,7 @@ from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from tfds_rsna import labels
 
+NETS = ('train', 'mine', 'active')  # jobs that train
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
   'input.crops_from': ('locate', 'register'),
@@ -35,12 +37,12 @@ JOBS = {
   'previous': ('locate',),
   'localizer': ('train',),
   'keypoints': ('train',),
-  'masks_from': ('mine',),
+  'masks_from': ('mine', 'active'),
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
   'baselines': ('train', 'ensemble'),
-  'init_from.run': ('train', 'mine'),
-  'input.masks_from': ('mine',),
+  'init_from.run': ('train', 'mine', 'active'),
+  'input.masks_from': ('mine', 'active'),
 }
 
 
@@ -73,11 +75,13 @@ def validate(config: Any, workdir: str) -> None:
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
-    if stage.section.job in ('train', 'mine'):
+    if stage.section.job in NETS:
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
       if stage.section.job == 'mine':
         mine.check(stage)
+      elif stage.section.job == 'active':
+        active.check(stage)
     elif stage.section.job == 'locate':
       check_locate(stage)
     elif stage.section.job == 'register':
@@ -301,12 +305,15 @@ def check_films(config: Any, workdir: str) -> None:
   """
   for name in config.stages:
     stage = stages.Stage(config, name, workdir)
-    if stage.section.job not in ('train', 'mine') or stage.done:
+    if stage.section.job not in NETS or stage.done:
       continue
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
       training_validate.check_held_out(one, name, workdir, films)
+      if stage.section.job == 'active':
+        active.check_films(one, name, workdir)
+        continue
       if stage.section.job == 'mine' and not stage.section.rounds:
         continue  # it learns nothing
       films = selection.marked(one, name, workdir, films)
