@@ -164,6 +164,8 @@ def train_stage(**changes) -> dict:
     # The net that predicts: 'best' on validation, or 'last', which leaves the
     # validation films, as those out of fold, without a part in the net.
     checkpoint_selection='best',
+    # Validations without a lower error, after which training ends; 0: never.
+    early_stopping=dict(patience=0),
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off

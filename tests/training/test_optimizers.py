@@ -179,6 +179,16 @@ def test_frozen_parameters_do_not_move(name):
     assert (leaf != 1).all()
 
 
+def test_rmsprop_is_that_of_keras():
+  tree, rate, eps = {'kernel': jnp.ones((2, 2))}, 0.01, 1e-3
+  found = update(tree, 3, 0.5, name='rmsprop', learning_rate=rate, eps=eps)
+  value, square = 1.0, 0.0
+  for _ in range(3):
+    square = 0.9 * square + 0.1 * 0.5**2
+    value -= rate * 0.5 / np.sqrt(square + eps)
+  np.testing.assert_allclose(found['kernel'], value, rtol=1e-5)
+
+
 def test_the_rate_that_is_logged_is_the_schedule():
   _, rate = optimizers.create(
     config(schedule='cosine', learning_rate=0.5), params(), STEPS
