@@ -13,8 +13,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
 
   Seeds and the step determine everything: a run that is killed and started
   again ends with the same parameters. Without steps (`epochs=0`) the net of
-  `init_from` is the stage's; see also early_stopping.py. Writes checkpoints, metrics.jsonl, speed.jsonl,
-  predictions.csv and what else the task writes, and done.json.
+  `init_from` is the stage's; see early_stopping.py for fewer steps than asked
+  for. Writes checkpoints, metrics.jsonl, speed.jsonl, predictions.csv and what
+  else the task writes, and done.json.
 
   Raises:
     ValueError: unusable settings or data, or a loss that is not finite.

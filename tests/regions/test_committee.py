@@ -39,7 +39,9 @@ def test_features_are_compared_by_their_cosine():
 @functools.cache
 def nets():
   """Two nets of different seeds, and one with the first's channels shuffled."""
-  section = ConfigDict(dict(name='unet', width=0.125, levels=2))
+  section = ConfigDict(
+    dict(name='unet', width=0.125, levels=2, bn_momentum=0.0)
+  )
   graph, one, stats = train_step.split(models.create(section, size=16, seed=0))
   _, other, _ = train_step.split(models.create(section, size=16, seed=1))
   channels = one['mask']['kernel'].shape[2]
