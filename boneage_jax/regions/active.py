@@ -232,6 +232,7 @@ def check(stage: stages.Stage) -> None:
     raise ValueError(
       f"Expected {name}.task='segmentation', got {section.task!r}."
     )
+  film_masks.read_corrected(section.corrected, section.input)
   if section.oracle == 'person' and stage.config.data.folds:
     raise ValueError(
       f'Expected one split for {name}.oracle=person, as every fold would ask '

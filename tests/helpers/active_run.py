@@ -22,6 +22,14 @@ def tiny():
   return config
 
 
+def get_config():
+  """The config of a run of two rounds, in seconds."""
+  config = tiny()
+  config.stages = ('prepare', 'active')
+  config.active.update(rounds=(4, 6), steps=8, eval_steps=4, log_steps=1)
+  return config
+
+
 def begin(folder: pathlib.Path, prepared: str) -> str:
   """Make a run of a prepared data set; return its folder."""
   (folder / 'prepare').mkdir(parents=True)

@@ -17,6 +17,7 @@ from boneage_jax.regions import committee
 from boneage_jax.regions import mine
 from boneage_jax.training import loop
 from boneage_jax.training import preemption
+from boneage_jax.training.tasks import segmentation
 from boneage_jax.workflow import jobs
 
 
@@ -156,6 +157,16 @@ def test_the_curve_has_the_mean_of_the_nets(nets, prepared, tmp_path):
   assert [row['labelled'] for row in rows] == ['4', '4', '6', '6', '9', '9']
 
 
+def test_dice_compares_with_the_drawn_mask_not_with_the_net_itself():
+  found = np.zeros((1, 8, 8), bool)
+  drawn, known = found.copy(), np.ones_like(found)
+  found[:, 2:6, :4], drawn[:, 2:6, 2:] = True, True  # 16 and 24, 8 in common
+  bits = lambda x: np.packbits(x, axis=-1)
+  outputs = {'found': found, 'known': known, 'inside': drawn}
+  figures = segmentation.overlaps({k: bits(v) for k, v in outputs.items()})
+  assert figures['dice'] == pytest.approx(2 * 8 / 40)
+
+
 @pytest.fixture
 def few_drawn(monkeypatch):
   """The archive has masks of two training films, and of all that judge."""
@@ -226,6 +237,7 @@ def disc(shape):
     (dict(query='best'), r"active\.query to be one of dissimilar, .* 'best'"),
     (dict(oracle='net'), r'active\.oracle to be one of annotations, person'),
     (dict(dissimilarity='x'), r'active\.dissimilarity to be one of maps'),
+    (dict(corrected='/none'), r'corrected masks .* in /none, found none'),
     (dict(task='age'), r"active\.task='segmentation', got 'age'"),
   ],
 )
