@@ -115,14 +115,16 @@ def age_net(**changes) -> dict:
     name='age_net',
     backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
-    pool='gap',  # or 'gmp', 'mlp', 'cam', 'cam_mean'
+    # Or 'gmp', 'mlp', 'cam', 'cam_mean'; a map of ages: 'fc_map', 'gap_map'.
+    pool='gap',
     # Or 'scalar', 'standardized', 'unit', see heads.AgeHead; or 'classes'.
     output='bins',
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
-    dropout=0.0,  # of 'mlp', of its hidden layers
-    hidden=2048,  # of 'mlp', numbers in each of the two
+    dropout=0.0,  # of 'mlp' and maps of ages, of their hidden layers
+    hidden=2048,  # of 'mlp' and maps of ages, numbers in each of their layers
+    fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
   )
@@ -305,6 +307,8 @@ def optimizer(**changes) -> dict:
     weight_decay_on='kernels',  # or 'all' parameters
     grad_clip_norm=0.0,  # of all gradients; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
+    # Pairs of a regex on parameter paths and a factor of their rate.
+    rates=(),
   )
   return _with(fields, changes)
 

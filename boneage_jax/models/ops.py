@@ -41,9 +41,8 @@ def pads(
   if isinstance(padding, int):
     return ((padding, padding), (padding, padding))
   if padding == 'CEIL':
-    return tuple(
-      (0, (k - n) % stride) for n, k in zip(size, window, strict=True)
-    )
+    over = (k - n for n, k in zip(size, window, strict=True))
+    return tuple((0, count % stride) for count in over)
   rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
   return (tuple(rows), tuple(columns))
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from flax import nnx
 
+from boneage_jax.models.backbones import bonet
 from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
 from boneage_jax.models.backbones import googlenet
@@ -16,6 +17,7 @@ from boneage_jax.models.backbones import vgg16
 from boneage_jax.models.backbones import xception
 
 BACKBONES = {
+  'bonet': bonet.BoNet,
   'convnext': convnext.ConvNeXt,
   'efficientnet': efficientnet.EfficientNet,
   'googlenet': googlenet.GoogLeNet,

@@ -1,4 +1,4 @@
-"""VGG-16, configuration D of Simonyan and Zisserman 2015; the report's OxfordNet.
+"""VGG-16 (Simonyan and Zisserman 2015), the OxfordNet of Chirawu 2022.
 
 Its fully connected layers are stages of their own and run as convolutions: an
 input of 224 pixels gives one position, a larger one a map.

@@ -214,11 +214,9 @@ def clean(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
   if re.search(r'_stem$|_downsampling_block_\d$', layer):
     layer = layers[-1]  # ConvNeXt nests two layers in one.
   half = len(layers) // 2
-  if (
-    layer.startswith(('Conv', 'expanded_conv'))
-    and layers[:half] == layers[half:]
-  ):
-    # Of MobileNetV3 in older versions, such as expanded_conv/depthwise/BatchNorm.
+  mobilenet = layer.startswith(('Conv', 'expanded_conv'))
+  if mobilenet and layers[:half] == layers[half:]:
+    # Older versions write expanded_conv/depthwise/BatchNorm, and that twice.
     layer = '_'.join(layers[:half]).replace('BatchNorm', 'bn').lower()
   if layer.endswith('_layer_scale'):
     weight = 'layer_scale'  # The layer leaves its weight unnamed.

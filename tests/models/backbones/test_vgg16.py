@@ -32,6 +32,6 @@ def test_parameters_and_maps():
 
 
 def test_too_small_a_film_is_refused():
-  with pytest.raises(ValueError, match='7 x 7 positions .* got 3 x 3'):
+  with pytest.raises(ValueError, match=r'7 x 7 positions .* got 3 x 3'):
     map_shape(abstract(), 112)
   assert map_shape(abstract(endpoint='block5'), 112) == (2, 3, 3, 512)
