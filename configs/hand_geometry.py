@@ -172,8 +172,8 @@ def thumbnails(config: ConfigDict) -> None:
   """Narrow nets for longer: few thumbnails are annotated; all ours."""
   presets.thumbnails(config)
   small_unet(config.segmenter)
-  config.segmenter.update(steps=800, eval_steps=100)
-  short_mining(config, rounds=6, steps_per_round=200)
+  config.segmenter.update(steps=400, eval_steps=100)
+  short_mining(config, rounds=6, steps_per_round=100)
   point_unet(config.keypoints, size=(64, 64))
   config.keypoints.input.resize = 'squash'  # as they were before
   config.keypoints.epochs = 40

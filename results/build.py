@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not check:
       path.write_text(text, encoding='utf-8')
     elif not path.exists() or text != path.read_text(encoding='utf-8'):
-      name = path.relative_to(FOLDER.parent).as_posix()
+      name = path.relative_to(DOCS.parent).as_posix()
       sys.exit(f'Error: {name} is stale; run python results/build.py.')
 
 
