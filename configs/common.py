@@ -61,12 +61,17 @@ def image_input(**changes) -> dict:
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
     crops_from='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
+    # Or the stage whose features of these films are read in their place.
+    features_from='',
     erase_from='',  # or a locate stage whose `erase` is painted over in films
     orientation_from='',  # or the stage whose net turns films upright first
     # Films are shown rotated by 0 to 3 quarters, and that is what the net
     # tells.
     rotate90=False,
     size=300,  # pixels, square; best not the side that the films have
+    # Side of the square that training sees, share of the shorter side; films
+    # that judge are seen whole. 0: training sees all of them.
+    crop=0.0,
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
     percentiles=(),  # e.g. (1.0, 99.0): stretch the grey range

@@ -33,22 +33,25 @@ def make_example(
   """Decode a record and fit it to the net; augment when `rng` is given.
 
   Args:
-    record: `image` (bytes) or `regions` (a list of them, one for each crop),
-      id, sex and age; `label` and annotations (JSON) where there are any;
-      `holes`, (box, grey) to paint over in a film; `film_in_crops`, where the
-      film lies in each crop, in fractions, all of it without;
-      `black_outside`, that what is 0 in a crop is not of the film.
-    config: size, resize, percentiles, polarity, crop_margin, device_augment,
-      rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
-      zoom, shift, flip, cutout, brightness, contrast, gamma, corruption_prob
-      and sex_dropout; `masks` and `points`, which a net learns to find.
+    record: `image` (bytes), `regions` (a list of them, one for each crop) or
+      `features` [h, w, C]; id, sex and age; `label` and annotations (JSON)
+      where there are any; `holes`, (box, grey) to paint over in a film;
+      `film_in_crops`, where the film lies in each crop, in fractions, all of it
+      without; `black_outside`, that what is 0 in a crop is not of the film.
+    config: size, crop, resize, percentiles, polarity, crop_margin,
+      device_augment, rotate90 (by `label`, or drawn with `rng`) and the ranges
+      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma,
+      corruption_prob and sex_dropout; `masks` and `points`, which a net learns
+      to find.
     rng: the film's own generator; masks and points draw nothing from it.
     masks: kinds of masks.KINDS, by default config.masks; the film's mask moves
       with the film.
     view: matrix over the net's input, instead of a drawn one.
 
   Returns:
-    `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size;
+    `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size or,
+    with `rng` and config.crop, a crop of it, see sizes.training_hw; or
+    `features` [h, w, C], with `rng` those of one position, [1, 1, C];
     sex, age, id, valid; `label` where the record has one; with `masks`,
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said; with
     config.points, `points` float32 [K, 2], x and y from -1 at the left and
@@ -57,14 +60,13 @@ def make_example(
     config.device_augment, instead of the pixels what device_augment.finish
     takes.
   """
-  name = 'regions' if 'regions' in record else 'image'
-  masks = masks or tuple(config.masks)
   # The order of these steps is the order of their draws from `rng`.
-  pictures = _pictures(record, name, config.polarity)
-  marked = bool(masks or config.points)
-  pictures = _corrupt(pictures, record, config, rng, marked)
-  pictures, label = _rotate(pictures, record.get('label'), config, rng)
-  example = _tone_and_fit(pictures, record, config, rng, masks, view) | {
+  if 'features' in record:
+    seen = {'features': _position(record['features'], rng)}
+    label = record.get('label')
+  else:
+    seen, label = _see(record, config, rng, masks, view)
+  example = seen | {
     'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
     'id': np.int32(record['row']),
@@ -76,6 +78,33 @@ def make_example(
   if label is not None:
     example['label'] = np.int32(label)
   return example
+
+
+def _position(
+  features: np.ndarray, rng: np.random.Generator | None
+) -> np.ndarray:
+  """Draw one position of a map, as a crop of the film would be; else all."""
+  if rng is None:
+    return features
+  row, column = (rng.integers(n) for n in features.shape[:2])
+  return features[row : row + 1, column : column + 1]
+
+
+def _see(
+  record: Mapping[str, Any],
+  config: Any,
+  rng: np.random.Generator | None,
+  masks: Sequence[str],
+  view: np.ndarray | None,
+) -> tuple[dict[str, Any], int | None]:
+  """Return what the net sees of a film or its crops, and the label."""
+  name = 'regions' if 'regions' in record else 'image'
+  masks = masks or tuple(config.masks)
+  pictures = _pictures(record, name, config.polarity)
+  marked = bool(masks or config.points)
+  pictures = _corrupt(pictures, record, config, rng, marked)
+  pictures, label = _rotate(pictures, record.get('label'), config, rng)
+  return _tone_and_fit(pictures, record, config, rng, masks, view), label
 
 
 def _corrupt(
@@ -267,6 +296,8 @@ def _fit(
     )
   if view is not None:
     matrix = geometry.compose(matrix, view)
+  if rng is not None and config.crop:
+    matrix, size = _crop(matrix, size, sizes.training_hw(config), rng)
   holes = cutouts(config.cutout, rng) if rng is not None else ()
   fitted = marks_lib.fit(marks, matrix, size, holes)
   if config.device_augment and rng is not None:
@@ -278,6 +309,24 @@ def _fit(
   for hole in holes:
     image = intensity.erase(image, hole)
   return image, fitted
+
+
+def _crop(
+  matrix: np.ndarray,
+  size_hw: tuple[int, int],
+  crop_hw: tuple[int, int],
+  rng: np.random.Generator,
+) -> tuple[np.ndarray, tuple[int, int]]:
+  """Draw where a crop lies in a net's input, in whole pixels.
+
+  Returns:
+    The matrix from the film to the crop, and the crop's height and width.
+  """
+  top, left = (
+    rng.integers(n - crop + 1) for n, crop in zip(size_hw, crop_hw, strict=True)
+  )
+  move = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
+  return geometry.compose(matrix, move), crop_hw
 
 
 def cutouts(

@@ -8,6 +8,7 @@ import numpy as np
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_features
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
@@ -204,6 +205,9 @@ def stage_source(
 ) -> Any:
   """Random access to the records of `films` (rows of `stage_films`)."""
   section = config[stage].input
+  if section.get('features_from'):
+    folder = stages.path(workdir, section.features_from)
+    return film_features.source(folder, films)
   if section.crops_from:
     take = []
     if section.regions:

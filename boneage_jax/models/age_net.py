@@ -36,6 +36,9 @@ class AgeNet(net_lib.Net):
     hidden: of 'mlp', 'fc_map' and 'gap_map', numbers in each of their layers.
     fc_layers: of 'fc_map' and 'gap_map', how many.
     classes: with output 'classes' ('cam' and 'cam_mean' only), how many.
+    from_features: the map of a batch is its `features` [B,h,w,C], which the
+      backbone gave before, averaged over windows; the net is built without it.
+      Of the pool 'gap_map'.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and outputs stay float32.
   """
@@ -54,6 +57,7 @@ class AgeNet(net_lib.Net):
     hidden: int = 2048,
     fc_layers: int = 1,
     classes: int = 0,
+    from_features: bool = False,
     dtype: str = 'float32',
     rngs: nnx.Rngs,
   ):
@@ -62,8 +66,15 @@ class AgeNet(net_lib.Net):
         f"net.attention={attention!r} is unknown; choose 'none' or 'cbam'."
       )
     dtype = jnp.dtype(dtype)
-    self.backbone = backbones.create(backbone, dtype=dtype, rngs=rngs)
-    channels = self.backbone.channels
+    if from_features and (pool != 'gap_map' or attention != 'none'):
+      raise ValueError(
+        "Expected net.pool='gap_map' without attention for a net that reads "
+        f'features of films, got {pool!r} and attention {attention!r}.'
+      )
+    make = lambda: backbones.create(backbone, dtype=dtype, rngs=rngs)
+    built = nnx.eval_shape(make) if from_features else make()
+    channels = built.channels
+    self.backbone = None if from_features else built
     self.attention = (
       cbam.CBAM(channels, dtype=dtype, rngs=rngs)
       if attention == 'cbam'
@@ -71,8 +82,8 @@ class AgeNet(net_lib.Net):
     )
     self.inputs = ('sex',) if sex_features else ()
     size_hw = sizes.size_hw(size)
-    hw = age_head.map_hw(self.backbone, size_hw)
-    self.grid = self.grid_geometry(size_hw)
+    hw = (1, 1) if from_features else age_head.map_hw(built, size_hw)
+    self.grid = built.grid_geometry(size_hw)
     arguments = dict(
       output=output,
       readout=readout,
@@ -128,6 +139,8 @@ class AgeNet(net_lib.Net):
 
   def features(self, batch, rngs=None):
     """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
+    if self.backbone is None:
+      return batch['features']
     return self._attend(self.backbone.features(self._input(batch), rngs))
 
   def _input(self, batch):

@@ -65,12 +65,12 @@ def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
   """Lower one update of a stage that trains, `films` to each device."""
   section = config[stage]
   mesh = distributed.make_mesh(devices)
-  seed, size = config.seed + section.seed, section.input.size
+  seed = config.seed + section.seed
   _, rule, update, _ = setup.make_update(
     section, seed, section.steps or STEPS, mesh, bool(_masks(section))
   )
   create = lambda: train_step.create_state(
-    section.net, size, seed, rule, section.ema, mesh
+    *train_step.net_of(section), seed, rule, section.ema, mesh
   )
   state = jax.eval_shape(create)
   return update.lower(
@@ -84,7 +84,8 @@ def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
   section = config[stage]
   localizer = config[section.localizer]
   mesh = distributed.make_mesh(devices)
-  make = lambda: models.create(localizer.net, size=localizer.input.size)
+  net, size = train_step.net_of(localizer)
+  make = lambda: models.create(net, size=size)
   graph, params, stats = train_step.split(nnx.eval_shape(make))
   variables = {'params': params, 'batch_stats': stats}
   batch = _batch(config, section.localizer, films * len(devices), mesh)
