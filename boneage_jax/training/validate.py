@@ -312,7 +312,7 @@ def _check_guidance(section: Any, stage: str) -> None:
   whole = section.net.name == 'age_net' and not section.input.crops_from
   if kinds and (not whole or section.net.pool in MAPLESS):
     raise ValueError(
-      f'Expected {stage} to be an age_net of whole films with a pool that tells '
+      f'Expected {stage} to be an age_net of whole films whose pool tells '
       f'attention, as guidance.mask names masks, got {section.net.name}, pool '
       f'{section.net.pool!r}, of {section.input.crops_from or "whole films"}: '
       f'set --config.{stage}.guidance.mask="()".'
