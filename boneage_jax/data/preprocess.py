@@ -3,21 +3,17 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
-import types
 from typing import Any
 
 import cv2
 import numpy as np
 
-from boneage_jax.core import sizes
-from boneage_jax.data import device_augment
+from boneage_jax.data import fitting
 from boneage_jax.data import marks as marks_lib
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import borders
-from boneage_jax.imaging import boxes
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import corruptions
-from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
 
 SURE = 0.9  # less probable rotations are left alone: most films stand upright
@@ -161,12 +157,12 @@ def _tone_and_fit(
     pictures = [intensity.erase(picture, box, grey) for picture in pictures]
   name, marks = 'regions' if 'regions' in record else 'image', {}
   if name == 'regions':
-    seen = _fit_regions(pictures, config, rng, view)
+    seen = fitting.fit_regions(pictures, config, rng, view)
   else:
     (film,) = pictures
     marks = marks_lib.of_film(record, masks, config.points, film.shape)
     flip = config.flip and not config.rotate90
-    seen, marks = _fit(film, config, rng, view, flip, marks=marks)
+    seen, marks = fitting.fit(film, config, rng, view, flip, marks=marks)
   if isinstance(seen, dict):  # the device does the rest
     return seen | {'greys': lut} | marks
   rows = seen.reshape(-1, seen.shape[-1])  # to OpenCV a third axis is colour
@@ -268,102 +264,3 @@ def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
     'rotation_deg': 90 * int(quarters),
   }
   return {**record, **changed}
-
-
-def _fit(
-  image: np.ndarray,
-  config: Any,
-  rng: np.random.Generator | None,
-  view: np.ndarray | None,
-  flip: bool,
-  box: Sequence[float] | None = None,
-  marks: Mapping[str, np.ndarray | None] = types.MappingProxyType({}),
-) -> tuple[Any, dict[str, np.ndarray]]:
-  """Fit a film, and its marks with the very same warp.
-
-  A film that the device will warp comes back as a dict, see device_augment.
-  """
-  size = sizes.size_hw(config.size)
-  matrix = geometry.fit_matrix(image.shape, size, config.resize, box)
-  if rng is not None:
-    view = geometry.augment_matrix(
-      size,
-      rng,
-      rotate=config.rotate,
-      zoom=config.zoom,
-      shift=config.shift,
-      flip=flip,
-    )
-  if view is not None:
-    matrix = geometry.compose(matrix, view)
-  if rng is not None and config.crop:
-    matrix, size = _crop(matrix, size, sizes.training_hw(config), rng)
-  holes = cutouts(config.cutout, rng) if rng is not None else ()
-  fitted = marks_lib.fit(marks, matrix, size, holes)
-  if config.device_augment and rng is not None:
-    packed = device_augment.pack(image, matrix, size, config.device_augment)
-    for hole in holes:
-      packed['visible'] = intensity.erase(packed['visible'], hole)
-    return packed, fitted
-  image = geometry.warp(image, matrix, size)
-  for hole in holes:
-    image = intensity.erase(image, hole)
-  return image, fitted
-
-
-def _crop(
-  matrix: np.ndarray,
-  size_hw: tuple[int, int],
-  crop_hw: tuple[int, int],
-  rng: np.random.Generator,
-) -> tuple[np.ndarray, tuple[int, int]]:
-  """Draw where a crop lies in a net's input, in whole pixels.
-
-  Returns:
-    The matrix from the film to the crop, and the crop's height and width.
-  """
-  top, left = (
-    rng.integers(n - crop + 1) for n, crop in zip(size_hw, crop_hw, strict=True)
-  )
-  move = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
-  return geometry.compose(matrix, move), crop_hw
-
-
-def cutouts(
-  count: int, rng: np.random.Generator
-) -> list[tuple[float, float, float, float]]:
-  """Draw up to `count` boxes to black out, each half of the time.
-
-  Sides are 12 to 30 %. A net that may lose any one region learns to read
-  several, and its heat maps show them (Singh and Lee 2017, hide-and-seek;
-  Chen's code has squares).
-  """
-  holes = []
-  for _ in range(count):
-    if rng.random() < 0.5:
-      continue
-    width, height = rng.uniform(0.12, 0.30, 2)
-    x, y = rng.random(2) * (1 - width, 1 - height)
-    holes.append((x, y, x + width, y + height))
-  return holes
-
-
-def _fit_regions(
-  crops: Sequence[np.ndarray],
-  config: Any,
-  rng: np.random.Generator | None,
-  view: np.ndarray | None,
-) -> Any:
-  """Fit each crop; they move apart but mirror together."""
-  size, margin = sizes.size_hw(config.size), config.crop_margin
-  box_of = lambda crop: boxes.within_margin(crop.shape, size, margin)
-  regions = [
-    _fit(crop, config, rng, view, flip=False, box=box_of(crop))[0]
-    for crop in crops
-  ]
-  mirror = rng is not None and config.flip and rng.random() < 0.5
-  if isinstance(regions[0], dict):
-    packed = {name: np.stack([r[name] for r in regions]) for name in regions[0]}
-    return device_augment.mirror(packed) if mirror else packed
-  regions = np.stack(regions)
-  return np.ascontiguousarray(regions[..., ::-1]) if mirror else regions

@@ -83,7 +83,7 @@ def validate(config: Any, workdir: str) -> None:
     elif stage.section.job == 'register':
       register.check(stage)
     elif stage.section.job == 'ensemble':
-      check_ensemble(stage)
+      weighing.check(stage)
     else:
       check_report(stage)
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
@@ -255,29 +255,6 @@ def check_locate(stage: stages.Stage) -> None:
     raise ValueError(
       f'Expected {name}.batch_size to be divisible by {devices} devices, got '
       f'{section.batch_size} films: change --config.{name}.batch_size.'
-    )
-
-
-def check_ensemble(stage: stages.Stage) -> None:
-  """Check what averages stages."""
-  training_validate.choose(
-    stage.section, stage.name, 'weights', weighing.WEIGHTS
-  )
-  members = tuple(stage.section.members)
-  for member in members:
-    sections = [stage.config[name] for name in stages.parts(member)]
-    sexes = [section.get('input', {}).get('sex', '') for section in sections]
-    if sexes != [''] and sorted(sexes) != ['F', 'M']:
-      raise ValueError(
-        f'Expected each of {stage.name}.members to be a stage of both sexes, '
-        f"or two of one sex each such as 'boys+girls', got {member!r} with "
-        f'input.sex {", ".join(map(repr, sexes))}: change '
-        f'--config.{stage.name}.members.'
-      )
-  if len(set(members)) < 2:
-    raise ValueError(
-      f'Expected two or more {stage.name}.members, got '
-      f'{", ".join(members) or "none"}.'
     )
 
 
