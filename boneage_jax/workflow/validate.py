@@ -21,6 +21,7 @@ from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
 from boneage_jax.regions import mine
 from boneage_jax.regions import register
+from boneage_jax.training import features
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
@@ -41,6 +42,7 @@ JOBS = {
   'baselines': ('train', 'ensemble'),
   'init_from.run': ('train', 'mine'),
   'input.masks_from': ('mine',),
+  'input.features_from': ('features',),
 }
 
 
@@ -78,6 +80,8 @@ def validate(config: Any, workdir: str) -> None:
       check_films_of(stage)
       if stage.section.job == 'mine':
         mine.check(stage)
+    elif stage.section.job == 'features':
+      features.check(stage)
     elif stage.section.job == 'locate':
       check_locate(stage)
     elif stage.section.job == 'register':
@@ -174,6 +178,7 @@ def check_inputs(stage: stages.Stage, before: list[str]) -> None:
 def check_films_of(stage: stages.Stage) -> None:
   """Check that films, crops and what is painted over fit the net."""
   config, options = stage.config, stage.section.input
+  features.check_reader(stage)
   for name in stage.named('input.orientation_from'):
     if config[name].task != 'orientation':
       raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.core import sizes
+from boneage_jax.data import fitting
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
@@ -36,7 +37,7 @@ def planted(annotation, kind, hw=(150, 120)):
 
 def test_cutouts_are_boxes_half_of_the_time():
   rng = np.random.default_rng(0)
-  boxes = np.array(preprocess.cutouts(800, rng))
+  boxes = np.array(fitting.cutouts(800, rng))
   assert 340 < len(boxes) < 460
   assert boxes.min() >= 0 and boxes.max() <= 1
   sides = boxes[:, 2:] - boxes[:, :2]
