@@ -71,8 +71,11 @@ class AgeNet(net_lib.Net):
         "Expected net.pool='gap_map' without attention for a net that reads "
         f'features of films, got {pool!r} and attention {attention!r}.'
       )
-    make = lambda: backbones.create(backbone, dtype=dtype, rngs=rngs)
-    built = nnx.eval_shape(make) if from_features else make()
+    make = lambda rngs: backbones.create(backbone, dtype=dtype, rngs=rngs)
+    if from_features:  # shapes are enough
+      built = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    else:
+      built = make(rngs)
     channels = built.channels
     self.backbone = None if from_features else built
     self.attention = (
