@@ -133,7 +133,7 @@ def shrink(config):
       section.update(batch_size=4, eval_batch_size=8)
   config.keypoints.update(batch_size=8, eval_batch_size=8)
   config.keypoints.input.update(size=(16, 12), resize='squash')
-  config.keypoints.net.update(width=0.25, features=8)
+  config.keypoints.net.update(width=0.125, levels=2)
   return config
 
 

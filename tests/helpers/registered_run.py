@@ -24,6 +24,7 @@ from boneage_jax.training import step as train_step
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
 from configs import common
+from configs import hand_geometry
 from configs import registration as registration_config
 
 MEMBERS = ('hand', 'carpal_boys+carpal_girls')
@@ -35,9 +36,12 @@ def tiny():
   config.data.update(mined_run.tiny().data.to_dict())
   config.segmenter = mined_run.tiny().segmenter
   config.mine = mined_run.tiny().mine
+  config.keypoints = hand_geometry.keypoints_stage()  # the paper's net
   config.keypoints.eval_batch_size = 8
-  config.keypoints.input.update(size=(16, 12), resize='squash')
-  config.keypoints.net.update(width=0.25, features=8, readout='linear')
+  config.keypoints.input.update(
+    builder_config='original', size=(16, 12), resize='squash'
+  )
+  config.keypoints.net.update(width=0.25, features=8)
   config.register.crop_size = SIZES
   for name, size, sex in (
     ('hand', SIZES[0], ''),

@@ -1,18 +1,14 @@
 """A run that is killed and started again ends like one that was not."""
 
 import json
-import random
 import shutil
 import signal
-import time
 
 import cascade_command
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-
-from boneage_jax.runs import metric_writer
 
 STEPS = 16  # of a stage of the tiny cascade
 FILES = (
@@ -24,21 +20,6 @@ FILES = (
   'report/report.json',
 )
 pytestmark = pytest.mark.ci
-
-
-def stop(process, number, folder, stage, after):
-  """Send a signal at a random moment after step `after` of a stage."""
-  rows = folder / 'run' / stage / 'metrics.jsonl'
-  while not (steps := metric_writer.read_metrics(str(rows))) or (
-    steps[-1]['step'] < after
-  ):
-    assert process.poll() is None, process.stdout.read()
-    time.sleep(0.005)
-  time.sleep(random.uniform(0, 0.3))
-  process.send_signal(number)
-  text = process.communicate(timeout=300)[0]
-  assert not (folder / 'run' / stage / 'done.json').exists(), 'came too late'
-  return text, metric_writer.read_metrics(str(rows))[-1]['step']
 
 
 def arrays(folder, stage):
@@ -73,18 +54,20 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bits(
   folder = tmp_path / 'killed'
   go = lambda: cascade_command.start(folder, archive, prepared)
   process = go()
-  stop(process, signal.SIGKILL, folder, 'localizer', 2)
+  cascade_command.stop(process, signal.SIGKILL, folder, 'localizer', 2)
   assert process.returncode == -signal.SIGKILL
 
   process = go()
-  text, last = stop(process, signal.SIGTERM, folder, 'localizer', 8)
+  text, last = cascade_command.stop(
+    process, signal.SIGTERM, folder, 'localizer', 8
+  )
   assert process.returncode == 0, text
   assert f'SIGTERM: saved step {last} of {STEPS} in' in text
   assert 'Run the same command to go on.' in text
   assert 'prepare: already done.' in text
 
   process = go()
-  text, _ = stop(process, signal.SIGKILL, folder, 'assessor', 5)
+  text, _ = cascade_command.stop(process, signal.SIGKILL, folder, 'assessor', 5)
   assert f'going on from step {last}.' in text
   assert process.returncode == -signal.SIGKILL
   text = cascade_command.finish(go())
