@@ -71,6 +71,7 @@ MARKERS = {
     'results/results',
     'evaluation/calibrate',
     'end_to_end/segmentation',
+    'end_to_end/transfer',
     'end_to_end/registration',
     'regions/mine',
     'inference/registering',

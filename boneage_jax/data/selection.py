@@ -201,11 +201,19 @@ def repeat_drawn(
 
 
 def stage_source(
-  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  features: bool = True,
 ) -> Any:
-  """Random access to the records of `films` (rows of `stage_films`)."""
+  """Random access to the records of `films` (rows of `stage_films`).
+
+  Those of a stage that reads features are these or, with features=False, the
+  films themselves, which its whole net takes.
+  """
   section = config[stage].input
-  if section.get('features_from'):
+  if features and section.get('features_from'):
     folder = stages.path(workdir, section.features_from)
     return film_features.source(folder, films)
   if section.crops_from:

@@ -15,6 +15,7 @@ from boneage_jax.imaging import png
 from boneage_jax.models import ops
 from boneage_jax.regions import gradcam
 from boneage_jax.train_compile import cost
+from boneage_jax.training import features
 from boneage_jax.training import setup
 from boneage_jax.training import step as train_step
 
@@ -42,6 +43,8 @@ def _batch(
   if section.crops_from:
     chosen = section.regions or config[section.crops_from].regions
     pixels = {'regions': [png.encode(noise)] * len(chosen)}
+  if section.get('features_from'):
+    pixels = {'features': np.zeros(features.shape(config[stage]), np.float16)}
   record = {
     **pixels,
     **dict.fromkeys(('row', 'sex', 'age'), 0),

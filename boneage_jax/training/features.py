@@ -14,6 +14,7 @@ import numpy as np
 
 from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import sizes
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_features
@@ -101,6 +102,17 @@ def make_predict(graph: Any) -> Any:
     return {'features': found.astype(jnp.float16)}
 
   return predict
+
+
+def shape(section: Any) -> tuple[int, int, int]:
+  """Return height, width and channels of the features that a stage reads."""
+  size = train_step.net_of(section)[1]
+  graph, params, stats = train_step.abstract_net(section.net, size)
+  variables = {'params': params, 'batch_stats': stats}
+  film = (1, *sizes.size_hw(section.input.size), 1)
+  batch = {'image': jax.ShapeDtypeStruct(film, jnp.uint8)}
+  found = jax.eval_shape(make_predict(graph), variables, batch)
+  return found['features'].shape[1:]
 
 
 def weights_hash(variables: dict) -> str:

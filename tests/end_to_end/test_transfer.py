@@ -12,6 +12,7 @@ from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.inference import net as net_lib
 from boneage_jax.runs import predictions
+from boneage_jax.train_compile import programs
 from boneage_jax.training import features
 from boneage_jax.training import loop
 from boneage_jax.training import restore
@@ -37,14 +38,6 @@ def start(config, workdir, prepared):
   done = json.dumps({'folders': {'original': prepared}})
   (workdir / 'prepare' / 'done.json').write_text(done)
   return str(workdir)
-
-
-def records(config, stage, workdir, films):
-  """Records of whole films, as a new film has them."""
-  config = config.copy_and_resolve_references().unlock()
-  config[stage].input.features_from = ''
-  source = selection.stage_source(config, stage, workdir, films)
-  return source, config[stage].input
 
 
 @pytest.mark.ci
@@ -86,7 +79,8 @@ def test_off_the_shelf(prepared, tmp_path):
   # The whole net reads films, and says of them what features gave.
   films = selection.stage_films(config, stage, workdir)
   films = selection.select_split(films, 'test')
-  source, options = records(config, stage, workdir, films)
+  source = selection.stage_source(config, stage, workdir, films, features=False)
+  options = config[stage].input
   batches = input_pipeline.eval_batches(source, options, len(films['id']))
   batch = batches[0]
   graph, variables = restore.load_net(config, stage, workdir)
@@ -143,6 +137,13 @@ def test_crops_train_and_whole_films_judge(prepared, tmp_path, stage):
   crop = batch['image'][:, :side, :side]
   shape = jax.eval_shape(look, variables, batch | {'image': crop}).shape
   assert shape == (4, 1, 1)
+
+
+def test_a_step_on_features_can_be_lowered_from_shapes():
+  lowered = programs.lower_train(tiny(), 'offtheshelf', 8, jax.devices()[:1])
+  state, batch = lowered.in_avals[0]
+  assert batch['features'].shape == (8, 1, 1, 16)
+  assert set(state.params) == {'pool', 'age_head'}
 
 
 def test_random_features_are_asked_for():
