@@ -61,12 +61,17 @@ def image_input(**changes) -> dict:
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
     crops_from='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
+    # Or the stage whose features of these films are read in their place.
+    features_from='',
     erase_from='',  # or a locate stage whose `erase` is painted over in films
     orientation_from='',  # or the stage whose net turns films upright first
     # Films are shown rotated by 0 to 3 quarters, and that is what the net
     # tells.
     rotate90=False,
     size=300,  # pixels, square; best not the side that the films have
+    # Side of the square that training sees, share of the shorter side; films
+    # that judge are seen whole. 0: training sees all of them.
+    crop=0.0,
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
     percentiles=(),  # e.g. (1.0, 99.0): stretch the grey range
@@ -116,14 +121,16 @@ def age_net(**changes) -> dict:
     name='age_net',
     backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
-    pool='gap',  # or 'gmp', 'mlp', 'cam', 'cam_mean'
+    # Or 'gmp', 'mlp', 'cam', 'cam_mean'; a map of ages: 'fc_map', 'gap_map'.
+    pool='gap',
     # Or 'scalar', 'standardized', 'unit', see heads.AgeHead; or 'classes'.
     output='bins',
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
-    dropout=0.0,  # of 'mlp', of its hidden layers
-    hidden=2048,  # of 'mlp', numbers in each of the two
+    dropout=0.0,  # of 'mlp' and maps of ages, of their hidden layers
+    hidden=2048,  # of 'mlp' and maps of ages, numbers in each of their layers
+    fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
   )
@@ -308,6 +315,8 @@ def optimizer(**changes) -> dict:
     weight_decay_on='kernels',  # or 'all' parameters
     grad_clip_norm=0.0,  # of all gradients; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
+    # Pairs of a regex on parameter paths and a factor of their rate.
+    rates=(),
   )
   return _with(fields, changes)
 

@@ -165,7 +165,7 @@ def phantom(config: ConfigDict) -> None:
   point_unet(config.keypoints, size=(64, 48))
   # Phantoms are turned and placed at random by themselves.
   config.keypoints.input.update(rotate=7.0, shift=0.04, zoom=0.08)
-  config.keypoints.epochs = 8
+  config.keypoints.epochs = 20
 
 
 def thumbnails(config: ConfigDict) -> None:

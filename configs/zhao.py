@@ -125,8 +125,7 @@ def age_stage(seed: int) -> ConfigDict:
         sex_features=0,  # authors' code
       ),
       pretrained=dict(backbone=common.weights()),  # authors' code: ImageNet
-      # Authors' code; ours: in months, as RMSProp does not see the unit.
-      loss=dict(name='mse'),
+      loss=dict(name='mse', unit=240.0),  # authors' code
       optimizer=common.optimizer(name='rmsprop', eps=1e-7),  # authors' code
       batch_size=16,  # ours
       epochs=100,  # ours, at most

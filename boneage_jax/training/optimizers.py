@@ -1,6 +1,7 @@
 """Optimizers: schedules, weight decay, clipping and frozen layers."""
 
 import collections
+from collections.abc import Sequence
 import re
 from typing import Any
 
@@ -62,11 +63,13 @@ def create(
   decoupled; of 'sgd' added to the gradient, as PyTorch does),
   `weight_decay_on` ('kernels', or 'all' parameters), `b1`, `nesterov` (of
   'sgd'), `eps` (of Adam and RMSProp), `grad_clip_norm` (global norm, 0 for
-  none), `freeze` (regex on parameter paths such as '^backbone/stem'; '' for
-  none) and the schedule.
+  none), `rates` (pairs of a regex on parameter paths and a factor of the rate
+  there; the first that matches), `freeze` (regex on parameter paths such as
+  '^backbone/stem'; '' for none) and the schedule.
 
   Raises:
-    ValueError: unknown name, or a `freeze` that matches no or all parameters.
+    ValueError: unknown name, a `freeze` that matches no or all parameters, or
+      `rates` that are no such pairs or match none.
   """
   if config.weight_decay_on not in ('kernels', 'all'):
     raise ValueError(
@@ -103,6 +106,8 @@ def create(
     )
   if config.grad_clip_norm:
     rule = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), rule)
+  if config.get('rates'):
+    rule = optax.chain(rule, _scale_rates(config.rates, params))
   if config.freeze:
     labels = jax.tree.map(
       lambda path: 'frozen' if re.search(config.freeze, path) else 'trained',
@@ -119,3 +124,34 @@ def create(
       {'trained': rule, 'frozen': optax.set_to_zero()}, labels
     )
   return rule, rate
+
+
+def _scale_rates(
+  rates: Sequence[tuple[str, float]], params: Any
+) -> optax.GradientTransformation:
+  """Multiply updates by the factor of the first regex that their path matches.
+
+  What comes before has scaled them by the rate, so that this factor is one of
+  the rate, of weight decay too.
+  """
+  names = jax.tree.leaves(paths(params))
+  for pair in rates:
+    if len(pair) != 2 or not isinstance(pair[0], str) or not pair[1] > 0:
+      raise ValueError(
+        'Expected optimizer.rates as pairs of a regex and a factor above 0, '
+        f"such as (('^backbone/', 0.1),), got {pair!r}; to stop parameters, "
+        'set optimizer.freeze.'
+      )
+    if not any(re.search(pair[0], name) for name in names):
+      raise ValueError(
+        f'optimizer.rates: {pair[0]!r} matches no parameter; paths look like '
+        f'{names[0]!r}.'
+      )
+
+  def scale(path, update):
+    found = (f for regex, f in rates if re.search(regex, path))
+    return next(found, 1.0) * update
+
+  return optax.stateless(
+    lambda updates, _: jax.tree.map(scale, paths(updates), updates)
+  )

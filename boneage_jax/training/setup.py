@@ -165,7 +165,7 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
     section, seed, total_steps, mesh, bool(kinds)
   )
   state = train_step.create_state(
-    section.net, section.input.size, seed, rule, section.ema, mesh, load
+    *train_step.net_of(section), seed, rule, section.ema, mesh, load
   )
   if start:
     state = store.restore(state)
@@ -222,7 +222,7 @@ def make_update(
   Returns:
     graph, update rule, the jitted update and the learning rate by step.
   """
-  graph, shapes, _ = train_step.abstract_net(section.net, section.input.size)
+  graph, shapes, _ = train_step.abstract_net(*train_step.net_of(section))
   rule, rate = optimizers.create(section.optimizer, shapes, total_steps)
   update = train_step.make_train_step(
     graph,

@@ -14,10 +14,12 @@ from boneage_jax.regions import job as locate_job
 from boneage_jax.regions import mine
 from boneage_jax.regions import register
 from boneage_jax.report import job as report_job
+from boneage_jax.training import features
 from boneage_jax.training import loop
 
 JOBS = {
   'prepare': prepare.prepare,
+  'features': features.write_features,
   'train': loop.train_and_evaluate,
   'mine': mine.mine,
   'active': active.learn,

@@ -22,6 +22,7 @@ from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
 from boneage_jax.regions import mine
 from boneage_jax.regions import register
+from boneage_jax.training import features
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
@@ -43,6 +44,7 @@ JOBS = {
   'baselines': ('train', 'ensemble'),
   'init_from.run': ('train', 'mine', 'active'),
   'input.masks_from': ('mine', 'active'),
+  'input.features_from': ('features',),
 }
 
 
@@ -82,12 +84,14 @@ def validate(config: Any, workdir: str) -> None:
         mine.check(stage)
       elif stage.section.job == 'active':
         active.check(stage)
+    elif stage.section.job == 'features':
+      features.check(stage)
     elif stage.section.job == 'locate':
       check_locate(stage)
     elif stage.section.job == 'register':
       register.check(stage)
     elif stage.section.job == 'ensemble':
-      check_ensemble(stage)
+      weighing.check(stage)
     else:
       check_report(stage)
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
@@ -178,6 +182,7 @@ def check_inputs(stage: stages.Stage, before: list[str]) -> None:
 def check_films_of(stage: stages.Stage) -> None:
   """Check that films, crops and what is painted over fit the net."""
   config, options = stage.config, stage.section.input
+  features.check_reader(stage)
   for name in stage.named('input.orientation_from'):
     if config[name].task != 'orientation':
       raise ValueError(
@@ -259,29 +264,6 @@ def check_locate(stage: stages.Stage) -> None:
     raise ValueError(
       f'Expected {name}.batch_size to be divisible by {devices} devices, got '
       f'{section.batch_size} films: change --config.{name}.batch_size.'
-    )
-
-
-def check_ensemble(stage: stages.Stage) -> None:
-  """Check what averages stages."""
-  training_validate.choose(
-    stage.section, stage.name, 'weights', weighing.WEIGHTS
-  )
-  members = tuple(stage.section.members)
-  for member in members:
-    sections = [stage.config[name] for name in stages.parts(member)]
-    sexes = [section.get('input', {}).get('sex', '') for section in sections]
-    if sexes != [''] and sorted(sexes) != ['F', 'M']:
-      raise ValueError(
-        f'Expected each of {stage.name}.members to be a stage of both sexes, '
-        f"or two of one sex each such as 'boys+girls', got {member!r} with "
-        f'input.sex {", ".join(map(repr, sexes))}: change '
-        f'--config.{stage.name}.members.'
-      )
-  if len(set(members)) < 2:
-    raise ValueError(
-      f'Expected two or more {stage.name}.members, got '
-      f'{", ".join(members) or "none"}.'
     )
 
 
