@@ -135,7 +135,6 @@ def keypoints_stage() -> dict:
     net=dict(
       name='keypoint_net',
       points=len(POINTS),
-      readout='linear',  # paper; or 'soft_argmax', for few films
       width=1.0,  # ours
       features=512,  # ours
       dropout=0.0,  # ours
