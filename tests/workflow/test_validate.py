@@ -55,7 +55,7 @@ REFUSED = {
   r"localizer to name a stage with the job train, got 'regions' \(loc": dict(
     regions__localizer='regions'
   ),
-  r"init_from\.run to name .* the job train or mine or active, got 'regions'": dict(
+  r"init_from\.run to name .* train or mine or active, got 'regions'": dict(
     assessor__init_from__run=':regions'
   ),
   r"'assessor', which report\.stage names, to run before report": dict(
