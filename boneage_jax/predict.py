@@ -124,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()
+    startup.check_device()
     predictor = loading.load(storage.absolute(args.workdir), args.stage)
     bad = predict_films(predictor, args.films, args.sex, args.out)
   _say_bad(bad, len(args.films))

@@ -78,28 +78,19 @@ def one_line_errors() -> Iterator[None]:
       stream.reconfigure(errors='backslashreplace')
   try:
     yield
-  except (ValueError, OSError, MemoryError, RuntimeError) as error:
-    text = _message(error)
-    if text is None or logging.level_debug():
+  except (ValueError, OSError, MemoryError) as error:
+    if logging.level_debug():
       raise
-    sys.exit(f'Error: {shown(text, keep=chr(10))}')
+    sys.exit(f'Error: {shown(_message(error), keep=chr(10))}')
   except KeyboardInterrupt:
     print('\nStopped.', file=sys.stderr)
     sys.exit(130)
 
 
-def _message(error: Exception) -> str | None:
-  """Return the line to end with; None for what is a fault of the program."""
+def _message(error: Exception) -> str:
+  """Return the line to end with."""
   if isinstance(error, OSError):
     return reason(error)
   if isinstance(error, MemoryError):
     return f'Memory ran out ({reason(error)}).'
-  if isinstance(error, RuntimeError):
-    # Of JAX, which then lists what is installed.
-    if re.match('Unable to initialize backend|Unknown backend', str(error)):
-      return (
-        f'{reason(error)} Set JAX_PLATFORMS=cpu to run on this machine, or '
-        "install what the device needs: pip install -e '.[cuda]' or '.[tpu]'."
-      )
-    return None
   return str(error)

@@ -18,6 +18,7 @@ import tempfile
 from typing import IO
 from typing import Any
 import zipfile
+import zlib
 
 import fsspec
 
@@ -121,6 +122,23 @@ def staged(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+  """Say in one line that a library could not write a file.
+
+  Raises:
+    ValueError: the block raised what is no mistake of a user.
+  """
+  try:
+    yield
+  except (RuntimeError, OSError) as error:
+    first = str(error).strip().partition('\n')[0]
+    raise ValueError(
+      f'Cannot write {path} ({first}): free some space, mend the disk or write '
+      'elsewhere, and give the same command again.'
+    ) from error
+
+
+@contextlib.contextmanager
 def replacing(path: str, mode: str = 'w') -> Iterator[IO]:
   """Open a file that takes the name `path` once it is written.
 
@@ -144,7 +162,7 @@ def naming(path: str) -> Iterator[None]:
     yield
   except (
     *(ValueError, LookupError, TypeError, AttributeError, EOFError),
-    zipfile.BadZipFile,
+    *(zipfile.BadZipFile, zlib.error),
   ) as error:
     if path in str(error):
       raise

@@ -60,8 +60,9 @@ class MetricWriter:
     self.publish()
 
   def _append(self, name: str, step: int, row: dict[str, float]) -> None:
-    with open(os.path.join(self._here, name), 'a') as f:
-      f.write(json.dumps({'step': step, **row}) + '\n')
+    path = os.path.join(self._here, name)
+    with storage.writing(path), open(path, 'a') as file:
+      file.write(json.dumps({'step': step, **row}) + '\n')
 
 
 def read_metrics(path: str) -> list[dict]:
