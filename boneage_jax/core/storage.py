@@ -78,6 +78,15 @@ def remove(path: str) -> None:
   system.rm(name, recursive=True)
 
 
+def move(path: str, to: str) -> None:
+  """Give a file or folder another name; what has that name is removed."""
+  if exists(to):
+    remove(to)
+  make_folder(os.path.dirname(to))
+  system, name = _system(path)
+  system.mv(name, _system(to)[1], recursive=True)
+
+
 def reading(path: str, mode: str = 'r') -> IO:
   """Open a file, all of it at once; 'r' (UTF-8, newlines as written) or 'rb'.
 

@@ -17,6 +17,7 @@ from boneage_jax.core import door
 from boneage_jax.core import storage
 
 CHECKSUM = 'checksum'  # of the metadata of a step
+ASIDE = 'damaged'  # folder of steps that could not be read
 
 
 class Checkpoints:
@@ -30,7 +31,7 @@ class Checkpoints:
   """
 
   def __init__(self, folder: str, mend: bool = False):
-    """Open the folder; with `mend`, to go on: what is damaged is removed."""
+    """Open the folder; with `mend`, to go on: what is damaged is set aside."""
     folder = storage.absolute(folder)
     self._folder = folder
     self._beside = None
@@ -40,29 +41,34 @@ class Checkpoints:
       folder = self._beside.name
       self._fetch()
 
+    self._place = folder
     if mend:
-      distributed.on_main_process(lambda: self._drop_without_error(folder))
-
-    def manager(name: str, **options: Any) -> ocp.CheckpointManager:
-      # Both save at the same time: their processes must not meet at one place.
-      meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
-      options = ocp.CheckpointManagerOptions(
-        multiprocessing_options=meet, **options
-      )
-      return ocp.CheckpointManager(os.path.join(folder, name), options=options)
-
-    self._latest = manager('latest', max_to_keep=2)
+      distributed.on_main_process(self._drop_without_error)
+    self._latest = self._open('latest', max_to_keep=2)
     with _naming(os.path.join(folder, 'best')):
-      self._best = manager(
-        'best',
-        max_to_keep=1,
-        best_fn=lambda m: min(m.values()),
-        best_mode='min',
-      )
-      step = self._best.best_step()
-      self.best_error = float('inf')
-      if step is not None:
-        self.best_error = min(self._best.metrics(step).values())
+      self._open_best()
+
+  def _open(self, name: str, **options: Any) -> ocp.CheckpointManager:
+    # Both save at the same time: their processes must not meet at one place.
+    meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
+    options = ocp.CheckpointManagerOptions(
+      multiprocessing_options=meet, **options
+    )
+    return ocp.CheckpointManager(
+      os.path.join(self._place, name), options=options
+    )
+
+  def _open_best(self) -> None:
+    self._best = self._open(
+      'best',
+      max_to_keep=1,
+      best_fn=lambda metrics: min(metrics.values()),
+      best_mode='min',
+    )
+    step = self._best.best_step()
+    self.best_error = float('inf')
+    if step is not None:
+      self.best_error = min(self._best.metrics(step).values())
 
   def latest_step(self) -> int | None:
     """Step of the newest whole checkpoint, or None."""
@@ -80,7 +86,7 @@ class Checkpoints:
   def go_on(self, state: Any, variables: Any) -> Any | None:
     """Return the newest train state that is whole; None where there is none.
 
-    What is damaged, or of another net, is removed and said. The step of what
+    What is damaged, or of another net, is set aside and said. The step of what
     is returned is then `latest_step()`. Of the net alone that was kept nobody
     could go on and end as if nothing had been damaged.
 
@@ -92,17 +98,21 @@ class Checkpoints:
     if step is not None:
       try:
         _restore(self._best, step, variables)
-      except Exception as error:  # of any kind, see `_naming`
+      except Exception as error:  # Orbax has many kinds
         self._lost = min(self._lost, step)
-        self._drop(self._best, step, error)
-        self.best_error = float('inf')
-    for step in sorted(self._latest.all_steps(), reverse=True):
+        self._best.close()
+        self._drop('best', step, error)
+        self._open_best()
+    while (step := self._latest.latest_step()) is not None:
       try:
         if step >= self._lost:
           raise ValueError('it comes after a net that was kept and is lost')
         return _restore(self._latest, step, state)
       except Exception as error:
-        self._drop(self._latest, step, error)
+        self._latest.close()
+        self._drop('latest', step, error)
+        # Orbax takes all steps to be of one form, that of the newest.
+        self._latest = self._open('latest', max_to_keep=2)
     return None
 
   def best_step(self) -> int | None:
@@ -139,9 +149,10 @@ class Checkpoints:
     """Close, and remove `latest`, which only a training that goes on needs."""
     self.close()
     name = 'latest.tar' if self._beside else 'latest'
-    path = os.path.join(self._folder, name)
-    if storage.exists(path):  # in s3:// there is none without a step
-      distributed.on_main_process(lambda: storage.remove(path))
+    for one in (name, ASIDE):
+      path = os.path.join(self._folder, one)
+      if storage.exists(path):  # in s3:// there is none without a step
+        distributed.on_main_process(lambda path=path: storage.remove(path))
 
   def close(self) -> None:
     """Finish what is being written."""
@@ -162,9 +173,9 @@ class Checkpoints:
       except tarfile.TarError as error:  # what it lacks is told apart later
         distributed.print_once(f'{path} is damaged ({door.reason(error)}).')
 
-  def _drop_without_error(self, folder: str) -> None:
-    """Remove kept nets whose validation error is damaged; Orbax needs it."""
-    for path in storage.glob(os.path.join(folder, 'best', '*')):
+  def _drop_without_error(self) -> None:
+    """Set kept nets aside whose error is damaged: Orbax cannot open them."""
+    for path in storage.glob(os.path.join(self._place, 'best', '*')):
       step = os.path.basename(path)
       if not step.isdigit():
         continue
@@ -173,14 +184,22 @@ class Checkpoints:
         float(found['validation_error'])
       except (ValueError, LookupError, TypeError, OSError) as error:
         self._lost = min(self._lost, int(step))
-        _say_dropped(path, error)
-        storage.remove(path)
+        self._set_aside('best', int(step), error)
 
-  def _drop(
-    self, manager: ocp.CheckpointManager, step: int, error: Exception
-  ) -> None:
-    _say_dropped(os.path.join(str(manager.directory), str(step)), error)
-    manager.delete(step)
+  def _drop(self, name: str, step: int, error: BaseException) -> None:
+    distributed.on_main_process(lambda: self._set_aside(name, step, error))
+
+  def _set_aside(self, name: str, step: int, error: BaseException) -> None:
+    """Move a checkpoint out of the way; a disk that fails now may not later."""
+    path = os.path.join(self._place, name, str(step))
+    aside = os.path.join(self._place, ASIDE, f'{name}_{step}')
+    storage.move(path, aside)
+    print(
+      f'{path} is damaged or of another net ({door.reason(error)}): moved to '
+      f'{aside}. Training goes on from the newest checkpoint that is whole, or '
+      'from the start.',
+      flush=True,
+    )
 
   def _send(self, manager: ocp.CheckpointManager) -> None:
     """Write what a manager keeps as one file: it is there whole or not."""
@@ -191,14 +210,6 @@ class Checkpoints:
     path = os.path.join(self._folder, f'{name}.tar')
     with storage.staged(path) as place, tarfile.open(place, 'w') as tar:
       tar.add(manager.directory, name)
-
-
-def _say_dropped(path: str, error: Exception) -> None:
-  distributed.print_once(
-    f'{path} is damaged or of another net ({door.reason(error)}): removed. '
-    'Training goes on from the newest checkpoint that is whole, or from the '
-    'start.'
-  )
 
 
 def _save(

@@ -29,7 +29,9 @@ def test_a_finished_training_keeps_the_net_alone(tmp_path):
 
 
 def state_of(step):
-  return {'net': jnp.full(400, float(step)), 'moments': jnp.ones((30, 40))}
+  numbers = np.random.default_rng(step).normal(size=(2, 60, 60))
+  net, moments = jnp.asarray(numbers, jnp.float32)
+  return {'net': net, 'moments': moments}
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +63,7 @@ def cut(folder):
 def flip(folder):
   path = largest(folder)
   data = bytearray(path.read_bytes())
-  data[-40] ^= 1
+  data[len(data) // 2] ^= 1
   path.write_bytes(bytes(data))
 
 
@@ -106,8 +108,12 @@ def test_damage_is_named_and_what_is_whole_goes_on(
     assert store.best_step() == 2
   else:
     assert found is None
+    assert (store.best_step() == 2) == ('best/2' not in where)
   store.save(5, state_of(5))  # nothing is in the way
-  store.close()
+  store.wait()
+  assert store.latest_step() == 5
+  store.forget()
+  assert {path.name for path in folder.iterdir()} == {'best'}
 
 
 def test_a_damaged_net_that_is_to_predict_is_named(three, tmp_path):
