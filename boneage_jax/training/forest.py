@@ -1,0 +1,243 @@
+"""Regression forests of landmarks, grown with NumPy (Ebner 2014).
+
+A tree sees pixels of training films. A node draws features and thresholds at
+random, and keeps the one after which displacements from pixels to landmarks
+vary least: the trace of their covariance, of all landmarks at once. The paper
+could not be read in full; METHODS of a report that cites it (Chirawu 2022) give
+the numbers, and what they leave open is ours.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from boneage_jax.models import forest as forest_lib
+
+# Ours: sides of boxes, shares of the side of the input.
+SIDES = (0.01, 0.03, 0.05, 0.09, 0.15)
+
+
+class Tree(NamedTuple):
+  """A tree, see models/forest.py.
+
+  Attributes:
+    feature, threshold, child: int32 [N].
+    vote: float32 [leaves, M], the mean target of each leaf.
+  """
+
+  feature: np.ndarray
+  threshold: np.ndarray
+  child: np.ndarray
+  vote: np.ndarray
+
+
+def draw_boxes(
+  count: int, size: int, reach: float, rng: np.random.Generator
+) -> np.ndarray:
+  """Draw features: pairs of boxes at random offsets.
+
+  Args:
+    count: of features.
+    size: side of the input, pixels.
+    reach: of the offset of a box's middle, +- share of the side.
+    rng: draws offsets and, among SIDES, the boxes' sides.
+
+  Returns:
+    int32 [count, 2, 4], see forest.KEYS.
+  """
+  choices = np.maximum(np.rint(np.multiply(SIDES, size)), 1).astype(np.int32)
+  sides = choices[rng.integers(len(choices), size=(count, 2, 2))]
+  limit = max(round(reach * size), 1)
+  middle = rng.integers(-limit, limit + 1, (count, 2, 2), np.int32)
+  first = middle - sides // 2
+  return np.concatenate([first, first + sides], -1).astype(np.int32)
+
+
+def values(
+  image: np.ndarray, boxes: np.ndarray, pixels: np.ndarray
+) -> np.ndarray:
+  """Return features of pixels: how much brighter the first box is.
+
+  Args:
+    image: uint8 [H, W].
+    boxes: [F, 2, 4], of `draw_boxes`.
+    pixels: [P, 2], row and column.
+
+  Returns:
+    int16 [F, P], in greys / forest.PARTS; outside of the film all is black.
+  """
+  # Beyond the edge sums stay what they are there: no corner needs a limit.
+  far = int(np.abs(boxes).max())
+  sums = np.pad(forest_lib.integral(image), far, mode='edge')
+  start = (pixels[:, 0] * sums.shape[1] + pixels[:, 1]).astype(np.int32)
+  middle = far * sums.shape[1] + far
+  found = np.zeros((len(boxes), len(pixels)), np.int16)
+  sides = boxes[..., 2:] - boxes[..., :2]
+  for height, width in np.unique(sides.reshape(-1, 2), axis=0).tolist():
+    means = _means(sums, height, width)
+    for which, sign in ((0, 1), (1, -1)):
+      rows = np.flatnonzero((sides[:, which] == (height, width)).all(-1))
+      first = boxes[rows, which, :2] @ (sums.shape[1], 1) + middle
+      found[rows] += sign * means[first.astype(np.int32)[:, None] + start]
+  return found
+
+
+def _means(sums: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Return the mean of the box that starts at each corner, int16, flat.
+
+  Of boxes that would end beyond the corners, 0.
+  """
+  total = sums[height:, width:] - sums[:-height, width:]
+  total += sums[:-height, :-width] - sums[height:, :-width]
+  means = np.zeros(sums.shape, np.int16)
+  means[:-height, :-width] = forest_lib.PARTS * total // (height * width)
+  return means.ravel()
+
+
+def best_split(
+  features: np.ndarray,
+  thresholds: np.ndarray,
+  targets: np.ndarray,
+  least: int = 1,
+) -> tuple[int, int] | None:
+  """Return the feature and threshold after which targets vary least.
+
+  Args:
+    features: [C, P], of pixels.
+    thresholds: [C, K], of each feature; above it a pixel goes one way.
+    targets: float32 [P, M].
+    least: pixels on each side.
+
+  Returns:
+    positions of both; None where no threshold leaves `least` on each side. The
+    sum of squares about the two means is least.
+  """
+  count = len(targets)
+  above = features[:, None, :] > thresholds[:, :, None]  # [C, K, P]
+  above = above.reshape(-1, count).astype(np.float32)
+  # About the mean, sums of one side are those of the other with the other sign.
+  sums = above @ (targets - targets.mean(0))
+  right = above.sum(1)
+  left = count - right
+  allowed = np.minimum(left, right) >= least
+  if not allowed.any():
+    return None
+  weight = 1 / np.maximum(left, 1) + 1 / np.maximum(right, 1)
+  gain = np.einsum('cm,cm->c', sums, sums) * weight
+  best = int(np.argmax(np.where(allowed, gain, -1.0)))
+  return divmod(best, thresholds.shape[1])
+
+
+def grow(
+  features: np.ndarray,
+  targets: np.ndarray,
+  options: Any,
+  rng: np.random.Generator,
+) -> Tree:
+  """Grow one tree.
+
+  Args:
+    features: [F, P], the pool, of pixels.
+    targets: float32 [P, M], see `best_split`.
+    options: depth; candidates, features drawn at a node; thresholds, drawn of
+      each, values of random pixels; least_pixels, on each side;
+      split_pixels, the most pixels, drawn at random, by which a split is
+      chosen.
+    rng: draws.
+  """
+  feature, threshold, child, votes = [0], [0], [0], []
+  waiting = [(0, np.arange(len(targets)), 0)]
+  while waiting:
+    node, rows, depth = waiting.pop()
+    split = None
+    if depth < options.depth and len(rows) >= 2 * options.least_pixels:
+      split = _split(features, targets, rows, options, rng)
+    if split is None:
+      child[node] = -1 - len(votes)
+      votes.append(targets[rows].mean(0))
+      continue
+    feature[node], threshold[node], above = split
+    child[node] = len(feature)
+    for extended in (feature, threshold, child):
+      extended += [0, 0]
+    waiting.append((child[node], rows[~above], depth + 1))
+    waiting.append((child[node] + 1, rows[above], depth + 1))
+  arrays = (np.array(a, np.int32) for a in (feature, threshold, child))
+  return Tree(*arrays, np.array(votes, np.float32))
+
+
+def _split(
+  features: np.ndarray,
+  targets: np.ndarray,
+  rows: np.ndarray,
+  options: Any,
+  rng: np.random.Generator,
+) -> tuple[int, int, np.ndarray] | None:
+  """Return feature, threshold and which rows are above; None to stop."""
+  candidates = min(options.candidates, len(features))
+  drawn = rng.choice(len(features), candidates, replace=False)
+  seen = rows
+  if len(rows) > options.split_pixels:
+    seen = rng.choice(rows, options.split_pixels, replace=False)
+  pool = features[drawn[:, None], seen]
+  take = rng.integers(len(seen), size=(candidates, options.thresholds))
+  thresholds = np.take_along_axis(pool, take, 1)
+  found = best_split(pool, thresholds, targets[seen], options.least_pixels)
+  if found is None:
+    return None
+  one, which = found
+  limit = int(thresholds[one, which])
+  return int(drawn[one]), limit, features[drawn[one], rows] > limit
+
+
+def fit(
+  images: Sequence[np.ndarray],
+  landmarks: np.ndarray,
+  options: Any,
+  seed: Sequence[int],
+) -> dict[str, np.ndarray]:
+  """Grow a forest.
+
+  Args:
+    images: of N films, uint8 [S, S].
+    landmarks: float [N, L, 2], x and y in pixels of these, all known.
+    options: trees, pixels_per_film, features, reach and what `grow` needs.
+    seed: of all draws; each tree has its own pixels and features.
+
+  Returns:
+    the arrays forest.KEYS.
+  """
+  trees, boxes = [], []
+  count, size = options.pixels_per_film, images[0].shape[0]
+  for number in range(options.trees):
+    rng = np.random.default_rng([*seed, number])
+    boxes.append(draw_boxes(options.features, size, options.reach, rng))
+    features = np.empty((options.features, count * len(images)), np.int16)
+    targets = np.empty((count * len(images), *landmarks.shape[1:]), np.float32)
+    for i, image in enumerate(images):
+      pixels = rng.integers(0, image.shape, (count, 2))
+      part = slice(i * count, (i + 1) * count)
+      features[:, part] = values(image, boxes[-1], pixels)
+      targets[part] = landmarks[i] - pixels[:, None, ::-1]
+    targets = targets.reshape(len(targets), -1)
+    trees.append(grow(features, targets, options, rng))
+  return {'boxes': np.stack(boxes), **_joined(trees)}
+
+
+def _joined(trees: Sequence[Tree]) -> dict[str, np.ndarray]:
+  """Return trees as arrays; those of smaller ones go on with zeros."""
+  arrays = {}
+  for name in Tree._fields:
+    parts = [getattr(tree, name) for tree in trees]
+    longest = max(map(len, parts))
+    arrays[name] = np.stack(
+      [
+        np.pad(p, [(0, longest - len(p))] + [(0, 0)] * (p.ndim - 1))
+        for p in parts
+      ]
+    )
+  vote = arrays['vote']
+  arrays['vote'] = vote.reshape(*vote.shape[:2], -1, 2)
+  return arrays
