@@ -18,7 +18,7 @@ import numpy as np
 # another one to child; a leaf has -1 - its row of vote [T, M, L, 2], x and y.
 KEYS = ('boxes', 'feature', 'threshold', 'child', 'vote')
 PARTS = 64  # of a grey: means are whole numbers of these, which are exact
-PADDING = 3  # votes this many smoothing widths beyond the film count
+WEIGHTINGS = ('distance', 'none')
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -48,6 +48,7 @@ def descend(
     pixels: int32 [P, 2], row and column.
     depth: splits below the root, at most.
   """
+  sums = jnp.asarray(sums)
   last = jnp.array(sums.shape) - 1
 
   def mean(pixel: jax.Array, box: jax.Array) -> jax.Array:
@@ -72,39 +73,27 @@ def descend(
   return jax.vmap(of_pixels, (0, 0, 0, 0, None))(*trees, pixels)
 
 
-@functools.partial(jax.jit, static_argnames=('size_hw', 'depth', 'weighting'))
-def vote(
-  forest: Arrays,
-  sums: jax.Array,
+def cast(
+  shift: jax.Array,
   pixels: jax.Array,
-  counts: jax.Array,
-  sigma: float,
+  weight: jax.Array,
   smooth: float,
   size_hw: tuple[int, int],
-  depth: int,
-  weighting: str,
 ) -> jax.Array:
   """Return where pixels say that landmarks are: maps of votes, smoothed.
 
   Args:
-    forest, sums, depth: as of `descend`.
+    shift: float32 [T, P, L, 2], x and y, by which each tree displaces them.
     pixels: int32 [P, 2], row and column.
-    counts: float32 [L, P], how much a pixel's vote for a landmark counts.
-    sigma: pixels; with the weighting 'distance' a vote over r pixels counts
-      exp(-r / sigma), with 'none' 1.
+    weight: float32 [T, P, L], how much a vote counts.
     smooth: standard deviation of the Gaussian, pixels.
     size_hw: of the film.
 
   Returns:
     float32 [L, H, W]. A vote is shared by the four pixels about its place.
   """
-  leaf = descend(forest, sums, pixels, depth)
-  shift = jax.vmap(lambda votes, rows: votes[rows])(forest['vote'], leaf)
-  trees, count, landmarks, _ = shift.shape
-  place = pixels[None, :, None, ::-1] + shift  # [T, P, L, 2], x and y
-  weight = jnp.broadcast_to(counts.T[None], (trees, count, landmarks))
-  if weighting == 'distance':
-    weight = weight * jnp.exp(-jnp.linalg.norm(shift, axis=-1) / sigma)
+  landmarks = shift.shape[2]
+  place = pixels[None, :, None, ::-1] + shift
   height, width = size_hw
   low = jnp.floor(place)
   part, low = place - low, low.astype(jnp.int32)
@@ -123,6 +112,55 @@ def vote(
   return _blur(_blur(maps, smooth, 1), smooth, 2)
 
 
+@functools.partial(
+  jax.jit, static_argnames=('size_hw', 'depth', 'weighting', 'step')
+)
+def locate(
+  forest: Arrays,
+  sums: jax.Array,
+  sigma: float,
+  near: float,
+  smooth: float,
+  *,
+  size_hw: tuple[int, int],
+  depth: int,
+  weighting: str,
+  step: int,
+) -> dict[str, jax.Array]:
+  """Find landmarks: all pixels vote, then those about the first estimate.
+
+  Args:
+    forest, sums, depth: as of `descend`.
+    sigma: pixels; with the weighting 'distance' a vote over r pixels counts
+      exp(-r / sigma), with 'none' 1.
+    near: pixels; half the side of the square about the first estimate.
+    smooth, size_hw: as of `cast`.
+    weighting: one of WEIGHTINGS.
+    step: every pixel votes whose row and column are multiples of it.
+
+  Returns:
+    `points` float32 [2, L, 2], x and y, after either pass; `maps` [2, L, H, W].
+  """
+  rows, columns = np.mgrid[: size_hw[0] : step, : size_hw[1] : step]
+  pixels = np.stack([rows.ravel(), columns.ravel()], -1).astype(np.int32)
+  leaf = descend(forest, sums, jnp.asarray(pixels), depth)
+  shift = jax.vmap(lambda votes, leaves: votes[leaves])(forest['vote'], leaf)
+  weight = jnp.ones(shift.shape[:-1], jnp.float32)
+  if weighting == 'distance':
+    weight = jnp.exp(-jnp.linalg.norm(shift, axis=-1) / sigma)
+  first = cast(shift, pixels, weight, smooth, size_hw)
+  estimate = peaks(first)
+  away = jnp.abs(pixels[:, None, ::-1] - estimate).max(-1)  # [P, L]
+  weight = weight * (away <= near)
+  second = cast(shift, pixels, weight, smooth, size_hw)
+  voted = second.max((1, 2)) > 0
+  found = jnp.where(voted[:, None], peaks(second), estimate)
+  return {
+    'points': jnp.stack([estimate, found]),
+    'maps': jnp.stack([first, second]),
+  }
+
+
 def _blur(maps: jax.Array, sd: float, axis: int) -> jax.Array:
   """Smooth maps along an axis; black beyond the edge."""
   place = jnp.arange(maps.shape[axis], dtype=jnp.float32)
@@ -136,23 +174,22 @@ def peaks(maps: jax.Array) -> jax.Array:
 
   Between pixels, by the parabola through the maximum and its neighbours.
   """
-  landmarks, height, width = maps.shape
+  landmarks, _, width = maps.shape
   best = jnp.argmax(maps.reshape(landmarks, -1), -1)
   y, x = best // width, best % width
   number = jnp.arange(landmarks)
 
-  def between(before: jax.Array, here: jax.Array, after: jax.Array):
-    bend = before - 2 * here + after
-    shift = jnp.where(bend < 0, (before - after) / (2 * bend), 0.0)
-    return jnp.clip(shift, -0.5, 0.5)
+  # A maximum on the edge stays there: what it lacks is as its other neighbour.
+  maps = jnp.pad(maps, ((0, 0), (1, 1), (1, 1)), mode='reflect')
 
-  here = maps[number, y, x]
-  column = lambda step: maps[number, y, jnp.clip(x + step, 0, width - 1)]
-  row = lambda step: maps[number, jnp.clip(y + step, 0, height - 1), x]
-  return jnp.stack(
-    [
-      x + between(column(-1), here, column(1)),
-      y + between(row(-1), here, row(1)),
-    ],
-    -1,
+  def between(before: jax.Array, after: jax.Array) -> jax.Array:
+    bend = before - 2 * here + after
+    return jnp.where(bend < 0, (before - after) / (2 * bend), 0.0)
+
+  at = lambda right, down: maps[number, y + 1 + down, x + 1 + right]
+  here = at(0, 0)
+  across, along = (
+    between(at(-1, 0), at(1, 0)),
+    between(at(0, -1), at(0, 1)),
   )
+  return jnp.stack([x + across, y + along], -1)

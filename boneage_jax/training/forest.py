@@ -3,11 +3,13 @@
 A tree sees pixels of training films. A node draws features and thresholds at
 random, and keeps the one after which displacements from pixels to landmarks
 vary least: the trace of their covariance, of all landmarks at once. The paper
-could not be read in full; METHODS of a report that cites it (Chirawu 2022) give
-the numbers, and what they leave open is ours.
+could not be read in full: the numbers are those of a report that cites it
+(Chirawu 2022), and what that leaves open is ours.
 """
 
 from collections.abc import Sequence
+from concurrent import futures
+import os
 from typing import Any
 from typing import NamedTuple
 
@@ -148,22 +150,27 @@ def grow(
     rng: draws.
   """
   feature, threshold, child, votes = [0], [0], [0], []
-  waiting = [(0, np.arange(len(targets)), 0)]
+  # Each node has what its own pixels are, one after the other in memory.
+  waiting = [(0, features, targets, 0)]
   while waiting:
-    node, rows, depth = waiting.pop()
+    node, features, targets, depth = waiting.pop()
     split = None
-    if depth < options.depth and len(rows) >= 2 * options.least_pixels:
-      split = _split(features, targets, rows, options, rng)
+    if depth < options.depth and len(targets) >= 2 * options.least_pixels:
+      split = _split(features, targets, options, rng)
     if split is None:
       child[node] = -1 - len(votes)
-      votes.append(targets[rows].mean(0))
+      votes.append(targets.mean(0))
       continue
-    feature[node], threshold[node], above = split
+    feature[node], threshold[node] = split
     child[node] = len(feature)
     for extended in (feature, threshold, child):
       extended += [0, 0]
-    waiting.append((child[node], rows[~above], depth + 1))
-    waiting.append((child[node] + 1, rows[above], depth + 1))
+    above = features[feature[node]] > threshold[node]
+    for k, part in enumerate((~above, above)):
+      rows = np.flatnonzero(part)
+      waiting.append(
+        (child[node] + k, features.take(rows, 1), targets[rows], depth + 1)
+      )
   arrays = (np.array(a, np.int32) for a in (feature, threshold, child))
   return Tree(*arrays, np.array(votes, np.float32))
 
@@ -171,25 +178,22 @@ def grow(
 def _split(
   features: np.ndarray,
   targets: np.ndarray,
-  rows: np.ndarray,
   options: Any,
   rng: np.random.Generator,
-) -> tuple[int, int, np.ndarray] | None:
-  """Return feature, threshold and which rows are above; None to stop."""
+) -> tuple[int, int] | None:
+  """Return the feature and threshold of a node; None to stop."""
   candidates = min(options.candidates, len(features))
   drawn = rng.choice(len(features), candidates, replace=False)
-  seen = rows
-  if len(rows) > options.split_pixels:
-    seen = rng.choice(rows, options.split_pixels, replace=False)
-  pool = features[drawn[:, None], seen]
-  take = rng.integers(len(seen), size=(candidates, options.thresholds))
+  pool = features[drawn]
+  if len(targets) > options.split_pixels:
+    seen = rng.choice(len(targets), options.split_pixels, replace=False)
+    pool, targets = pool[:, seen], targets[seen]
+  take = rng.integers(len(targets), size=(candidates, options.thresholds))
   thresholds = np.take_along_axis(pool, take, 1)
-  found = best_split(pool, thresholds, targets[seen], options.least_pixels)
+  found = best_split(pool, thresholds, targets, options.least_pixels)
   if found is None:
     return None
-  one, which = found
-  limit = int(thresholds[one, which])
-  return int(drawn[one]), limit, features[drawn[one], rows] > limit
+  return int(drawn[found[0]]), int(thresholds[found])
 
 
 def fit(
@@ -198,7 +202,7 @@ def fit(
   options: Any,
   seed: Sequence[int],
 ) -> dict[str, np.ndarray]:
-  """Grow a forest.
+  """Grow a forest, a tree on each core at a time.
 
   Args:
     images: of N films, uint8 [S, S].
@@ -209,20 +213,23 @@ def fit(
   Returns:
     the arrays forest.KEYS.
   """
-  trees, boxes = [], []
   count, size = options.pixels_per_film, images[0].shape[0]
-  for number in range(options.trees):
+
+  def one(number: int) -> tuple[np.ndarray, Tree]:
     rng = np.random.default_rng([*seed, number])
-    boxes.append(draw_boxes(options.features, size, options.reach, rng))
+    boxes = draw_boxes(options.features, size, options.reach, rng)
     features = np.empty((options.features, count * len(images)), np.int16)
     targets = np.empty((count * len(images), *landmarks.shape[1:]), np.float32)
     for i, image in enumerate(images):
       pixels = rng.integers(0, image.shape, (count, 2))
       part = slice(i * count, (i + 1) * count)
-      features[:, part] = values(image, boxes[-1], pixels)
+      features[:, part] = values(image, boxes, pixels)
       targets[part] = landmarks[i] - pixels[:, None, ::-1]
     targets = targets.reshape(len(targets), -1)
-    trees.append(grow(features, targets, options, rng))
+    return boxes, grow(features, targets, options, rng)
+
+  with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    boxes, trees = zip(*pool.map(one, range(options.trees)), strict=True)
   return {'boxes': np.stack(boxes), **_joined(trees)}
 
 

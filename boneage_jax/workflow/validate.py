@@ -18,7 +18,9 @@ from boneage_jax.imaging import mask_quality
 from boneage_jax.regions import check_locate
 from boneage_jax.regions import localize
 from boneage_jax.regions import mine
+from boneage_jax.regions import patches
 from boneage_jax.regions import register
+from boneage_jax.training import fit_forest
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
@@ -26,13 +28,14 @@ from tfds_rsna import labels
 
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
-  'input.crops_from': ('locate', 'register'),
+  'input.crops_from': ('locate', 'register', 'patches'),
   'input.erase_from': ('locate',),
   'input.orientation_from': ('train',),
-  'regions_from': ('locate',),
+  'regions_from': ('locate', 'patches'),
   'previous': ('locate',),
   'localizer': ('train',),
   'keypoints': ('train',),
+  'forest': ('fit_forest',),
   'masks_from': ('mine',),
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
@@ -76,12 +79,8 @@ def validate(config: Any, workdir: str) -> None:
       check_films_of(stage)
       if stage.section.job == 'mine':
         mine.check(stage)
-    elif stage.section.job == 'locate':
-      check_locate.check(stage)
-    elif stage.section.job == 'register':
-      register.check(stage)
-    elif stage.section.job == 'ensemble':
-      check_ensemble(stage)
+    elif stage.section.job in CHECKS:
+      CHECKS[stage.section.job](stage)
     else:
       check_report(stage)
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
@@ -264,3 +263,14 @@ def check_films(config: Any, workdir: str) -> None:
         )
       else:
         training_validate.check_films(config, name, films, trained)
+
+
+# Of jobs that train no net; what is not among them is a report.
+CHECKS = {
+  'locate': check_locate.check,
+  'register': register.check,
+  'fit_forest': fit_forest.check,
+  'forest_rounds': fit_forest.check,
+  'patches': patches.check,
+  'ensemble': check_ensemble,
+}

@@ -1,0 +1,141 @@
+"""Votes of forests, against NumPy by hand and planted places."""
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+import pytest
+
+from boneage_jax.models import forest
+from boneage_jax.training import forest as training_forest
+
+SIZE = 24
+OPTIONS = ConfigDict(
+  dict(
+    trees=3,
+    pixels_per_film=80,
+    features=60,
+    reach=0.3,
+    depth=8,
+    candidates=20,
+    thresholds=4,
+    least_pixels=3,
+    split_pixels=500,
+  )
+)
+
+
+def stump():
+  """Pixels with a bright one at their right say (2, 1) more, others (-3, 0)."""
+  return {
+    'boxes': np.array([[[[0, 1, 1, 2], [0, 0, 1, 1]]]], np.int32),
+    'feature': np.zeros((1, 3), np.int32),
+    'threshold': np.zeros((1, 3), np.int32),
+    'child': np.array([[1, -1, -2]], np.int32),
+    'vote': np.array([[[[-3.0, 0.0]], [[2.0, 1.25]]]], np.float32),
+  }
+
+
+def test_a_sum_table():
+  image = np.array([[1, 2], [3, 250]], np.uint8)
+  assert forest.integral(image).tolist() == [[0, 0, 0], [0, 1, 3], [0, 4, 256]]
+  assert forest.integral(image).dtype == np.int64
+
+
+@pytest.mark.parametrize('weighting', ['none', 'distance'])
+def test_votes_by_hand(weighting):
+  image = np.zeros((4, 8), np.uint8)
+  image[2, 5] = 200
+  found = forest.locate(
+    *(stump(), forest.integral(image).astype(np.int32)),
+    *(2.0, 1.0, 0.1),
+    size_hw=(4, 8),
+    depth=1,
+    weighting=weighting,
+    step=2,
+  )
+  far, near = np.hypot(2, 1.25), 3.0
+  weigh = lambda r: np.exp(-r / 2) if weighting == 'distance' else 1.0
+  first = np.zeros((4, 8))
+  # The pixels (0, 0), (0, 2), ... (2, 6): of (2, 4) the right neighbour is
+  # bright, and only those of columns 4 and 6 have votes that stay on the film.
+  first[3, 6] = 0.75 * weigh(far)
+  first[0, 1] = first[0, 3] = first[2, 3] = weigh(near)
+  scale = 1 / (0.1 * np.sqrt(2 * np.pi)) ** 2  # of the narrow Gaussian
+  np.testing.assert_allclose(found['maps'][0, 0], scale * first, rtol=1e-4)
+  # Pixels within 1 of the first maximum are none of those that vote there; the
+  # one that does is beside it.
+  assert found['points'].shape == (2, 1, 2)
+  np.testing.assert_allclose(found['points'][1], found['points'][0])
+
+
+def test_only_pixels_about_the_first_estimate_vote_again():
+  image = np.zeros((6, 9), np.uint8)
+  trees = stump()  # all votes: 3 to the left
+  found = forest.locate(
+    *(trees, forest.integral(image).astype(np.int32)),
+    *(2.0, 3.0, 1.0),
+    size_hw=(6, 9),
+    depth=1,
+    weighting='none',
+    step=1,
+  )
+  (x, y), _ = found['points'][:, 0]
+  expected = np.zeros((6, 9))
+  for row in range(6):
+    for column in range(3, 9):
+      close = abs(column - x) <= 3 and abs(row - y) <= 3
+      expected[row, column - 3] += close
+  place = np.arange(9)
+  blur = np.exp(-((place[:, None] - place) ** 2) / 2) / np.sqrt(2 * np.pi)
+  expected = blur[:6, :6] @ expected @ blur
+  np.testing.assert_allclose(found['maps'][1, 0], expected, atol=1e-5)
+
+
+def test_peaks_lie_between_pixels():
+  y, x = np.mgrid[:9, :12]
+  hill = lambda a, b: 30 - (x - a) ** 2 - (y - b) ** 2
+  maps = jnp.array([hill(4.3, 5.8), hill(0, 8)], jnp.float32)
+  np.testing.assert_allclose(
+    forest.peaks(maps), [[4.3, 5.8], [0, 8]], atol=1e-5
+  )
+
+
+def test_a_forest_finds_planted_places():
+  rng = np.random.default_rng(3)
+  places = rng.integers(6, SIZE - 6, (24, 2))
+  films = np.full((24, SIZE, SIZE), 20, np.uint8)
+  for film, (x, y) in zip(films, places, strict=True):
+    film[y - 2 : y + 3, x - 2 : x + 3] = 220
+  # Two landmarks: the middle of a square, and a place to its left.
+  points = np.stack([places, places - (4, 1)], 1).astype(float)
+  grown = training_forest.fit(films[:18], points[:18], OPTIONS, [0])
+  errors = []
+  for film, true in zip(films[18:], points[18:], strict=True):
+    found = forest.locate(
+      *(grown, forest.integral(film).astype(np.int32)),
+      *(4.0, 8.0, 1.0),
+      size_hw=(SIZE, SIZE),
+      depth=OPTIONS.depth,
+      weighting='distance',
+      step=1,
+    )
+    errors.append(np.linalg.norm(found['points'] - true, axis=-1))
+  assert np.max(errors) < 1.0, np.array(errors).round(2)
+  # The traversal ends where NumPy's features lead.
+  pixels = np.array([(0, 0), (3, 20), (11, 9), (23, 5)], np.int32)
+  leaves = forest.descend(
+    grown,
+    forest.integral(films[0]).astype(np.int32),
+    pixels,
+    OPTIONS.depth,
+  )
+  for tree in range(OPTIONS.trees):
+    features = training_forest.values(films[0], grown['boxes'][tree], pixels)
+    for pixel, leaf in zip(features.T, leaves[tree], strict=True):
+      node = 0
+      while grown['child'][tree, node] >= 0:
+        above = (
+          pixel[grown['feature'][tree, node]] > grown['threshold'][tree, node]
+        )
+        node = grown['child'][tree, node] + above
+      assert -1 - grown['child'][tree, node] == leaf
