@@ -8,6 +8,7 @@ Commands that read the predictions of a run:
   calibrate       temperature and prediction intervals
   ensemble        combine the predictions of several runs
   regions         errors of regions of the hand before, in and after puberty
+  learning-curve  Dice by number of labelled films, chosen or at random
   box-thresholds  boxes at other thresholds, against annotated boxes
 
 Commands that run its nets again:
@@ -25,7 +26,7 @@ import sys
 # Each is a module of `evaluation`, with `_` for `-`, imported when called.
 COMMANDS = (
   *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
-  *('robustness', 'saliency', 'box-thresholds'),
+  *('robustness', 'saliency', 'box-thresholds', 'learning-curve'),
 )
 
 

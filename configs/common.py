@@ -61,12 +61,17 @@ def image_input(**changes) -> dict:
     builder_config='original',  # of tfds_rsna: 'original', 'px768', 'px512'
     crops_from='',  # or the stage whose crops are read instead of films
     regions=(),  # names of those crops to read, in this order; () is all
+    # Or the stage whose features of these films are read in their place.
+    features_from='',
     erase_from='',  # or a locate stage whose `erase` is painted over in films
     orientation_from='',  # or the stage whose net turns films upright first
     # Films are shown rotated by 0 to 3 quarters, and that is what the net
     # tells.
     rotate90=False,
     size=300,  # pixels, square; best not the side that the films have
+    # Side of the square that training sees, share of the shorter side; films
+    # that judge are seen whole. 0: training sees all of them.
+    crop=0.0,
     resize='squash',  # or 'letterbox', which keeps the aspect
     polarity='keep',  # or 'invert', for MONOCHROME1 archives
     percentiles=(),  # e.g. (1.0, 99.0): stretch the grey range
@@ -84,6 +89,7 @@ def image_input(**changes) -> dict:
     sex='',  # or 'M', 'F': films of that sex alone train, validate and test
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
     masks_count=0,  # training films whose drawn mask counts, by id; 0 is all
+    masks_films=(),  # ids of training films whose drawn mask counts; () is all
     masks_from='',  # or the stage whose masks of other films count as well
     drawn_share=0.0,  # least share of samples with drawn masks among all; ours
     points=(),  # names of imaging/annotations.py that it learns to find
@@ -115,14 +121,16 @@ def age_net(**changes) -> dict:
     name='age_net',
     backbone=dict(name='inception_v3', width=1.0, endpoint='mixed10'),
     attention='none',  # or 'cbam'
-    pool='gap',  # or 'gmp', 'mlp', 'cam', 'cam_mean'
+    # Or 'gmp', 'mlp', 'cam', 'cam_mean'; a map of ages: 'fc_map', 'gap_map'.
+    pool='gap',
     # Or 'scalar', 'standardized', 'unit', see heads.AgeHead; or 'classes'.
     output='bins',
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
-    dropout=0.0,  # of 'mlp', of its hidden layers
-    hidden=2048,  # of 'mlp', numbers in each of the two
+    dropout=0.0,  # of 'mlp' and maps of ages, of their hidden layers
+    hidden=2048,  # of 'mlp' and maps of ages, numbers in each of their layers
+    fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
   )
@@ -163,6 +171,8 @@ def train_stage(**changes) -> dict:
     # The net that predicts: 'best' on validation, or 'last', which leaves the
     # validation films, as those out of fold, without a part in the net.
     checkpoint_selection='best',
+    # Validations without a lower error, after which training ends; 0: never.
+    early_stopping=dict(patience=0),
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
@@ -291,7 +301,7 @@ def weights(**changes) -> dict:
 def optimizer(**changes) -> dict:
   """An update rule with its schedule."""
   fields = dict(
-    name='adam',  # 'adam', 'adamw', 'sgd'
+    name='adam',  # 'adam', 'adamw', 'sgd', 'rmsprop'
     learning_rate=3e-4,
     schedule='constant',  # 'constant', 'cosine', 'inverse', 'steps'
     warmup=0.0,  # share of all steps
@@ -299,12 +309,14 @@ def optimizer(**changes) -> dict:
     boundaries=(),  # of 'steps': shares of all steps
     lr_factors=(),  # of 'steps': multiply the rate at each boundary
     b1=0.9,  # of Adam; of 'sgd', its momentum
-    eps=1e-8,  # of Adam
+    eps=1e-8,  # of Adam and RMSProp
     nesterov=False,  # of 'sgd'
     weight_decay=0.0,
     weight_decay_on='kernels',  # or 'all' parameters
     grad_clip_norm=0.0,  # of all gradients; 0 is off
     freeze='',  # regex on parameter paths that stay as loaded
+    # Pairs of a regex on parameter paths and a factor of their rate.
+    rates=(),
   )
   return _with(fields, changes)
 

@@ -135,7 +135,6 @@ def keypoints_stage() -> dict:
     net=dict(
       name='keypoint_net',
       points=len(POINTS),
-      readout='linear',  # paper; or 'soft_argmax', for few films
       width=1.0,  # ours
       features=512,  # ours
       dropout=0.0,  # ours
@@ -165,7 +164,7 @@ def phantom(config: ConfigDict) -> None:
   point_unet(config.keypoints, size=(64, 48))
   # Phantoms are turned and placed at random by themselves.
   config.keypoints.input.update(rotate=7.0, shift=0.04, zoom=0.08)
-  config.keypoints.epochs = 8
+  config.keypoints.epochs = 20
 
 
 def thumbnails(config: ConfigDict) -> None:

@@ -123,5 +123,6 @@ def half_training(stage: ConfigDict) -> None:
 def _read_originals(config: ConfigDict) -> None:
   """Read the films as they are; they are small enough."""
   for section in config.values():
-    if getattr(section, 'job', '') == 'train' and section.input.builder_config:
+    reads = getattr(section, 'job', '') in ('train', 'features')
+    if reads and section.input.builder_config:
       section.input.builder_config = 'original'

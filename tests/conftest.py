@@ -71,6 +71,7 @@ MARKERS = {
     'results/results',
     'evaluation/calibrate',
     'end_to_end/segmentation',
+    'end_to_end/transfer',
     'end_to_end/registration',
     'regions/mine',
     'inference/registering',
@@ -94,7 +95,7 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-  """Marks every test that is not `ci` by its file; long files come first."""
+  """Marks tests by their files, but `ci` and `large`; long files come first."""
   kinds = {name: kind for kind, names in MARKERS.items() for name in names}
 
   def kind(item):
@@ -103,7 +104,7 @@ def pytest_collection_modifyitems(items):
     return kinds.get(place.replace('test_', ''), kinds.get(room, 'unit'))
 
   for item in items:
-    if not item.get_closest_marker('ci'):
+    if not (item.get_closest_marker('ci') or item.get_closest_marker('large')):
       item.add_marker(kind(item))
   order = [*MARKERS, 'unit']
   items.sort(key=lambda item: order.index(kind(item)))

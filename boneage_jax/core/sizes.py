@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import numbers
+from typing import Any
 
 
 def size_hw(size: int | Sequence[int]) -> tuple[int, int]:
@@ -19,3 +20,26 @@ def size_hw(size: int | Sequence[int]) -> tuple[int, int]:
     'Expected a size (input.size, crop_size) as one number of pixels above 0 '
     f'or as (height, width), got {size!r}.'
   )
+
+
+def training_hw(options: Any) -> tuple[int, int]:
+  """Return height and width that a net is trained at.
+
+  Args:
+    options: how films become net inputs: `size` of a whole film, and `crop`,
+      the side of the square that training sees, a share of the shorter side; 0
+      is all of the film.
+
+  Raises:
+    ValueError: a size or share that cannot be.
+  """
+  height, width = size_hw(options.size)
+  share = getattr(options, 'crop', 0.0)  # runs of earlier versions have none
+  if not 0 <= share <= 1:
+    raise ValueError(
+      'Expected input.crop as a share of the shorter side from 0, for all of '
+      f'the film, to 1, got {share}.'
+    )
+  if not share:
+    return height, width
+  return (max(round(share * min(height, width)), 1),) * 2

@@ -13,6 +13,7 @@ EDGES = (
   'input.erase_from',
   'input.orientation_from',
   'input.masks_from',
+  'input.features_from',
   'regions_from',
   'previous',
   'localizer',
@@ -33,6 +34,7 @@ REPORT_JSON = 'report.json'
 DONE = 'done.json'  # written last: with it the stage is finished
 CHECKPOINTS = 'checkpoints'
 PREDICTIONS = 'predictions.csv'
+FEATURES = 'features.npz'
 DISTRIBUTIONS = 'distributions.npz'
 ATTENTION = 'attention.json'
 SEGMENTATION = 'segmentation.json'

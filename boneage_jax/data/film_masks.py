@@ -73,12 +73,12 @@ def write(
   crops.write(path(stages.MASKS), one_each)
 
   def say() -> None:
-    with storage.replacing(path(TABLE)) as file:
+    shape = {'size': input_config.size, 'resize': input_config.resize}
+    storage.write_json(path(GEOMETRY), shape)
+    with storage.replacing(path(TABLE)) as file:  # last: the masks are there
       writer = csv.DictWriter(file, rows[0], lineterminator='\n')
       writer.writeheader()
       writer.writerows(rows)
-    shape = {'size': input_config.size, 'resize': input_config.resize}
-    storage.write_json(path(GEOMETRY), shape)
 
   distributed.on_main_process(say)
 

@@ -2,6 +2,7 @@
 
 A batch is a dict of arrays over B films:
   image   uint8 [B, H, W, 1]      or   regions uint8 [B, R, H, W, 1]
+                                  or   features float16 [B, h, w, C]
   sex    float32 [B], +1 male, -1 female, 0 unknown
   age     float32 [B], months
   id      int32 [B], row of the prepared films.csv, -1 for padding

@@ -3,21 +3,17 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import json
-import types
 from typing import Any
 
 import cv2
 import numpy as np
 
-from boneage_jax.core import sizes
-from boneage_jax.data import device_augment
+from boneage_jax.data import fitting
 from boneage_jax.data import marks as marks_lib
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import borders
-from boneage_jax.imaging import boxes
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import corruptions
-from boneage_jax.imaging import geometry
 from boneage_jax.imaging import intensity
 
 SURE = 0.9  # less probable rotations are left alone: most films stand upright
@@ -33,22 +29,25 @@ def make_example(
   """Decode a record and fit it to the net; augment when `rng` is given.
 
   Args:
-    record: `image` (bytes) or `regions` (a list of them, one for each crop),
-      id, sex and age; `label` and annotations (JSON) where there are any;
-      `holes`, (box, grey) to paint over in a film; `film_in_crops`, where the
-      film lies in each crop, in fractions, all of it without;
-      `black_outside`, that what is 0 in a crop is not of the film.
-    config: size, resize, percentiles, polarity, crop_margin, device_augment,
-      rotate90 (by `label`, or drawn with `rng`) and the ranges rotate,
-      zoom, shift, flip, cutout, brightness, contrast, gamma, corruption_prob
-      and sex_dropout; `masks` and `points`, which a net learns to find.
+    record: `image` (bytes), `regions` (a list of them, one for each crop) or
+      `features` [h, w, C]; id, sex and age; `label` and annotations (JSON)
+      where there are any; `holes`, (box, grey) to paint over in a film;
+      `film_in_crops`, where the film lies in each crop, in fractions, all of it
+      without; `black_outside`, that what is 0 in a crop is not of the film.
+    config: size, crop, resize, percentiles, polarity, crop_margin,
+      device_augment, rotate90 (by `label`, or drawn with `rng`) and the ranges
+      rotate, zoom, shift, flip, cutout, brightness, contrast, gamma,
+      corruption_prob and sex_dropout; `masks` and `points`, which a net learns
+      to find.
     rng: the film's own generator; masks and points draw nothing from it.
     masks: kinds of masks.KINDS, by default config.masks; the film's mask moves
       with the film.
     view: matrix over the net's input, instead of a drawn one.
 
   Returns:
-    `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size;
+    `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size or,
+    with `rng` and config.crop, a crop of it, see sizes.training_hw; or
+    `features` [h, w, C], with `rng` those of one position, [1, 1, C];
     sex, age, id, valid; `label` where the record has one; with `masks`,
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said; with
     config.points, `points` float32 [K, 2], x and y from -1 at the left and
@@ -57,14 +56,13 @@ def make_example(
     config.device_augment, instead of the pixels what device_augment.finish
     takes.
   """
-  name = 'regions' if 'regions' in record else 'image'
-  masks = masks or tuple(config.masks)
   # The order of these steps is the order of their draws from `rng`.
-  pictures = _pictures(record, name, config.polarity)
-  marked = bool(masks or config.points)
-  pictures = _corrupt(pictures, record, config, rng, marked)
-  pictures, label = _rotate(pictures, record.get('label'), config, rng)
-  example = _tone_and_fit(pictures, record, config, rng, masks, view) | {
+  if 'features' in record:
+    seen = {'features': _position(record['features'], rng)}
+    label = record.get('label')
+  else:
+    seen, label = _see(record, config, rng, masks, view)
+  example = seen | {
     'sex': np.float32(record['sex']),
     'age': np.float32(record['age']),
     'id': np.int32(record['row']),
@@ -76,6 +74,33 @@ def make_example(
   if label is not None:
     example['label'] = np.int32(label)
   return example
+
+
+def _position(
+  features: np.ndarray, rng: np.random.Generator | None
+) -> np.ndarray:
+  """Draw one position of a map, as a crop of the film would be; else all."""
+  if rng is None:
+    return features
+  row, column = (rng.integers(n) for n in features.shape[:2])
+  return features[row : row + 1, column : column + 1]
+
+
+def _see(
+  record: Mapping[str, Any],
+  config: Any,
+  rng: np.random.Generator | None,
+  masks: Sequence[str],
+  view: np.ndarray | None,
+) -> tuple[dict[str, Any], int | None]:
+  """Return what the net sees of a film or its crops, and the label."""
+  name = 'regions' if 'regions' in record else 'image'
+  masks = masks or tuple(config.masks)
+  pictures = _pictures(record, name, config.polarity)
+  marked = bool(masks or config.points)
+  pictures = _corrupt(pictures, record, config, rng, marked)
+  pictures, label = _rotate(pictures, record.get('label'), config, rng)
+  return _tone_and_fit(pictures, record, config, rng, masks, view), label
 
 
 def _corrupt(
@@ -132,12 +157,12 @@ def _tone_and_fit(
     pictures = [intensity.erase(picture, box, grey) for picture in pictures]
   name, marks = 'regions' if 'regions' in record else 'image', {}
   if name == 'regions':
-    seen = _fit_regions(pictures, config, rng, view)
+    seen = fitting.fit_regions(pictures, config, rng, view)
   else:
     (film,) = pictures
     marks = marks_lib.of_film(record, masks, config.points, film.shape)
     flip = config.flip and not config.rotate90
-    seen, marks = _fit(film, config, rng, view, flip, marks=marks)
+    seen, marks = fitting.fit(film, config, rng, view, flip, marks=marks)
   if isinstance(seen, dict):  # the device does the rest
     return seen | {'greys': lut} | marks
   rows = seen.reshape(-1, seen.shape[-1])  # to OpenCV a third axis is colour
@@ -239,82 +264,3 @@ def rotate_back(record: Mapping[str, Any], quarters: int) -> dict[str, Any]:
     'rotation_deg': 90 * int(quarters),
   }
   return {**record, **changed}
-
-
-def _fit(
-  image: np.ndarray,
-  config: Any,
-  rng: np.random.Generator | None,
-  view: np.ndarray | None,
-  flip: bool,
-  box: Sequence[float] | None = None,
-  marks: Mapping[str, np.ndarray | None] = types.MappingProxyType({}),
-) -> tuple[Any, dict[str, np.ndarray]]:
-  """Fit a film, and its marks with the very same warp.
-
-  A film that the device will warp comes back as a dict, see device_augment.
-  """
-  size = sizes.size_hw(config.size)
-  matrix = geometry.fit_matrix(image.shape, size, config.resize, box)
-  if rng is not None:
-    view = geometry.augment_matrix(
-      size,
-      rng,
-      rotate=config.rotate,
-      zoom=config.zoom,
-      shift=config.shift,
-      flip=flip,
-    )
-  if view is not None:
-    matrix = geometry.compose(matrix, view)
-  holes = cutouts(config.cutout, rng) if rng is not None else ()
-  fitted = marks_lib.fit(marks, matrix, size, holes)
-  if config.device_augment and rng is not None:
-    packed = device_augment.pack(image, matrix, size, config.device_augment)
-    for hole in holes:
-      packed['visible'] = intensity.erase(packed['visible'], hole)
-    return packed, fitted
-  image = geometry.warp(image, matrix, size)
-  for hole in holes:
-    image = intensity.erase(image, hole)
-  return image, fitted
-
-
-def cutouts(
-  count: int, rng: np.random.Generator
-) -> list[tuple[float, float, float, float]]:
-  """Draw up to `count` boxes to black out, each half of the time.
-
-  Sides are 12 to 30 %. A net that may lose any one region learns to read
-  several, and its heat maps show them (Singh and Lee 2017, hide-and-seek;
-  Chen's code has squares).
-  """
-  holes = []
-  for _ in range(count):
-    if rng.random() < 0.5:
-      continue
-    width, height = rng.uniform(0.12, 0.30, 2)
-    x, y = rng.random(2) * (1 - width, 1 - height)
-    holes.append((x, y, x + width, y + height))
-  return holes
-
-
-def _fit_regions(
-  crops: Sequence[np.ndarray],
-  config: Any,
-  rng: np.random.Generator | None,
-  view: np.ndarray | None,
-) -> Any:
-  """Fit each crop; they move apart but mirror together."""
-  size, margin = sizes.size_hw(config.size), config.crop_margin
-  box_of = lambda crop: boxes.within_margin(crop.shape, size, margin)
-  regions = [
-    _fit(crop, config, rng, view, flip=False, box=box_of(crop))[0]
-    for crop in crops
-  ]
-  mirror = rng is not None and config.flip and rng.random() < 0.5
-  if isinstance(regions[0], dict):
-    packed = {name: np.stack([r[name] for r in regions]) for name in regions[0]}
-    return device_augment.mirror(packed) if mirror else packed
-  regions = np.stack(regions)
-  return np.ascontiguousarray(regions[..., ::-1]) if mirror else regions

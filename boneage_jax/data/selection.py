@@ -8,6 +8,7 @@ import numpy as np
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_features
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
@@ -158,6 +159,10 @@ def marked(
     keep[few] = False
     chosen = splits.some(films['id'][few], section.masks_count)
     keep[few[chosen]] = True
+  if section.get('masks_films'):  # runs of earlier versions have none
+    keep &= (films['split'] != 'train') | np.isin(
+      films['id'], section.masks_films
+    )
   folder = stages.path(workdir, section.masks_from)
   # Before any stage runs, `validate` asks too.
   if section.masks_from and film_masks.there(folder):
@@ -200,10 +205,21 @@ def repeat_drawn(
 
 
 def stage_source(
-  config: Any, stage: str, workdir: str, films: dict[str, np.ndarray]
+  config: Any,
+  stage: str,
+  workdir: str,
+  films: dict[str, np.ndarray],
+  features: bool = True,
 ) -> Any:
-  """Random access to the records of `films` (rows of `stage_films`)."""
+  """Random access to the records of `films` (rows of `stage_films`).
+
+  Those of a stage that reads features are these or, with features=False, the
+  films themselves, which its whole net takes.
+  """
   section = config[stage].input
+  if features and section.get('features_from'):
+    folder = stages.path(workdir, section.features_from)
+    return film_features.source(folder, films)
   if section.crops_from:
     take = []
     if section.regions:

@@ -208,6 +208,15 @@ def some(ids: np.ndarray, count: int | None = None) -> np.ndarray:
   return np.sort(np.argsort(draws, kind='stable')[:count])
 
 
+def shuffled(ids: np.ndarray, seed: int) -> np.ndarray:
+  """Return the positions of films in an order that seed and ids draw.
+
+  A film's place among others stays when films come or go.
+  """
+  draws = [_fraction(f'shuffled {seed} {film}') for film in ids.tolist()]
+  return np.argsort(draws, kind='stable')
+
+
 def _sizes(names: np.ndarray) -> str:
   """Say how many films each of SPLITS has."""
   return ', '.join(f'{np.sum(names == name)} {name}' for name in SPLITS)

@@ -153,7 +153,7 @@ class Judge:
     films = film_table.select(films, splits.some(films['id'], count))
     config = self.run.config
     return films, selection.stage_source(
-      config, self.stage, self.workdir, films
+      config, self.stage, self.workdir, films, features=False
     )
 
   def look(

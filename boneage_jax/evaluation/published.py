@@ -58,3 +58,23 @@ def published_table(gathered: Sequence[Mapping[str, Any]]) -> str:
     "\nMean absolute error in months: ours, and the paper's on 500 films "
     'held out of 12,611 training films.\n'
   ) + text_table.layout(HEAD, cells)
+
+
+def cited_table(report: Mapping[str, Any], section: Any) -> str:
+  """Lay out the errors of a run beside figures that papers quote.
+
+  Args:
+    report: of write.write_report.
+    section: the report's of the config; its `cited` has (MAE in months, its
+      films, who says so) for each figure.
+  """
+  cells = []
+  for split in splits_lib.HELD_OUT:
+    row = report['splits'].get(split)
+    if row:
+      cells.append([f'{row["mae"]:.2f}', f'{row["n"]} {split} films', 'ours'])
+  cells += [
+    [f'{mae:.2f}', films, source] for mae, films, source in section.cited
+  ]
+  head = '\nMean absolute error in months; other films, other figures.\n'
+  return head + text_table.layout(('MAE', 'films', 'source'), cells)

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.data import splits
+from boneage_jax.training import validate
 
 WEIGHTS = ('mean', 'mae', 'mse')
 FIT = 'validation'
@@ -111,3 +113,24 @@ def sexes_apart(sex: np.ndarray, split: np.ndarray) -> tuple[str, ...]:
   fitted = groups.sex_text(sex)[split == FIT]
   enough = [np.sum(fitted == name) > SEX_FILMS for name in ('F', 'M')]
   return ('F', 'M') if all(enough) else ()
+
+
+def check(stage: stages.Stage) -> None:
+  """Check what averages stages."""
+  validate.choose(stage.section, stage.name, 'weights', WEIGHTS)
+  members = tuple(stage.section.members)
+  for member in members:
+    sections = [stage.config[name] for name in stages.parts(member)]
+    sexes = [section.get('input', {}).get('sex', '') for section in sections]
+    if sexes != [''] and sorted(sexes) != ['F', 'M']:
+      raise ValueError(
+        f'Expected each of {stage.name}.members to be a stage of both sexes, '
+        f"or two of one sex each such as 'boys+girls', got {member!r} with "
+        f'input.sex {", ".join(map(repr, sexes))}: change '
+        f'--config.{stage.name}.members.'
+      )
+  if len(set(members)) < 2:
+    raise ValueError(
+      f'Expected two or more {stage.name}.members, got '
+      f'{", ".join(members) or "none"}.'
+    )

@@ -12,6 +12,7 @@ from boneage_jax.models import layers
 from boneage_jax.models import net as net_lib
 from boneage_jax.models.backbones import base
 from boneage_jax.models.heads import age as age_head
+from boneage_jax.models.heads import age_map
 from boneage_jax.models.heads import cam as cam_head
 
 
@@ -26,13 +27,18 @@ class AgeNet(net_lib.Net):
     size: of the net input in pixels: side of a square, or (height, width).
     backbone: `name` and arguments of a backbone.
     attention: 'none', or 'cbam' after the backbone's map.
-    pool: 'gap', 'gmp', 'conv_pool' or 'mlp' and age.AgeHead, or 'cam' or
+    pool: 'gap', 'gmp', 'conv_pool' or 'mlp' and age.AgeHead; 'fc_map' or
+      'gap_map' and age.AgeHead at every place, see age_map; or 'cam' or
       'cam_mean', cam.CamHead with the attention's weights or without.
     output, readout, sex_features: of the head.
     dropout: before its last layer; of the pool 'mlp', before both hidden layers
-      instead.
-    hidden: of 'mlp', numbers in each of them.
+      instead; of 'fc_map' and 'gap_map', before all layers.
+    hidden: of 'mlp', 'fc_map' and 'gap_map', numbers in each of their layers.
+    fc_layers: of 'fc_map' and 'gap_map', how many.
     classes: with output 'classes' ('cam' and 'cam_mean' only), how many.
+    from_features: the map of a batch is its `features` [B,h,w,C], which the
+      backbone gave before, averaged over windows; the net is built without it.
+      Of the pool 'gap_map'.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and outputs stay float32.
   """
@@ -49,7 +55,9 @@ class AgeNet(net_lib.Net):
     sex_features: int = 32,
     dropout: float = 0.0,
     hidden: int = 2048,
+    fc_layers: int = 1,
     classes: int = 0,
+    from_features: bool = False,
     dtype: str = 'float32',
     rngs: nnx.Rngs,
   ):
@@ -58,8 +66,18 @@ class AgeNet(net_lib.Net):
         f"net.attention={attention!r} is unknown; choose 'none' or 'cbam'."
       )
     dtype = jnp.dtype(dtype)
-    self.backbone = backbones.create(backbone, dtype=dtype, rngs=rngs)
-    channels = self.backbone.channels
+    if from_features and (pool != 'gap_map' or attention != 'none'):
+      raise ValueError(
+        "Expected net.pool='gap_map' without attention for a net that reads "
+        f'features of films, got {pool!r} and attention {attention!r}.'
+      )
+    make = lambda rngs: backbones.create(backbone, dtype=dtype, rngs=rngs)
+    if from_features:  # shapes are enough
+      built = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    else:
+      built = make(rngs)
+    channels = built.channels
+    self.backbone = None if from_features else built
     self.attention = (
       cbam.CBAM(channels, dtype=dtype, rngs=rngs)
       if attention == 'cbam'
@@ -67,8 +85,8 @@ class AgeNet(net_lib.Net):
     )
     self.inputs = ('sex',) if sex_features else ()
     size_hw = sizes.size_hw(size)
-    hw = age_head.map_hw(self.backbone, size_hw)
-    self.grid = self.grid_geometry(size_hw)
+    hw = (1, 1) if from_features else age_head.map_hw(built, size_hw)
+    self.grid = built.grid_geometry(size_hw)
     arguments = dict(
       output=output,
       readout=readout,
@@ -82,24 +100,57 @@ class AgeNet(net_lib.Net):
         channels, weighted=pool == 'cam', classes=classes, **arguments
       )
       return
-    self.pool = age_head.pool(
-      pool,
-      channels,
-      hw,
-      hidden=hidden,
-      dropout=dropout,
-      dtype=dtype,
-      rngs=rngs,
-    )
+    options = dict(hidden=hidden, dropout=dropout, dtype=dtype, rngs=rngs)
+    if pool in age_map.POOLS:
+      if output == 'bins':
+        raise ValueError(
+          f'Expected a net of one number for net.pool={pool!r}, got '
+          "net.output='bins': set it to 'standardized'."
+        )
+      self.pool = age_map.RegressionNet(
+        pool, channels, hw, fc_layers=fc_layers, **options
+      )
+    else:
+      self.pool = age_head.pool(pool, channels, hw, **options)
     if pool == 'mlp':
       arguments['dropout'] = 0.0
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
+    # Of backbones with heads of their own, for training alone.
+    for name in getattr(self.backbone, 'auxiliaries', ()):
+      count = getattr(self.backbone, name).features
+      setattr(self, f'{name}_head', age_head.AgeHead(count, **arguments))
+
+  def __call__(self, batch, rngs=None):
+    """Return the outputs of `head`; in training also those of other heads.
+
+    Returns:
+      As `head`; of a backbone that is trained with auxiliary heads, also `aux`,
+      the outputs of each by its name.
+    """
+    net = self.backbone
+    names = getattr(net, 'auxiliaries', ())
+    if not names or getattr(net, names[0]).dropout.deterministic:
+      return super().__call__(batch, rngs)
+    x, numbers = net.features_and_auxiliaries(self._input(batch), rngs)
+    inputs = self.scalars(batch)
+    outputs = self.head(self._attend(x), inputs, rngs=rngs)
+    outputs['aux'] = {
+      name: getattr(self, f'{name}_head')(z, inputs, rngs=rngs)
+      for name, z in numbers.items()
+    }
+    return outputs
 
   def features(self, batch, rngs=None):
     """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
+    if self.backbone is None:
+      return batch['features']
+    return self._attend(self.backbone.features(self._input(batch), rngs))
+
+  def _input(self, batch):
     net = self.backbone
-    x = layers.preprocess(batch['image'], net.input_range, net.in_channels)
-    x = net.features(x, rngs)
+    return layers.preprocess(batch['image'], net.input_range, net.in_channels)
+
+  def _attend(self, x):
     return x if self.attention is None else self.attention(x)
 
   def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:
@@ -111,12 +162,16 @@ class AgeNet(net_lib.Net):
 
     Returns:
       `age` [B] months or, of classes, none; with bins or classes, `logits`
-      [B,K]. Where the last layer sees each position alone (not 'conv_pool' or
-      'mlp'), also its `maps` [B,h,w,K], the `attention` [B,h,w] of the answer,
-      and `grid` [2,2], where the positions lie (see `grid_geometry`).
+      [B,K]; of a map of ages, `age_map` [B,h,w]. Where the last layer sees each
+      position alone ('gap' and 'gmp', 'cam' and 'cam_mean'), also its `maps`
+      [B,h,w,K], the `attention` [B,h,w] of the answer, and `grid` [2,2], where
+      the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
       outputs = self.age_head(features, inputs, rngs=rngs)
+    elif isinstance(self.pool, age_map.RegressionNet):
+      z = self.pool(features, rngs)
+      return age_map.read(self.age_head, z, inputs, rngs)
     else:
       outputs = self.age_head(self.pool(features, rngs), inputs, rngs=rngs)
       if not isinstance(self.pool, age_head.GlobalPool):

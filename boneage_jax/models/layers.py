@@ -109,6 +109,21 @@ def per_channel(values: Array) -> Array:
   return values.reshape(1, 1, 1, -1)
 
 
+def local_response_norm(
+  x: Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75
+) -> Array:
+  """Divide by (1 + alpha * mean of squares)^beta over neighbouring channels.
+
+  The mean is over `size` channels about each one, zero beyond the ends
+  (Krizhevsky et al. 2012, with the constants of GoogLeNet in Caffe).
+  """
+  reach = size // 2
+  squares = jnp.pad(jnp.square(x), ((0, 0), (0, 0), (0, 0), (reach, reach)))
+  count = x.shape[-1]
+  total = sum(squares[..., i : i + count] for i in range(size))
+  return x / (1 + alpha / size * total) ** beta
+
+
 class Conv(nnx.Module):
   """Convolution; `kernel` [kh, kw, I, O] and `bias` [O] stay float32.
 

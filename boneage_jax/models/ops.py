@@ -14,7 +14,9 @@ from boneage_jax.models import ops_cpu
 FORM: str | None = None
 
 Array = jax.Array
-Padding = str | int  # 'SAME', 'VALID', or pixels on every side
+# 'SAME', 'VALID', pixels on every side, or 'CEIL': none but for a last window
+# that may hang over the right or lower edge (Caffe's and PyTorch's ceil mode).
+Padding = str | int
 
 
 def use_shifted() -> bool:
@@ -38,6 +40,9 @@ def pads(
   """Return ((top, bottom), (left, right)); an int pads every side."""
   if isinstance(padding, int):
     return ((padding, padding), (padding, padding))
+  if padding == 'CEIL':
+    over = (k - n for n, k in zip(size, window, strict=True))
+    return tuple((0, count % stride) for count in over)
   rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
   return (tuple(rows), tuple(columns))
 
@@ -118,3 +123,21 @@ def avg_pool(
       ((0, 0), *sides, (0, 0)),
     )
   return total / inside
+
+
+def adaptive_avg_pool(x: Array, side: int) -> Array:
+  """Average a map [B, H, W, C] of any size to [B, side, side, C].
+
+  Place i of n pixels is the mean of pixels floor(i n / side) to
+  ceil((i + 1) n / side), as PyTorch's adaptive pooling has it; they overlap
+  where `side` does not divide n.
+  """
+  for axis, length in ((1, x.shape[1]), (2, x.shape[2])):
+    places = [
+      lax.slice_in_dim(
+        x, i * length // side, -(-(i + 1) * length // side), axis=axis
+      ).mean(axis, keepdims=True)
+      for i in range(side)
+    ]
+    x = jnp.concatenate(places, axis)
+  return x

@@ -59,7 +59,16 @@ def mine(config: Any, stage: str, workdir: str) -> None:
       distributed.print_once(f'{name}: {counts(found)}.')
     if not storage.exists(stages.path(workdir, name, stages.DONE)):
       loop.train_and_evaluate(expanded, name, workdir)
-  _finish(expanded, stage, workdir)
+  last = round_name(stage, rounds) if rounds else ''
+  done = mask_all(expanded, stage, workdir, last)
+  result = [_round(stage, number, workdir) for number in range(1, rounds + 1)]
+  path = lambda file: stages.path(workdir, stage, file)
+
+  def end() -> None:
+    storage.write_json(path(ROUNDS), result, indent=1)
+    storage.write_json(path(stages.DONE), done)
+
+  distributed.on_main_process(end)
 
 
 def round_name(stage: str, number: int) -> str:
@@ -228,12 +237,24 @@ def _limits(
   )
 
 
-def _finish(config: Any, stage: str, workdir: str) -> None:
-  """Keep the last net, mask all films with it, and say what each round did."""
+def mask_all(
+  config: Any, stage: str, workdir: str, last: str
+) -> Mapping[str, Any]:
+  """Keep the last net of a stage, mask all films with it, and write review/.
+
+  Args:
+    config: with a stage for each net.
+    stage: that gets the net, limits.json, masks.array_record and masks.csv.
+    workdir: of the run.
+    last: the stage of that net; '' for the one that `init_from` names.
+
+  Returns:
+    content of its done.json.
+  """
   folder, end = stages.path(workdir, stage), f'{stage}/end'
   config[end] = copy.deepcopy(config[stage])
-  if config[stage].rounds:
-    config[end].init_from.run = f':{round_name(stage, config[stage].rounds)}'
+  if last:
+    config[end].init_from.run = f':{last}'
   parent = lineage.parent_run(config, end, workdir)
   _, variables = restore.load_net(*parent)
   store = checkpoints.Checkpoints(os.path.join(folder, stages.CHECKPOINTS))
@@ -244,15 +265,9 @@ def _finish(config: Any, stage: str, workdir: str) -> None:
   store.close()
   judged, kept = judge(config, stage, end, workdir, *splits_lib.SPLITS)
   write(folder, judged, kept, config[stage].input, everything=True)
-  numbers = range(1, config[stage].rounds + 1)
-  result = [_round(stage, number, workdir) for number in numbers]
-  distributed.on_main_process(
-    lambda: storage.write_json(os.path.join(folder, ROUNDS), result, indent=1)
-  )
   distributed.print_once(f'{stage}, all films: {counts(judged)}.')
   review.write(config, stage, workdir, judged)
-  path = stages.path(workdir, stage, stages.DONE)
-  distributed.on_main_process(lambda: storage.write_json(path, done))
+  return done
 
 
 def _round(stage: str, number: int, workdir: str) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 review/ holds review.csv, a row for each refused film, and PICTURES of them.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import csv
 import os
 from typing import Any
@@ -43,7 +45,9 @@ def write(config: Any, stage: str, workdir: str, judged: list[Any]) -> None:
         name = f'{one.film}.jpg' if index < PICTURES else ''
         writer.writerow([one.film, one.split, one.reason, name])
     masks = film_masks.FilmMasks(stages.path(workdir, stage))
-    for film, image in _films(config, stage, workdir, refused[:PICTURES]):
+    for film, image in pictures(
+      config, stage, workdir, [one.film for one in refused[:PICTURES]]
+    ):
       heat = masks[film].on_film(image.shape)
       with storage.replacing(os.path.join(folder, f'{film}.jpg'), 'wb') as file:
         file.write(overlay.jpeg(overlay.overlay(image, heat)))
@@ -57,11 +61,13 @@ def write(config: Any, stage: str, workdir: str, judged: list[Any]) -> None:
   distributed.on_main_process(work)
 
 
-def _films(config, stage, workdir, refused):
-  """Yield id and pixels of films."""
+def pictures(
+  config: Any, stage: str, workdir: str, ids: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+  """Yield id and pixels, uint8 [H, W], of films as the stage sees them."""
   name = config[stage].input.builder_config
   films, _ = selection.split_films(config, workdir, name)
-  keep = np.isin(films['id'], [one.film for one in refused])
+  keep = np.isin(films['id'], ids)
   chosen = film_table.select(films, keep)
   source = selection.stage_source(config, stage, workdir, chosen)
   for index in range(len(source)):

@@ -33,6 +33,8 @@ def report(config: Any, stage: str, workdir: str) -> None:
     path = stages.report_path(workdir, 'published.json')
     storage.write_json(path, rows, indent=1)
     print(published.published_table(rows))
+  if section.get('cited'):
+    print(published.cited_table(result, section))
 
 
 def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:

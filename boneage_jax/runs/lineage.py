@@ -66,7 +66,7 @@ def parent_run(
     folder, before = workdir, config
   itself = (folder, name) == (workdir, stage)
   job = before[name].get('job') if name in before else ''
-  if itself or job not in ('train', 'mine'):
+  if itself or job not in ('train', 'mine', 'active'):
     raise ValueError(
       f'{stage}.init_from.run={options.run!r} names no net to start from; '
       'expected '

@@ -15,6 +15,7 @@ from boneage_jax.imaging import png
 from boneage_jax.models import ops
 from boneage_jax.regions import gradcam
 from boneage_jax.train_compile import cost
+from boneage_jax.training import features
 from boneage_jax.training import setup
 from boneage_jax.training import step as train_step
 
@@ -42,6 +43,8 @@ def _batch(
   if section.crops_from:
     chosen = section.regions or config[section.crops_from].regions
     pixels = {'regions': [png.encode(noise)] * len(chosen)}
+  if section.get('features_from'):
+    pixels = {'features': np.zeros(features.shape(config[stage]), np.float16)}
   record = {
     **pixels,
     **dict.fromkeys(('row', 'sex', 'age'), 0),
@@ -65,12 +68,12 @@ def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
   """Lower one update of a stage that trains, `films` to each device."""
   section = config[stage]
   mesh = distributed.make_mesh(devices)
-  seed, size = config.seed + section.seed, section.input.size
+  seed = config.seed + section.seed
   _, rule, update, _ = setup.make_update(
     section, seed, section.steps or STEPS, mesh, bool(_masks(section))
   )
   create = lambda: train_step.create_state(
-    section.net, size, seed, rule, section.ema, mesh
+    *train_step.net_of(section), seed, rule, section.ema, mesh
   )
   state = jax.eval_shape(create)
   return update.lower(
@@ -84,7 +87,8 @@ def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
   section = config[stage]
   localizer = config[section.localizer]
   mesh = distributed.make_mesh(devices)
-  make = lambda: models.create(localizer.net, size=localizer.input.size)
+  net, size = train_step.net_of(localizer)
+  make = lambda: models.create(net, size=size)
   graph, params, stats = train_step.split(nnx.eval_shape(make))
   variables = {'params': params, 'batch_stats': stats}
   batch = _batch(config, section.localizer, films * len(devices), mesh)

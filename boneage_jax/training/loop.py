@@ -13,8 +13,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
 
   Seeds and the step determine everything: a run that is killed and started
   again ends with the same parameters. Without steps (`epochs=0`) the net of
-  `init_from` is the stage's. Writes checkpoints, metrics.jsonl, speed.jsonl,
-  predictions.csv and what else the task writes, and done.json.
+  `init_from` is the stage's; see early_stopping.py for fewer steps than asked
+  for. Writes checkpoints, metrics.jsonl, speed.jsonl, predictions.csv and what
+  else the task writes, and done.json.
 
   Raises:
     ValueError: unusable settings or data, or a loss that is not finite.
@@ -29,7 +30,9 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     batches = stack.enter_context(contextlib.closing(run.batches()))
     if not run.total_steps:
       run.validate(step)
-    for step in range(run.start + 1, run.total_steps + 1):
+    # One that stopped early, and was killed before it could finish, is over.
+    over = run.exhausted(run.start)
+    for step in () if over else range(run.start + 1, run.total_steps + 1):
       batch = log.clock.next(batches)
       run.state, scalars = run.update(run.state, run.place(batch))
       log.add(step, scalars, batch['id'])
@@ -43,7 +46,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
         log.publish()  # before: a run that goes on needs the rows
         run.store.save(step, run.state)
         log.last_good = step
-      if stopping:
+      if stopping or run.exhausted(step):
         break
   if stop.anywhere():
     run.store.close()
@@ -51,4 +54,4 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
       f'{stage}: {stop.signal or "Asked to stop"}: saved step {step} of '
       f'{run.total_steps} in {run.folder}. Run the same command to go on.'
     )
-  run.finish()
+  run.finish(step)

@@ -1,6 +1,7 @@
 """Optimizers: schedules, weight decay, clipping and frozen layers."""
 
 import collections
+from collections.abc import Sequence
 import re
 from typing import Any
 
@@ -58,25 +59,27 @@ def create(
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Make the update rule for `params` (nested dicts of arrays).
 
-  config: `name` ('adam', 'adamw', 'sgd'), `weight_decay` (of 'adamw'
+  config: `name` ('adam', 'adamw', 'sgd', 'rmsprop'), `weight_decay` (of 'adamw'
   decoupled; of 'sgd' added to the gradient, as PyTorch does),
   `weight_decay_on` ('kernels', or 'all' parameters), `b1`, `nesterov` (of
-  'sgd'), `eps` (of Adam), `grad_clip_norm` (global norm, 0 for none), `freeze`
-  (regex on parameter paths such as '^backbone/stem'; '' for none) and the
-  schedule.
+  'sgd'), `eps` (of Adam and RMSProp), `grad_clip_norm` (global norm, 0 for
+  none), `rates` (pairs of a regex on parameter paths and a factor of the rate
+  there; the first that matches), `freeze` (regex on parameter paths such as
+  '^backbone/stem'; '' for none) and the schedule.
 
   Raises:
-    ValueError: unknown name, or a `freeze` that matches no or all parameters.
+    ValueError: unknown name, a `freeze` that matches no or all parameters, or
+      `rates` that are no such pairs or match none.
   """
   if config.weight_decay_on not in ('kernels', 'all'):
     raise ValueError(
       f'optimizer.weight_decay_on={config.weight_decay_on!r} is unknown; '
       "choose 'kernels' or 'all'."
     )
-  if config.name == 'adam' and config.weight_decay:
+  if config.name in ('adam', 'rmsprop') and config.weight_decay:
     raise ValueError(
-      f"optimizer.name='adam' has no weight decay, got {config.weight_decay}; "
-      "choose 'adamw'."
+      f'optimizer.name={config.name!r} has no weight decay, got '
+      f"{config.weight_decay}; choose 'adamw'."
     )
   rate = schedule(config, total_steps)
   every = config.weight_decay_on == 'all'
@@ -94,13 +97,17 @@ def create(
       optax.add_decayed_weights(config.weight_decay, mask=decay),
       optax.sgd(rate, momentum=config.b1, nesterov=config.nesterov),
     )
+  elif config.name == 'rmsprop':
+    rule = optax.rmsprop(rate, decay=0.9, eps=config.eps)  # as Keras has it
   else:
     raise ValueError(
       f'optimizer.name={config.name!r} is unknown; choose '
-      "'adam', 'adamw' or 'sgd'."
+      "'adam', 'adamw', 'sgd' or 'rmsprop'."
     )
   if config.grad_clip_norm:
     rule = optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), rule)
+  if config.get('rates'):
+    rule = optax.chain(rule, _scale_rates(config.rates, params))
   if config.freeze:
     labels = jax.tree.map(
       lambda path: 'frozen' if re.search(config.freeze, path) else 'trained',
@@ -117,3 +124,34 @@ def create(
       {'trained': rule, 'frozen': optax.set_to_zero()}, labels
     )
   return rule, rate
+
+
+def _scale_rates(
+  rates: Sequence[tuple[str, float]], params: Any
+) -> optax.GradientTransformation:
+  """Multiply updates by the factor of the first regex that their path matches.
+
+  What comes before has scaled them by the rate, so that this factor is one of
+  the rate, of weight decay too.
+  """
+  names = jax.tree.leaves(paths(params))
+  for pair in rates:
+    if len(pair) != 2 or not isinstance(pair[0], str) or not pair[1] > 0:
+      raise ValueError(
+        'Expected optimizer.rates as pairs of a regex and a factor above 0, '
+        f"such as (('^backbone/', 0.1),), got {pair!r}; to stop parameters, "
+        'set optimizer.freeze.'
+      )
+    if not any(re.search(pair[0], name) for name in names):
+      raise ValueError(
+        f'optimizer.rates: {pair[0]!r} matches no parameter; paths look like '
+        f'{names[0]!r}.'
+      )
+
+  def scale(path, update):
+    found = (f for regex, f in rates if re.search(regex, path))
+    return next(found, 1.0) * update
+
+  return optax.stateless(
+    lambda updates, _: jax.tree.map(scale, paths(updates), updates)
+  )

@@ -9,7 +9,10 @@ from boneage_jax.core import distributed
 
 
 class Preempted(Exception):
-  """A training was asked to stop, saved its state and left."""
+  """A run stops before its end; the same command goes on.
+
+  Its training was asked to stop and saved its state, or it waits for a person.
+  """
 
 
 class Listener:

@@ -18,10 +18,30 @@ from boneage_jax.training import step as train_step
 def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   """Graph and best variables of a trained stage, on all devices.
 
+  The net reads films: of a stage that was trained on the features of another,
+  it has that one's backbone.
+
   Raises:
     ValueError: the stage has no checkpoint.
   """
   section = config[stage]
+  graph, *shapes = train_step.abstract_net(*train_step.net_of(section))
+  variables = _best(stage, workdir, *shapes)
+  source = section.input.get('features_from')
+  if not source:
+    return graph, variables
+  _, size = train_step.net_of(section)
+  graph, *shapes = train_step.abstract_net(section.net, size)
+  of_backbone = (
+    {name: tree for name, tree in one.items() if name == 'backbone'}
+    for one in shapes
+  )
+  frozen = _best(source, workdir, *of_backbone)
+  return graph, {name: frozen[name] | variables[name] for name in frozen}
+
+
+def _best(stage: str, workdir: str, params: dict, stats: dict) -> dict:
+  """Best variables of a stage, shaped like these, on all devices."""
   folder = stages.path(workdir, stage, stages.CHECKPOINTS)
   if not storage.exists(folder):
     raise ValueError(
@@ -29,9 +49,6 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
       'first.'
     )
   mesh = distributed.make_mesh()
-  graph, params, stats = train_step.abstract_net(
-    section.net, section.input.size
-  )
   variables = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=distributed.replicated(mesh)
@@ -41,7 +58,7 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   store = checkpoints.Checkpoints(folder)
   variables = store.restore_best(variables)
   store.close()
-  return graph, variables
+  return variables
 
 
 def merge(graph: Any, variables: Mapping[str, Any]) -> Any:
@@ -109,10 +126,10 @@ def check_same_input(section: Any, before: Any) -> None:
   Raises:
     ValueError: it would see them otherwise; names the field.
   """
-  for field in ('size', 'resize', 'percentiles', 'polarity'):
+  for field in ('size', 'crop', 'resize', 'percentiles', 'polarity'):
     ours, theirs = (
-      tuple(value) if isinstance(value := one.input[field], list) else value
-      for one in (section, before)
+      tuple(value) if isinstance(value, list) else value
+      for value in (one.input.get(field, 0.0) for one in (section, before))
     )
     if ours != theirs:
       raise ValueError(

@@ -18,6 +18,7 @@ from boneage_jax.data import selection
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import checkpoints
 from boneage_jax.training import attention_metrics
+from boneage_jax.training import early_stopping
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -94,6 +95,11 @@ class Setup:
     """Whether the state is saved after this step."""
     return self.eval_due(step) or step % self.section.checkpoint_steps == 0
 
+  def exhausted(self, step: int) -> bool:
+    """Whether to stop early after this step, as the net gets no better."""
+    best = self.store.best_step()
+    return early_stopping.exhausted(self.section, step, best, self.eval_steps)
+
   def validate(self, step: int) -> progress.Validation:
     """Judge the net on the validation films; keep it if it is to be kept."""
     began = time.monotonic()
@@ -108,15 +114,19 @@ class Setup:
     text = f'{show(error)} ({kept})'
     return progress.Validation(self.task.metric_name, error, text, seconds)
 
-  def finish(self) -> None:
-    """Predict with the net that was kept, and write the stage's files."""
+  def finish(self, step: int) -> None:
+    """Predict with the net that was kept, and write the stage's files.
+
+    Args:
+      step: the last one.
+    """
     variables = self.store.restore_best(self.state.variables)
     self.measure_attention('after', variables)
     self.task.write_predictions(
       *(self.config, self.stage, self.workdir),
       *(self.films, self.predict, variables),
     )
-    done = {'step': self.total_steps, 'best_step': self.store.best_step()}
+    done = {'step': step, 'best_step': self.store.best_step()}
     done['parameters'] = self.parameters
     self.store.wait()
     path = stages.path(self.workdir, self.stage, stages.DONE)
@@ -155,7 +165,7 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
     section, seed, total_steps, mesh, bool(kinds)
   )
   state = train_step.create_state(
-    section.net, section.input.size, seed, rule, section.ema, mesh, load
+    *train_step.net_of(section), seed, rule, section.ema, mesh, load
   )
   if start:
     state = store.restore(state)
@@ -212,7 +222,7 @@ def make_update(
   Returns:
     graph, update rule, the jitted update and the learning rate by step.
   """
-  graph, shapes, _ = train_step.abstract_net(section.net, section.input.size)
+  graph, shapes, _ = train_step.abstract_net(*train_step.net_of(section))
   rule, rate = optimizers.create(section.optimizer, shapes, total_steps)
   update = train_step.make_train_step(
     graph,

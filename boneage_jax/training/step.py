@@ -8,12 +8,15 @@ from flax import nnx
 import flax.struct
 import jax
 import jax.numpy as jnp
+import ml_collections
 import optax
 
 from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
 from boneage_jax.models import ops
+from boneage_jax.models.heads import age_map
 
 
 @flax.struct.dataclass
@@ -39,6 +42,29 @@ def split(net: nnx.Module) -> tuple[Any, dict, dict]:
   """Graph, parameters and BatchNorm statistics of a net, as plain dicts."""
   graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
   return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def net_of(section: Any) -> tuple[Any, tuple[int, int]]:
+  """Return what builds the net that a stage trains: its config and size.
+
+  Args:
+    section: of the stage; with `input.features_from`, its net reads maps in the
+      place of films and is without its backbone.
+
+  Raises:
+    ValueError: training sees crops, and the net gives no map of larger films.
+  """
+  net = section.net
+  maps = net.name == 'age_net' and net.pool in age_map.POOLS
+  if section.input.get('crop') and not maps:
+    raise ValueError(
+      f'Expected an age_net with a pool among {", ".join(age_map.POOLS)} for '
+      f'input.crop={section.input.crop}, as films that judge are larger than '
+      f'crops, got {net.name} with {net.get("pool")!r}.'
+    )
+  if section.input.get('features_from'):
+    net = ml_collections.ConfigDict({**net.to_dict(), 'from_features': True})
+  return net, sizes.training_hw(section.input)
 
 
 def abstract_net(

@@ -16,8 +16,10 @@ from boneage_jax.core import sizes
 from boneage_jax.data import film_table
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
+from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
+from boneage_jax.training import early_stopping
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -28,6 +30,7 @@ from boneage_jax.training import tasks
 from boneage_jax.training.losses import attention as attention_losses
 from tfds_rsna import tfds_rsna_dataset_builder as rsna
 
+MAPLESS = ('conv_pool', 'mlp', *age_map.POOLS)  # pools that tell no attention
 # What the head of a net tells, by task, where a net has several heads.
 OUTPUTS = {
   'age': ('bins', 'scalar', 'standardized', 'unit'),
@@ -47,6 +50,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   check_input(section.input, f'{stage}.input')
   choose(section, stage, 'checkpoint_selection', ('best', 'last'))
+  early_stopping.check(section, stage)
   devices = jax.device_count()
   for field in ('batch_size', 'eval_batch_size'):
     if section[field] < 1 or section[field] % devices:
@@ -71,8 +75,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
     load_weights.load_into_net(weights, section.net, params, stats)
   _check_task(config, stage)
   _check_guidance(section, stage)
-  before = lineage.parent_run(config, stage, workdir)
-  if before:
+  if before := lineage.parent_run(config, stage, workdir):
     with about(stage):
       of = abstract_net(before[0][before[1]])
       restore.check_same_structure((params, stats), of, section.init_from.run)
@@ -231,15 +234,15 @@ def about(name: str) -> Iterator[None]:
 
 def abstract_net(section: Any) -> tuple[dict, dict]:
   """Parameters and statistics of a stage's net, as shapes."""
-  return _abstract_net(json.dumps([section.net.to_dict(), section.input.size]))
+  net, size = train_step.net_of(section)
+  return _abstract_net(json.dumps([net.to_dict(), size]))
 
 
 @functools.cache
 def _abstract_net(section: str) -> tuple[dict, dict]:
   net, size = json.loads(section)
-  size = size if isinstance(size, int) else tuple(size)
   net = ml_collections.ConfigDict(net)
-  return train_step.abstract_net(net, size)[1:]
+  return train_step.abstract_net(net, tuple(size))[1:]
 
 
 def _check_task(config: Any, stage: str) -> None:
@@ -308,10 +311,10 @@ def _check_guidance(section: Any, stage: str) -> None:
       f'{weight}, got none: give some of {", ".join(masks.KINDS)}.'
     )
   whole = section.net.name == 'age_net' and not section.input.crops_from
-  if kinds and (not whole or section.net.pool in ('conv_pool', 'mlp')):
+  if kinds and (not whole or section.net.pool in MAPLESS):
     raise ValueError(
-      f'Expected {stage} to be an age_net of whole films without conv_pool or '
-      f'mlp, as guidance.mask names masks, got {section.net.name}, pool '
+      f'Expected {stage} to be an age_net of whole films whose pool tells '
+      f'attention, as guidance.mask names masks, got {section.net.name}, pool '
       f'{section.net.pool!r}, of {section.input.crops_from or "whole films"}: '
       f'set --config.{stage}.guidance.mask="()".'
     )

@@ -9,19 +9,23 @@ from boneage_jax.core import storage
 from boneage_jax.data import prepare
 from boneage_jax.evaluation import classification
 from boneage_jax.evaluation import ensemble
+from boneage_jax.regions import active
 from boneage_jax.regions import job as locate_job
 from boneage_jax.regions import mine
 from boneage_jax.regions import patches
 from boneage_jax.regions import register
 from boneage_jax.report import job as report_job
+from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import forest_rounds
 from boneage_jax.training import loop
 
 JOBS = {
   'prepare': prepare.prepare,
+  'features': features.write_features,
   'train': loop.train_and_evaluate,
   'mine': mine.mine,
+  'active': active.learn,
   'locate': locate_job.locate,
   'register': register.register,
   'fit_forest': fit_forest.fit_forest,

@@ -15,17 +15,20 @@ from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import mask_quality
+from boneage_jax.regions import active
 from boneage_jax.regions import check_locate
 from boneage_jax.regions import localize
 from boneage_jax.regions import mine
 from boneage_jax.regions import patches
 from boneage_jax.regions import register
+from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from tfds_rsna import labels
 
+NETS = ('train', 'mine', 'active')  # jobs that train
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
   'input.crops_from': ('locate', 'register', 'patches'),
@@ -36,12 +39,13 @@ JOBS = {
   'localizer': ('train',),
   'keypoints': ('train',),
   'forest': ('fit_forest',),
-  'masks_from': ('mine',),
+  'masks_from': ('mine', 'active'),
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
   'baselines': ('train', 'ensemble'),
-  'init_from.run': ('train', 'mine'),
-  'input.masks_from': ('mine',),
+  'init_from.run': ('train', 'mine', 'active'),
+  'input.masks_from': ('mine', 'active'),
+  'input.features_from': ('features',),
 }
 
 
@@ -74,11 +78,13 @@ def validate(config: Any, workdir: str) -> None:
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
-    if stage.section.job in ('train', 'mine'):
+    if stage.section.job in NETS:
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
       if stage.section.job == 'mine':
         mine.check(stage)
+      elif stage.section.job == 'active':
+        active.check(stage)
     elif stage.section.job in CHECKS:
       CHECKS[stage.section.job](stage)
     else:
@@ -171,6 +177,7 @@ def check_inputs(stage: stages.Stage, before: list[str]) -> None:
 def check_films_of(stage: stages.Stage) -> None:
   """Check that films, crops and what is painted over fit the net."""
   config, options = stage.config, stage.section.input
+  features.check_reader(stage)
   for name in stage.named('input.orientation_from'):
     if config[name].task != 'orientation':
       raise ValueError(
@@ -203,29 +210,6 @@ def check_films_of(stage: stages.Stage) -> None:
       )
 
 
-def check_ensemble(stage: stages.Stage) -> None:
-  """Check what averages stages."""
-  training_validate.choose(
-    stage.section, stage.name, 'weights', weighing.WEIGHTS
-  )
-  members = tuple(stage.section.members)
-  for member in members:
-    sections = [stage.config[name] for name in stages.parts(member)]
-    sexes = [section.get('input', {}).get('sex', '') for section in sections]
-    if sexes != [''] and sorted(sexes) != ['F', 'M']:
-      raise ValueError(
-        f'Expected each of {stage.name}.members to be a stage of both sexes, '
-        f"or two of one sex each such as 'boys+girls', got {member!r} with "
-        f'input.sex {", ".join(map(repr, sexes))}: change '
-        f'--config.{stage.name}.members.'
-      )
-  if len(set(members)) < 2:
-    raise ValueError(
-      f'Expected two or more {stage.name}.members, got '
-      f'{", ".join(members) or "none"}.'
-    )
-
-
 def check_report(stage: stages.Stage) -> None:
   """Check that a report is of stages that tell what it shows."""
   task = {'report': 'age', 'classes': 'classification'}.get(stage.section.job)
@@ -246,12 +230,15 @@ def check_films(config: Any, workdir: str) -> None:
   """
   for name in config.stages:
     stage = stages.Stage(config, name, workdir)
-    if stage.section.job not in ('train', 'mine') or stage.done:
+    if stage.section.job not in NETS or stage.done:
       continue
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
       films, _ = selection.split_films(one, workdir, builder_config)
       training_validate.check_held_out(one, name, workdir, films)
+      if stage.section.job == 'active':
+        active.check_films(one, name, workdir)
+        continue
       if stage.section.job == 'mine' and not stage.section.rounds:
         continue  # it learns nothing
       films = selection.marked(one, name, workdir, films)
@@ -272,5 +259,6 @@ CHECKS = {
   'fit_forest': fit_forest.check,
   'forest_rounds': fit_forest.check,
   'patches': patches.check,
-  'ensemble': check_ensemble,
+  'ensemble': weighing.check,
+  'features': features.check,
 }

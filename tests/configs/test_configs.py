@@ -33,7 +33,7 @@ TASKS = {
   'keypoints': 'keypoints',
   'segmentation': 'segmentation',
 }
-INPUT_EDGES = ('crops_from', 'erase_from', 'orientation_from')
+INPUT_EDGES = ('crops_from', 'erase_from', 'orientation_from', 'features_from')
 
 
 def module(name):
@@ -226,7 +226,7 @@ def test_its_nets_can_be_built(name, variant):
           assert built.fc.kernel.shape[1] == 2 * points
         continue
       classes = {'orientation': 4, 'classification': len(config.data.classes)}
-      wanted = {'bins': 240, 'scalar': 1, 'unit': 1}
+      wanted = {'bins': 240, 'scalar': 1, 'unit': 1, 'standardized': 1}
       wanted['classes'] = classes.get(section.task)
       outputs = built.age_head.fc.kernel.shape[1]
       assert outputs == wanted[section.net.output]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.core import sizes
+from boneage_jax.data import fitting
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks
@@ -36,7 +37,7 @@ def planted(annotation, kind, hw=(150, 120)):
 
 def test_cutouts_are_boxes_half_of_the_time():
   rng = np.random.default_rng(0)
-  boxes = np.array(preprocess.cutouts(800, rng))
+  boxes = np.array(fitting.cutouts(800, rng))
   assert 340 < len(boxes) < 460
   assert boxes.min() >= 0 and boxes.max() <= 1
   sides = boxes[:, 2:] - boxes[:, :2]
@@ -217,3 +218,58 @@ def test_a_spoilt_film_is_erased_where_it_was_to_be():
     assert np.ptp(rows) < 25  # noise; a frame or what was hidden is more
     changed += (seen[~hole] != even).any()
   assert changed > 10
+
+
+def test_training_sees_crops_in_whole_pixels_and_judges_see_films():
+  settings = config(size=(40, 60), crop=0.75)
+  film = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
+  record = {'id': '1', 'row': 1, 'sex': 1.0, 'age': 9.0, 'image': encode(film)}
+  whole = preprocess.make_example(record, settings)['image']
+  assert whole.shape == (40, 60, 1)
+  places = set()
+  for seed in range(80):
+    rng = np.random.default_rng(seed)
+    crop = preprocess.make_example(record, settings, rng)['image']
+    assert crop.shape == (*sizes.training_hw(settings), 1) == (30, 30, 1)
+    found = [
+      (i, j)
+      for i in range(11)
+      for j in range(31)
+      if (whole[i : i + 30, j : j + 30] == crop).all()
+    ]
+    (place,) = found
+    places.add(place)
+  rows, columns = zip(*places, strict=True)
+  # All of the way, to both ends.
+  assert min(rows) == 0 and max(rows) == 10
+  assert min(columns) <= 1 and max(columns) >= 29
+
+
+def test_marks_move_with_the_crop():
+  record = planted(
+    {'polygons': [{'exterior': RING, 'interior': []}]}, 'hand_polygons'
+  )
+  settings = config(size=48, crop=0.75)
+  rng = np.random.default_rng(0)
+  example = preprocess.make_example(
+    record, settings, rng, masks=('hand_polygons',)
+  )
+  mask, grey = example['region_mask'], example['image'][..., 0]
+  assert mask.shape == grey.shape == (36, 36)
+  sure = (grey < 90) | (grey > 160)
+  np.testing.assert_array_equal(mask[sure] == 1, grey[sure] > 127)
+
+
+def test_features_are_read_whole_or_one_position_at_a_time():
+  features = np.arange(2 * 3 * 4, dtype=np.float16).reshape(2, 3, 4)
+  record = {'id': '1', 'row': 7, 'sex': -1.0, 'age': 9.0, 'features': features}
+  judged = preprocess.make_example(record, config())
+  np.testing.assert_array_equal(judged['features'], features)
+  assert 'image' not in judged and judged['id'] == 7
+  seen = set()
+  for seed in range(60):
+    rng = np.random.default_rng(seed)
+    one = preprocess.make_example(record, config(), rng)['features']
+    assert one.shape == (1, 1, 4)
+    seen.add(one[0, 0, 0].item())
+  assert seen == {0, 4, 8, 12, 16, 20}

@@ -24,7 +24,7 @@ def run(tmp_path_factory):
   config.phantom.update(films=24, long_side=96)
   config.keypoints.update(batch_size=4, eval_batch_size=4, epochs=0, steps=2)
   config.keypoints.input.size = (16, 12)
-  config.keypoints.net.update(width=0.25, features=8)
+  config.keypoints.net.update(width=0.125, levels=2)
   config.keypoints.tta.flip = True
   workdir = tmp_path_factory.mktemp('hand_geometry')
   workflow_run.run(config, str(workdir))

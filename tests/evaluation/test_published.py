@@ -30,3 +30,13 @@ def test_rows_and_their_table():
   assert lines[-1].split() == [
     'h+r1', '9', '4.00', '3.00', 'to', '5.00', '7.00', '5.4', '4.3'
   ]  # fmt: skip
+
+
+def test_figures_of_other_films_name_their_films_and_source():
+  cited = ((5.2, 'not said', 'Li 2023'), (6.0, '200 films', 'Larson 2017'))
+  section = types.SimpleNamespace(cited=cited)
+  lines = published.cited_table(REPORT, section).splitlines()
+  assert lines[-4].split() == ['4.00', '9', 'test', 'films', 'ours']
+  assert lines[-3].split() == ['7.00', '9', 'validation', 'films', 'ours']
+  assert lines[-2].split() == ['5.20', 'not', 'said', 'Li', '2023']
+  assert lines[-1].split()[-2:] == ['Larson', '2017']

@@ -194,7 +194,7 @@ def test_films_come_as_the_net_saw_them(judge, monkeypatch):
   """With the regions painted over that `input.erase_from` names."""
   called = []
   monkeypatch.setattr(
-    selection, 'stage_source', lambda *args: called.append(args)
+    selection, 'stage_source', lambda *args, **_: called.append(args)
   )
   films, _ = judge.source(['test'], 2)
   ((_, stage, _, asked),) = called

@@ -62,3 +62,12 @@ def stop(process, number, folder, stage, after):
   text = process.communicate(timeout=300)[0]
   assert not (folder / 'run' / stage / 'done.json').exists(), 'came too late'
   return text, metric_writer.read_metrics(str(rows))[-1]['step']
+
+
+def kill_when(process, path):
+  """Kill it once a file or folder is there."""
+  while not path.exists():
+    assert process.poll() is None, process.stdout.read()
+    time.sleep(0.002)
+  process.kill()
+  process.communicate(timeout=300)

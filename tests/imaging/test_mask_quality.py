@@ -79,5 +79,5 @@ def test_limits_come_from_labelled_films():
   found = mask_quality.limits([0.2, 0.3], judged)
   assert found.area == pytest.approx((0.16, 0.375))
   assert found.undecided == 95
-  with pytest.raises(ValueError, match=r'got 0 and 101: add outlines'):
+  with pytest.raises(ValueError, match=r'got 0 and 101: outline 50'):
     mask_quality.limits([], judged)

@@ -1,7 +1,6 @@
 """Mining and registration that are killed end like those that are not."""
 
 import signal
-import time
 
 import cascade_command
 import pytest
@@ -25,15 +24,6 @@ FILES = (
 pytestmark = pytest.mark.ci
 
 
-def kill_when(process, path):
-  """Kill it once a file or folder is there."""
-  while not path.exists():
-    assert process.poll() is None, process.stdout.read()
-    time.sleep(0.002)
-  process.kill()
-  process.communicate(timeout=300)
-
-
 def test_jobs_that_are_killed_end_with_the_same_files(
   archive, prepared, tmp_path
 ):
@@ -47,10 +37,12 @@ def test_jobs_that_are_killed_end_with_the_same_files(
   cascade_command.stop(go(killed), signal.SIGKILL, killed, 'mine/round_1', 3)
   assert not (mine / 'round_2').exists()
   cascade_command.stop(go(killed), signal.SIGKILL, killed, 'mine/round_2', 5)
-  kill_when(go(killed), mine / 'masks.csv')  # as all films are masked
+  cascade_command.kill_when(
+    go(killed), mine / 'masks.csv'
+  )  # as all films are masked
   assert not (mine / 'done.json').exists()
   process = go(killed)
-  kill_when(process, killed / 'run/register')
+  cascade_command.kill_when(process, killed / 'run/register')
   assert not (killed / 'run/register/done.json').exists()
   text = cascade_command.finish(go(killed))
   for stage in ('segmenter', 'mine', 'keypoints'):

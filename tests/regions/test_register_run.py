@@ -34,7 +34,7 @@ def tiny():
   config.data.update(validation_fraction=0.25, test_fraction=0.25)
   config.keypoints.eval_batch_size = 8
   config.keypoints.input.size = (16, 12)
-  config.keypoints.net.update(width=0.25, features=8)
+  config.keypoints.net.update(width=0.125, levels=2)
   config.register.crop_size = ((40, 30), (32, 32), (24, 56))
   config.carpal = common.train_stage(
     input=common.image_input(

@@ -94,6 +94,16 @@ def test_the_last_net_is_kept_where_no_film_may_choose(run, monkeypatch):
   assert done['best_step'] == done['step']
 
 
+def test_it_stops_where_the_net_gets_no_better(run, monkeypatch):
+  errors = iter([9.0, 7.0, 8.0, 7.5, 6.0, 1.0])  # of validations
+  monkeypatch.setattr(age_task, 'error', lambda *_: next(errors))
+  folder = run(steps=6, eval_steps=1, early_stopping=dict(patience=2))
+  done = json.loads((folder / 'done.json').read_text())
+  assert (done['step'], done['best_step']) == (4, 2)
+  rows = metric_writer.read_metrics(str(folder / 'metrics.jsonl'))
+  assert rows[-1]['step'] == 4
+
+
 def test_the_seed_of_a_stage_changes_films_and_net(run):
   first = []
   for seed in (0, 0, 1):

@@ -179,6 +179,45 @@ def test_frozen_parameters_do_not_move(name):
     assert (leaf != 1).all()
 
 
+def test_rmsprop_is_that_of_keras():
+  tree, rate, eps = {'kernel': jnp.ones((2, 2))}, 0.01, 1e-3
+  found = update(tree, 3, 0.5, name='rmsprop', learning_rate=rate, eps=eps)
+  value, square = 1.0, 0.0
+  for _ in range(3):
+    square = 0.9 * square + 0.1 * 0.5**2
+    value -= rate * 0.5 / np.sqrt(square + eps)
+  np.testing.assert_allclose(found['kernel'], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['adamw', 'sgd'])
+def test_rates_are_factors_of_the_first_that_matches(name):
+  rates = [['stem/bias', 0.5], ['^backbone/', 0.1]]  # as config.json has them
+  settings = dict(name=name, learning_rate=0.25, weight_decay=0.3)
+  moved = [
+    jax.tree.map(
+      lambda new, old: np.asarray(new - old),
+      update(params(), **settings, **changes),
+      params(),
+    )
+    for changes in ({}, {'rates': rates})
+  ]
+  for path, factor in (
+    ('backbone/stem/kernel', 0.1),
+    ('backbone/stem/bias', 0.5),
+    ('age_head/fc/kernel', 1.0),
+  ):
+    section, layer, weight = path.split('/')
+    before, after = (tree[section][layer][weight] for tree in moved)
+    assert np.abs(before).min() > 0.1
+    np.testing.assert_allclose(after, factor * before, rtol=1e-4)
+
+
+def test_rates_leave_frozen_parameters_frozen():
+  new = update(params(), rates=(('.', 2.0),), freeze='^backbone/')
+  for leaf in jax.tree.leaves(new['backbone']):
+    np.testing.assert_array_equal(leaf, 1)
+
+
 def test_the_rate_that_is_logged_is_the_schedule():
   _, rate = optimizers.create(
     config(schedule='cosine', learning_rate=0.5), params(), STEPS
@@ -193,6 +232,9 @@ def test_the_rate_that_is_logged_is_the_schedule():
     ({'schedule': 'linear'}, "'linear' is unknown; choose 'constant'"),
     ({'freeze': 'encoder'}, "'encoder' matches no parameter; paths look like"),
     ({'freeze': '.'}, 'matches every parameter'),
+    ({'rates': (('deform', 0.1),)}, "'deform' matches no parameter; paths"),
+    ({'rates': (('stem', 0.0),)}, 'a factor above 0'),
+    ({'rates': ('stem', 0.1)}, 'pairs of a regex and a factor'),
     ({'weight_decay_on': 'biases'}, "'biases' is unknown; choose 'kernels' or"),
     ({'name': 'adam', 'weight_decay': 0.1}, "name='adam' has no weight decay"),
     (

@@ -12,6 +12,7 @@ import tiny_cascade
 from boneage_jax.core import stages
 from boneage_jax.data import selection
 from boneage_jax.evaluation import ensemble
+from boneage_jax.evaluation import weighing
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import run as workflow_run
@@ -54,7 +55,7 @@ REFUSED = {
   r"localizer to name a stage with the job train, got 'regions' \(loc": dict(
     regions__localizer='regions'
   ),
-  r"init_from\.run to name .* the job train or mine, got 'regions'": dict(
+  r"init_from\.run to name .* train or mine or active, got 'regions'": dict(
     assessor__init_from__run=':regions'
   ),
   r"'assessor', which report\.stage names, to run before report": dict(
@@ -212,14 +213,14 @@ def test_members_of_one_sex_come_in_pairs(tmp_path):
     'all',
     str(tmp_path),
   )
-  validate.check_ensemble(stage('both', 'boys+girls'))
+  weighing.check(stage('both', 'boys+girls'))
   for members, sexes in (
     (('both', 'boys'), "'boys' with input.sex 'M'"),
     (('both', 'girls+girls'), "'F', 'F'"),
     (('boys+both', 'both'), "'M', ''"),
   ):
     with pytest.raises(ValueError, match=r'all\.members to be') as refused:
-      validate.check_ensemble(stage(*members))
+      weighing.check(stage(*members))
     assert sexes in str(refused.value)
 
 

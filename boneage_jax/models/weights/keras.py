@@ -1,4 +1,6 @@
-"""What Keras' no-top weight files call the modules of our backbones.
+"""What Keras' weight files call the modules of our backbones.
+
+These are files without the top, but of VGG-16, whose deep layers are there.
 
 Layers that Keras numbers by itself (`conv2d_17`) stand in the tables by their
 order of creation (`conv2d#16`); a file may start counting at any number.
@@ -14,13 +16,21 @@ import numpy as np
 from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
 from boneage_jax.models.backbones import inception_v3
+from boneage_jax.models.backbones import mobilenet_v3
 from boneage_jax.models.backbones import resnet
+from boneage_jax.models.backbones import vgg16
 
 Path = tuple[str, ...]
 
 SOURCE = "Keras' no-top"  # whose files, in messages
 # What the files fit; also the nets' defaults.
 REQUIRES = {'efficientnet': ('padding', 'tf'), 'resnet': ('variant', 'v1')}
+# Fully connected layers that are convolutions here, and their windows.
+FULL = {
+  'fc1': (vgg16.WINDOW, vgg16.WINDOW),
+  'fc2': (1, 1),
+  'predictions': (1, 1),
+}
 NORM = (
   ('gamma', 'params', ('scale',)),
   ('beta', 'params', ('bias',)),
@@ -128,9 +138,40 @@ def _efficientnet(variant: str) -> dict[str, Path | None]:
   return table
 
 
+def _mobilenet_v3() -> dict[str, Path | None]:
+  table = {}
+  for name, stage in (('conv', 'stem'), ('conv_1', 'top')):
+    table[name] = (stage, 'conv')
+    table[f'{name}_bn'] = (stage, 'bn')
+  for i, (block, spec) in enumerate(mobilenet_v3.BLOCKS.items()):
+    name = f'expanded_conv_{i}' if i else 'expanded_conv'
+    for part in ('expand', 'project') if i else ('project',):
+      table[f'{name}_{part}'] = (block, part, 'conv')
+      table[f'{name}_{part}_bn'] = (block, part, 'bn')
+    table[f'{name}_depthwise'] = (block, 'depthwise')
+    table[f'{name}_depthwise_bn'] = (block, 'depthwise', 'bn')
+    if spec.gated:
+      gate = f'{name}_squeeze_excite_conv'
+      table[gate] = (block, 'gate', 'reduce')
+      table[f'{gate}_1'] = (block, 'gate', 'expand')
+  return table
+
+
+def _vgg16() -> dict[str, Path | None]:
+  table = {
+    f'{block}_conv{i + 1}': (block, f'conv{i + 1}', 'conv')
+    for block, filters in vgg16.BLOCKS.items()
+    for i in range(len(filters))
+  }
+  stages = {'fc1': 'fc6', 'fc2': 'fc7', 'predictions': 'fc8'}
+  return table | {name: (stage, 'conv') for name, stage in stages.items()}
+
+
 _TABLES: dict[str, Callable[[], dict[str, Path | None]]] = {
   'inception_v3': _inception_v3,
+  'mobilenet_v3': _mobilenet_v3,
   'resnet_50': _resnet_50,
+  'vgg16': _vgg16,
   'xception': _xception,
   **{
     f'convnext_{v}': functools.partial(_convnext, v) for v in convnext.VARIANTS
@@ -144,7 +185,9 @@ _TABLES: dict[str, Callable[[], dict[str, Path | None]]] = {
 _FILE = '{}_weights_tf_dim_ordering_tf_kernels_notop.h5'
 FILES = {
   'inception_v3': _FILE.format('inception_v3'),
+  'mobilenet_v3': 'weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5',
   'resnet_50': _FILE.format('resnet50'),
+  'vgg16': 'vgg16_weights_tf_dim_ordering_tf_kernels.h5',  # with the top
   'xception': _FILE.format('xception'),
   **{f'convnext_{v}': f'convnext_{v}_notop.h5' for v in convnext.VARIANTS},
   **{
@@ -170,12 +213,21 @@ def clean(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
   layer = layers[0]
   if re.search(r'_stem$|_downsampling_block_\d$', layer):
     layer = layers[-1]  # ConvNeXt nests two layers in one.
+  half = len(layers) // 2
+  mobilenet = layer.startswith(('Conv', 'expanded_conv'))
+  if mobilenet and layers[:half] == layers[half:]:
+    # Older versions write expanded_conv/depthwise/BatchNorm, and that twice.
+    layer = '_'.join(layers[:half]).replace('BatchNorm', 'bn').lower()
   if layer.endswith('_layer_scale'):
     weight = 'layer_scale'  # The layer leaves its weight unnamed.
-  if weight == 'depthwise_kernel' or layer.endswith('dwconv'):
+  depthwise = layer.endswith(('dwconv', '_depthwise'))
+  if weight == 'depthwise_kernel' or depthwise:
     value = value.swapaxes(2, 3)  # Keras [k, k, C, 1], ours [k, k, 1, C].
-  if layer.endswith('dwconv'):
+  if depthwise:
     weight = 'kernel'  # Of Keras 3, too.
+  if layer in FULL and value.ndim == 2:
+    # Flattened by rows, columns and channels; the window is square.
+    value = value.reshape(*FULL[layer], -1, value.shape[-1])
   return f'{layer}/{weight}', value
 
 

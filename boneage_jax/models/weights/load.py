@@ -265,7 +265,8 @@ def _check_form(section: str, backbone: Mapping[str, Any], path: str) -> None:
   if name not in names.REQUIRES:
     return
   argument, value = names.REQUIRES[name]
-  given = backbone.get(argument, keras_names.REQUIRES[name][1])
+  default = keras_names.REQUIRES.get(name, names.REQUIRES[name])[1]
+  given = backbone.get(argument, default)
   if given != value:
     raise ValueError(
       f'{section}: {path!r} is {names.SOURCE}, whose {name} has '

@@ -1,6 +1,7 @@
 """What timm's and torchvision's weight files call the modules of our backbones.
 
-ResNets have one set of names in both; ConvNeXt and EfficientNet are timm's.
+ResNets have one set of names in both; ConvNeXt and EfficientNet are timm's, and
+GoogLeNet is torchvision's.
 The heads that the files hold as well are in the tables without a module.
 """
 
@@ -12,13 +13,17 @@ import numpy as np
 
 from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
+from boneage_jax.models.backbones import googlenet
 from boneage_jax.models.backbones import resnet
 
 Path = tuple[str, ...]
 
 SOURCE = "timm's or torchvision's"  # whose files, in messages
 # What the files fit. timm has EfficientNets of both forms under equal names.
-REQUIRES = {'resnet': ('variant', 'v1.5')}
+REQUIRES = {
+  'googlenet': ('form', 'torchvision'),
+  'resnet': ('variant', 'v1.5'),
+}
 NORM = (
   ('weight', 'params', ('scale',)),
   ('bias', 'params', ('bias',)),
@@ -102,7 +107,32 @@ def _efficientnet(variant: str) -> dict[str, Path | None]:
   return table
 
 
+def _googlenet() -> dict[str, Path | None]:
+  convs = {f'conv{i}': ('stem', f'conv{i}') for i in (1, 2, 3)}
+  branches = {
+    'branch1': 'branch1',
+    'branch2.0': 'reduce2',
+    'branch2.1': 'branch2',
+    'branch3.0': 'reduce3',
+    'branch3.1': 'branch3',
+    'branch4.1': 'branch4',
+  }
+  for block in googlenet.BLOCKS:
+    for theirs, ours in branches.items():
+      convs[f'{block}.{theirs}'] = (block, ours)
+  table = {'fc': None}
+  for head in googlenet.AUXILIARY.values():
+    convs[f'{head}.conv'] = (head, 'conv')
+    table[f'{head}.fc1'] = (head, 'fc1')
+    table[f'{head}.fc2'] = None
+  for name, path in convs.items():
+    table[f'{name}.conv'] = (*path, 'conv')
+    table[f'{name}.bn'] = (*path, 'bn')
+  return table
+
+
 _TABLES: dict[str, Callable[[], dict[str, Path | None]]] = {
+  'googlenet': _googlenet,
   **{f'resnet_{d}': functools.partial(_resnet, d) for d in resnet.BLOCKS},
   **{
     f'convnext_{v}': functools.partial(_convnext, v) for v in convnext.VARIANTS
@@ -115,6 +145,7 @@ _TABLES: dict[str, Callable[[], dict[str, Path | None]]] = {
 # Repositories on the Hugging Face hub with such a file, for messages.
 _FILE = 'model.safetensors of timm/{}'
 FILES = {
+  'googlenet': "torchvision's googlenet-1378be20.pth, saved as .safetensors",
   **{f'resnet_{d}': _FILE.format(f'resnet{d}.tv_in1k') for d in resnet.BLOCKS},
   **{
     f'convnext_{v}': _FILE.format(f'convnext_{v}.fb_in22k_ft_in1k')

@@ -20,6 +20,9 @@ LOSSES: dict[str, age.Loss] = {
   'segmentation': segmentation.segmentation,
 }
 
+# Of each auxiliary head of a net that has some (Szegedy 2015).
+AUXILIARY_WEIGHT = 0.3
+
 
 def parameters(name: str) -> set[str]:
   """Return the names of the parameters that the loss `name` takes."""
@@ -65,8 +68,22 @@ def create(section: Any, guided: bool = False) -> age.Loss:
       f'loss.name={name!r} does not take {", ".join(left)}, which '
       f'{"is" if len(left) == 1 else "are"} of another loss and dropped.'
     )
-  loss = functools.partial(LOSSES[name], **chosen)
+  loss = _with_auxiliaries(functools.partial(LOSSES[name], **chosen))
   if guided:
     options = {k: v for k, v in section.guidance.items() if k != 'mask'}
     loss = attention.guided(loss, **options)
   return loss
+
+
+def _with_auxiliaries(loss: age.Loss) -> age.Loss:
+  """Add the loss of each auxiliary head, `aux` of the outputs by name."""
+
+  def total(outputs, batch):
+    per_example, scalars = loss(outputs, batch)
+    for name, one in outputs.get('aux', {}).items():
+      own = loss(one, batch)[0]
+      per_example += AUXILIARY_WEIGHT * own
+      scalars |= {f'{name}_loss': own}
+    return per_example, scalars
+
+  return total

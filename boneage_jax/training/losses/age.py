@@ -65,10 +65,15 @@ def gaussian_label(
   return jnp.exp(_log_gaussian(age, bins, delta))
 
 
-def mse(outputs: Outputs, batch: Outputs) -> tuple[jax.Array, Scalars]:
-  """Squared error of the age (Li 2023, eq. 4), months squared."""
+def mse(
+  outputs: Outputs, batch: Outputs, unit: float = 1.0
+) -> tuple[jax.Array, Scalars]:
+  """Squared error of the age (Li 2023, eq. 4), in units of so many months.
+
+  The unit of a standard deviation of ages is that of standardized ones.
+  """
   error = _error(outputs, batch)
-  return error**2, {'mae': jnp.abs(error)}
+  return (error / unit) ** 2, {'mae': jnp.abs(error)}
 
 
 def mae(

@@ -16,7 +16,9 @@ PIXEL = 1.0  # e of `segmentation`
 
 
 def segmentation(
-  outputs: age_losses.Outputs, batch: age_losses.Outputs
+  outputs: age_losses.Outputs,
+  batch: age_losses.Outputs,
+  overlap: str = 'jaccard',
 ) -> tuple[jax.Array, age_losses.Scalars]:
   """H - log J of each film; without a pixel inside its mask, H alone.
 
@@ -27,7 +29,16 @@ def segmentation(
   Args:
     outputs: `mask` [B,H,W], logits.
     batch: `region_mask` uint8 [B,H,W], 1 inside, 0 outside, 255 nobody said.
+    overlap: 'jaccard'; or 'dice', H + 1 - D in the place of H - log J, with the
+      Dice D = 2 J / (1 + J) (Zhao 2018, authors' code).
+
+  Raises:
+    ValueError: another `overlap`.
   """
+  if overlap not in ('jaccard', 'dice'):
+    raise ValueError(
+      f"Expected loss.overlap to be 'jaccard' or 'dice', got {overlap!r}."
+    )
   logits, known, inside = pixels(outputs, batch)
   # softplus, of which neither end overflows.
   cost = jnp.maximum(logits, 0) - logits * inside
@@ -38,9 +49,12 @@ def segmentation(
   both, drawn = total(inside * p), total(inside)
   union = drawn + total(p) - both
   jaccard = (both + PIXEL) / (union + PIXEL)
-  overlap = jnp.where(drawn > 0, -jnp.log(jaccard), 0)
+  if overlap == 'jaccard':
+    apart = -jnp.log(jaccard)
+  else:
+    apart = 1 - 2 * jaccard / (1 + jaccard)
   scalars = {'cross_entropy': cross_entropy, 'soft_jaccard': jaccard}
-  return cross_entropy + overlap, scalars
+  return cross_entropy + jnp.where(drawn > 0, apart, 0), scalars
 
 
 def pixels(

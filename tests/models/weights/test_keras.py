@@ -14,7 +14,9 @@ from boneage_jax.models import layers
 from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
 from boneage_jax.models.backbones import inception_v3
+from boneage_jax.models.backbones import mobilenet_v3
 from boneage_jax.models.backbones import resnet
+from boneage_jax.models.backbones import vgg16
 from boneage_jax.models.backbones import xception
 from boneage_jax.models.weights import load as load_weights
 
@@ -225,11 +227,19 @@ KERAS = {
     (64,),
   ),
   'inception_v3': ('InceptionV3', inception_v3.InceptionV3, (96, 128)),
+  # Of a size that it knows, Keras' net pads odd maps as 'SAME' does.
+  'mobilenet_v3': (
+    'MobileNetV3Large',
+    functools.partial(mobilenet_v3.MobileNetV3, width=0.35),
+    (75,),
+  ),
   'resnet_50': ('ResNet50', resnet.ResNet, (75, 96)),
   'xception': ('Xception', xception.Xception, (75, 96)),
 }
 # Keras' net takes 0 to 255.
-RAW = ('convnext_tiny', 'efficientnet_b0', 'efficientnet_b4')
+RAW = ('convnext_tiny', 'efficientnet_b0', 'efficientnet_b4', 'mobilenet_v3')
+# What else Keras' net is built with.
+ARGUMENTS = {'mobilenet_v3': {'alpha': 0.35, 'input_shape': (75, 75, 3)}}
 # Evaluated alone: the modules are those of B0.
 LARGE = ('efficientnet_b4',)
 
@@ -284,8 +294,9 @@ def test_equal_to_keras(keras, tmp_path, draw, name):
   path = str(tmp_path / 'keras.h5')
   theirs, backbone, sizes = KERAS[name]
   make = lambda: backbone(rngs=nnx.Rngs(0))
+  arguments = {'input_shape': (None, None, 3)} | ARGUMENTS.get(name, {})
   model = getattr(keras.applications, theirs)(
-    include_top=False, weights=None, input_shape=(None, None, 3)
+    include_top=False, weights=None, **arguments
   )
   fill(keras, model, draw)
   model.save(path)
@@ -334,3 +345,23 @@ def test_equal_to_keras(keras, tmp_path, draw, name):
     moved,
     their_moved,
   )
+
+
+@pytest.mark.filterwarnings('ignore')  # Keras': legacy file format
+@pytest.mark.large
+def test_vgg16_with_its_top_is_equal_to_keras(keras, tmp_path, draw):
+  model = keras.applications.VGG16(weights=None, classifier_activation=None)
+  path = str(tmp_path / 'keras.h5')
+  model.save(path)
+  make = lambda: vgg16.VGG16(endpoint='fc8', rngs=nnx.Rngs(0))
+  graph = split(nnx.eval_shape(make))[0]
+  params, _, report = load_weights.load(path, *zeros(make), 'vgg16')
+  assert not any(report[1:])
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 138_357_544
+  x = jnp.asarray(draw.uniform(-128, 128, (2, 224, 224, 3)), jnp.float32)
+  ours = jax.jit(lambda p, x: nnx.merge(graph, p)(x))(params, x)
+  theirs = jax.jit(model.stateless_call)(
+    [v.value for v in model.trainable_variables], [], x
+  )[0]
+  assert ours.shape == (2, 1, 1, 1000)
+  assert relative_error(ours[:, 0, 0], theirs) < 1e-4

@@ -2,10 +2,12 @@
 
 import jax
 from jax import numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import pytest
 from scipy import stats
 
+from boneage_jax.training import losses
 from boneage_jax.training.losses import age as age_losses
 
 AGE_LOSSES = sorted(set(age_losses.LOSSES) - {'cross_entropy'})
@@ -37,6 +39,28 @@ def test_mae_in_units_is_the_l1_of_scaled_ages():
   scaled = np.abs(np.array([100 - 120, 131 - 120]) / 120 - [-8 / 120, 5 / 120])
   np.testing.assert_allclose(loss, scaled, rtol=1e-6)
   np.testing.assert_allclose(scalars['mae'], [12, 6])
+
+
+def test_mse_in_units_is_that_of_standardized_ages():
+  outputs = {'age': jnp.array([100.0, 131.0])}
+  loss, scalars = age_losses.mse(outputs, batch_of(112.0, 125.0), unit=41.2)
+  standardized = lambda *ages: (np.array(ages) - 127.3) / 41.2
+  wanted = (standardized(100, 131) - standardized(112, 125)) ** 2
+  np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+  np.testing.assert_allclose(scalars['mae'], [12, 6])
+
+
+def test_auxiliary_heads_count_three_tenths_each():
+  section = ConfigDict({'loss': {'name': 'mae'}})
+  outputs = {'age': jnp.array([100.0, 131.0])}
+  outputs['aux'] = {
+    'aux1': {'age': jnp.array([110.0, 120.0])},
+    'aux2': {'age': jnp.array([102.0, 125.0])},
+  }
+  loss, scalars = losses.create(section)(outputs, batch_of(112.0, 125.0))
+  np.testing.assert_allclose(loss, [12 + 0.6 + 3, 6 + 1.5], rtol=1e-6)
+  np.testing.assert_allclose(scalars['mae'], [12, 6])
+  np.testing.assert_allclose(scalars['aux2_loss'], [10, 0])
 
 
 def test_triangular_label():

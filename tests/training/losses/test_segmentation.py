@@ -86,6 +86,30 @@ def test_a_sure_and_right_net_pays_nothing_and_a_wrong_one_a_finite_price():
   np.testing.assert_array_equal(np.sign(gradient), 1 - 2 * mask)
 
 
+def test_dice_takes_the_place_of_the_jaccard():
+  logits, mask = films()
+  of_dice = lambda logits: segmentation.segmentation(
+    {'mask': jnp.asarray(logits, jnp.float32)},
+    {'region_mask': jnp.asarray(mask, jnp.uint8)},
+    overlap='dice',
+  )[0]
+  value = of_dice(logits)
+  for film in (0, 1, 2):
+    known = mask[film] != 255
+    y, p = (mask[film] == 1)[known], 1 / (1 + np.exp(-logits[film][known]))
+    entropy = -np.mean(np.where(y, np.log(p), np.log(1 - p)))
+    # One pixel is added to the overlap and to the union of both.
+    both = (y * p).sum()
+    dice = (2 * both + 2) / (y.sum() + p.sum() + 2)
+    expected = entropy + (1 - dice if y.any() else 0)
+    np.testing.assert_allclose(value[film], expected, rtol=1e-5)
+  # No sigmoid of a sigmoid, of which even a sure net pays 0.31 and more.
+  sure = of_dice(np.where(mask == 1, 30.0, -30.0))
+  np.testing.assert_allclose(sure, 0, atol=1e-5)
+  with pytest.raises(ValueError, match=r"'jaccard' or 'dice', got 'iou'"):
+    segmentation.segmentation({}, {}, overlap='iou')
+
+
 def test_a_film_without_a_known_pixel_pays_nothing():
   logits, _ = films()
   value, _, gradient = loss(logits, np.full(SHAPE, 255))
