@@ -6,7 +6,7 @@ from typing import Any
 
 from boneage_jax.imaging import codec
 from boneage_jax.regions import localize
-from boneage_jax.regions import patches
+from boneage_jax.regions import patch
 from boneage_jax.training import landmarks as landmarks_lib
 
 
@@ -35,7 +35,7 @@ class Patching:
     """Fill `regions` of films; return records with their patches."""
     made = []
     for film, record in zip(films, records, strict=True):
-      patches.find(film, self._finder, self._forest, self._section)
+      patch.find(film, self._finder, self._forest, self._section)
       crops = localize.cut_crops(film, self.film_input, self._section)
       cut = {
         'regions': list(map(codec.bitmap, crops)),
