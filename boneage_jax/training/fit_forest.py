@@ -121,7 +121,6 @@ def check(stage: stages.Stage) -> None:
   validate.choose(
     section.votes, f'{name}.votes', 'weighting', forest_lib.WEIGHTINGS
   )
-  validate.choose(section.votes, f'{name}.votes', 'passes', (1, 2))
   counts = ('trees', 'depth', 'pixels_per_film', 'features', 'candidates')
   counts += ('thresholds', 'least_pixels', 'split_pixels')
   if section.job == 'forest_rounds':
@@ -132,6 +131,11 @@ def check(stage: stages.Stage) -> None:
         f'Expected {name}.{field} of 1 or more, got {section[field]}: change '
         f'--config.{name}.{field}.'
       )
+  if section.votes.passes not in (1, 2):
+    raise ValueError(
+      f'Expected {name}.votes.passes of 1 or 2, got {section.votes.passes}: '
+      f'change --config.{name}.votes.passes.'
+    )
   positive = {f'votes.{f}': section.votes[f] for f in ('sigma', 'smooth')}
   positive |= {'votes.near': section.votes.near, 'reach': section.reach}
   positive |= {'votes.step': section.votes.step}

@@ -1,5 +1,6 @@
 """Votes of forests, against NumPy by hand and planted places."""
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
@@ -119,7 +120,7 @@ def test_a_forest_finds_planted_places():
   assert np.max(errors) < 1.0, np.array(errors).round(2)
   # The traversal ends where NumPy's features lead.
   pixels = np.array([(0, 0), (3, 20), (11, 9), (23, 5)], np.int32)
-  leaves = forest.descend(
+  leaves = jax.jit(forest.descend, static_argnums=3)(
     grown,
     forest.integral(films[0]).astype(np.int32),
     pixels,
