@@ -274,9 +274,9 @@ def test_real_nets_learn_from_the_films_they_asked_for(prepared, tmp_path):
     masks = film_masks.FilmMasks(str(folder))
     assert set(masks) == set().union(*sides(config, run).values())
     states = [row['status'] for row in table(folder / 'masks.csv')]
-    assert states.count('labelled') == 6 + sum(
-      len(sides(config, run)[s]) for s in ('validation',)
-    )
+    # All films that are held out are outlined, too, and judge.
+    held_out = [len(sides(config, run)[s]) for s in ('validation', 'test')]
+    assert states.count('labelled') == 6 + sum(held_out)
     (row, _) = table(folder / 'round_2/chosen.csv')
     assert 0 < float(row['dissimilarity']) <= 1
     folder.rename(folder.with_name(measure))

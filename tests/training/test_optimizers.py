@@ -228,7 +228,10 @@ def test_the_rate_that_is_logged_is_the_schedule():
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'name': 'adamax'}, "'adamax' is unknown; choose 'adam', 'adamw' or"),
+    (
+      {'name': 'adamax'},
+      "'adamax' is unknown; choose 'adam', 'adamw', 'sgd' or",
+    ),
     ({'schedule': 'linear'}, "'linear' is unknown; choose 'constant'"),
     ({'freeze': 'encoder'}, "'encoder' matches no parameter; paths look like"),
     ({'freeze': '.'}, 'matches every parameter'),
