@@ -257,3 +257,24 @@ def test_members_that_do_not_agree(folder, tmp_path):
     ensemble.combine(
       [*_members(folder, 'b'), run_lib.read_run(str(tmp_path / 'test_only'))]
     )
+
+
+@pytest.fixture
+def untested(tmp_path):
+  """Function that reads a run without test films."""
+  fractions = {'validation_fraction': 0.3, 'test_fraction': 0.0}
+
+  def read(name, seed):
+    folder = tmp_path / name
+    table = fake_run.films(200)
+    fake_run.write(folder, table, seed=seed, sd=10, fractions=fractions)
+    return run_lib.read_run(str(folder))
+
+  return read
+
+
+def test_an_ensemble_without_test_films_says_so(untested):
+  result, rows = ensemble.combine([untested('a', 1), untested('b', 2)], 'mae')
+  assert list(result['splits']) == ['validation']
+  assert set(rows['split']) == {'validation'}
+  assert 'The run has no test films' in ensemble.ensemble_table(result)

@@ -2,10 +2,12 @@
 
 import itertools
 
+from ml_collections import ConfigDict
 import numpy as np
 import pytest
 from scipy import optimize
 
+from boneage_jax.core import stages
 from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
 
@@ -153,3 +155,28 @@ def test_no_film_has_a_part_in_its_own_weights(way):
   same = np.all(others == by_film, axis=0)
   np.testing.assert_array_equal(same, groups == groups[50])
   assert np.abs(other - weights).max() > 0.01
+
+
+def test_members_of_one_sex_come_in_pairs(tmp_path):
+  section = lambda sex: dict(job='train', input=dict(sex=sex))
+  stage = lambda *members: stages.Stage(
+    ConfigDict(
+      dict(
+        both=section(''),
+        boys=section('M'),
+        girls=section('F'),
+        all=dict(job='ensemble', members=members, weights='mae'),
+      )
+    ),
+    'all',
+    str(tmp_path),
+  )
+  weighing.check(stage('both', 'boys+girls'))
+  for members, sexes in (
+    (('both', 'boys'), "'boys' with input.sex 'M'"),
+    (('both', 'girls+girls'), "'F', 'F'"),
+    (('boys+both', 'both'), "'M', ''"),
+  ):
+    with pytest.raises(ValueError, match=r'all\.members to be') as refused:
+      weighing.check(stage(*members))
+    assert sexes in str(refused.value)

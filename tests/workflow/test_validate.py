@@ -3,18 +3,13 @@
 import json
 
 import fake_jobs
-import fake_run
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
 import tiny_cascade
 
-from boneage_jax.core import stages
 from boneage_jax.data import selection
-from boneage_jax.evaluation import ensemble
-from boneage_jax.evaluation import weighing
 from boneage_jax.runs import lineage
-from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import run as workflow_run
 from boneage_jax.workflow import validate
 from configs import attention_ldl
@@ -199,31 +194,6 @@ def test_members_and_their_weights(tmp_path):
       validate.validate(one, str(tmp_path))
 
 
-def test_members_of_one_sex_come_in_pairs(tmp_path):
-  section = lambda sex: dict(job='train', input=dict(sex=sex))
-  stage = lambda *members: stages.Stage(
-    ConfigDict(
-      dict(
-        both=section(''),
-        boys=section('M'),
-        girls=section('F'),
-        all=dict(job='ensemble', members=members, weights='mae'),
-      )
-    ),
-    'all',
-    str(tmp_path),
-  )
-  weighing.check(stage('both', 'boys+girls'))
-  for members, sexes in (
-    (('both', 'boys'), "'boys' with input.sex 'M'"),
-    (('both', 'girls+girls'), "'F', 'F'"),
-    (('boys+both', 'both'), "'M', ''"),
-  ):
-    with pytest.raises(ValueError, match=r'all\.members to be') as refused:
-      weighing.check(stage(*members))
-    assert sexes in str(refused.value)
-
-
 def test_what_is_painted_over_lost_the_same_borders(tmp_path):
   value = attention_ldl.get_config('phantom')
   change(value, data__crop_borders=True)
@@ -293,23 +263,6 @@ def test_prepared_films_that_do_not_do(
   assert ran == ['prepare', 'localizer', 'regions', 'assessor', 'report']
 
 
-# Runs without test films.
-
-
-@pytest.fixture
-def untested(tmp_path):
-  """Function that reads a run without test films."""
-  fractions = {'validation_fraction': 0.3, 'test_fraction': 0.0}
-
-  def read(name, seed):
-    folder = tmp_path / name
-    table = fake_run.films(200)
-    fake_run.write(folder, table, seed=seed, sd=10, fractions=fractions)
-    return run_lib.read_run(str(folder))
-
-  return read
-
-
 def test_films_that_nobody_marked_do_not_train(tmp_path, monkeypatch):
   marks = ' '.join(hand_geometry.POINTS)
   films = {
@@ -336,10 +289,3 @@ def test_nets_of_another_run_need_its_folder(tmp_path):
   named = r"mine\.init_from\.run='.*/none:mine' names no net to start from"
   with pytest.raises(ValueError, match=named):
     lineage.parent_run(config, 'mine', str(tmp_path))
-
-
-def test_an_ensemble_without_test_films_says_so(untested):
-  result, rows = ensemble.combine([untested('a', 1), untested('b', 2)], 'mae')
-  assert list(result['splits']) == ['validation']
-  assert set(rows['split']) == {'validation'}
-  assert 'The run has no test films' in ensemble.ensemble_table(result)

@@ -8,6 +8,7 @@ same inside (the variances in its weight file are deviations, which a second
 rescaling by 1 / sqrt(deviation) completes).
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import math
@@ -88,14 +89,15 @@ class Conv(layers.ConvBN):
 
 
 class Depthwise(nnx.Module):
-  """Depthwise convolution, BatchNorm, swish."""
+  """Depthwise convolution, BatchNorm, an activation."""
 
   def __init__(
     self,
     channels: int,
     kernel: int,
     stride: int,
-    padding: ops.Padding,
+    padding: ops.Padding = 'SAME',
+    activation: Callable[[jax.Array], jax.Array] = nnx.silu,
     *,
     eps: float,
     momentum: float,
@@ -103,6 +105,7 @@ class Depthwise(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.stride, self.padding, self.dtype = stride, padding, dtype
+    self.activation = activation
     self.kernel = nnx.Param(
       layers.kernel_init(rngs.params(), (kernel, kernel, 1, channels))
     )
@@ -113,7 +116,7 @@ class Depthwise(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.kernel[...].astype(self.dtype)
     x = ops.depthwise(x.astype(self.dtype), kernel, self.stride, self.padding)
-    return nnx.silu(self.bn(x))
+    return self.activation(self.bn(x))
 
 
 class SqueezeExcite(nnx.Module):

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 from boneage_jax.models import layers
-from boneage_jax.models import ops
 from boneage_jax.models.backbones import base
 from boneage_jax.models.backbones import efficientnet
 
@@ -57,68 +56,22 @@ BLOCKS = {
 scale_channels = efficientnet.scale_channels  # the rule of both families
 
 
-class Conv(nnx.Module):
+class Conv(layers.ConvBN):
   """Convolution, BatchNorm and an activation, if any."""
 
   def __init__(
-    self,
-    in_channels: int,
-    channels: int,
-    kernel: int,
-    stride: int = 1,
-    activation: Activation | None = None,
-    *,
-    dtype: Any,
-    rngs: nnx.Rngs,
+    self, *arguments: Any, activation: Activation | None = None, **options: Any
   ):
-    self.channels, self.activation = channels, activation
-    self.conv = layers.Conv(
-      in_channels, channels, kernel, stride=stride, dtype=dtype, rngs=rngs
-    )
-    self.bn = layers.BatchNorm(
-      channels, eps=EPS, momentum=MOMENTUM, dtype=dtype
-    )
+    super().__init__(*arguments, relu=False, **options)
+    self.activation = activation
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    x = self.bn(self.conv(x))
+    x = super().__call__(x)
     return x if self.activation is None else self.activation(x)
 
 
-class Depthwise(nnx.Module):
-  """Depthwise convolution, BatchNorm and an activation."""
-
-  def __init__(
-    self,
-    channels: int,
-    kernel: int,
-    stride: int,
-    activation: Activation,
-    *,
-    dtype: Any,
-    rngs: nnx.Rngs,
-  ):
-    self.stride, self.activation, self.dtype = stride, activation, dtype
-    self.kernel = nnx.Param(
-      layers.kernel_init(rngs.params(), (kernel, kernel, 1, channels))
-    )
-    self.bn = layers.BatchNorm(
-      channels, eps=EPS, momentum=MOMENTUM, dtype=dtype
-    )
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    kernel = self.kernel[...].astype(self.dtype)
-    x = ops.depthwise(x.astype(self.dtype), kernel, self.stride)
-    return self.activation(self.bn(x))
-
-
-class Gate(nnx.Module):
+class Gate(efficientnet.SqueezeExcite):
   """Channel gate (Hu et al. 2018) with a hard sigmoid."""
-
-  def __init__(self, channels: int, dtype: Any, rngs: nnx.Rngs):
-    hidden = scale_channels(channels, GATE)
-    options = {'use_bias': True, 'dtype': dtype, 'rngs': rngs}
-    self.reduce = layers.Conv(channels, hidden, 1, **options)
-    self.expand = layers.Conv(hidden, channels, 1, **options)
 
   def __call__(self, x: jax.Array) -> jax.Array:
     pooled = x.mean((1, 2), keepdims=True)
@@ -141,11 +94,16 @@ class Block(nnx.Module):
       self.expand = Conv(
         in_channels, hidden, 1, activation=activation, **options
       )
-    self.depthwise = Depthwise(
-      hidden, spec.kernel, spec.stride, activation, **options
+    self.depthwise = efficientnet.Depthwise(
+      hidden, spec.kernel, spec.stride, activation=activation, **options
     )
     if self.gated:
-      self.gate = Gate(hidden, **options)
+      self.gate = Gate(
+        hidden,
+        scale_channels(hidden, GATE),
+        options['dtype'],
+        options['rngs'],
+      )
     self.project = Conv(hidden, channels, 1, **options)
 
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -190,8 +148,10 @@ class MobileNetV3(base.Backbone):
       input_range='tf',
       remat=remat,
     )
-    options = {'dtype': dtype, 'rngs': rngs}
-    self.stem = Conv(in_channels, 16, 3, 2, nnx.hard_swish, **options)
+    options = {'eps': EPS, 'momentum': MOMENTUM, 'dtype': dtype, 'rngs': rngs}
+    self.stem = Conv(
+      in_channels, 16, 3, stride=2, activation=nnx.hard_swish, **options
+    )
     channels = self.stem.channels  # B 112 112 16
     for name, spec in BLOCKS.items():
       if name in self.stages:
