@@ -73,18 +73,19 @@ def forest_stage() -> dict:
     candidates=100,  # paper: features drawn at a node
     thresholds=10,  # paper: drawn for each of them
     features=1000,  # of a tree, which its nodes draw from; ours
-    pixels_per_film=1000,  # drawn for each tree; ours
+    pixels_per_film=500,  # drawn for each tree of all landmarks; ours
+    pixels_per_landmark=40,  # of a film, for each tree of one landmark; ours
     reach=0.3,  # of the offsets of boxes, +- share of the input's side; ours
-    least_pixels=5,  # of a leaf; ours
+    least_pixels=10,  # of a leaf; ours
     split_pixels=1000,  # at most, by which a node chooses its split; ours
     votes=dict(
       # Paper: votes over a long way count less, exp(-r / sigma); or 'none'.
       weighting='distance',
       sigma=0.1,  # share of the mean length of a hand; ours
       smooth=0.015,  # of the maps of votes, share of that length; ours
-      passes=2,  # paper: first global, then about the first estimate
-      near=0.15,  # half the side of that square, share of that length; ours
-      step=2,  # every second row and column of pixels votes; ours
+      passes=3,  # paper: global, then about the estimate; ours: that twice
+      near=0.3,  # half the side of that square, share of that length; ours
+      step=3,  # every third row and column of pixels votes at first; ours
     ),
   )
 
@@ -173,7 +174,7 @@ def small(config: ConfigDict) -> None:
       builder_config='original', size=100, resize='squash'
     )
   # All marked phantoms would be 1,200 films.
-  config.forest.pixels_per_film = 100
+  config.forest.update(pixels_per_film=50, pixels_per_landmark=4)
   if 'assessor' in config:
     config.patches.crop_size = config.assessor.input.size = 64
     presets.short_training(config.assessor)

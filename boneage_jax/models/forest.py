@@ -2,7 +2,8 @@
 
 Every pixel of a film goes down every tree. A node compares the mean grey of two
 boxes about the pixel; a leaf says by how much landmarks are displaced from it.
-A forest is a dict of arrays, `KEYS`: what an npz file keeps.
+Then each landmark has trees of its own, which only pixels about its estimate go
+down. A forest is a dict of arrays, `KEYS` and `NEAR`: what an npz file keeps.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ import numpy as np
 # child [T, N]: a pixel whose feature is above the threshold goes to child + 1,
 # another one to child; a leaf has -1 - its row of vote [T, M, L, 2], x and y.
 KEYS = ('boxes', 'feature', 'threshold', 'child', 'vote')
+# The same of the trees of each landmark, with an axis of them in front, but for
+# the boxes, which landmarks share; L of their votes is 1.
+NEAR = tuple(f'near_{key}' for key in KEYS)
+SIDE = 15  # rows and columns of pixels about an estimate; ours
 PARTS = 64  # of a grey: means are whole numbers of these, which are exact
 WEIGHTINGS = ('distance', 'none')
 Arrays = Mapping[str, np.ndarray]
@@ -73,32 +78,35 @@ def descend(
   return jax.vmap(of_pixels, (0, 0, 0, 0, None))(*trees, pixels)
 
 
-def cast(
-  shift: jax.Array,
-  pixels: jax.Array,
-  weight: jax.Array,
-  smooth: float,
-  size_hw: tuple[int, int],
+def shifts(
+  forest: Arrays, sums: jax.Array, pixels: jax.Array, depth: int
 ) -> jax.Array:
-  """Return where pixels say that landmarks are: maps of votes, smoothed.
+  """Return how trees displace landmarks from pixels, [T, P, L, 2], x and y.
 
   Args:
-    shift: float32 [T, P, L, 2], x and y, by which each tree displaces them.
-    pixels: int32 [P, 2], row and column.
-    weight: float32 [T, P, L], how much a vote counts.
+    forest, sums, pixels, depth: as of `descend`.
+  """
+  leaf = descend(forest, sums, pixels, depth)
+  return jax.vmap(lambda votes, leaves: votes[leaves])(forest['vote'], leaf)
+
+
+def cast(
+  place: jax.Array, weight: jax.Array, smooth: float, size_hw: tuple[int, int]
+) -> jax.Array:
+  """Return maps of votes, smoothed, float32 [L, H, W].
+
+  Args:
+    place: float32 [V, L, 2], x and y, where votes say that landmarks are. A
+      vote is shared by the four pixels about it.
+    weight: float32 [V, L], how much a vote counts.
     smooth: standard deviation of the Gaussian, pixels.
     size_hw: of the film.
-
-  Returns:
-    float32 [L, H, W]. A vote is shared by the four pixels about its place.
   """
-  landmarks = shift.shape[2]
-  place = pixels[None, :, None, ::-1] + shift
   height, width = size_hw
   low = jnp.floor(place)
   part, low = place - low, low.astype(jnp.int32)
-  number = jnp.arange(landmarks)
-  maps = jnp.zeros((landmarks, height, width), jnp.float32)
+  number = jnp.arange(place.shape[1])
+  maps = jnp.zeros((len(number), height, width), jnp.float32)
   for right in (0, 1):
     for down in (0, 1):
       x, y = low[..., 0] + right, low[..., 1] + down
@@ -113,7 +121,7 @@ def cast(
 
 
 @functools.partial(
-  jax.jit, static_argnames=('size_hw', 'depth', 'weighting', 'step')
+  jax.jit, static_argnames=('size_hw', 'depth', 'weighting', 'step', 'passes')
 )
 def locate(
   forest: Arrays,
@@ -126,39 +134,53 @@ def locate(
   depth: int,
   weighting: str,
   step: int,
+  passes: int,
 ) -> dict[str, jax.Array]:
-  """Find landmarks: all pixels vote, then those about the first estimate.
+  """Find landmarks: all pixels vote, then those about the estimate so far.
 
   Args:
-    forest, sums, depth: as of `descend`.
+    forest: of KEYS and, for passes beyond the first, NEAR.
+    sums, depth: as of `descend`.
     sigma: pixels; with the weighting 'distance' a vote over r pixels counts
       exp(-r / sigma), with 'none' 1.
-    near: pixels; half the side of the square about the first estimate.
+    near: pixels; half the side of the square about an estimate.
     smooth, size_hw: as of `cast`.
     weighting: one of WEIGHTINGS.
-    step: every pixel votes whose row and column are multiples of it.
+    step: in the first pass every pixel votes whose row and column are multiples
+      of it; later SIDE x SIDE pixels do, evenly spread.
+    passes: 1 or more.
 
   Returns:
-    `points` float32 [2, L, 2], x and y, after either pass; `maps` [2, L, H, W].
+    `points` float32 [passes, L, 2], x and y, after each pass; `maps` [passes,
+    L, H, W].
   """
+
+  def maps_of(shift: jax.Array, pixels: jax.Array) -> jax.Array:
+    """Cast the votes [T, P, L, 2] of pixels [P, L, 2], row and column."""
+    length = jnp.linalg.norm(shift, axis=-1)
+    decay = sigma if weighting == 'distance' else jnp.inf
+    votes = (pixels[..., ::-1] + shift).reshape(-1, *shift.shape[2:])
+    weight = jnp.exp(-length / decay).reshape(votes.shape[:2])
+    return cast(votes, weight, smooth, size_hw)
+
   rows, columns = np.mgrid[: size_hw[0] : step, : size_hw[1] : step]
-  pixels = np.stack([rows.ravel(), columns.ravel()], -1).astype(np.int32)
-  leaf = descend(forest, sums, jnp.asarray(pixels), depth)
-  shift = jax.vmap(lambda votes, leaves: votes[leaves])(forest['vote'], leaf)
-  weight = jnp.ones(shift.shape[:-1], jnp.float32)
-  if weighting == 'distance':
-    weight = jnp.exp(-jnp.linalg.norm(shift, axis=-1) / sigma)
-  first = cast(shift, pixels, weight, smooth, size_hw)
-  estimate = peaks(first)
-  away = jnp.abs(pixels[:, None, ::-1] - estimate).max(-1)  # [P, L]
-  weight = weight * (away <= near)
-  second = cast(shift, pixels, weight, smooth, size_hw)
-  voted = second.max((1, 2)) > 0
-  found = jnp.where(voted[:, None], peaks(second), estimate)
-  return {
-    'points': jnp.stack([estimate, found]),
-    'maps': jnp.stack([first, second]),
-  }
+  grid = np.stack([rows.ravel(), columns.ravel()], -1).astype(np.int32)
+  whole = {key: forest[key] for key in KEYS}
+  maps = [maps_of(shifts(whole, sums, grid, depth), grid[:, None])]
+  points = [peaks(maps[0])]
+  offsets = np.stack(np.mgrid[:SIDE, :SIDE], -1).reshape(-1, 2)
+  offsets = 2 * offsets / (SIDE - 1) - 1
+  for _ in range(1, passes):
+    pixels = jnp.rint(points[-1][:, None, ::-1] + near * offsets)
+    pixels = jnp.clip(pixels, 0, np.subtract(size_hw, 1)).astype(jnp.int32)
+    trees = {key: forest[f'near_{key}'] for key in KEYS}
+    axes = {key: None if key == 'boxes' else 0 for key in KEYS}
+    own = jax.vmap(shifts, (axes, None, 0, None))(trees, sums, pixels, depth)
+    shift = jnp.moveaxis(own[..., 0, :], 0, 2)  # [T, P, L, 2]
+    maps.append(maps_of(shift, jnp.moveaxis(pixels, 0, 1)))
+    voted = maps[-1].max((1, 2)) > 0
+    points.append(jnp.where(voted[:, None], peaks(maps[-1]), points[-1]))
+  return {'points': jnp.stack(points), 'maps': jnp.stack(maps)}
 
 
 def _blur(maps: jax.Array, sd: float, axis: int) -> jax.Array:

@@ -31,7 +31,7 @@ def find(
       hand's length.
   """
   seen, matrix = landmarks_lib.view(film.image, forest.input)
-  found = finder(seen)['points'][forest.votes.passes - 1]
+  found = finder(seen)['points'][-1]
   points = points_lib.move(found.astype(np.float64), geometry.inverse(matrix))
   length = landmarks_lib.hand_length(points, forest.landmarks)
   size = np.array(film.image.shape[::-1])

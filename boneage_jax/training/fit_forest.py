@@ -23,6 +23,7 @@ from boneage_jax.training.tasks import keypoints
 
 HELD_OUT = ('validation', 'test')
 SHOWN = 6  # films whose votes are drawn
+WHOLE = ('passes', 'step')  # whole numbers of section.votes
 
 
 def fit_forest(config: Any, stage: str, workdir: str) -> None:
@@ -76,16 +77,17 @@ def fit(
       'Expected training films with landmarks, got none: mark some, or lower '
       '--config.data.validation_fraction and test_fraction.'
     )
-  arrays = forest.fit(train.images, train.points, section, seed)
-  lengths = landmarks_lib.hand_length(train.points, section.landmarks)
-  return landmarks_lib.Finder(arrays, lengths.mean(), section), arrays
+  hand = landmarks_lib.hand_length(train.points, section.landmarks).mean()
+  near = section.votes.near * hand
+  arrays = forest.fit(train.images, train.points, section, near, seed)
+  return landmarks_lib.Finder(arrays, hand, section), arrays
 
 
 def _outputs(
   found: list[np.ndarray], part: landmarks_lib.Marked, section: Any
 ) -> dict[str, np.ndarray]:
   """Return what the task of key points judges: after the last pass."""
-  found = np.stack(found)[:, section.votes.passes - 1]
+  found = np.stack(found)[:, -1]
   true = landmarks_lib.on_film(part.points, part)
   return {
     'points': landmarks_lib.on_film(found, part),
@@ -96,7 +98,7 @@ def _outputs(
 
 
 def _picture(image: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
-  """Draw the votes of both passes, one below the other, and their maxima."""
+  """Draw the votes of each pass, one below the other, and their maxima."""
   rows = []
   for maps, points in zip(found['maps'], found['points'], strict=True):
     heat = (maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-9)).max(0)
@@ -121,24 +123,21 @@ def check(stage: stages.Stage) -> None:
   validate.choose(
     section.votes, f'{name}.votes', 'weighting', forest_lib.WEIGHTINGS
   )
-  counts = ('trees', 'depth', 'pixels_per_film', 'features', 'candidates')
-  counts += ('thresholds', 'least_pixels', 'split_pixels')
+  counts = ('trees', 'depth', 'pixels_per_film', 'pixels_per_landmark')
+  counts += ('features', 'candidates', 'thresholds')
+  counts += ('least_pixels', 'split_pixels')
   if section.job == 'forest_rounds':
     counts += ('rounds', 'train_films', 'test_films')
-  for field in counts:
-    if section[field] < 1:
+  counts = {field: section[field] for field in counts}
+  counts |= {f'votes.{field}': section.votes[field] for field in WHOLE}
+  for field, value in counts.items():
+    if value < 1:
       raise ValueError(
-        f'Expected {name}.{field} of 1 or more, got {section[field]}: change '
+        f'Expected {name}.{field} of 1 or more, got {value}: change '
         f'--config.{name}.{field}.'
       )
-  if section.votes.passes not in (1, 2):
-    raise ValueError(
-      f'Expected {name}.votes.passes of 1 or 2, got {section.votes.passes}: '
-      f'change --config.{name}.votes.passes.'
-    )
   positive = {f'votes.{f}': section.votes[f] for f in ('sigma', 'smooth')}
   positive |= {'votes.near': section.votes.near, 'reach': section.reach}
-  positive |= {'votes.step': section.votes.step}
   for field, value in positive.items():
     if value <= 0:
       raise ValueError(

@@ -200,37 +200,79 @@ def fit(
   images: Sequence[np.ndarray],
   landmarks: np.ndarray,
   options: Any,
+  near: float,
   seed: Sequence[int],
 ) -> dict[str, np.ndarray]:
-  """Grow a forest, a tree on each core at a time.
+  """Grow a forest of all landmarks, and one about each of them.
 
   Args:
     images: of N films, uint8 [S, S].
     landmarks: float [N, L, 2], x and y in pixels of these, all known.
-    options: trees, pixels_per_film, features, reach and what `grow` needs.
+    options: trees, pixels_per_film, pixels_per_landmark, features, reach and
+      what `grow` needs.
+    near: pixels; half the side of the square about a landmark whose pixels its
+      own trees see.
     seed: of all draws; each tree has its own pixels and features.
 
   Returns:
-    the arrays forest.KEYS.
+    the arrays forest.KEYS and forest.NEAR.
   """
-  count, size = options.pixels_per_film, images[0].shape[0]
 
-  def one(number: int) -> tuple[np.ndarray, Tree]:
-    rng = np.random.default_rng([*seed, number])
-    boxes = draw_boxes(options.features, size, options.reach, rng)
-    features = np.empty((options.features, count * len(images)), np.int16)
-    targets = np.empty((count * len(images), *landmarks.shape[1:]), np.float32)
+  def draw(
+    rng: np.random.Generator, pixels: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes, and the features [F, N, P] of pixels [N, P, 2]."""
+    boxes = draw_boxes(options.features, images[0].shape[0], options.reach, rng)
+    found = np.empty((len(boxes), *pixels.shape[:2]), np.int16)
     for i, image in enumerate(images):
-      pixels = rng.integers(0, image.shape, (count, 2))
-      part = slice(i * count, (i + 1) * count)
-      features[:, part] = values(image, boxes, pixels)
-      targets[part] = landmarks[i] - pixels[:, None, ::-1]
-    targets = targets.reshape(len(targets), -1)
-    return boxes, grow(features, targets, options, rng)
+      found[:, i] = values(image, boxes, pixels[i])
+    return boxes, found
+
+  def whole(number: int) -> tuple[np.ndarray, Tree]:
+    rng = np.random.default_rng([*seed, 0, number])
+    shape = (len(images), options.pixels_per_film, 2)
+    pixels = rng.integers(0, images[0].shape, shape)
+    boxes, features = draw(rng, pixels)
+    targets = landmarks[:, None] - pixels[:, :, None, ::-1]
+    return boxes, _tree(features, targets, options, rng)
+
+  def about(number: int) -> tuple[np.ndarray, list[Tree]]:
+    rng = np.random.default_rng([*seed, 1, number])
+    films, count = landmarks.shape[:2]
+    shape = (films, count, options.pixels_per_landmark, 2)
+    away = rng.uniform(-near, near, shape)
+    pixels = np.rint(landmarks[:, :, None, ::-1] + away).astype(int)
+    pixels = np.clip(pixels, 0, np.subtract(images[0].shape, 1))
+    boxes, features = draw(rng, pixels.reshape(films, -1, 2))
+    features = features.reshape(len(boxes), *pixels.shape[:3])
+    targets = landmarks[:, :, None] - pixels[..., ::-1]
+    return boxes, [
+      _tree(features[:, :, k], targets[:, k], options, rng)
+      for k in range(count)
+    ]
 
   with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    boxes, trees = zip(*pool.map(one, range(options.trees)), strict=True)
-  return {'boxes': np.stack(boxes), **_joined(trees)}
+    numbers = range(options.trees)
+    boxes, trees = zip(*pool.map(whole, numbers), strict=True)
+    near_boxes, near_trees = zip(*pool.map(about, numbers), strict=True)
+  arrays = {'boxes': np.stack(boxes), **_joined(trees)}
+  own = _joined([tree for of in near_trees for tree in of])
+  for name, value in own.items():
+    by_tree = value.reshape(options.trees, -1, *value.shape[1:])
+    arrays[f'near_{name}'] = np.moveaxis(by_tree, 1, 0)
+  return arrays | {'near_boxes': np.stack(near_boxes)}
+
+
+def _tree(
+  features: np.ndarray,
+  targets: np.ndarray,
+  options: Any,
+  rng: np.random.Generator,
+) -> Tree:
+  """Grow a tree of pixels of films: features [F, N, P], targets [N, P, ...]."""
+  targets = targets.reshape(features.shape[1] * features.shape[2], -1)
+  features = features.reshape(len(features), -1)
+  return grow(features, targets.astype(np.float32), options, rng)
 
 
 def _joined(trees: Sequence[Tree]) -> dict[str, np.ndarray]:

@@ -66,7 +66,7 @@ def one_round(
   kind, rows = section.landmarks, []
   for weighting in forest_lib.WEIGHTINGS:
     found = [finder(image, weighting)['points'] for image in test.images]
-    for k in (0, 1):
+    for k in range(section.votes.passes):
       both = landmarks_lib.percent_of_hand(np.stack(found)[:, k], test, kind)
       for film, percents, pixels in zip(test.films['id'], *both, strict=True):
         rows += [
@@ -110,7 +110,7 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
   column = {name: np.array([row[name] for row in rows]) for name in COLUMNS[:5]}
   numbers, figures = sorted(set(column['round'].tolist())), {}
   for weighting in forest_lib.WEIGHTINGS:
-    for passes in ('1', '2'):
+    for passes in sorted(set(column['passes'].astype(str).tolist())):
       of = (column['weighting'] == weighting) & (
         column['passes'].astype(str) == passes
       )

@@ -153,7 +153,8 @@ class Finder:
     self, forest: Mapping[str, np.ndarray], hand: float, section: Any
   ):
     """Take a forest and the section of the config that says how it votes."""
-    self._forest = {name: forest[name] for name in forest_lib.KEYS}
+    keys = forest_lib.KEYS + forest_lib.NEAR
+    self._forest = {name: forest[name] for name in keys}
     self.hand = float(hand)
     self._section = section
 
@@ -177,6 +178,7 @@ class Finder:
       depth=self._section.depth,
       weighting=weighting or options.weighting,
       step=options.step,
+      passes=options.passes,
     )
     return {name: np.asarray(value) for name, value in found.items()}
 

@@ -27,6 +27,7 @@ def tiny(variant='phantom'):
   for name in ('forest', 'rounds'):
     config[name].update(trees=2, depth=6, pixels_per_film=100, features=60)
     config[name].update(candidates=20, thresholds=4)
+    config[name].update(pixels_per_landmark=20)
     config[name].input.size = 32
   config.rounds.update(rounds=3, train_films=12, test_films=5)
   return config
@@ -61,9 +62,9 @@ def test_landmarks_of_held_out_films(archive, prepared, tmp_path, kind):
   assert np.median(percent) < 40  # it is tiny; half a hand is chance
   assert (tmp_path / 'forest/votes.jpg').stat().st_size > 1000
   judged = rows(tmp_path / 'rounds/rounds.csv')
-  assert len(judged) == 3 * 5 * (17 if kind else 21) * 2 * 2
+  assert len(judged) == 3 * 5 * (17 if kind else 21) * 2 * 3
   figures = json.loads((tmp_path / 'rounds/rounds.json').read_text())
-  assert len(figures) == 4
+  assert len(figures) == 6
   means = [
     np.mean(
       [

@@ -1,5 +1,7 @@
 """Votes of forests, against NumPy by hand and planted places."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -13,6 +15,7 @@ OPTIONS = ConfigDict(
   dict(
     trees=3,
     pixels_per_film=80,
+    pixels_per_landmark=30,
     features=60,
     reach=0.3,
     depth=8,
@@ -51,6 +54,7 @@ def test_votes_by_hand():
     depth=1,
     weighting='distance',
     step=2,
+    passes=1,
   )
   far, near = np.hypot(2, 1.25), 3.0
   weigh = lambda r: np.exp(-r / 2)
@@ -65,27 +69,44 @@ def test_votes_by_hand():
   )
 
 
-def test_only_pixels_about_the_first_estimate_vote_again():
-  image = np.zeros((6, 9), np.uint8)
-  trees = stump()  # all votes: 3 to the left
+def test_pixels_about_the_estimate_go_down_trees_of_their_landmark():
+  rng = np.random.default_rng(2)
+  image = rng.integers(0, 256, (12, 20), np.uint8)
+  trees = stump()
+  # Two landmarks, whose first estimates differ, and trees of their own.
+  trees['vote'] = np.array([[[[-3, 0], [5, 4]]] * 2], np.float32)
+  own = np.array([[[[[-1, 0]], [[2, 1]]]], [[[[0, 1]], [[1, -2]]]]], np.float32)
+  for key in ('feature', 'threshold', 'child'):
+    trees[f'near_{key}'] = np.stack([trees[key]] * 2)
+  trees |= {'near_boxes': trees['boxes'], 'near_vote': own}
   found = forest.locate(
     *(trees, forest.integral(image).astype(np.int32)),
     *(2.0, 3.0, 1.0),
-    size_hw=(6, 9),
+    size_hw=(12, 20),
     depth=1,
     weighting='none',
     step=1,
+    passes=2,
   )
-  (x, y), _ = found['points'][:, 0]
-  expected = np.zeros((6, 9))
-  for row in range(6):
-    for column in range(3, 9):
-      close = abs(column - x) <= 3 and abs(row - y) <= 3
-      expected[row, column - 3] += close
-  place = np.arange(9)
-  blur = np.exp(-((place[:, None] - place) ** 2) / 2) / np.sqrt(2 * np.pi)
-  expected = blur[:6, :6] @ expected @ blur
-  np.testing.assert_allclose(found['maps'][1, 0], expected, atol=1e-5)
+  spread = np.linspace(-3, 3, forest.SIDE)
+  padded = np.pad(image.astype(int), 2)
+  for landmark, (x, y) in enumerate(np.array(found['points'][0])):
+    expected = np.zeros((12, 20))
+    for down, right in itertools.product(spread, spread):
+      row = int(np.clip(np.rint(y + down), 0, 11))
+      column = int(np.clip(np.rint(x + right), 0, 19))
+      brighter = padded[row + 2, column + 3] > padded[row + 2, column + 2]
+      votes_x, votes_y = own[landmark, 0, int(brighter), 0]
+      to = (int(row + votes_y), int(column + votes_x))
+      if 0 <= to[0] < 12 and 0 <= to[1] < 20:
+        expected[to] += 1
+    place = [np.arange(n) for n in (12, 20)]
+    down, right = (
+      np.exp(-((p[:, None] - p) ** 2) / 2) / np.sqrt(2 * np.pi) for p in place
+    )
+    np.testing.assert_allclose(
+      found['maps'][1, landmark], down @ expected @ right, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_peaks_lie_between_pixels():
@@ -105,16 +126,17 @@ def test_a_forest_finds_planted_places():
     film[y - 2 : y + 3, x - 2 : x + 3] = 220
   # Two landmarks: the middle of a square, and a place to its left.
   points = np.stack([places, places - (4, 1)], 1).astype(float)
-  grown = training_forest.fit(films[:18], points[:18], OPTIONS, [0])
+  grown = training_forest.fit(films[:18], points[:18], OPTIONS, 6.0, [0])
   errors = []
   for film, true in zip(films[18:], points[18:], strict=True):
     found = forest.locate(
       *(grown, forest.integral(film).astype(np.int32)),
-      *(4.0, 8.0, 1.0),
+      *(4.0, 6.0, 1.0),
       size_hw=(SIZE, SIZE),
       depth=OPTIONS.depth,
       weighting='distance',
       step=1,
+      passes=3,
     )
     errors.append(np.linalg.norm(found['points'] - true, axis=-1))
   assert np.max(errors) < 1.0, np.array(errors).round(2)

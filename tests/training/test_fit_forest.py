@@ -14,7 +14,8 @@ from configs import forest as forest_config
   [
     ('forest', 'landmarks', 'joints'),
     ('forest', 'votes.weighting', 'near'),
-    ('forest', 'votes.passes', 3),
+    ('forest', 'votes.passes', 0),
+    ('forest', 'pixels_per_landmark', 0),
     ('forest', 'votes.sigma', 0.0),
     ('forest', 'trees', 0),
     ('forest', 'input.size', 4),

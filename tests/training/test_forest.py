@@ -11,6 +11,7 @@ OPTIONS = ConfigDict(
   dict(
     trees=3,
     pixels_per_film=80,
+    pixels_per_landmark=20,
     features=60,
     reach=0.4,
     depth=7,
@@ -86,11 +87,24 @@ def test_leaves_keep_the_mean_of_what_ends_there():
     np.testing.assert_allclose(vote, of_leaf.mean(0), atol=1e-6)
 
 
+def test_trees_of_a_landmark_are_grown_about_it():
+  rng = np.random.default_rng(3)
+  films = [rng.integers(0, 256, (24, 24), np.uint8) for _ in range(2)]
+  places = np.array([[[8.0, 9.0], [16.0, 12.0]], [[7.0, 10.0], [15.0, 14.0]]])
+  grown = forest.fit(films, places, OPTIONS, 3.0, [0])
+  assert grown['near_vote'].shape[:2] == (2, OPTIONS.trees)
+  assert grown['near_vote'].shape[-2:] == (1, 2)
+  assert grown['vote'].shape[-2:] == (2, 2)
+  # From pixels within 3 of a landmark no vote is longer; others' are.
+  assert 1 < np.abs(grown['near_vote']).max() <= 3.5
+  assert np.abs(grown['vote']).max() > 6
+
+
 def test_the_same_seed_grows_the_same_forest():
   films = [square((9, 9)), square((13, 12))]
   places = np.array([[[9.0, 9.0]], [[13.0, 12.0]]])
   first, again, other = (
-    forest.fit(films, places, OPTIONS, [seed]) for seed in (0, 0, 1)
+    forest.fit(films, places, OPTIONS, 5.0, [seed]) for seed in (0, 0, 1)
   )
   for name, values in first.items():
     np.testing.assert_array_equal(values, again[name])
