@@ -69,10 +69,10 @@ def flip(folder):
 
 def other_net(folder):
   shutil.rmtree(folder)
-  store = checkpoints.Checkpoints(str(folder.parents[1] / 'other'))
+  store = checkpoints.Checkpoints(str(folder.parents[2] / 'other'))
   store.save(3, {'net': jnp.ones(7)})
   store.close()
-  shutil.copytree(folder.parents[1] / 'other/latest/3', folder)
+  shutil.copytree(folder.parents[2] / 'other/latest/3', folder)
 
 
 @pytest.mark.parametrize(
