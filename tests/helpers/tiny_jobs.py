@@ -69,6 +69,6 @@ def get_config(kind):
     config.phantom.update(films=48, long_side=64)
   config.manual_dir = ''
   for section in stages.sections(config).values():
-    if 'input' in section and 'builder_config' in section.input:
+    if 'input' in section and section.input.get('builder_config'):
       section.input.builder_config = 'original'
   return config
