@@ -33,7 +33,7 @@ TARGETS = {
   'register': ('registration', 'register', ''),
   'active': ('active', 'active', 'active'),
   'features': ('features', 'features', ''),
-  'classes': ('classes', 'classes', ''),
+  'classes': ('classes', 'report', ''),
 }
 COMPARED = (
   *('predictions.csv', 'regions.csv', 'masks.csv', 'registration.csv'),
