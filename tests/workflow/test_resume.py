@@ -160,7 +160,7 @@ def test_a_run_goes_on_where_a_field_is_newer(go_on, tmp_path):
   del old['data']['crop_borders']
   del old['assessor']['freeze_statistics']
   del old['assessor']['input']['drawn_share']
-  del old['regions']['mirror']
+  del old['regions']['fill']
   (tmp_path / 'config.json').write_text(json.dumps(old))
   assert go_on() == ['assessor', 'report']
   assert kept(tmp_path)['assessor']['freeze_statistics'] is False
