@@ -137,9 +137,9 @@ def test_a_training_film_among_the_test_films(run):
 @pytest.mark.parametrize(
   ('line', 'message'),
   [
-    ('{id},test,M,90.0,91.0', 'each film once'),
+    ('{id},test,M,90.0,91.0,,,,', 'each film once'),
     (
-      '1,test,M,90.0,nan',
+      '1,test,M,90.0,nan,,,,',
       '1 of .* age_predicted .* not finite numbers, as that of film 1, .nan',
     ),
   ],
