@@ -101,18 +101,19 @@ class Checkpoints:
       except Exception as error:  # Orbax has many kinds
         self._lost = min(self._lost, step)
         self._best.close()
-        self._drop('best', step, error)
+        self._drop('best', step, _damaged(error))
         self._open_best()
     while (step := self._latest.latest_step()) is not None:
-      try:
-        if step >= self._lost:
-          raise ValueError('it comes after a net that was kept and is lost')
-        return _restore(self._latest, step, state)
-      except Exception as error:
-        self._latest.close()
-        self._drop('latest', step, error)
-        # Orbax takes all steps to be of one form, that of the newest.
-        self._latest = self._open('latest', max_to_keep=2)
+      fault = 'comes after a net that was kept and is lost'
+      if step < self._lost:
+        try:
+          return _restore(self._latest, step, state)
+        except Exception as error:
+          fault = _damaged(error)
+      self._latest.close()
+      self._drop('latest', step, fault)
+      # Orbax takes all steps to be of one form, that of the newest.
+      self._latest = self._open('latest', max_to_keep=2)
     return None
 
   def best_step(self) -> int | None:
@@ -184,20 +185,19 @@ class Checkpoints:
         float(found['validation_error'])
       except (ValueError, LookupError, TypeError, OSError) as error:
         self._lost = min(self._lost, int(step))
-        self._set_aside('best', int(step), error)
+        self._set_aside('best', int(step), _damaged(error))
 
-  def _drop(self, name: str, step: int, error: BaseException) -> None:
-    distributed.on_main_process(lambda: self._set_aside(name, step, error))
+  def _drop(self, name: str, step: int, fault: str) -> None:
+    distributed.on_main_process(lambda: self._set_aside(name, step, fault))
 
-  def _set_aside(self, name: str, step: int, error: BaseException) -> None:
+  def _set_aside(self, name: str, step: int, fault: str) -> None:
     """Move a checkpoint out of the way; a disk that fails now may not later."""
     path = os.path.join(self._place, name, str(step))
     aside = os.path.join(self._place, ASIDE, f'{name}_{step}')
     storage.move(path, aside)
     print(
-      f'{path} is damaged or of another net ({door.reason(error)}): moved to '
-      f'{aside}. Training goes on from the newest checkpoint that is whole, or '
-      'from the start.',
+      f'{path} {fault}: moved to {aside}. Training goes on from the newest '
+      'checkpoint that is whole, or from the start.',
       flush=True,
     )
 
@@ -210,6 +210,10 @@ class Checkpoints:
     path = os.path.join(self._folder, f'{name}.tar')
     with storage.staged(path) as place, tarfile.open(place, 'w') as tar:
       tar.add(manager.directory, name)
+
+
+def _damaged(error: Exception) -> str:
+  return f'is damaged or of another net ({door.reason(error)})'
 
 
 def _save(
