@@ -1,7 +1,6 @@
 """Run a system: `python -m boneage_jax.main --config=configs/cascade.py`."""
 
 import os
-import sys
 
 from absl import app
 from absl import flags
@@ -9,6 +8,7 @@ from absl import logging
 
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import distributed
+from boneage_jax.core import door
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.training import preemption
@@ -43,17 +43,14 @@ def main(argv: list[str]) -> None:
   workdir = FLAGS.workdir or os.path.join(
     'runs', '_'.join(filter(None, [config.name, config.variant]))
   )
-  try:
+  with door.one_line_errors():
     where = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
     if FLAGS.distributed or any(value is not None for value in where):
       distributed.join(*where)
-    workflow_run.run(config, storage.absolute(workdir))
-  except preemption.Preempted as stopped:
-    distributed.print_once(str(stopped))
-  except ValueError as error:
-    if logging.level_debug():
-      raise
-    sys.exit(f'Error: {error}')
+    try:
+      workflow_run.run(config, storage.absolute(workdir))
+    except preemption.Preempted as stopped:
+      distributed.print_once(str(stopped))
 
 
 if __name__ == '__main__':

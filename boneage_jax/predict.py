@@ -12,8 +12,10 @@ import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 import os
+import re
 import sys
 
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import startup
 from boneage_jax.core import storage
@@ -38,33 +40,75 @@ def predict_films(
   """Predict and print films; return `FILM: reason` of those that were bad.
 
   The folder `out` gets predictions.csv (see `tables.row`) and a picture of
-  every row, numbered.
+  every row, numbered; both as films are predicted, so that a command that ends
+  early leaves what it has.
+
+  Raises:
+    OSError: `out` cannot be written.
   """
-  bad, rows = [], []
+  bad = []
   if out:
     os.makedirs(out, exist_ok=True)
-  for path in paths:
-    try:
-      film = film_file.read(path)
-      used = film_file.choose_sex(sex, film.sex)
-      prediction = predictor.predict(
-        film.with_polarity(predictor.inverted), used
-      )
-      prediction = prediction_lib.with_notes(prediction, film.notes)
-    except ValueError as e:
-      bad.append(f'{path}: {e}')
-      continue
-    for text in _warnings(prediction, film.sex, predictor.inverted):
-      print(f'warning: {path}: {text}', file=sys.stderr, flush=True)
-    print(f'{path}: {tables.format_line(prediction)}', flush=True)
-    rows.append(tables.row(prediction, path))
-    if out:  # numbered, as films in two folders may share a name
-      name, _ = os.path.splitext(os.path.basename(path))
-      with open(os.path.join(out, f'{len(rows):03d}_{name}.png'), 'wb') as f:
-        f.write(png.encode(prediction.overlay[..., ::-1]))
-  if out and rows:
-    tables.write(os.path.join(out, stages.PREDICTIONS), rows)
+    written = tables.File(os.path.join(out, stages.PREDICTIONS))
+  try:
+    for path in paths:
+      name = door.shown(path)
+      try:
+        film, prediction = _predict(predictor, path, sex)
+      except ValueError as error:
+        bad.append(door.shown(f'{path}: {error}'))
+        continue
+      for text in _warnings(prediction, film.sex, predictor.inverted):
+        print(f'warning: {name}: {text}', file=sys.stderr, flush=True)
+      print(f'{name}: {tables.format_line(prediction)}', flush=True)
+      if out:
+        written.add(tables.row(prediction, name))
+        picture = os.path.join(out, picture_name(len(written), path))
+        with open(picture, 'wb') as file:
+          file.write(png.encode(prediction.overlay[..., ::-1]))
+  except BaseException:  # what was refused until then is said nevertheless
+    _say_bad(bad, len(paths))
+    raise
   return bad
+
+
+def picture_name(number: int, path: str) -> str:
+  """Return the name of a film's picture, which any file system takes.
+
+  It is numbered, as films in two folders may share a name.
+  """
+  name, _ = os.path.splitext(os.path.basename(path))
+  name = re.sub(r'[\\/:*?"<>|]', '_', door.shown(name))
+  short = name.encode()[:200].decode(errors='ignore')  # of 255 bytes
+  return f'{number:03d}_{short}.png'
+
+
+def _say_bad(bad: Sequence[str], count: int) -> None:
+  """List the films that were not predicted, of `count`."""
+  if bad:
+    head = f'{len(bad)} of {count} films not predicted:'
+    print(head, *bad, sep='\n  ', file=sys.stderr)
+
+
+def _predict(
+  predictor: loading.Either, path: str, sex: str | None
+) -> tuple[film_file.FilmFile, prediction_lib.Prediction]:
+  """Read and predict one film.
+
+  Raises:
+    ValueError: why not; no film ends the command.
+  """
+  film = film_file.read(path)
+  used = film_file.choose_sex(sex, film.sex)
+  try:
+    prediction = predictor.predict(film.with_polarity(predictor.inverted), used)
+  except ValueError:
+    raise
+  except Exception as error:  # such as memory that runs out
+    raise ValueError(
+      f'Cannot be predicted: {type(error).__name__}: {door.reason(error)}.'
+    ) from error
+  return film, prediction_lib.with_notes(prediction, film.notes)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,15 +122,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   args = parser.parse_args(argv)
-  startup.set_up()
-  try:
+  with door.one_line_errors():
+    startup.set_up()
     predictor = loading.load(storage.absolute(args.workdir), args.stage)
     bad = predict_films(predictor, args.films, args.sex, args.out)
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')
-  if bad:
-    head = f'{len(bad)} of {len(args.films)} films not predicted:'
-    print(head, *bad, sep='\n  ', file=sys.stderr)
+  _say_bad(bad, len(args.films))
   print(NOTICE)
   sys.exit(1 if bad else 0)
 

@@ -10,6 +10,7 @@ from typing import Any
 import zipfile
 
 from boneage_jax.core import ids
+from boneage_jax.core import storage
 from boneage_jax.imaging import annotations
 from tfds_rsna import labels
 from tfds_rsna import layout
@@ -110,8 +111,9 @@ def read(
     raise ValueError(
       f'manual_dir {manual_dir} is not a folder.\n{layout.LAYOUT}'
     )
-  notes: list[str] = []
-  tables, containers = layout.find(manual_dir, notes)
+  found = layout.find(manual_dir)
+  tables, containers, notes = found.tables, found.films, found.notes
+  unread = layout.describe_unread(found.unread)
   archive = Archive(manual_dir, age_unit, {}, [], {}, {}, {}, notes, {}, None)
   for split, (text, _, _) in layout.SPLITS.items():
     table = _label_file(split, tables[split], notes)
@@ -124,39 +126,44 @@ def read(
       continue
     if not containers[split]:
       raise ValueError(
-        f'{table} labels the {text} films, but no {text} film was found in '
-        f'{manual_dir}.\n{layout.LAYOUT}'
+        f'{os.path.join(*table)} labels the {text} films, but no {text} film '
+        f'was found in {manual_dir}.\n{unread}{layout.LAYOUT}'
       )
-    good, bad, doubts = labels.read(table, age_unit)
+    data, path = layout.read_bytes(*table), os.path.join(*table)
+    good, bad, doubts = labels.read(path, age_unit, data)
     notes += doubts
     archive.listed[split] = {label.id for label in good} | {i for i, _ in bad}
     _match_films(archive, split, good, bad, containers[split])
-    with open(table, 'rb') as f:
-      digest = hashlib.sha256(f.read()).hexdigest()
     archive.label_files[split] = {
-      'file': os.path.relpath(table, manual_dir),
-      'sha256': digest,
+      'file': os.path.relpath(path, manual_dir),
+      'sha256': hashlib.sha256(data).hexdigest(),
     }
   if not archive.films:
     raise ValueError(
-      f'{manual_dir} holds no label file of bone ages.\n{layout.LAYOUT}'
+      f'{manual_dir} holds no label file of bone ages.\n{unread}{layout.LAYOUT}'
     )
   _drop_shared(archive)
   _read_extras(archive)
   return archive
 
 
-def _label_file(split: str, paths: list[str], notes: list[str]) -> str | None:
-  """Chooses the table with ages; two of them are an error."""
-  rated = [path for path in paths if split == 'train' or labels.has_ages(path)]
-  notes += [
-    f'{path} lists films without bone ages: ignored.'
-    for path in paths
-    if path not in rated
-  ]
+def _label_file(
+  split: str, files: list[tuple[str, str]], notes: list[str]
+) -> tuple[str, str] | None:
+  """Chooses the table with ages; two that differ are an error."""
+  rated: list[tuple[str, str]] = []
+  for file in files:
+    path, data = os.path.join(*file), layout.read_bytes(*file)
+    if split != 'train' and not labels.has_ages(path, data):
+      notes.append(f'{path} lists films without bone ages: ignored.')
+      continue
+    others = [other for other in rated if other[0] != file[0]]
+    if data not in [layout.read_bytes(*other) for other in others]:
+      rated.append(file)  # the same one may lie in a zip and beside it
   if len(rated) > 1:
+    names = ' and '.join(os.path.join(*file) for file in rated)
     raise ValueError(
-      f'Expected one label file for {split}, found {" and ".join(rated)}. '
+      f'Expected one label file for {split}, found {names}. '
       'Published label files differ: keep the one you mean.'
     )
   return rated[0] if rated else None
@@ -223,5 +230,4 @@ def _read_extras(archive: Archive) -> None:
       break
   path = os.path.join(archive.manual_dir, 'phantom.json')
   if os.path.exists(path):
-    with open(path, encoding='utf-8') as f:
-      archive.phantom = json.load(f)
+    archive.phantom = storage.read_json(path, keys=('seed',))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import contextlib
 import fcntl
 import io
-import json
 import os
 import shutil
 from typing import Any
@@ -17,6 +16,7 @@ from absl import flags
 from absl import logging
 import tensorflow_datasets as tfds
 
+from boneage_jax.core import door
 from boneage_jax.core import storage
 from tfds_rsna import archive as archives
 from tfds_rsna import labels
@@ -61,12 +61,18 @@ def build(
     raise ValueError(
       f'Expected a config of {", ".join(CONFIGS)}, got {config!r}.'
     )
+  manual_dir = os.path.expanduser(os.fspath(manual_dir))
   download = tfds.download.DownloadConfig(
     manual_dir=manual_dir, beam_options=_pipeline_options(beam_options)
   )
   archive = archives.read(manual_dir, age_unit)
   data_dir = storage.absolute(data_dir)
   folder = os.path.join(data_dir, 'tfds_rsna', config, VERSION)
+  # First without the lock, which a folder that cannot be written has no place
+  # for.
+  if storage.exists(os.path.join(folder, 'build.json')):
+    _check_same(folder, archive, allow_bad_films)
+    return folder
   here = storage.here(data_dir)  # array_record is not written to buckets
   parent = os.path.join(here, 'tfds_rsna', config)
   with _lock(parent):
@@ -125,8 +131,7 @@ def _check_same(
   folder: str, archive: archives.Archive, allow_bad_films: int
 ) -> None:
   """Refuses a prepared folder of another archive, or with more bad films."""
-  with storage.reading(os.path.join(folder, 'build.json')) as f:
-    info = json.load(f)
+  info = _read_info(folder)
   if _hashes(info['label_files']) != _hashes(archive.label_files):
     what = 'the label files differ'
   elif (unit := info.get('age_unit', labels.UNITS[0])) != archive.age_unit:
@@ -144,6 +149,12 @@ def _check_same(
   )
 
 
+def _read_info(folder: str) -> dict[str, Any]:
+  """Reads build.json of a prepared folder."""
+  keys = ('name', 'label_files', 'fingerprint', 'bad', 'notes', 'manual_dir')
+  return storage.read_json(os.path.join(folder, 'build.json'), keys=keys)
+
+
 def _hashes(label_files: dict[str, dict[str, str]]) -> dict[str, str]:
   return {split: entry['sha256'] for split, entry in label_files.items()}
 
@@ -153,7 +164,7 @@ def main(argv: list[str]) -> None:
   del argv
   logging.set_verbosity(logging.WARNING)
   f = flags.FLAGS
-  try:
+  with door.one_line_errors():
     folder = build(
       f.manual_dir,
       f.data_dir,
@@ -163,13 +174,10 @@ def main(argv: list[str]) -> None:
       f.beam_pipeline_options,
       f.age_unit,
     )
-  except ValueError as e:
-    raise SystemExit(str(e)) from None
-  with storage.reading(os.path.join(folder, 'build.json')) as file:
-    info = json.load(file)
-  for note in info['notes']:
-    print(note)
-  print(f'{info["name"]}: {folder}')
+    info = _read_info(folder)
+    for note in info['notes']:
+      door.say(note)
+    door.say(f'{info["name"]}: {folder}')
 
 
 if __name__ == '__main__':

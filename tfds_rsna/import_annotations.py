@@ -10,14 +10,15 @@ import collections
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import csv
 import itertools
 import math
 import os
 import pathlib
 
+from boneage_jax.core import door
 from boneage_jax.core import ids
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import outlines
@@ -175,7 +176,7 @@ def write(
       if not math.isnan(x)  # nobody marked it
     ]
     with storage.replacing(os.path.join(out, POINTS)) as file:
-      writer = csv.writer(file, lineterminator='\n')
+      writer = tables.Writer(file)
       writer.writerows([('id', 'point', 'x', 'y'), *rows])
 
 
@@ -223,10 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--replace', action='store_true', help='what is already there'
   )
   chosen = parser.parse_args(argv)
-  try:
-    print(run(chosen))
-  except (OSError, ValueError) as error:
-    raise SystemExit(str(error)) from None
+  with door.one_line_errors():
+    door.say(run(chosen))
 
 
 def run(chosen: argparse.Namespace) -> str:

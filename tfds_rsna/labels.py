@@ -1,12 +1,12 @@
 """Label tables of the RSNA bone age releases: columns matched by meaning."""
 
-import csv
 import dataclasses
 import os
 import re
 from typing import Any
 
 from boneage_jax.core import ids
+from boneage_jax.core import tables
 
 MAX_AGE = 240  # months
 MONTHS = {'months': 1, 'years': 12}  # of the units of ages in label files
@@ -50,21 +50,22 @@ class Label:
   age: float
 
 
-def has_ages(path: str | os.PathLike) -> bool:
-  """Tells a label table from a list of films to be assessed."""
-  header = _table(path)[0]
+def has_ages(path: str | os.PathLike, data: bytes | None = None) -> bool:
+  """Tells a label table from a list of films to be assessed; see `read`."""
+  header = _table(path, data).header
   found = _match(header)
   return 'age' in found or not {'id', 'sex'} <= set(found)
 
 
 def read(
-  path: str | os.PathLike, age_unit: str = UNITS[0]
+  path: str | os.PathLike, age_unit: str = UNITS[0], data: bytes | None = None
 ) -> tuple[list[Label], list[list[Any]], list[str]]:
-  """Reads a label table (.csv or .xlsx).
+  """Reads a label table, of any form that `tables.read` knows.
 
   Args:
     path: of the table.
     age_unit: of its ages, one of UNITS.
+    data: of the file, where it is read already.
 
   Returns:
     The good labels in file order, the bad ones as [id, reason], and a note
@@ -78,11 +79,14 @@ def read(
     raise ValueError(
       f'Expected age_unit to be one of {", ".join(UNITS)}, got {age_unit!r}.'
     )
-  header, rows = _table(path)
+  header, rows, sheet = _table(path, data)
   columns = _match(header)
   if set(columns) != set(COLUMNS):
-    found = ', '.join(repr(c) for c in header)
-    raise ValueError(f'{path}: expected columns for {EXPECTED}; found {found}.')
+    found = ', '.join(repr(c) for c in header) or 'none'
+    where = f' in the sheet {sheet!r}' if sheet else ''
+    raise ValueError(
+      f'{path}: expected columns for {EXPECTED}; found {found}{where}.'
+    )
   told = _split_unit(header[columns['age']])[1]
   if told not in ('', age_unit):
     raise ValueError(
@@ -92,10 +96,11 @@ def read(
     )
   labels, bad = [], []
   lines: dict[Any, list[int]] = {}
-  for line, row in enumerate(rows, start=2):
+  for line, row in rows:
     cells = {k: row[i] if i < len(row) else '' for k, i in columns.items()}
     if not any(cells.values()):
       continue
+    longer = any(row[len(header) :])
     try:
       film, fault = ids.normalize(cells['id']), ''
     except ValueError as error:
@@ -105,6 +110,8 @@ def read(
       continue
     sex = _male(cells['sex'], 'male' in header[columns['sex']].lower())
     age = _age(cells['age'], age_unit)
+    if longer and not fault:
+      fault = f'line {line} has more cells than the header'
     if fault:
       bad.append([film, fault])
     elif sex is None:
@@ -161,31 +168,14 @@ def _doubts(
   ]
 
 
-def _table(path: str | os.PathLike) -> tuple[list[str], list[list[str]]]:
-  """Reads header and rows; every cell as stripped text."""
-  if os.fspath(path).lower().endswith('.xlsx'):
-    try:
-      import openpyxl
-    except ImportError as e:
-      raise ValueError(
-        f'{path}: reading Excel files needs openpyxl: pip install openpyxl, or '
-        'save the table as .csv.'
-      ) from e
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    rows = [
-      ['' if c is None else str(c).strip() for c in row]
-      for row in book.active.iter_rows(values_only=True)
-    ]
-    book.close()
-  else:
-    try:
-      with open(path, newline='', encoding='utf-8-sig') as f:
-        rows = [[c.strip() for c in row] for row in csv.reader(f)]
-    except (UnicodeDecodeError, csv.Error) as e:
-      raise ValueError(
-        f'{path}: expected comma separated UTF-8 text ({e}).'
-      ) from e
-  return (rows[0], rows[1:]) if rows else ([], [])
+def _table(path: str | os.PathLike, data: bytes | None) -> tables.Table:
+  """Reads a label table of any form; see `tables.read`."""
+  if data is None:
+    with open(path, 'rb') as file:
+      data = file.read()
+  # A list of films to be assessed has no ages; a label table all three.
+  is_header = lambda row: {'id', 'sex'} <= set(_match(row))
+  return tables.read(data, os.fspath(path), is_header)
 
 
 def _match(header: list[str]) -> dict[str, int]:
@@ -214,9 +204,9 @@ def _male(cell: str, is_truth: bool) -> bool | None:
 
 
 def _age(cell: str, unit: str) -> float | None:
-  """Returns months."""
+  """Returns months; a comma can only be that of decimals, up to MAX_AGE."""
   try:
-    age = MONTHS[unit] * float(cell)
+    age = MONTHS[unit] * float(re.sub(r'^(\d+),(\d+)$', r'\1.\2', cell))
   except ValueError:
     return None
   return age if 0 <= age <= MAX_AGE else None  # nan compares false

@@ -3,6 +3,7 @@
 import collections
 import os
 import re
+from typing import NamedTuple
 import zipfile
 
 from boneage_jax.core import ids
@@ -16,6 +17,10 @@ SPLITS = {
 # Builder config: longest side of its films in pixels; None keeps them.
 LONG_SIDES = {'original': None, 'px768': 768, 'px512': 512}
 FILMS = ('.png', '.jpg', '.jpeg', '.dcm')
+TABLES = ('.csv', '.tsv', '.xlsx')
+READ = (*FILMS, *TABLES, '.zip')
+EXTRAS = ('phantom.json',)  # read by others
+SHOWN = 10  # files that are named in a message
 LAYOUT = """Expected in the folder, zip files or extracted folders alike:
   boneage-training-dataset.csv     id,boneage,male
   boneage-training-dataset.zip     <id>.png (or .jpg, .dcm)
@@ -24,68 +29,101 @@ and of the official release, where at hand:
   boneage-validation-dataset-1.zip, boneage-validation-dataset-2.zip
   Bone Age Ground Truth.xlsx       Case ID, Sex, Ground truth bone age (months)
   boneage-test-dataset.zip
-and, where at hand, annotations/ (here or beside this folder)."""
+and, where at hand, annotations/ (here or beside this folder). One zip file that
+holds these files and folders is read as well."""
 
 
-def find(
-  manual_dir: str, notes: list[str]
-) -> tuple[dict[str, list[str]], dict[str, list[tuple[str, str]]]]:
-  """Finds label tables and film files by the names of files and folders.
+class Found(NamedTuple):
+  """What lies in a folder; a file is (zip file or '', path or member).
 
-  Returns:
-    Per split the paths of tables, and (zip file or '', film file) pairs.
+  Attributes:
+    tables: files of tables, by split.
+    films: files of films, by split.
+    unread: other files and folders, each with the reason.
+    notes: what a user should know.
   """
-  tables = collections.defaultdict(list)
-  zips, loose = [], []
+
+  tables: dict[str, list[tuple[str, str]]]
+  films: dict[str, list[tuple[str, str]]]
+  unread: list[str]
+  notes: list[str]
+
+
+def find(manual_dir: str) -> Found:
+  """Finds label tables and film files by the names of files and folders."""
+  tables, films = (collections.defaultdict(list) for _ in range(2))
+  unread, notes, zips, loose = [], [], [], []
+  unnamed = "no 'train', 'valid' or 'test' in its name"
   for folder, folders, names in os.walk(manual_dir, followlinks=True):
+    folders[:] = sorted(d for d in folders if d != '__MACOSX' and d[0] != '.')
     if folder == manual_dir:  # whatever else lies there is not ours
-      folders[:] = [d for d in folders if _split_of(d)]
-    folders[:] = sorted(d for d in folders if d != '__MACOSX')
+      ours = [d for d in folders if _split_of(d)]
+      unread += [
+        f'{d}/ ({unnamed})'
+        for d in folders
+        if d not in ours and d != 'annotations'
+      ]
+      folders[:] = ours
     where = os.path.relpath(folder, manual_dir)
     for name in sorted(names):
       kind = os.path.splitext(name)[1].lower()
       path = os.path.join(folder, name)
-      if name.startswith('.'):
+      relative = os.path.normpath(os.path.join(where, name))
+      split = _split_of(relative)
+      if _is_hidden(name) or name in EXTRAS:
         continue
-      if kind in FILMS:
+      if kind in FILMS and _split_of(where):
         loose.append((where, path))
-      elif kind in ('.csv', '.xlsx', '.zip'):
-        split = _split_of(os.path.join(where, name))
-        if split is not None and kind == '.zip':
-          zips.append((split, path))
-        elif split is not None:
-          tables[split].append(path)
+      elif kind == '.zip':
+        zips.append((split, path))
+      elif kind in TABLES and split is not None:
+        tables[split].append(('', path))
+      elif kind in FILMS:
+        unread.append(f'{relative} (no split in the name of its folder)')
+      elif kind in TABLES:
+        unread.append(f'{relative} ({unnamed})')
+      else:
+        unread.append(f'{relative} (not of {", ".join(READ)})')
 
-  films = collections.defaultdict(list)
   extracted = set()
   for split, path in zips:
-    members = [
-      m
-      for m in _members(path)
-      if m.lower().endswith(FILMS)
-      and not m.startswith('__MACOSX')
-      and not os.path.basename(m).startswith('.')
-    ]
-    films[split] += [(path, m) for m in members]
-    stem = os.path.splitext(os.path.basename(path))[0]
-    if members:
-      extracted.add(stem)
-    else:
-      notes.append(
-        f'{path} holds no films; if it holds zip files, extract them.'
-      )
+    inside = _split_members(path, split, unread)
+    for part, member in inside:
+      is_table = member.lower().endswith(TABLES)
+      (tables if is_table else films)[part].append((path, member))
+      if not is_table:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        extracted |= {stem, member.split('/')[0]}
+    if split is not None and not inside:
+      notes.append(f'{path} holds no films.')
   skipped = set()
   for where, path in loose:
-    split = _split_of(where)
     shadow = extracted.intersection(where.split(os.sep))
     skipped |= shadow
-    if split is not None and not shadow:
-      films[split].append(('', path))
+    if not shadow:
+      films[_split_of(where)].append(('', path))
   notes += [
-    f'{stem}.zip is read; the folder {stem} beside it is not.'
+    f'{stem} is read from a zip file; the folder {stem} beside it is not.'
     for stem in sorted(skipped)
   ]
-  return tables, films
+  return Found(tables, films, unread, notes)
+
+
+def describe_unread(unread: list[str]) -> str:
+  """Says in a line which files are not read; nothing where there are none."""
+  if not unread:
+    return ''
+  more = f' and {len(unread) - SHOWN} more' if len(unread) > SHOWN else ''
+  return f'Not read there: {", ".join(unread[:SHOWN])}{more}.\n'
+
+
+def read_bytes(container: str, member: str) -> bytes:
+  """Reads a file, or a member of a zip file."""
+  if not container:
+    with open(member, 'rb') as file:
+      return file.read()
+  with zipfile.ZipFile(container) as archive:
+    return archive.read(member)
 
 
 def index(
@@ -102,10 +140,15 @@ def index(
       film = ids.normalize(os.path.basename(member))
     except ValueError:  # no table can name such a file
       continue
-    size = sizes[container, member] if container else os.path.getsize(member)
+    size = sizes[container, member] if container else _size(member)
     files.setdefault(film, (container, member, size))
     twice[film].append(os.path.join(container, member))
   return files, {i: paths for i, paths in twice.items() if len(paths) > 1}
+
+
+def _size(path: str) -> int:
+  """Returns the size of a file; 0 of a link to nothing, which is bad later."""
+  return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def _split_of(path: str) -> str | None:
@@ -117,11 +160,48 @@ def _split_of(path: str) -> str | None:
   return None
 
 
-def _members(path: str) -> list[str]:
+def _split_members(
+  path: str, split: str | None, unread: list[str]
+) -> list[tuple[str, str]]:
+  """Returns tables and films of a zip file, each with its split.
+
+  Args:
+    path: of the zip file.
+    split: that its name says; folders in it may say another.
+    unread: gets what is left out.
+
+  Raises:
+    ValueError: one that is named as ours is no zip file.
+  """
   try:
-    with zipfile.ZipFile(path) as z:
-      return z.namelist()
-  except zipfile.BadZipFile as e:
+    with zipfile.ZipFile(path) as archive:
+      members = archive.namelist()
+  except zipfile.BadZipFile as error:
+    if split is None:
+      unread.append(f'{os.path.basename(path)} (not a whole zip file)')
+      return []
     raise ValueError(
-      f'{path} is not a whole zip file ({e}); fetch it again.'
-    ) from e
+      f'{path} is not a whole zip file ({error}); fetch it again.'
+    ) from error
+  found, name = [], os.path.basename(path)
+  for member in members:
+    *folders, last = member.split('/')
+    if not last or _is_hidden(last) or '__MACOSX' in folders:
+      continue
+    kind = os.path.splitext(last)[1].lower()
+    told = '/'.join(folders if kind in FILMS else (*folders, last))
+    part = _split_of(told) or split
+    if part is not None and kind in (*FILMS, *TABLES):
+      found.append((part, member))
+    elif kind == '.zip':
+      unread.append(f'{name}/{member} (a zip in a zip: extract {name})')
+    elif kind in FILMS:
+      unread.append(f'{name}/{member} (no split in the name of its folder)')
+    else:
+      unread.append(f'{name}/{member}')
+  return found
+
+
+def _is_hidden(name: str) -> bool:
+  """Whether a file is the system's, or Excel's while a table is open."""
+  return name.startswith(('.', '~$'))

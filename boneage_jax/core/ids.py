@@ -15,7 +15,7 @@ def normalize(text: str) -> str:
   the extension of an image.
 
   Raises:
-    ValueError: no text, or a slash, comma or space in it.
+    ValueError: no text, or a slash, comma, space or control character in it.
   """
   name = _IMAGE.sub('', text.strip())
   if not name:
@@ -23,7 +23,7 @@ def normalize(text: str) -> str:
   match = _NUMBER.fullmatch(name)
   if match:
     return match.group(1)
-  if re.search(r'[\s,/\\]', name):
+  if re.search(r'[\s,/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]', name):
     raise ValueError(
       f'Expected an id without spaces, commas and slashes, got {text!r}.'
     )

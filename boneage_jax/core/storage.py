@@ -4,6 +4,7 @@ A path is a name on this host's file system, or gs://BUCKET/... (package gcsfs)
 or s3://BUCKET/... (s3fs).
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import glob as glob_lib
@@ -16,6 +17,7 @@ import shutil
 import tempfile
 from typing import IO
 from typing import Any
+import zipfile
 
 import fsspec
 
@@ -102,12 +104,17 @@ def staged(path: str) -> Iterator[str]:
   if is_remote(path):
     where = os.path.join(tempfile.gettempdir(), os.path.basename(path))
   temporary = f'{where}.{os.getpid()}.tmp'  # processes may share a folder
+  os.makedirs(os.path.dirname(where) or '.', exist_ok=True)
   try:
     yield temporary
     if is_remote(path):
       put(temporary, path)
     else:
       os.replace(temporary, path)
+  except OSError as error:
+    if error.filename in (None, temporary):  # say what was to be written
+      error.filename = path
+    raise
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.remove(temporary)
@@ -126,12 +133,49 @@ def replacing(path: str, mode: str = 'w') -> Iterator[IO]:
     yield file
 
 
-def read_json(path: str, missing: Any = None) -> Any:
-  """Read a JSON file; `missing`, unless None, where there is none."""
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+  """Name a file of ours whose content is not what it was when written.
+
+  Raises:
+    ValueError: the block failed on what it read; says what to do.
+  """
+  try:
+    yield
+  except (
+    *(ValueError, LookupError, TypeError, AttributeError, EOFError),
+    zipfile.BadZipFile,
+  ) as error:
+    if path in str(error):
+      raise
+    raise ValueError(
+      f'{path} is damaged or of another kind ({type(error).__name__}: {error}):'
+      ' remove it, and run again the stage or command that writes it.'
+    ) from error
+
+
+def read_json(
+  path: str, missing: Any = None, keys: Iterable[str] = ()
+) -> dict[str, Any]:
+  """Read a JSON file; `missing`, unless None, where there is none.
+
+  Args:
+    path: of the file, which holds an object.
+    missing: to return in its place.
+    keys: that the object must have.
+
+  Raises:
+    ValueError: the file is damaged; names it.
+  """
   if missing is not None and not exists(path):
     return missing
-  with reading(path) as file:
-    return json.load(file)
+  with naming(path), reading(path) as file:
+    found = json.load(file)
+    if not isinstance(found, dict):
+      raise TypeError(f'expected an object, got {type(found).__name__}')
+    for key in keys:
+      found[key]
+  return found
 
 
 def write_json(path: str, values: Any, indent: int | None = None) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import csv
 import os
 from typing import Any
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from boneage_jax.core import distributed
 from boneage_jax.core import sizes
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import crops
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import components
@@ -76,9 +76,7 @@ def write(
     shape = {'size': input_config.size, 'resize': input_config.resize}
     storage.write_json(path(GEOMETRY), shape)
     with storage.replacing(path(TABLE)) as file:  # last: the masks are there
-      writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-      writer.writeheader()
-      writer.writerows(rows)
+      tables.write_dicts(file, rows)
 
   distributed.on_main_process(say)
 
@@ -100,7 +98,7 @@ def read_table(folder: str) -> list[dict[str, str]]:
       f'{path} is missing: run the stage that finds masks first.'
     )
   with storage.reading(path) as file:
-    return list(csv.DictReader(file))
+    return tables.read_dicts(file, path, ('id', 'status', 'stored'))
 
 
 def stored(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -151,7 +149,9 @@ class FilmMasks(Mapping):
     """Open the file; see `write`. `keep` tells by the row of masks.csv."""
     import grain
 
-    shape = storage.read_json(os.path.join(folder, GEOMETRY))
+    shape = storage.read_json(
+      os.path.join(folder, GEOMETRY), keys=('size', 'resize')
+    )
     self._size = sizes.size_hw(shape['size'])
     self._resize = shape['resize']
     rows = read_table(folder)

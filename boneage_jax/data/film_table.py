@@ -1,10 +1,9 @@
 """Tables of films: columns of equal length, and films.csv."""
 
-import csv
-
 import numpy as np
 
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import groups
 
 Films = dict[str, np.ndarray]  # columns of equal length
@@ -24,19 +23,23 @@ COLUMNS = {
 
 
 def read_films(path: str) -> Films:
-  """Read a films.csv."""
-  with storage.reading(path) as file:
-    rows = list(csv.DictReader(file))
-  # Tables from before there were studies: every film is one.
-  rows = [
-    {'study': row['id'], 'finding': '', 'marks': ''} | row for row in rows
-  ]
-  films = {
-    name: np.array([row[name] for row in rows], kind)
-    for name, kind in COLUMNS.items()
-    if name != 'sex'
-  }
-  return films | {'sex': groups.sex_number(row['sex'] for row in rows)}
+  """Read a films.csv.
+
+  Raises:
+    ValueError: it is damaged; names it.
+  """
+  with storage.naming(path), storage.reading(path) as file:
+    rows = tables.read_dicts(file, path, ('id', 'split', 'sex'))
+    # Tables from before there were studies: every film is one.
+    rows = [
+      {'study': row['id'], 'finding': '', 'marks': ''} | row for row in rows
+    ]
+    films = {
+      name: np.array([row[name] for row in rows], kind)
+      for name, kind in COLUMNS.items()
+      if name != 'sex'
+    }
+    return films | {'sex': groups.sex_number(row['sex'] for row in rows)}
 
 
 def write_films(path: str, films: Films) -> None:
@@ -44,7 +47,7 @@ def write_films(path: str, films: Films) -> None:
   empty = np.full(len(films['id']), '')
   films = {'study': films['id'], 'finding': empty, 'marks': empty} | films
   with storage.replacing(path) as file:
-    writer = csv.writer(file)
+    writer = tables.Writer(file)
     writer.writerow(COLUMNS)
     films = films | {'sex': groups.sex_text(films['sex'])}
     columns = [np.asarray(films[name], COLUMNS[name]) for name in COLUMNS]

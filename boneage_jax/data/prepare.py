@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -46,13 +47,13 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
     info = naming.rename(sources.build_info(folder), config.data.name)
     _, description = selection.assign(config, sources.load_films(folder))
     cut = '; borders are cropped' if config.data.crop_borders else ''
-    print(f'{info["name"]} ({name}); {description}{cut}.', flush=True)
+    door.say(f'{info["name"]} ({name}); {description}{cut}.')
     if not said:
       for note in info['notes']:
-        print(note, flush=True)
+        door.say(note)
     said = True
     if info.get('looks_inverted'):
-      print(inverted(info), flush=True)
+      door.say(inverted(info))
   storage.make_folder(stages.path(workdir, stage))
   done = stages.path(workdir, stage, stages.DONE)
   storage.write_json(done, {'folders': folders})

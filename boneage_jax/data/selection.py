@@ -1,6 +1,5 @@
 """Which films a stage reads."""
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import film_features
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
@@ -264,9 +264,9 @@ def film_rotations(workdir: str, stage: str) -> dict[str, int]:
       "they lie: --config.STAGE.input.orientation_from='' for all stages that "
       'see them.'
     )
-  with storage.reading(path) as file:
-    rows = list(csv.DictReader(file))
-  return {row['id']: int(row['rotation_deg']) // 90 for row in rows}
+  with storage.naming(path), storage.reading(path) as file:
+    rows = tables.read_dicts(file, path, ('id', 'rotation_deg'))
+    return {row['id']: int(row['rotation_deg']) // 90 for row in rows}
 
 
 def found_regions(

@@ -26,7 +26,8 @@ from boneage_jax.imaging import points
 
 def build_info(folder: str) -> dict[str, Any]:
   """build.json of a prepared data set."""
-  return storage.read_json(os.path.join(folder, 'build.json'))
+  path = os.path.join(folder, 'build.json')
+  return storage.read_json(path, keys=('name', 'films', 'splits', 'notes'))
 
 
 def prepared_folder(workdir: str, builder_config: str) -> str:
@@ -41,7 +42,7 @@ def prepared_folder(workdir: str, builder_config: str) -> str:
       f"{path} is missing: run the 'prepare' stage first, e.g. "
       '--config.stages=prepare.'
     )
-  folders = storage.read_json(path)['folders']
+  folders = storage.read_json(path, keys=('folders',))['folders']
   if builder_config not in folders:
     raise ValueError(
       f'The data were prepared as {sorted(folders)}, not as '
@@ -213,7 +214,10 @@ def crop_source(
   path = os.path.join(stage_folder, stages.DONE)
   done = storage.read_json(path) if storage.exists(path) else {}
   black = {'black_outside': True} if done.get('black_outside') else {}
-  films_within = {} if black or not done else _film_in_crops(stage_folder, done)
+  films_within = {}
+  if done and not black:
+    with storage.naming(path):
+      films_within = _film_in_crops(stage_folder, done)
 
   def read(index: int) -> dict[str, Any]:
     files = crops.unpack(records[positions[index]])

@@ -17,6 +17,7 @@ import numpy as np
 import tqdm
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -183,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     workdir, _, stage = args.run.rpartition(':')
     workdir = storage.absolute(workdir)
     path = stages.config_path(workdir)

@@ -16,15 +16,16 @@ if an archive has several films of a hand, intervals are too narrow.
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-import csv
 import hashlib
 import os
 from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
 from boneage_jax.evaluation import calibration_views
@@ -135,7 +136,7 @@ def write_calibration(
   storage.make_folder(folder)
   storage.write_json(os.path.join(folder, stages.CALIBRATION), result, indent=1)
   with storage.replacing(os.path.join(folder, 'intervals.csv')) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     writer.writerow(
       [
         *predictions.FILE_COLUMNS[:5],
@@ -184,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     run = run_lib.read_run(args.run)
     result, films = calibrate(
       run, args.score, args.calibrate_on, args.groups, args.least

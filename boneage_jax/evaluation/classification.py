@@ -1,6 +1,5 @@
 """Findings of films: accuracy of films and of hands, and the `classes` job."""
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
@@ -23,16 +23,16 @@ def read_predictions(path: str) -> dict[str, Any]:
   """
   if not storage.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
-  with storage.reading(path) as file:
-    reader = csv.DictReader(file)
-    names = [n[2:] for n in reader.fieldnames or () if n.startswith('p_')]
-    rows = list(reader)
+  columns = ('id', 'split', 'study', 'label')
+  with storage.naming(path), storage.reading(path) as file:
+    rows = tables.read_dicts(file, path, columns)
+    names = [n[2:] for n in (rows or [{}])[0] if n.startswith('p_')]
+    probability = np.array(
+      [[float(row[f'p_{name}']) for name in names] for row in rows]
+    )
   if not rows or not names:
     raise ValueError(f'Expected predictions of classes in {path}, got none.')
   index = {name: i for i, name in enumerate(names)}
-  probability = np.array(
-    [[float(row[f'p_{name}']) for name in names] for row in rows]
-  )
   bad = np.flatnonzero(~np.isfinite(probability).all(axis=1)).tolist()
   if bad:
     raise ValueError(

@@ -1,9 +1,6 @@
-"""What the commands of `evaluate` share: their help, and errors in one line."""
+"""What the commands of `evaluate` share: their help."""
 
 import argparse
-from collections.abc import Iterator
-import contextlib
-import sys
 
 
 def parser(name: str, text: str | None) -> argparse.ArgumentParser:
@@ -18,12 +15,3 @@ def parser(name: str, text: str | None) -> argparse.ArgumentParser:
     description=text,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-
-
-@contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-  """End the program with one line where the user is at fault."""
-  try:
-    yield
-  except (ValueError, OSError) as error:
-    sys.exit(f'Error: {error}')

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import door
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.data import splits as splits_lib
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     result = compare(
       run_lib.read_run(args.a, args.stage_a),
       run_lib.read_run(args.b, args.stage_b),

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import groups
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     help='equal weights, or those with the least error on validation films',
   )
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     members = [run_lib.read_member(name) for name in args.runs]
     result, rows = combine(members, args.weights)
     write_ensemble(args.out, result, rows)

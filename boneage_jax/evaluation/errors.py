@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from boneage_jax.core import door
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import splits as splits_lib
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     results = [run_summary(run_lib.read_run(name)) for name in args.runs]
   alone = len(results) == 1
   print(errors_table(results[0], args.by) if alone else runs_table(results))

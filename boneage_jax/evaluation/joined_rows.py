@@ -3,7 +3,6 @@
 Ages have a join of their own, see cross_validation.py.
 """
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 
 # The figure of a film, by task.
 FIGURES = {'segmentation': 'dice', 'keypoints': 'error_percent'}
@@ -36,15 +36,14 @@ def join(config: Any, stage: str, workdir: str) -> dict[str, Any]:
   for fold, folder in enumerate(stages.fold_folders(config, workdir)):
     path = stages.path(folder, stage, stages.PREDICTIONS)
     with storage.reading(path) as file:
-      found = [r for r in csv.DictReader(file) if r['split'] == 'validation']
+      read = tables.read_dicts(file, path, ('id', 'split'))
+    found = [row for row in read if row['split'] == 'validation']
     rows += [{**row, 'fold': fold} for row in found]
   rows.sort(key=lambda row: ids.sort_key(row['id']))
   storage.make_folder(stages.path(workdir, stage))
   path = stages.path(workdir, stage, stages.PREDICTIONS)
   with storage.replacing(path) as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    tables.write_dicts(file, rows)
   name = FIGURES[config[stage].task]
   values = np.array([float(row[name]) for row in rows if row[name]])
   figures = statistics.mean(values, name)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
@@ -117,7 +118,7 @@ def main(argv: Sequence[str]) -> None:
   parser.add_argument('--against', default='random', help='whose curve is B')
   parser.add_argument('--out', default='', help='also written there, as JSON')
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     a, b = (
       mean([of_run(storage.absolute(run), stage) for run in args.run])
       for stage in (args.stage, args.against)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
@@ -284,7 +285,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help="folder to write; default: the run's")
   args = parser.parse_args(argv)
-  with command.one_line_errors():
+  with door.one_line_errors():
     workdir = storage.absolute(args.run)
     result = region_ages(workdir, args.stages)
     write_region_ages(args.out or workdir, result)

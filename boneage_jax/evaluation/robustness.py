@@ -11,16 +11,17 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
-import csv
 import os
 from typing import Any
 
 import numpy as np
 import tqdm
 
+from boneage_jax.core import door
 from boneage_jax.core import startup
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import film_table
 from boneage_jax.data import selection
 from boneage_jax.data import sources
@@ -252,7 +253,7 @@ def write_robustness(folder: str, result: Mapping[str, Any]) -> None:
   storage.make_folder(folder)
   storage.write_json(os.path.join(folder, 'robustness.json'), result, indent=1)
   with storage.replacing(os.path.join(folder, 'robustness.csv')) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     keys = ('name', 'severity', 'mae', 'change', 'bias_change', 'moved')
     keys += ('flagged', 'trusted_change')
     ends = ('change_ci95', 'bias_change_ci95')
@@ -279,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
   startup.set_up()
-  with command.one_line_errors():
+  with door.one_line_errors():
     run = run_lib.read_run(args.run)
     result = run_suite(run, args.films, args.batch_size)
     write_robustness(args.out or run.folder, result)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from boneage_jax.core import door
 from boneage_jax.core import sizes
 from boneage_jax.core import startup
 from boneage_jax.core import statistics
@@ -261,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
   startup.set_up()
-  with command.one_line_errors():
+  with door.one_line_errors():
     judge = deletion_insertion.Judge(
       run_lib.read_run(args.run), args.batch_size
     )

@@ -4,14 +4,15 @@ All coordinates are fractions of film width and height, origin top left, so
 they hold at any resolution of the same film.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
-import csv
 import json
 import math
 import os
 from typing import Any
 
 from boneage_jax.core import ids
+from boneage_jax.core import tables
 
 FINGERS = (
   'thumb',
@@ -28,6 +29,12 @@ POINTS = (
   'capitate',
 )
 LABELS = ('DIP', 'PIP', 'MCP', 'Radius', 'Ulna', 'Wrist')
+# Forms of what is drawn on a film.
+POLYGON = '{"exterior": [[x, y], ...], "interior": [...]}'
+FRACTURE = (
+  '{"polygons": [...], "boxes": [[x0, y0, x1, y1], ...], '
+  '"strokes": [[[x, y], ...], ...]}'
+)
 OVERSHOOT = 0.05  # hand-drawn boxes may leave the film by this much
 
 
@@ -86,14 +93,9 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     )
 
   path = os.path.join(folder, 'hand_polygons.json')
-  if os.path.exists(path):
-    with open(path, encoding='utf-8') as f:
-      outlines = json.load(f)
-    for key, polygons in outlines.items():
-      where = f'{path}, film {key}'
-      films.setdefault(_film_id(key, where), {})['polygons'] = [
-        _polygon(p, where) for p in polygons
-      ]
+  outlines = lambda drawn, where: [_polygon(one, where) for one in drawn]
+  for film, found in _drawn(path, f'[{POLYGON}, ...]', outlines):
+    films.setdefault(film, {})['polygons'] = found
 
   path = os.path.join(folder, 'fracture_labels.csv')
   for where, film, row in _rows(path, ('study', 'finding')):
@@ -102,14 +104,8 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     )
 
   path = os.path.join(folder, 'fracture_masks.json')
-  if os.path.exists(path):
-    with open(path, encoding='utf-8') as f:
-      masks = json.load(f)
-    for key, shapes in masks.items():
-      where = f'{path}, film {key}'
-      films.setdefault(_film_id(key, where), {})['fracture'] = _fracture(
-        shapes, where
-      )
+  for film, found in _drawn(path, FRACTURE, _fracture):
+    films.setdefault(film, {})['fracture'] = found
   return films
 
 
@@ -137,17 +133,54 @@ def _rows(
   """Yields (where, film id, row) of a CSV file; nothing where it is absent."""
   if not os.path.exists(path):
     return
-  with open(path, newline='', encoding='utf-8-sig') as f:
-    reader = csv.DictReader(f)
-    missing = {'id', *columns} - set(reader.fieldnames or ())
-    if missing:
-      raise ValueError(
-        f'{path}: expected the columns id,{",".join(columns)}, found '
-        f'{",".join(reader.fieldnames or ())}.'
-      )
-    for row in reader:
-      where = f'{path}, line {reader.line_num}, film {row["id"]}'
-      yield where, _film_id(row['id'], where), row
+  with open(path, 'rb') as file:
+    table = tables.read(
+      file.read(), path, lambda row: {'id', *columns} <= set(row)
+    )
+  if not {'id', *columns} <= set(table.header):
+    raise ValueError(
+      f'{path}: expected the columns id,{",".join(columns)}, found '
+      f'{",".join(table.header)}.'
+    )
+  for line, cells in table.rows:
+    row = dict.fromkeys(table.header, '')
+    row |= zip(table.header, map(tables.text, cells), strict=False)
+    where = f'{path}, line {line}, film {row["id"]}'
+    yield where, _film_id(row['id'], where), row
+
+
+def _drawn(
+  path: str, form: str, parse: Callable[[Any, str], Any]
+) -> Iterator[tuple[str, Any]]:
+  """Yields (film id, shapes) of a JSON file; nothing where it is absent.
+
+  Args:
+    path: of the file, {id: shapes}.
+    form: of shapes, for messages.
+    parse: what to make of shapes, and of where they stand.
+  """
+  if not os.path.exists(path):
+    return
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      content = json.load(file)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(f'{path}: expected JSON, cannot read it: {error}') from (
+      error
+    )
+  if not isinstance(content, dict):
+    raise ValueError(
+      f'{path}: expected {{id: {form}, ...}}, got a {type(content).__name__}.'
+    )
+  for key, shapes in content.items():
+    where = f'{path}, film {key}'
+    film = _film_id(key, where)
+    try:
+      yield film, parse(shapes, where)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+      if where in str(error):
+        raise
+      raise ValueError(f'{where}: expected {form}.') from error
 
 
 def _film_id(text: str, where: str) -> str:
@@ -184,30 +217,19 @@ def _line(points: list[list[float]], where: str) -> list[list[float]]:
 
 
 def _polygon(polygon: dict[str, Any], where: str) -> dict[str, Any]:
-  try:
-    return {
-      'exterior': _line(polygon['exterior'], where),
-      'interior': [_line(r, where) for r in polygon.get('interior', [])],
-    }
-  except (KeyError, TypeError, AttributeError) as e:
-    raise ValueError(
-      f'{where}: expected {{"exterior": [[x, y], ...], "interior": [...]}}.'
-    ) from e
+  return {
+    'exterior': _line(polygon['exterior'], where),
+    'interior': [_line(r, where) for r in polygon.get('interior', [])],
+  }
 
 
 def _fracture(shapes: dict[str, Any], where: str) -> dict[str, Any]:
   corners = ('x0', 'y0', 'x1', 'y1')
-  try:
-    return {
-      'polygons': [_polygon(p, where) for p in shapes.get('polygons', [])],
-      'boxes': [
-        _box(dict(zip(corners, box, strict=False)), where)
-        for box in shapes.get('boxes', [])
-      ],
-      'strokes': [_line(line, where) for line in shapes.get('strokes', [])],
-    }
-  except (KeyError, TypeError, AttributeError) as e:
-    raise ValueError(
-      f'{where}: expected {{"polygons": [...], "boxes": [[x0, y0, x1, y1], '
-      '...], "strokes": [[[x, y], ...], ...]}.'
-    ) from e
+  return {
+    'polygons': [_polygon(p, where) for p in shapes.get('polygons', [])],
+    'boxes': [
+      _box(dict(zip(corners, box, strict=True)), where)
+      for box in shapes.get('boxes', [])
+    ],
+    'strokes': [_line(line, where) for line in shapes.get('strokes', [])],
+  }

@@ -7,7 +7,6 @@ top left, at pixel edges: the whole film is (0, 0, 1, 1).
 import collections
 from collections.abc import Iterable
 from collections.abc import Mapping
-import csv
 from typing import Any
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from boneage_jax.core import ids
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 
 WHOLE_FILM = (0.0, 0.0, 1.0, 1.0)
 GRAIN = 8  # see `_blur`
@@ -222,7 +222,7 @@ def summary(
 def write_regions(path: str, rows: Iterable[tuple[str, str, Region]]) -> None:
   """Write rows (id, region name, Region) to a regions.csv, atomically."""
   with storage.replacing(path) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     writer.writerow(COLUMNS)
     for film, name, region in rows:
       numbers = [f'{value:.6f}' for value in (*region.box, region.score)]
@@ -232,14 +232,8 @@ def write_regions(path: str, rows: Iterable[tuple[str, str, Region]]) -> None:
 def read_regions(path: str) -> dict[str, dict[str, Region]]:
   """Return {id: {region name: Region}} from a regions.csv."""
   regions: dict[str, dict[str, Region]] = {}
-  with storage.reading(path) as file:
-    reader = csv.DictReader(file)
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-      raise ValueError(
-        f'{path} should have the columns {",".join(COLUMNS)}, got'
-        f' {reader.fieldnames}: write it with the locate stage.'
-      )
-    for row in reader:
+  with storage.naming(path), storage.reading(path) as file:
+    for row in tables.read_dicts(file, path, COLUMNS):
       box = tuple(float(row[name]) for name in COLUMNS[2:6])
       region = Region(box, float(row['score']), row['found'] == '1')
       regions.setdefault(row['id'], {})[row['region']] = region

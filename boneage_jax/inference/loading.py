@@ -92,7 +92,7 @@ def _members(
     raise ValueError(
       f'Expected {path}, found none: run the stage {stage!r} first.'
     )
-  result, found = storage.read_json(path), {}
+  result, found = storage.read_json(path, keys=('weights', 'members')), {}
   way = result['weights']
   for name, row in zip(members, result['members'], strict=True):
     by_sex = {sex: own[way] for sex, own in row.get('by_sex', {}).items()}

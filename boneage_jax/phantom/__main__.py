@@ -2,6 +2,7 @@
 
 import argparse
 
+from boneage_jax.core import door
 from boneage_jax.phantom import archive
 
 
@@ -26,8 +27,9 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument('--views', type=int, default=1, help='films of a hand')
   parser.add_argument('--workers', type=int, default=None)
   args = parser.parse_args(argv)
-  archive.write_archive(**vars(args), progress=True)
-  print(f'Wrote {args.films} films to {args.out}.')
+  with door.one_line_errors():
+    archive.write_archive(**vars(args), progress=True)
+    print(f'Wrote {args.films} films to {args.out}.')
 
 
 if __name__ == '__main__':

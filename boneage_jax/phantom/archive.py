@@ -1,7 +1,6 @@
 """Phantoms in the layout of the RSNA archive."""
 
 from concurrent import futures
-import csv
 import json
 import multiprocessing
 import os
@@ -12,6 +11,7 @@ import zipfile
 import cv2
 import numpy as np
 
+from boneage_jax.core import tables
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import png
 from boneage_jax.phantom import render
@@ -150,7 +150,7 @@ def _text(values):
 
 def _table(folder, name, header, rows):
   with open(os.path.join(folder, name), 'w', newline='') as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     writer.writerow(header)
     writer.writerows(rows)
 

@@ -8,7 +8,6 @@ them which films are.
 
 from collections.abc import Mapping
 import copy
-import csv
 import itertools
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
 from boneage_jax.data import selection
@@ -165,7 +165,7 @@ def _label(config: Any, stage: str, number: int, workdir: str) -> None:
     found = choose(config, stage, number, workdir)
     distributed.on_main_process(lambda: _write_rows(path, found))
   with storage.reading(path) as file:
-    chosen = list(csv.DictReader(file))
+    chosen = tables.read_dicts(file, path, ('id', 'drawn'))
   rows = _labelled(stage, number - 1, workdir)
   for row in chosen:
     status = mine.LABELLED if row['drawn'] == '1' else mine.HUMAN
@@ -198,9 +198,7 @@ def _labelled(stage: str, number: int, workdir: str) -> list[dict[str, Any]]:
 
 def _write_rows(path: str, rows: list[Mapping[str, Any]]) -> None:
   with storage.replacing(path) as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    tables.write_dicts(file, rows)
 
 
 def check(stage: stages.Stage) -> None:

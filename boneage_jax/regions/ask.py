@@ -5,7 +5,6 @@ where the answers go.
 """
 
 from collections.abc import Iterable
-import csv
 import os
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import film_masks
 from boneage_jax.imaging import png
 from boneage_jax.regions import review
@@ -90,7 +90,7 @@ def _ask(config: Any, stage: str, workdir: str, missing: list[str]) -> None:
     with storage.replacing(path(FILMS, f'{film}.png'), 'wb') as file:
       file.write(png.encode(image))
   with storage.replacing(path(TABLE)) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     writer.writerow(['id', 'film', 'mask'])
     for film in missing:
       writer.writerow([film, f'{FILMS}/{film}.png', f'{MASKS}/{film}.png'])

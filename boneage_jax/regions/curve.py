@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-import csv
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 
 JSON, CSV = 'curve.json', 'curve.csv'
 FIGURES = ('dice', 'jaccard')
@@ -32,8 +32,8 @@ def read(
   found: dict[str, list[float]] = {}
   for member in members:
     path = stages.path(workdir, member, stages.PREDICTIONS)
-    with storage.reading(path) as file:
-      for row in csv.DictReader(file):
+    with storage.naming(path), storage.reading(path) as file:
+      for row in tables.read_dicts(file, path, ('id', 'split', figure)):
         if row['split'] == split:
           found.setdefault(row['id'], []).append(float(row[figure]))
   films = sorted(found, key=ids.sort_key)
@@ -66,7 +66,7 @@ def write(
       print(line(stage, row), flush=True)
   storage.write_json(path(JSON), {'query': query, 'rounds': rows}, indent=1)
   with storage.replacing(path(CSV)) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     writer.writerow(['labelled', 'split', 'films', 'dice', 'lo95', 'hi95'])
     for row in rows:
       ends = row.get('dice_ci95', ('', ''))

@@ -228,7 +228,8 @@ def _limits(
         f'mine. Name one with --config.{stage}.init_from.run, or set '
         f'--config.{stage}.rounds.'
       )
-    return mask_quality.Limits(**storage.read_json(path))
+    with storage.naming(path):
+      return mask_quality.Limits(**storage.read_json(path))
   drawn = [one for one in judged if one.film in labelled and areas[one.film]]
   return mask_quality.limits(
     [areas[one.film] for one in drawn if one.split == 'train'],

@@ -1,12 +1,12 @@
 """The table registration.csv: how each film lies on the canvas."""
 
 from collections.abc import Iterable
-import csv
 from typing import NamedTuple
 
 import numpy as np
 
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.imaging import registration
 from boneage_jax.regions import placement
 
@@ -40,9 +40,7 @@ class Entry(NamedTuple):
 def write(path: str, rows: Iterable[Row]) -> None:
   """Write the table; numbers of a film that is kept as it is are ''."""
   with storage.replacing(path) as file:
-    writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(map(_columns, rows))
+    tables.write_dicts(file, list(map(_columns, rows)), COLUMNS)
 
 
 def _columns(row: Row) -> dict[str, str]:
@@ -71,8 +69,9 @@ def read(path: str) -> dict[str, Entry]:
     raise ValueError(
       f'{path} is missing: run the stage that registers films first.'
     )
-  with storage.reading(path) as file:
-    return {row['id']: _entry(row) for row in csv.DictReader(file)}
+  with storage.naming(path), storage.reading(path) as file:
+    rows = tables.read_dicts(file, path, COLUMNS)
+    return {row['id']: _entry(row) for row in rows}
 
 
 def write_points(path: str, hands: placement.Hands) -> None:
@@ -81,7 +80,7 @@ def write_points(path: str, hands: placement.Hands) -> None:
   Fractions of the film, also of points that are not plausible.
   """
   with storage.replacing(path) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     names = [f'{name}_{axis}' for name in registration.POINTS for axis in 'xy']
     writer.writerow(['id', *names])
     for film, found in zip(hands.id.tolist(), hands.found, strict=True):
@@ -90,9 +89,12 @@ def write_points(path: str, hands: placement.Hands) -> None:
 
 def read_points(path: str) -> dict[str, np.ndarray]:
   """Read what `write_points` wrote: [3, 2] by film id."""
-  with storage.reading(path) as file:
-    _, *rows = csv.reader(file)
-  return {row[0]: np.array(row[1:], float).reshape(-1, 2) for row in rows}
+  with storage.naming(path), storage.reading(path) as file:
+    rows = tables.read_dicts(file, path, ('id',))
+    return {
+      row.pop('id'): np.array(list(row.values()), float).reshape(-1, 2)
+      for row in rows
+    }
 
 
 def _entry(row: dict[str, str]) -> Entry:

@@ -5,7 +5,6 @@ review/ holds review.csv, a row for each refused film, and PICTURES of them.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import csv
 import os
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
@@ -39,7 +39,7 @@ def write(config: Any, stage: str, workdir: str, judged: list[Any]) -> None:
     for stale in storage.glob(os.path.join(folder, '*')):
       storage.remove(stale)
     with storage.replacing(os.path.join(folder, 'review.csv')) as file:
-      writer = csv.writer(file, lineterminator='\n')
+      writer = tables.Writer(file)
       writer.writerow(['id', 'split', 'reason', 'picture'])
       for index, one in enumerate(refused):
         name = f'{one.film}.jpg' if index < PICTURES else ''

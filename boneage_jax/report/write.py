@@ -7,7 +7,6 @@ Identical input gives identical files. Ages are months.
 
 from collections.abc import Callable
 from collections.abc import Mapping
-import csv
 import dataclasses
 import io
 import json
@@ -18,6 +17,7 @@ import numpy as np
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.evaluation import plot_style
@@ -248,7 +248,7 @@ def _film_pictures(inputs: ReportInputs, film_id: str) -> list[bytes]:
 def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
   """Lay out one row per film."""
   file = io.StringIO()
-  writer = csv.writer(file, lineterminator='\n')
+  writer = tables.Writer(file)
   writer.writerow([*predictions.FILE_COLUMNS, 'regions_found'])
   sexes = groups.sex_text(rows['sex'])
   for k, film_id in enumerate(rows['id'].tolist()):

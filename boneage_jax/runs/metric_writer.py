@@ -65,15 +65,23 @@ class MetricWriter:
 
 
 def read_metrics(path: str) -> list[dict]:
-  """Rows of a metrics.jsonl; a last line cut short by a kill is left out."""
+  """Rows of a metrics.jsonl; a last line cut short by a kill is left out.
+
+  Raises:
+    ValueError: another line is damaged; names it.
+  """
   if not storage.exists(path):
     return []
   rows = []
-  with storage.reading(path) as f:
-    for line in f:
+  with storage.naming(path), storage.reading(path) as file:
+    for number, line in enumerate(file, start=1):
       if not line.endswith('\n'):
         break
-      rows.append(json.loads(line))
+      try:
+        rows.append(json.loads(line))
+        float(rows[-1]['step'])
+      except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f'line {number}: {error}') from error
   return rows
 
 
@@ -86,6 +94,7 @@ def speed(folder: str) -> tuple[float | None, float] | None:
   rows = read_metrics(os.path.join(folder, SPEED))
   if not rows:
     return None
-  rates = [row['films'] / row['seconds'] for row in rows[1:]]
-  took = sum(row['seconds'] + row['validation_seconds'] for row in rows)
+  with storage.naming(os.path.join(folder, SPEED)):
+    rates = [row['films'] / row['seconds'] for row in rows[1:]]
+    took = sum(row['seconds'] + row['validation_seconds'] for row in rows)
   return statistics.median(rates) if rates else None, took / 60

@@ -1,7 +1,6 @@
 """Predictions that a stage leaves: predictions.csv and distributions.npz."""
 
 from collections.abc import Mapping
-import csv
 import os
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import groups
 
 COLUMNS = ('id', 'split', 'sex', 'age', 'prediction')
@@ -35,7 +35,7 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
   if not storage.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
   with storage.reading(path) as file:
-    rows = list(csv.DictReader(file))
+    rows = tables.read_dicts(file, path, ('id', 'split'))
   if not rows:
     raise ValueError(f'Expected predictions in {path}, got none.')
   out = {name: np.array([r[name] for r in rows]) for name in ('id', 'split')}
@@ -94,7 +94,7 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
   }
   empty = [''] * len(table['id'])
   with storage.replacing(os.path.join(folder, stages.PREDICTIONS)) as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = tables.Writer(file)
     writer.writerow(FILE_COLUMNS)
     columns = (table.get(name, empty) for name in FILE_COLUMNS)
     writer.writerows(zip(*columns, strict=True))
@@ -115,14 +115,12 @@ def fill_intervals(folder: str, ids: np.ndarray, interval: np.ndarray) -> None:
   """
   path = os.path.join(folder, stages.PREDICTIONS)
   with storage.reading(path) as file:
-    rows = list(csv.DictReader(file))
+    rows = tables.read_dicts(file, path, ('id',))
   ends = dict(zip(ids.tolist(), interval.tolist(), strict=True))
   for row in rows:
     row['lo90'], row['hi90'] = (f'{end:.2f}' for end in ends[row['id']])
   with storage.replacing(path) as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    tables.write_dicts(file, rows)
 
 
 def read_distributions(path: str) -> dict[str, np.ndarray]:

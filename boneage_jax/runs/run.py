@@ -162,7 +162,8 @@ def read_member(name: str, stage: str = '') -> Run:
 
 
 def _read_ensemble(folder: str, label: str) -> Run:
-  known = storage.read_json(os.path.join(folder, stages.ENSEMBLE))
+  path = os.path.join(folder, stages.ENSEMBLE)
+  known = storage.read_json(path, keys=('members', 'data'))
   films = []
   try:
     for place in _folders(folder, known['members']):

@@ -14,7 +14,6 @@ import importlib.util
 import itertools
 import multiprocessing
 import os
-import sys
 from typing import Any
 
 from absl import app
@@ -23,6 +22,7 @@ import jax
 from jax.experimental import topologies
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import door
 from boneage_jax.core import startup
 from boneage_jax.train_compile import cost as cost_lib
 from boneage_jax.train_compile import programs
@@ -180,7 +180,7 @@ def main(argv: list[str]) -> None:
     jax.config.update('jax_enable_compilation_cache', False)
   else:
     set_up()
-  try:
+  with door.one_line_errors():
     run(
       FLAGS.config,
       FLAGS.topology,
@@ -188,8 +188,6 @@ def main(argv: list[str]) -> None:
       search=FLAGS.fit,
       quick=FLAGS.quick,
     )
-  except ValueError as error:
-    sys.exit(f'Error: {error}')
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """The task of classes (findings): its error and its predictions."""
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
@@ -88,7 +88,7 @@ def write_predictions(
   def write() -> None:
     path = stages.path(workdir, stage, stages.PREDICTIONS)
     with storage.replacing(path) as file:
-      writer = csv.writer(file)
+      writer = tables.Writer(file)
       writer.writerow([*COLUMNS, *(f'p_{name}' for name in names)])
       writer.writerows(rows)
 

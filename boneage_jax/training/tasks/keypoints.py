@@ -6,7 +6,6 @@ own way back there, points may be averaged over mirrored views, too.
 
 from collections.abc import Callable
 from collections.abc import Mapping
-import csv
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import groups
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
@@ -101,9 +101,7 @@ def write_predictions(
   def write() -> None:
     path = stages.path(workdir, stage, stages.PREDICTIONS)
     with storage.replacing(path) as file:
-      writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-      writer.writeheader()
-      writer.writerows(rows)
+      tables.write_dicts(file, rows)
 
   distributed.on_main_process(write)
 

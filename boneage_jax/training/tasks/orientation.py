@@ -7,7 +7,6 @@ those of the archive as well as new ones.
 """
 
 from collections.abc import Sequence
-import csv
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from boneage_jax.core import distributed
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import preprocess
 from boneage_jax.training import prediction
 from boneage_jax.training.tasks import classification
@@ -55,7 +55,7 @@ def write_predictions(
   def write() -> None:
     path = stages.path(workdir, stage, stages.ROTATED)
     with storage.replacing(path) as file:
-      writer = csv.writer(file, lineterminator='\n')
+      writer = tables.Writer(file)
       writer.writerow(['id', 'split', 'rotation_deg', 'probability'])
       for i in lying.tolist():
         row = films['id'][i], films['split'][i], 90 * turns[i]

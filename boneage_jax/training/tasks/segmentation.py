@@ -7,7 +7,6 @@ are counted where readers said what is inside and what is not.
 
 from collections.abc import Callable
 from collections.abc import Mapping
-import csv
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.data import groups
 from boneage_jax.imaging import components
 from boneage_jax.imaging import masks
@@ -137,7 +137,7 @@ def write_predictions(
   def write() -> None:
     path = stages.path(workdir, stage, stages.PREDICTIONS)
     with storage.replacing(path) as file:
-      writer = csv.writer(file, lineterminator='\n')
+      writer = tables.Writer(file)
       writer.writerow(COLUMNS)
       writer.writerows(rows)
     path = stages.path(workdir, stage, stages.SEGMENTATION)
