@@ -156,7 +156,7 @@ def test_colour_with_luminance_apart():
 
 @pytest.mark.parametrize(
   'keyword',
-  ['Rows', 'BitsAllocated', 'BitsStored', 'PixelRepresentation',
+  ['Rows', 'BitsAllocated', 'BitsStored', 'HighBit', 'PixelRepresentation',
    'SamplesPerPixel', 'PhotometricInterpretation', 'PixelData'],
 )  # fmt: skip
 def test_missing_elements_are_refused_by_name(keyword):
