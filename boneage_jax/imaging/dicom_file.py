@@ -13,7 +13,14 @@ _LONG = b'OB OD OF OL OV OW SQ SV UC UN UR UT UV'.split()  # 4 bytes of length
 _VRS = {*_LONG, *b'AE AS AT CS DA DS DT FD FL IS LO LT PN SH'.split()}
 _VRS |= {*b'SL SS ST TM UI UL US'.split()}
 _SYNTAX = b'\x02\x00\x10\x00UI'  # the element that names the transfer syntax
-_FIRST = (0x0002, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028)  # groups that a file without preamble begins with
+_FIRST = (
+  0x0002,
+  0x0008,
+  0x0010,
+  0x0018,
+  0x0020,
+  0x0028,
+)  # groups that a file without preamble begins with
 
 
 def looks_like(data: bytes) -> bool:

@@ -141,11 +141,15 @@ def read_file(path: str | os.PathLike, limits: Limits | None = None) -> bytes:
   # Without waiting: a pipe might have no writer.
   flags = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
   flags |= getattr(os, 'O_BINARY', 0)
-  with open(os.open(path, flags), 'rb') as f:
-    found = os.fstat(f.fileno())
+  number = os.open(path, flags)
+  try:
+    found = os.fstat(number)
     if not stat.S_ISREG(found.st_mode):
       raise ValueError(f'Expected a file, got {_kind(found.st_mode)}.')
-    return read_stream(f, found.st_size, limits)
+    with open(number, 'rb', closefd=False) as f:
+      return read_stream(f, found.st_size, limits)
+  finally:
+    os.close(number)
 
 
 def read_stream(f: Any, size: int, limits: Limits | None = None) -> bytes:

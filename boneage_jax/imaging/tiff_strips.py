@@ -124,7 +124,10 @@ def _jpeg(
     raise ValueError(_damaged('a strip is no JPEG'))
   adobe = _ADOBE + bytes([shared.ycc]) if shared.samples == 3 else b''
   whole = jpeg.SIGNATURE + adobe + tables[2:-2] + strip[2:]
-  width, height = jpeg.size_of(whole)
+  try:
+    width, height = jpeg.size_of(whole)
+  except ValueError as e:
+    raise ValueError(f'Damaged TIFF: {e}') from e
   columns = chunk.line // shared.samples
   if width != columns or height < chunk.rows or height > chunk.rows + 64:
     raise ValueError(
