@@ -24,7 +24,7 @@ import numpy as np
 from boneage_jax.imaging import limits as limits_lib
 
 SECONDS = 10  # of a worker's processor, for one film
-PATIENCE = 6  # times as long on the clock, where others use the processor too
+PATIENCE = 30  # times as long on the clock, where others use the processor too
 MODULE = 'boneage_jax.imaging.codec_worker'
 _ROOT = str(pathlib.Path(__file__).parents[2])
 _idle: list['_Worker'] = []
