@@ -25,6 +25,7 @@ from boneage_jax.imaging import limits as limits_lib
 
 SECONDS = 10  # of a worker's processor, for one film
 PATIENCE = 30  # times as long on the clock, where others use the processor too
+ENDED = 'The film ended the process that decoded it'
 MODULE = 'boneage_jax.imaging.codec_worker'
 _ROOT = str(pathlib.Path(__file__).parents[2])
 _idle: list['_Worker'] = []
@@ -199,7 +200,7 @@ class _Worker:
     name = f'exit {code}'
     with contextlib.suppress(ValueError):
       name = signal.Signals(-code).name
-    return f'The film ended the process that decoded it ({name}). {remedy}'
+    return f'{ENDED} ({name}). {remedy}'
 
 
 def _take() -> _Worker:
