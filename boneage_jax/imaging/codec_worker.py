@@ -51,7 +51,7 @@ def serve(films: BinaryIO, answers: BinaryIO) -> None:
       answer = {
         'shape': film.image.shape,
         'notes': film.notes,
-        'header': film.header,
+        'header': dict(film.header),
         'plain': None if film.plain is None else len(film.plain),
       }
       if film.plain is data:

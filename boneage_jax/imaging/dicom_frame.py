@@ -88,11 +88,13 @@ def decoded(
     small.PlanarConfiguration = header.needed('PlanarConfiguration', 0, 1)
   small['PixelData'] = header.dataset['PixelData']
   name = uid.name if uid.name != syntax else f'unknown, {syntax[:64]}'
+  encapsulated = uid.is_transfer_syntax and uid.is_encapsulated
+  if uid.is_transfer_syntax and not encapsulated:
+    _check_length(data, asked, small.PhotometricInterpretation)
+  frame = _frame(data, syntax) if encapsulated else b''
   try:
-    if uid.is_transfer_syntax and uid.is_encapsulated:
-      _check_frame(data, asked, syntax)
-    elif uid.is_transfer_syntax:
-      _check_length(data, asked, small.PhotometricInterpretation)
+    if frame:
+      _check_frame(frame, asked, syntax)
     pixels, said = pydicom.pixels.get_decoder(uid).as_array(
       small, raw=True, correct_unused_bits=False, allow_excess_frames=False
     )
@@ -134,8 +136,8 @@ def _check_length(data: bytes, asked: Shape, photometric: str) -> None:
     )
 
 
-def _check_frame(data: bytes, asked: Shape, syntax: str) -> None:
-  """Refuse compressed pixels of several pages, or of another size."""
+def _frame(data: bytes, syntax: str) -> bytes:
+  """Return the compressed frame; several are refused."""
   offsets, *fragments = _items(data)
   starts = [f for f in fragments if f.startswith(_STARTS)]
   pages = max(len(offsets) // 4, len(starts))
@@ -143,7 +145,11 @@ def _check_frame(data: bytes, asked: Shape, syntax: str) -> None:
     pages = max(pages, len(fragments))
   if pages > 1:
     raise ValueError(_several(f'{pages} frames in PixelData'))
-  frame = b''.join(fragments)
+  return b''.join(fragments)
+
+
+def _check_frame(frame: bytes, asked: Shape, syntax: str) -> None:
+  """Refuse a compressed frame that is damaged, or of another size."""
   size = None
   if syntax in _JPEG:
     size = _size_of_jpeg(frame)
@@ -169,7 +175,7 @@ def _items(data: bytes) -> Iterator[bytes]:
     yield data[position + 8 : position + 8 + size]
     position += 8 + size
   if not position:
-    raise ValueError('it holds no frames.')
+    raise ValueError('expected a compressed frame, found none (PixelData).')
 
 
 def _size_of_jpeg(frame: bytes) -> tuple[int, int] | None:
