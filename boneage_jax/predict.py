@@ -128,11 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--sex', choices=list(groups.SEX), help='of all these films'
   )
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
-  usual = limits_lib.Limits()
-  for name, value in usual._asdict().items():
-    parser.add_argument(
-      f'--max_{name}', type=float, default=value, help='of one film'
-    )
+  parser.add_argument('--max_megapixels', type=float, default=64, help='a film')
+  parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()

@@ -198,10 +198,12 @@ if __name__ == '__main__':
   flags.DEFINE_integer(
     'workers', None, 'Films at a time; all cores by default.', lower_bound=1
   )
-  for name, usual in zip(
-    ('max_megapixels', 'max_megabytes'), limits_lib.Limits(), strict=True
-  ):
-    flags.DEFINE_float(name, usual, 'Of one film.', lower_bound=0)
+  flags.DEFINE_float(
+    'max_megapixels', 64, 'Rows times columns of one film.', lower_bound=0
+  )
+  flags.DEFINE_float(
+    'max_megabytes', 512, "One film's file, inflated.", lower_bound=0
+  )
   flags.DEFINE_list(
     'beam_pipeline_options',
     [],

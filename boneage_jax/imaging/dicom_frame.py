@@ -69,7 +69,7 @@ def decoded(
   Raises:
     ValueError: no pixels, several pages, or they cannot be decoded.
   """
-  data = header.value('PixelData') if header.is_there('PixelData') else None
+  data = header.value('PixelData')
   if not isinstance(data, bytes) or not data:
     raise ValueError(
       'expected one radiograph, found no pixel data (PixelData).'

@@ -57,6 +57,10 @@ def stored(
   Raises:
     ValueError: a kind of pixels that is not read, or they cannot be decoded.
   """
+  if not header.is_there('PixelData'):
+    raise ValueError(
+      'expected one radiograph, found no pixel data (PixelData).'
+    )
   photometric = header.text('PhotometricInterpretation')
   if photometric not in (*GREY, PALETTE, *COLOUR):
     raise ValueError(
@@ -84,7 +88,9 @@ def stored(
   pixels, photometric = dicom_frame.decoded(header, shape, syntax, pydicom)
   if kind == 'colour':
     return _luminance(pixels, photometric, pydicom)
-  words = np.ascontiguousarray(pixels).view(f'u{pixels.dtype.itemsize}')
+  # Big-endian files give big-endian arrays, whose bytes mean something else.
+  native = pixels.astype(pixels.dtype.newbyteorder('='), 'C', copy=False)
+  words = native.view(f'u{native.dtype.itemsize}')
   return _values(words, shape, header, syntax, pydicom)
 
 
