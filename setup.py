@@ -50,6 +50,7 @@ setuptools.setup(
     's3': ['s3fs>=2025.3'],
     'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own
     'bench': ['keras>=3.15', 'timm>=1.0', 'torch>=2.9', 'torchvision>=0.24'],
+    'tables': ['openpyxl>=3.1'],  # label tables of Excel
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
     'test': [
       'gcsfs>=2025.3',

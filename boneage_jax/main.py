@@ -47,6 +47,7 @@ def main(argv: list[str]) -> None:
     where = (FLAGS.coordinator, FLAGS.processes, FLAGS.process)
     if FLAGS.distributed or any(value is not None for value in where):
       distributed.join(*where)
+    startup.check_device()
     try:
       workflow_run.run(config, storage.absolute(workdir))
     except preemption.Preempted as stopped:

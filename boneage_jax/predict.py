@@ -133,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()
+    startup.check_device()
     predictor = loading.load(storage.absolute(args.workdir), args.stage)
     bad = predict_films(
       predictor,

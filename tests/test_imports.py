@@ -72,6 +72,7 @@ def faults(module, text):
   for name, at_top in imports(text):
     root, there = name.split('.')[0], room(name)
     bad = root in BANNED or (root in LATE and at_top)
+    bad |= root == 'csv' and module != 'boneage_jax.core.tables'
     if here == 'configs':
       bad |= root not in CONFIGS
     elif there == 'configs':

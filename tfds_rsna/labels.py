@@ -94,6 +94,12 @@ def read(
       f'they are read as {age_unit}: set --age_unit={told}, or of a run '
       f'--config.data.age_unit={told}.'
     )
+  if rows and not any(len(row) == len(header) for _, row in rows):
+    line, row = rows[0]
+    raise ValueError(
+      f'{path}: expected rows of {len(header)} cells, as the header has; found '
+      f'{len(row)} in line {line}: is a comma or semicolon missing there?'
+    )
   labels, bad = [], []
   lines: dict[Any, list[int]] = {}
   for line, row in rows:

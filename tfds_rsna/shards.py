@@ -126,8 +126,9 @@ def write(
   folder, name = os.path.split(shard.path)
   # Beam may write a shard twice; TFDS sweeps what a killed worker leaves here.
   interim = os.path.join(folder, f'incomplete.{uuid.uuid4().hex}.{name}')
-  tfds.core.ExampleWriter(shard.file_format).write(interim, records())
-  os.replace(interim, shard.path)
+  with storage.writing(shard.path):
+    tfds.core.ExampleWriter(shard.file_format).write(interim, records())
+    os.replace(interim, shard.path)
   return shard.path, {
     'films': len(sizes),
     'bytes': sum(sizes),

@@ -10,10 +10,21 @@ import ml_collections
 from ml_collections import config_flags
 
 from boneage_jax.core import storage
+from configs import common
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
 FORMAT = 1  # of config.json; the next one when old folders can't be read
+# Usual values of sections by their job; see `complete` for those of nets and
+# films. Weights and losses have other fields by their names.
+_STAGE = lambda: common.train_stage(net={}, pretrained={}, loss={}, input={})
+_SECTIONS = {
+  'train': _STAGE,
+  'mine': _STAGE,
+  'active': _STAGE,
+  'locate': lambda: common.locate_stage(input={}),
+  'report': common.report_stage,
+}
 # Fields that change no result of a run: with a dot that field alone, else all
 # of the name wherever they stand.
 NO_EFFECT = (
@@ -73,14 +84,15 @@ def _flag_of(argv: list[str], field: str) -> str:
 
 def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """Return the content of config.json."""
-  return {'format': FORMAT, **json.loads(config.to_json_best_effort())}
+  content = json.loads(config.to_json_best_effort())
+  return complete({'format': FORMAT, **content})
 
 
 def read_json(path: str) -> dict[str, Any]:
-  """Read the content of the config.json of a run.
+  """Read the content of the config.json of a run, see `complete`.
 
   Raises:
-    ValueError: another version wrote it.
+    ValueError: another version wrote it, or it is damaged.
   """
   content = storage.read_json(path)
   if content.get('format') != FORMAT:
@@ -89,7 +101,7 @@ def read_json(path: str) -> dict[str, Any]:
       f'{content.get("format", "none")}: another version of boneage_jax wrote '
       'this run. Use that version, or run again with another --workdir.'
     )
-  return content
+  return complete(content)
 
 
 def read_config(path: str) -> ml_collections.ConfigDict:
@@ -105,6 +117,42 @@ def from_json(content: dict[str, Any]) -> ml_collections.ConfigDict:
   """Return the config of the content of a config.json."""
   rest = {name: value for name, value in content.items() if name != 'format'}
   return ml_collections.ConfigDict(rest)
+
+
+def complete(content: dict[str, Any]) -> dict[str, Any]:
+  """Return a config with the usual values of fields that it does not have.
+
+  A run may be older than a field, and went as the field's usual value goes.
+
+  Args:
+    content: of a config.json.
+  """
+  new = _filled(content, common.base('', ''))
+  for name, section in new.items():
+    if isinstance(section, dict) and 'job' in section:
+      new[name] = _complete_section(section)
+  return new
+
+
+def _complete_section(section: dict[str, Any]) -> dict[str, Any]:
+  usual = _SECTIONS.get(section['job'], dict)()
+  films, net = (section.get(part) or {} for part in ('input', 'net'))
+  if 'size' in films:
+    usual['input'] = common.image_input()
+  if net.get('name') == 'age_net':
+    usual['net'] = common.age_net(backbone={})
+  return _filled(section, usual)
+
+
+def _filled(old: dict[str, Any], usual: Any) -> dict[str, Any]:
+  """Return `old` with what it lacks of `usual`, level by level."""
+  new = dict(old)
+  for name, value in json.loads(json.dumps(dict(usual), default=dict)).items():
+    if name not in new:
+      new[name] = value
+    elif isinstance(value, dict) and isinstance(new[name], dict):
+      new[name] = _filled(new[name], value)
+  return new
 
 
 def has_effect(field: str) -> bool:

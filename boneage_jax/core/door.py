@@ -5,6 +5,7 @@ import contextlib
 import errno
 import re
 import sys
+import threading
 
 from absl import logging
 
@@ -23,6 +24,7 @@ REMEDIES = {
   errno.ENAMETOOLONG: 'give it a shorter name',
   errno.ELOOP: 'remove the links that point to each other',
 }
+LONGEST = 300  # letters of what a library says
 # Control characters, which a terminal obeys; bytes of names that are no UTF-8;
 # and what turns the direction of writing.
 _UNSAFE = re.compile(
@@ -64,7 +66,9 @@ def reason(error: BaseException) -> str:
     remedy = REMEDIES.get(number)
     return f'{where}{error.strerror}' + (f'; {remedy}' if remedy else '')
   lines = str(error).strip().splitlines()
-  return lines[0] if lines else type(error).__name__
+  # Of TensorStore, all its settings follow.
+  first = lines[0].partition('. See full')[0] if lines else ''
+  return first[:LONGEST] or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -76,30 +80,31 @@ def one_line_errors() -> Iterator[None]:
   for stream in (sys.stdout, sys.stderr):
     if hasattr(stream, 'reconfigure'):  # of names, whatever the terminal takes
       stream.reconfigure(errors='backslashreplace')
+  threading.excepthook = _thread_error
   try:
     yield
-  except (ValueError, OSError, MemoryError, RuntimeError) as error:
-    text = _message(error)
-    if text is None or logging.level_debug():
+  except (ValueError, OSError, MemoryError) as error:
+    if logging.level_debug():
       raise
-    sys.exit(f'Error: {shown(text, keep=chr(10))}')
+    sys.exit(f'Error: {shown(_message(error), keep=chr(10))}')
   except KeyboardInterrupt:
     print('\nStopped.', file=sys.stderr)
     sys.exit(130)
 
 
-def _message(error: Exception) -> str | None:
-  """Return the line to end with; None for what is a fault of the program."""
+def _thread_error(error: threading.ExceptHookArgs) -> None:
+  """Say in one line that a thread of a library cannot write."""
+  if isinstance(error.exc_value, OSError):
+    text = shown(reason(error.exc_value))
+    print(f'warning: {text}', file=sys.stderr, flush=True)
+  else:
+    threading.__excepthook__(error)
+
+
+def _message(error: Exception) -> str:
+  """Return the line to end with."""
   if isinstance(error, OSError):
     return reason(error)
   if isinstance(error, MemoryError):
     return f'Memory ran out ({reason(error)}).'
-  if isinstance(error, RuntimeError):
-    # Of JAX, which then lists what is installed.
-    if re.match('Unable to initialize backend|Unknown backend', str(error)):
-      return (
-        f'{reason(error)} Set JAX_PLATFORMS=cpu to run on this machine, or '
-        "install what the device needs: pip install -e '.[cuda]' or '.[tpu]'."
-      )
-    return None
   return str(error)

@@ -7,6 +7,8 @@ import sys
 from absl import logging
 import jax
 
+from boneage_jax.core import door
+
 # Parameters of glibc's mallopt.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
@@ -28,6 +30,23 @@ def set_up() -> None:
   jax.config.update('jax_compilation_cache_dir', cache)
   quiet_libtpu()
   keep_freed_memory()
+
+
+def check_device() -> None:
+  """Find the devices; after `distributed.join`, where there is one.
+
+  Raises:
+    ValueError: there is none of the kind that JAX_PLATFORMS asks for.
+  """
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:  # JAX lists what it has
+    asked = os.environ.get('JAX_PLATFORMS', '')
+    raise ValueError(
+      f'Expected a device of JAX_PLATFORMS={asked}, found none '
+      f'({door.reason(error)}): set JAX_PLATFORMS=cpu to use this machine, or '
+      "install what the device needs: pip install -e '.[cuda]' or '.[tpu]'."
+    ) from error
 
 
 def quiet_libtpu() -> None:

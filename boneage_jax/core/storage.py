@@ -18,6 +18,7 @@ import tempfile
 from typing import IO
 from typing import Any
 import zipfile
+import zlib
 
 import fsspec
 
@@ -77,6 +78,15 @@ def remove(path: str) -> None:
   system.rm(name, recursive=True)
 
 
+def move(path: str, to: str) -> None:
+  """Give a file or folder another name; what has that name is removed."""
+  if exists(to):
+    remove(to)
+  make_folder(os.path.dirname(to))
+  system, name = _system(path)
+  system.mv(name, _system(to)[1], recursive=True)
+
+
 def reading(path: str, mode: str = 'r') -> IO:
   """Open a file, all of it at once; 'r' (UTF-8, newlines as written) or 'rb'.
 
@@ -121,6 +131,23 @@ def staged(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+  """Say in one line that a library could not write a file.
+
+  Raises:
+    ValueError: the block raised what is no mistake of a user.
+  """
+  try:
+    yield
+  except (RuntimeError, OSError) as error:
+    first = str(error).strip().partition('\n')[0]
+    raise ValueError(
+      f'Cannot write {path} ({first}): free some space, mend the disk or write '
+      'elsewhere, and give the same command again.'
+    ) from error
+
+
+@contextlib.contextmanager
 def replacing(path: str, mode: str = 'w') -> Iterator[IO]:
   """Open a file that takes the name `path` once it is written.
 
@@ -144,7 +171,7 @@ def naming(path: str) -> Iterator[None]:
     yield
   except (
     *(ValueError, LookupError, TypeError, AttributeError, EOFError),
-    zipfile.BadZipFile,
+    *(zipfile.BadZipFile, zlib.error),
   ) as error:
     if path in str(error):
       raise

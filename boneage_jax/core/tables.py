@@ -142,12 +142,11 @@ def read(
       f'Expected a table of at most {MOST_BYTES >> 20} MB, got {name} of '
       f'{len(data) >> 20} MB.'
     )
-  kind = 'sheets'
+  kind, ways, faults = 'sheets', {}, []
   if name.lower().endswith('.xlsx'):
     ways = _sheets(data, name)
   else:
     decoded, kind = decode(data, name), 'delimiters'
-    ways, faults = {}, []
     for mark in DELIMITERS:
       try:
         ways[mark] = [
@@ -156,8 +155,6 @@ def read(
         ]
       except ValueError as error:
         faults.append(error)
-    if not ways:
-      raise faults[0]
   heads = {
     way: [i for i, (_, row) in enumerate(rows[:HEAD]) if is_header(row)]
     for way, rows in ways.items()
@@ -169,6 +166,8 @@ def read(
       f'{", ".join(map(repr, fits))}: keep the one that you mean, or save it '
       'as .csv.'
     )
+  if not fits and faults:
+    raise faults[0]
   if not fits:
     way = next(iter(ways), '')
     rows = ways.get(way, [])

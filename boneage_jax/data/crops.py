@@ -7,7 +7,6 @@ array_record are imported where records are written: see `sources`.
 
 from collections.abc import Iterable
 from collections.abc import Sequence
-import contextlib
 import itertools
 import struct
 
@@ -77,7 +76,12 @@ def _write_records(path: str, records: Iterable[bytes]) -> None:
   from array_record.python import array_record_module
 
   with storage.staged(path) as temporary:
-    writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
-    with contextlib.closing(writer):
+    with storage.writing(path):
+      writer = array_record_module.ArrayRecordWriter(temporary, 'group_size:1')
+    try:
       for record in records:
-        writer.write(record)
+        with storage.writing(path):
+          writer.write(record)
+    finally:
+      with storage.writing(path):
+        writer.close()

@@ -51,7 +51,7 @@ def source(stage_folder: str, films: film_table.Films) -> sources.Source:
   path = stages.path(stage_folder, stages.FEATURES)
   if not storage.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
-  with np.load(storage.local(path)) as file:
+  with storage.naming(path), np.load(storage.local(path)) as file:
     stored, features = file['id'].tolist(), file['features']
   where = {film: row for row, film in enumerate(stored)}
   missing = [film for film in films['id'].tolist() if film not in where]

@@ -21,6 +21,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.core import tables
 from boneage_jax.data import crops
+from boneage_jax.data import records
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import components
 from boneage_jax.imaging import geometry
@@ -147,8 +148,6 @@ class FilmMasks(Mapping):
     keep: Callable[[Mapping[str, str]], bool] = lambda row: True,
   ):
     """Open the file; see `write`. `keep` tells by the row of masks.csv."""
-    import grain
-
     shape = storage.read_json(
       os.path.join(folder, GEOMETRY), keys=('size', 'resize')
     )
@@ -161,7 +160,7 @@ class FilmMasks(Mapping):
       film: position for position, film in enumerate(ids) if film in kept
     }
     path = os.path.join(folder, stages.MASKS)
-    self._records = grain.sources.ArrayRecordDataSource([storage.local(path)])
+    self._records = records.of_stage(path)
     if len(self._records) != len(ids):
       raise ValueError(
         f'Expected {len(ids)} masks in {path}, got {len(self._records)}: '

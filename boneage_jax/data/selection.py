@@ -292,4 +292,4 @@ def _crops(config: Any, stage: str, workdir: str) -> dict[str, Any]:
       f'{stage} reads crops, but {path} is missing: run the stage {source!r} '
       'first.'
     )
-  return storage.read_json(path)
+  return storage.read_json(path, keys=('crops',))

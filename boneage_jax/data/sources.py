@@ -1,7 +1,7 @@
 """Random access to the records of films: whole ones and stored crops.
 
-Grain and TFDS are imported where records are opened: they have no wheels for
-Windows, where new films can be predicted all the same.
+Grain and TFDS are imported where records are opened, see `records`: they have
+no wheels for Windows, where new films can be predicted all the same.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from boneage_jax.core import storage
 from boneage_jax.data import crops
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
+from boneage_jax.data import records
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import masks
 from boneage_jax.imaging import points
@@ -92,9 +93,9 @@ def load_films(folder: str) -> film_table.Films:
   """
   path = os.path.join(folder, stages.FILMS)
   if not storage.exists(path):
-    builder, records = _open(folder)
+    builder, films_in = records.of_data_set(folder)
     rows = []
-    for r in records:
+    for r in films_in:
       marks = json.loads(r['annotations'].decode() or '{}')
       film, finding = r['id'].decode(), marks.get('finding', '')
       study = marks.get('study', film)
@@ -139,16 +140,6 @@ class Source:
     return film | row | self._read(index)
 
 
-def _open(folder: str) -> tuple[Any, Any]:
-  """Return the builder and the records of its splits, one after the other."""
-  import tensorflow_datasets as tfds
-
-  builder = tfds.builder_from_directory(folder)
-  decoders = {'image': tfds.decode.SkipDecoding()}
-  splits = '+'.join(builder.info.splits)
-  return builder, builder.as_data_source(splits, decoders=decoders)
-
-
 def film_source(
   folder: str,
   films: film_table.Films,
@@ -165,11 +156,11 @@ def film_source(
   before, see `borders`. Those in `masks_of`, film id -> film_masks.FilmMask,
   have theirs as `film_mask`.
   """
-  _, records = _open(folder)
+  _, stored = records.of_data_set(folder)
   positions = films['position'].tolist()
 
   def read(index: int) -> dict[str, Any]:
-    record = records[positions[index]]
+    record = stored[positions[index]]
     film = str(films['id'][index])
     made = {
       'id': film,
@@ -195,18 +186,16 @@ def crop_source(
   `black_outside` that it is where the crop is not 0. With `take`, positions of
   the crops to use of each film's, these alone.
   """
-  import grain
-
   path = os.path.join(stage_folder, stages.FILMS)
   stored = film_table.read_films(path)['id'].tolist()
   where = {film: position for position, film in enumerate(stored)}
   missing = [film for film in films['id'].tolist() if film not in where]
   path = os.path.join(stage_folder, stages.CROPS)
-  records = grain.sources.ArrayRecordDataSource([storage.local(path)])
-  if missing or len(records) != len(stored):
+  cut = records.of_stage(path)
+  if missing or len(cut) != len(stored):
     raise ValueError(
       f'Expected crops of {len(films["id"])} films in {path}, got '
-      f'{len(records)} records for {len(stored)} films, {len(missing)} '
+      f'{len(cut)} records for {len(stored)} films, {len(missing)} '
       f'missing, such as {missing[:5]}; remove {stages.DONE} beside it and run '
       'again.'
     )
@@ -220,7 +209,7 @@ def crop_source(
       films_within = _film_in_crops(stage_folder, done)
 
   def read(index: int) -> dict[str, Any]:
-    files = crops.unpack(records[positions[index]])
+    files = crops.unpack(cut[positions[index]])
     found = {'regions': files}
     if films_within:
       found['film_in_crops'] = films_within[films['id'][index]]

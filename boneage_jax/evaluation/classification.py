@@ -23,7 +23,7 @@ def read_predictions(path: str) -> dict[str, Any]:
   """
   if not storage.exists(path):
     raise ValueError(f'{path} is missing: run the stage that writes it first.')
-  columns = ('id', 'split', 'study', 'label')
+  columns = ('id', 'split')
   with storage.naming(path), storage.reading(path) as file:
     rows = tables.read_dicts(file, path, columns)
     names = [n[2:] for n in (rows or [{}])[0] if n.startswith('p_')]

@@ -279,8 +279,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--batch_size', type=int, default=BATCH)
   parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
-  startup.set_up()
   with door.one_line_errors():
+    startup.set_up()
+    startup.check_device()
     run = run_lib.read_run(args.run)
     result = run_suite(run, args.films, args.batch_size)
     write_robustness(args.out or run.folder, result)

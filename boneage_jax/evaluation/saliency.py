@@ -261,8 +261,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
-  startup.set_up()
   with door.one_line_errors():
+    startup.set_up()
+    startup.check_device()
     judge = deletion_insertion.Judge(
       run_lib.read_run(args.run), args.batch_size
     )

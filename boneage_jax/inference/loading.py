@@ -49,7 +49,8 @@ def _load(
       )
     return ensemble.Ensemble(members)
   path = stages.path(workdir, stage, stages.CALIBRATION)
-  calibration = storage.read_json(path, {})
+  keys = ('score', 'levels', 'groups')
+  calibration = storage.read_json(path, {}, keys)
   section = stages.sections(config).get(stage, {})
   if section.get('job') == 'ensemble':
     rows = _members(section.members, workdir, stage)

@@ -1,5 +1,6 @@
 """New films brought to one place, size and turn, as `register` stages do it."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -35,16 +36,20 @@ class Registering:
       ValueError: one of these stages has not run.
     """
     self._options = options = config[stage]
-    read = lambda name, file: _read(stages.path(workdir, name, file), name)
-    self._known = placement.recall(read(stage, stages.REGISTRATION_JSON))
+    read = lambda name, file, make: _read(
+      stages.path(workdir, name, file), name, make
+    )
+    self._known = read(stage, stages.REGISTRATION_JSON, placement.recall)
     self._points = net.Net(
       *(config, options.keypoints, workdir, batch_size),
       lambda graph: forward.make_predict(graph, forward.points_of_film),
     )
     self._masks = None
     if options.masks_from:
-      limits = read(options.masks_from, stages.LIMITS)
-      self._limits = mask_quality.Limits(**limits)
+      self._limits = read(
+        *(options.masks_from, stages.LIMITS),
+        lambda limits: mask_quality.Limits(**limits),
+      )
       self._masks = net.Net(
         *(config, options.masks_from, workdir, batch_size),
         forward.make_mask_views,
@@ -114,9 +119,11 @@ class Registering:
     ]
 
 
-def _read(path: str, stage: str) -> Any:
+def _read(path: str, stage: str, make: Callable[[Any], Any]) -> Any:
+  """Return what `make` makes of a JSON file of a stage."""
   if not storage.exists(path):
     raise ValueError(
       f'Expected {path}, found none: run the stage {stage!r} first.'
     )
-  return storage.read_json(path)
+  with storage.naming(path):
+    return make(storage.read_json(path))

@@ -260,7 +260,8 @@ def mask_all(
   _, variables = restore.load_net(*parent)
   store = checkpoints.Checkpoints(os.path.join(folder, stages.CHECKPOINTS))
   _, name, of = parent
-  done = storage.read_json(stages.path(of, name, stages.DONE))
+  path = stages.path(of, name, stages.DONE)
+  done = storage.read_json(path, keys=('best_step',))
   if store.best_step() is None:
     store.save_best(done['best_step'], variables, 0.0)
   store.close()

@@ -101,7 +101,9 @@ def read(config: Any, stage: str, workdir: str) -> Hands | None:
     points=registration_table.read_points(one.path(stages.POINTS)),
     mask_rows=rows,
     masks=masks,
-    counts=storage.read_json(one.path(stages.REGISTRATION_JSON))['splits'],
+    counts=storage.read_json(
+      one.path(stages.REGISTRATION_JSON), keys=('splits',)
+    )['splits'],
   )
 
 

@@ -1,46 +1,69 @@
 """Checkpoints: the only file that knows Orbax."""
 
+from collections.abc import Iterator
+import contextlib
 import os
 import tarfile
 import tempfile
 from typing import Any
+import zlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from boneage_jax.core import distributed
+from boneage_jax.core import door
 from boneage_jax.core import storage
+
+CHECKSUM = 'checksum'  # of the metadata of a step
+ASIDE = 'damaged'  # folder of steps that could not be read
 
 
 class Checkpoints:
   """Two kinds of checkpoint of one stage.
 
-  `latest`: the whole train state, written without stopping the loop, newest
-  kept. The step is also the position in the data, so nothing else is needed to
-  go on. `best`: the evaluated variables at the lowest validation error
-  (`best_error`, months or share of films; infinity without one).
+  `latest`: the whole train state, written without stopping the loop, the newest
+  two kept, as the newest may be damaged. The step is also the position in the
+  data, so nothing else is needed to go on. `best`: the evaluated variables at
+  the lowest validation error (`best_error`, months or share of films; infinity
+  without one). Both with a checksum of their arrays.
   """
 
-  def __init__(self, folder: str):
+  def __init__(self, folder: str, mend: bool = False):
+    """Open the folder; with `mend`, to go on: what is damaged is set aside."""
     folder = storage.absolute(folder)
     self._folder = folder
     self._beside = None
+    self._lost = float('inf')  # from this step on, validations are gone
     if folder.startswith('s3://'):  # Orbax knows gs:// but not this
       self._beside = tempfile.TemporaryDirectory()
       folder = self._beside.name
       self._fetch()
 
-    def manager(name: str, **options: Any) -> ocp.CheckpointManager:
-      # Both save at the same time: their processes must not meet at one place.
-      meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
-      options = ocp.CheckpointManagerOptions(
-        max_to_keep=1, multiprocessing_options=meet, **options
-      )
-      return ocp.CheckpointManager(os.path.join(folder, name), options=options)
+    self._place = folder
+    if mend:
+      distributed.on_main_process(self._drop_without_error)
+    self._latest = self._open('latest', max_to_keep=2)
+    with _naming(os.path.join(folder, 'best')):
+      self._open_best()
 
-    self._latest = manager('latest')
-    self._best = manager(
-      'best', best_fn=lambda m: min(m.values()), best_mode='min'
+  def _open(self, name: str, **options: Any) -> ocp.CheckpointManager:
+    # Both save at the same time: their processes must not meet at one place.
+    meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
+    options = ocp.CheckpointManagerOptions(
+      multiprocessing_options=meet, **options
+    )
+    return ocp.CheckpointManager(
+      os.path.join(self._place, name), options=options
+    )
+
+  def _open_best(self) -> None:
+    self._best = self._open(
+      'best',
+      max_to_keep=1,
+      best_fn=lambda metrics: min(metrics.values()),
+      best_mode='min',
     )
     step = self._best.best_step()
     self.best_error = float('inf')
@@ -55,15 +78,42 @@ class Checkpoints:
     """Save the train state; returns once the arrays are copied to the host."""
     if step != self.latest_step():
       # A run that goes on from here will not evaluate this step again.
-      self._best.wait_until_finished()
-      self._latest.save(step, args=ocp.args.StandardSave(state))
-      self._send(self._latest)
+      with _writing(self._folder):
+        self._best.wait_until_finished()
+        _save(self._latest, step, state)
+        self._send(self._latest)
 
-  def restore(self, state: Any) -> Any:
-    """The newest train state, shaped and sharded like `state`."""
-    return self._latest.restore(
-      self.latest_step(), args=ocp.args.StandardRestore(abstract(state))
-    )
+  def go_on(self, state: Any, variables: Any) -> Any | None:
+    """Return the newest train state that is whole; None where there is none.
+
+    What is damaged, or of another net, is set aside and said. The step of what
+    is returned is then `latest_step()`. Of the net alone that was kept nobody
+    could go on and end as if nothing had been damaged.
+
+    Args:
+      state: shapes and shardings of the train state.
+      variables: those of the net that is kept.
+    """
+    step = self._best.best_step()
+    if step is not None:
+      try:
+        _restore(self._best, step, variables)
+      except Exception as error:  # Orbax has many kinds
+        self._lost = min(self._lost, step)
+        self._best.close()
+        self._drop('best', step, error)
+        self._open_best()
+    while (step := self._latest.latest_step()) is not None:
+      try:
+        if step >= self._lost:
+          raise ValueError('it comes after a net that was kept and is lost')
+        return _restore(self._latest, step, state)
+      except Exception as error:
+        self._latest.close()
+        self._drop('latest', step, error)
+        # Orbax takes all steps to be of one form, that of the newest.
+        self._latest = self._open('latest', max_to_keep=2)
+    return None
 
   def best_step(self) -> int | None:
     """Step of the net that predicts, or None."""
@@ -71,38 +121,38 @@ class Checkpoints:
 
   def save_best(self, step: int, variables: Any, error: float) -> None:
     """Save the variables that reached the validation error `error`."""
-    self._best.save(
-      step,
-      args=ocp.args.StandardSave(variables),
-      metrics={'validation_error': error},
-    )
-    self._send(self._best)
+    with _writing(self._folder):
+      _save(
+        self._best, step, variables, metrics={'validation_error': float(error)}
+      )
+      self._send(self._best)
     self.best_error = error
 
   def restore_best(self, variables: Any) -> Any:
     """The best variables, shaped and sharded like `variables`."""
-    if self.best_step() is None:
+    step = self.best_step()
+    if step is None:
       raise ValueError(
         f'No checkpoint in {self._best.directory}; run the stage that trains '
         'it first.'
       )
-    return self._best.restore(
-      self.best_step(),
-      args=ocp.args.StandardRestore(abstract(variables)),
-    )
+    with _naming(os.path.join(str(self._best.directory), str(step))):
+      return _restore(self._best, step, variables)
 
   def wait(self) -> None:
     """Block until everything saved is on disk."""
-    self._latest.wait_until_finished()
-    self._best.wait_until_finished()
+    with _writing(self._folder):
+      self._latest.wait_until_finished()
+      self._best.wait_until_finished()
 
   def forget(self) -> None:
     """Close, and remove `latest`, which only a training that goes on needs."""
     self.close()
     name = 'latest.tar' if self._beside else 'latest'
-    path = os.path.join(self._folder, name)
-    if storage.exists(path):  # in s3:// there is none without a step
-      distributed.on_main_process(lambda: storage.remove(path))
+    for one in (name, ASIDE):
+      path = os.path.join(self._folder, one)
+      if storage.exists(path):  # in s3:// there is none without a step
+        distributed.on_main_process(lambda path=path: storage.remove(path))
 
   def close(self) -> None:
     """Finish what is being written."""
@@ -117,8 +167,39 @@ class Checkpoints:
         'file system that they share, not s3://.'
       )
     for path in storage.glob(os.path.join(self._folder, '*.tar')):
-      with tarfile.open(fileobj=storage.reading(path, 'rb')) as tar:
-        tar.extractall(self._beside.name, filter='data')
+      try:
+        with tarfile.open(fileobj=storage.reading(path, 'rb')) as tar:
+          tar.extractall(self._beside.name, filter='data')
+      except tarfile.TarError as error:  # what it lacks is told apart later
+        distributed.print_once(f'{path} is damaged ({door.reason(error)}).')
+
+  def _drop_without_error(self) -> None:
+    """Set kept nets aside whose error is damaged: Orbax cannot open them."""
+    for path in storage.glob(os.path.join(self._place, 'best', '*')):
+      step = os.path.basename(path)
+      if not step.isdigit():
+        continue
+      try:
+        found = storage.read_json(os.path.join(path, 'metrics', 'metrics'))
+        float(found['validation_error'])
+      except (ValueError, LookupError, TypeError, OSError) as error:
+        self._lost = min(self._lost, int(step))
+        self._set_aside('best', int(step), error)
+
+  def _drop(self, name: str, step: int, error: BaseException) -> None:
+    distributed.on_main_process(lambda: self._set_aside(name, step, error))
+
+  def _set_aside(self, name: str, step: int, error: BaseException) -> None:
+    """Move a checkpoint out of the way; a disk that fails now may not later."""
+    path = os.path.join(self._place, name, str(step))
+    aside = os.path.join(self._place, ASIDE, f'{name}_{step}')
+    storage.move(path, aside)
+    print(
+      f'{path} is damaged or of another net ({door.reason(error)}): moved to '
+      f'{aside}. Training goes on from the newest checkpoint that is whole, or '
+      'from the start.',
+      flush=True,
+    )
 
   def _send(self, manager: ocp.CheckpointManager) -> None:
     """Write what a manager keeps as one file: it is there whole or not."""
@@ -129,6 +210,67 @@ class Checkpoints:
     path = os.path.join(self._folder, f'{name}.tar')
     with storage.staged(path) as place, tarfile.open(place, 'w') as tar:
       tar.add(manager.directory, name)
+
+
+def _save(
+  manager: ocp.CheckpointManager, step: int, tree: Any, **options: Any
+) -> None:
+  """Save arrays with their checksum."""
+  manager.save(
+    step,
+    args=ocp.args.StandardSave(tree),
+    custom_metadata={CHECKSUM: checksum(tree)},
+    **options,
+  )
+
+
+def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
+  """Read arrays, shaped and sharded like those of a tree.
+
+  Raises:
+    Exception: of any kind where they are damaged or of another shape.
+  """
+  found = manager.restore(step, args=ocp.args.StandardRestore(abstract(like)))
+  known = (manager.metadata(step).custom_metadata or {}).get(CHECKSUM)
+  if known is not None and checksum(found) != known:
+    raise ValueError('the numbers are not those that were saved')
+  return found
+
+
+def checksum(tree: Any) -> int:
+  """Return the CRC-32 of all arrays of a tree, which every device holds."""
+  sum_ = 0
+  for _, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    data = np.ascontiguousarray(leaf.addressable_data(0))
+    sum_ = zlib.crc32(data.reshape(-1).view(np.uint8), sum_)
+  return sum_
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+  """Name a checkpoint that cannot be read: Orbax' errors have a page each."""
+  try:
+    yield
+  except Exception as error:
+    stage = os.path.dirname(path.partition(f'{os.sep}best')[0])
+    raise ValueError(
+      f'The checkpoint {path} is damaged or of another net '
+      f'({door.reason(error)}): remove the folder {stage} and run the stage '
+      'again.'
+    ) from error
+
+
+@contextlib.contextmanager
+def _writing(folder: str) -> Iterator[None]:
+  """Say in one line that a checkpoint could not be written."""
+  try:
+    yield
+  except Exception as error:
+    raise ValueError(
+      f'Cannot write a checkpoint to {folder} ({door.reason(error)}): free '
+      'some space or mend the disk, and give the same command again. It goes '
+      'on from the newest checkpoint that is whole.'
+    ) from error
 
 
 def abstract(tree: Any) -> Any:

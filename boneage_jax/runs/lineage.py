@@ -134,6 +134,9 @@ def prepared(
 ) -> tuple[dict[str, Any], frozenset[str] | None]:
   """Return the data set's description and the ids of the training films."""
   builder_config = stages.builder_configs(config)[0]
+  done = stages.path(workdir, stages.PREPARE, stages.DONE)
+  if storage.exists(done):  # damaged is not gone
+    storage.read_json(done, keys=('folders',))
   try:
     folder = sources.prepared_folder(workdir, builder_config)
   except ValueError:  # a run copied without its data: its report names them

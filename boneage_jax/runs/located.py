@@ -29,7 +29,7 @@ def read_located(
     'resize': 'squash',
   }
   if heat['maps']:
-    with np.load(storage.reading(path, 'rb')) as file:
+    with storage.naming(path), np.load(storage.reading(path, 'rb')) as file:
       if 'geometry' in file:
         heat['resize'] = str(file['geometry'])
   coverage = storage.read_json(stages.path(workdir, stage, stages.COVERAGE), {})

@@ -27,15 +27,17 @@ class MetricWriter:
         f.writelines(json.dumps(r) + '\n' for r in rows if r['step'] <= start)
     import tensorboardX
 
-    self._board = tensorboardX.SummaryWriter(
-      os.path.join(self._here, 'tensorboard'), purge_step=start + 1
-    )
+    with storage.writing(self._folder):
+      self._board = tensorboardX.SummaryWriter(
+        os.path.join(self._here, 'tensorboard'), purge_step=start + 1
+      )
 
   def write(self, step: int, **scalars: float) -> None:
     """Write one row; values are Python numbers."""
     self._append(METRICS, step, scalars)
-    for name, value in scalars.items():
-      self._board.add_scalar(name, value, step)
+    with storage.writing(self._folder):
+      for name, value in scalars.items():
+        self._board.add_scalar(name, value, step)
 
   def write_speed(
     self, step: int, films: int, seconds: float, validation_seconds: float
@@ -43,7 +45,8 @@ class MetricWriter:
     """Write what the steps since the last row took."""
     row = dict(films=films, seconds=seconds)
     self._append(SPEED, step, row | {'validation_seconds': validation_seconds})
-    self._board.add_scalar('films_per_second', films / seconds, step)
+    with storage.writing(self._folder):
+      self._board.add_scalar('films_per_second', films / seconds, step)
 
   def publish(self) -> None:
     """Copy everything to the bucket, where the folder is in one."""
@@ -56,12 +59,14 @@ class MetricWriter:
 
   def close(self) -> None:
     """Write what is left."""
-    self._board.close()
+    with storage.writing(self._folder):
+      self._board.close()
     self.publish()
 
   def _append(self, name: str, step: int, row: dict[str, float]) -> None:
-    with open(os.path.join(self._here, name), 'a') as f:
-      f.write(json.dumps({'step': step, **row}) + '\n')
+    path = os.path.join(self._here, name)
+    with storage.writing(path), open(path, 'a') as file:
+      file.write(json.dumps({'step': step, **row}) + '\n')
 
 
 def read_metrics(path: str) -> list[dict]:

@@ -132,7 +132,7 @@ def read_distributions(path: str) -> dict[str, np.ndarray]:
   """
   if not storage.exists(path):
     return {}
-  with np.load(storage.reading(path, 'rb')) as file:
+  with storage.naming(path), np.load(storage.reading(path, 'rb')) as file:
     ids, rows = file['id'], file['probability']
   sums = rows.sum(axis=1, dtype=np.float64)
   with np.errstate(invalid='ignore'):
@@ -158,5 +158,5 @@ def read_npz(path: str, key: str) -> dict[str, Any]:
   """Return {film id: row of `key`}; empty where the file is missing."""
   if not storage.exists(path):
     return {}
-  with np.load(storage.reading(path, 'rb')) as file:
+  with storage.naming(path), np.load(storage.reading(path, 'rb')) as file:
     return dict(zip(file['id'].tolist(), file[key], strict=True))

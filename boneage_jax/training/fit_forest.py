@@ -5,7 +5,6 @@ landmarks of those that are held out. A killed job starts over and ends with the
 same files.
 """
 
-import csv
 from typing import Any
 
 import cv2
@@ -13,6 +12,7 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import overlay
 from boneage_jax.models import forest as forest_lib
@@ -55,9 +55,7 @@ def fit_forest(config: Any, stage: str, workdir: str) -> None:
       f'among {len(marked.points)}: raise --config.data.validation_fraction.'
     )
   with storage.replacing(path(stages.PREDICTIONS)) as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    tables.write_dicts(file, rows)
   with storage.replacing(path(stages.VOTES), 'wb') as file:
     file.write(overlay.jpeg(np.concatenate(pictures, 1)))
   done = {'films': len(train.points), 'hand_px': finder.hand}

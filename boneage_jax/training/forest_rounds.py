@@ -5,7 +5,6 @@ others judge it. This only measures: no stage reads these forests. Each round is
 kept, so that a killed job goes on.
 """
 
-import csv
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ import tqdm
 from boneage_jax.core import stages
 from boneage_jax.core import statistics
 from boneage_jax.core import storage
+from boneage_jax.core import tables
 from boneage_jax.models import forest as forest_lib
 from boneage_jax.training import fit_forest
 from boneage_jax.training import landmarks as landmarks_lib
@@ -44,7 +44,7 @@ def forest_rounds(config: Any, stage: str, workdir: str) -> None:
     if not storage.exists(kept):
       _write(kept, one_round(marked, section, [config.seed, number]))
     with storage.reading(kept) as file:
-      rows += list(csv.DictReader(file))
+      rows += tables.read_dicts(file, kept, COLUMNS)
   _write(path(stages.ROUNDS), rows)
   figures = summarize(rows)
   storage.write_json(path(stages.ROUNDS_JSON), figures, indent=1)
@@ -88,9 +88,7 @@ def one_round(
 
 def _write(path: str, rows: list[dict[str, Any]]) -> None:
   with storage.replacing(path) as file:
-    writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+    tables.write_dicts(file, rows, COLUMNS)
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:

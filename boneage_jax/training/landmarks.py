@@ -194,9 +194,9 @@ def load(config: Any, stage: str, workdir: str) -> Finder:
     raise ValueError(
       f'{path} is missing: run the stage {stage!r} first, which fits it.'
     )
-  with storage.reading(path, 'rb') as file:
+  with storage.naming(path), storage.reading(path, 'rb') as file:
     arrays = dict(np.load(file))
-  return Finder(arrays, arrays['hand'], config[stage])
+    return Finder(arrays, arrays['hand'], config[stage])
 
 
 def percent_of_hand(

@@ -157,18 +157,21 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   epoch_steps = max(len(train_films['id']) // section.batch_size, 1)
   total_steps = section.steps or epoch_steps * section.epochs
   store = checkpoints.Checkpoints(
-    stages.path(workdir, stage, stages.CHECKPOINTS)
+    stages.path(workdir, stage, stages.CHECKPOINTS), mend=True
   )
-  start = store.latest_step() or 0
-  load = None if start else _loader(config, stage, workdir, train_films['age'])
   graph, rule, update, rate = make_update(
     section, seed, total_steps, mesh, bool(kinds)
   )
-  state = train_step.create_state(
+  begin = lambda load: train_step.create_state(
     *train_step.net_of(section), seed, rule, section.ema, mesh, load
   )
-  if start:
-    state = store.restore(state)
+  state = None
+  if store.latest_step() is not None or store.best_step() is not None:
+    fresh = begin(None)
+    state = store.go_on(fresh, fresh.variables)
+  start = store.latest_step() or 0
+  if state is None:
+    state = begin(_loader(config, stage, workdir, train_films['age']))
   measure = attention_metrics.measure(config, stage, workdir, films, graph)
   if not start:
     measure('before', state.variables)

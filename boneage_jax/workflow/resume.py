@@ -49,7 +49,10 @@ def write_config(config: Any, workdir: str) -> None:
   """
   path, new = stages.config_path(workdir), config_lib.to_json(config)
   if storage.exists(path):
-    check_begun(config_lib.read_json(path), new, workdir)
+    old = config_lib.read_json(path)
+    check_begun(old, new, workdir)
+    if old == new:  # also of a folder that nobody can write to
+      return
   storage.write_json(path, new, indent=1)
 
 

@@ -47,3 +47,17 @@ def test_libtpu_without_a_tpu_asks_for_nothing(monkeypatch):
   startup.quiet_libtpu()
   assert os.environ['TPU_ACCELERATOR_TYPE'] == 'v4-8'
   assert os.environ['TPU_WORKER_HOSTNAMES'] == 'localhost'
+
+
+@pytest.mark.parametrize(
+  'error', [RuntimeError("Unknown backend 'x'\nand a list"), AssertionError()]
+)
+def test_a_device_that_is_not_there_is_named(monkeypatch, error):
+  def devices():
+    raise error
+
+  monkeypatch.setattr(startup.jax, 'devices', devices)
+  monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
+  with pytest.raises(ValueError, match='JAX_PLATFORMS=cuda, found none') as e:
+    startup.check_device()
+  assert len(str(e.value).splitlines()) == 1

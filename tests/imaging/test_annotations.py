@@ -126,7 +126,7 @@ def test_small_overshoot_is_clipped(tmp_path):
     (
       'hand_polygons.json',
       ('{"7": [[[0, 0], [1, 1]]]}',),
-      'film 7: expected {"exterior"',
+      r'film 7: expected \[{"exterior"',
     ),
     (
       'fracture_labels.csv',

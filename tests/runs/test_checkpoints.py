@@ -1,5 +1,7 @@
 """What a finished training keeps."""
 
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,3 +26,100 @@ def test_a_finished_training_keeps_the_net_alone(tmp_path):
   kept = store.restore_best(NET)
   store.close()
   np.testing.assert_array_equal(kept['net'], [0, 1, 2])
+
+
+def state_of(step):
+  numbers = np.random.default_rng(step).normal(size=(2, 60, 60))
+  net, moments = jnp.asarray(numbers, jnp.float32)
+  return {'net': net, 'moments': moments}
+
+
+@pytest.fixture(scope='module')
+def three(tmp_path_factory):
+  """Folder of a training of three steps, of which the second is the best."""
+  folder = tmp_path_factory.mktemp('checkpoints')
+  store = checkpoints.Checkpoints(str(folder))
+  for step, error in enumerate((9.0, 5.0, 7.0), 1):
+    if error < store.best_error:
+      store.save_best(step, {'net': state_of(step)['net']}, error)
+    store.save(step, state_of(step))
+  store.close()
+  assert sorted(p.name for p in folder.glob('latest/*')) == ['2', '3']
+  return folder
+
+
+def largest(folder):
+  return max(
+    (path for path in folder.rglob('*') if path.is_file()),
+    key=lambda path: path.stat().st_size,
+  )
+
+
+def cut(folder):
+  path = largest(folder)
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(folder):
+  path = largest(folder)
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(bytes(data))
+
+
+def other_net(folder):
+  shutil.rmtree(folder)
+  store = checkpoints.Checkpoints(str(folder.parents[2] / 'other'))
+  store.save(3, {'net': jnp.ones(7)})
+  store.close()
+  shutil.copytree(folder.parents[2] / 'other/latest/3', folder)
+
+
+@pytest.mark.parametrize(
+  ('damage', 'where', 'goes_on'),
+  [
+    (cut, ('latest/3',), 2),
+    (flip, ('latest/3',), 2),
+    (lambda folder: largest(folder).unlink(), ('latest/3',), 2),
+    (lambda folder: shutil.rmtree(folder / 'default'), ('latest/3',), 2),
+    (other_net, ('latest/3',), 2),
+    (cut, ('latest/2', 'latest/3'), None),
+    # The net that was kept came at step 2: its validation comes again.
+    (cut, ('best/2',), None),
+    (lambda folder: shutil.rmtree(folder / 'metrics'), ('best/2',), None),
+  ],
+)
+def test_damage_is_named_and_what_is_whole_goes_on(
+  three, tmp_path, capsys, damage, where, goes_on
+):
+  folder = tmp_path / 'run'
+  shutil.copytree(three, folder)
+  for name in where:
+    damage(folder / name)
+  store = checkpoints.Checkpoints(str(folder), mend=True)
+  like = state_of(0)
+  found = store.go_on(like, {'net': like['net']})
+  said = capsys.readouterr().out
+  for name in where:
+    assert f'{folder / name} is damaged or of another net' in said
+  assert store.latest_step() == goes_on
+  if goes_on:
+    np.testing.assert_array_equal(found['net'], state_of(goes_on)['net'])
+    assert store.best_step() == 2
+  else:
+    assert found is None
+    assert (store.best_step() == 2) == ('best/2' not in where)
+  store.save(5, state_of(5))  # nothing is in the way
+  store.wait()
+  assert store.latest_step() == 5
+  store.forget()
+  assert {path.name for path in folder.iterdir()} == {'best'}
+
+
+def test_a_damaged_net_that_is_to_predict_is_named(three, tmp_path):
+  shutil.copytree(three, tmp_path / 'run')
+  flip(tmp_path / 'run/best/2')
+  store = checkpoints.Checkpoints(str(tmp_path / 'run'))
+  with pytest.raises(ValueError, match=r'best/2 is damaged .* run the stage'):
+    store.restore_best({'net': state_of(0)['net']})
+  store.close()

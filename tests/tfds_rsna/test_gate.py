@@ -163,7 +163,10 @@ def second_label_file(manual_dir):
       r"training-dataset.csv: expected columns for an id \('id', 'Image ID'.*; "
       r"found 'id', 'months', 'male'.",
     ),
-    (edit(0, 'id;boneage;male'), "found 'id;boneage;male'"),
+    (
+      edit(0, 'id;boneage;male'),
+      'expected rows of 3 cells, .*; found 1 in line 2',
+    ),
     (broken_zip, 'boneage-training-dataset.zip is not a whole zip file'),
     (second_label_file, 'Expected one label file for train, found .* and '),
   ],

@@ -177,7 +177,8 @@ def test_checkpoints_keep_the_newest_and_the_best(tmp_path):
   again = checkpoints.Checkpoints(str(tmp_path / 'c'))
   assert (again.latest_step(), again.best_step()) == (3, 2)
   assert again.best_error == 10.0
-  np.testing.assert_array_equal(again.restore(tree(0.0))['a'], 30.0)
+  state = again.go_on(tree(0.0), tree(0.0))
+  np.testing.assert_array_equal(state['a'], 30.0)
   np.testing.assert_array_equal(again.restore_best(tree(0.0))['a'], 2.0)
   again.close()
 

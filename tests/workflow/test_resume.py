@@ -152,3 +152,23 @@ def test_differences():
   assert config_lib.differences(old, old) == []
   new = {'a': 1, 'b': {'c': [1, 3], 'd': 3, 'f': 1}}
   assert config_lib.differences(old, new) == ['b.c', 'b.f', 'e']
+
+
+def test_a_run_goes_on_where_a_field_is_newer(go_on, tmp_path):
+  go_on(half='assessor')
+  old = kept(tmp_path)
+  del old['data']['crop_borders']
+  del old['assessor']['freeze_statistics']
+  del old['assessor']['input']['drawn_share']
+  del old['regions']['fill']
+  (tmp_path / 'config.json').write_text(json.dumps(old))
+  assert go_on() == ['assessor', 'report']
+  assert kept(tmp_path)['assessor']['freeze_statistics'] is False
+
+  (tmp_path / 'config.json').write_text(json.dumps(old))
+
+  def change(config):
+    config.assessor.freeze_statistics = True
+
+  with pytest.raises(ValueError, match=r'of assessor\.freeze_statistics\.'):
+    go_on(change)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import door
 from boneage_jax.models.weights import keras as keras_names
 from boneage_jax.models.weights import torch as torch_names
 
@@ -25,9 +26,15 @@ def _read_h5(path: str, hint: str) -> dict[str, np.ndarray]:
     if isinstance(item, h5py.Dataset):
       weights[name] = item[()]
 
-  with h5py.File(path, 'r') as file:
-    # A whole model saved as .h5 keeps its weights one level down.
-    file.get('model_weights', file).visititems(visit)
+  try:
+    with h5py.File(path, 'r') as file:
+      # A whole model saved as .h5 keeps its weights one level down.
+      file.get('model_weights', file).visititems(visit)
+  except (OSError, RuntimeError, LookupError) as error:
+    raise ValueError(
+      f'{path!r} is cut or damaged ({door.reason(error)}): fetch it again; '
+      f'{hint}.'
+    ) from error
   if not weights or any(name.startswith('layers/') for name in weights):
     raise ValueError(
       f'{path!r} holds no weights by layer name (a .weights.h5 of Keras 3 does '
@@ -44,6 +51,11 @@ def _read_safetensors(path: str, hint: str) -> dict[str, np.ndarray]:
   except safetensors.SafetensorError as error:
     raise ValueError(
       f'{path!r} is not a safetensors file ({error}); {hint}.'
+    ) from error
+  except (LookupError, TypeError, AttributeError) as error:
+    raise ValueError(
+      f'{path!r} has numbers of a kind that NumPy has not ({error}), such as '
+      f'float8: save it as float32 or float16; {hint}.'
     ) from error
   return dict(
     torch_names.clean(*item)

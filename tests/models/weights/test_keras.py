@@ -11,6 +11,7 @@ import pytest
 from boneage_jax.models.backbones import inception_v3
 from boneage_jax.models.backbones import resnet
 from boneage_jax.models.weights import load as load_weights
+from boneage_jax.models.weights import read
 
 h5py = pytest.importorskip('h5py')
 
@@ -134,6 +135,13 @@ def test_wrong_files_are_named(tmp_path):
     load_weights.load(other, *net_trees.zeros(net), 'resnet_50')
   with pytest.raises(ValueError, match='no weight table'):
     load_weights.load(other, *trees, 'vgg')
+
+
+def test_a_file_that_is_cut_is_named(tmp_path):
+  path = write_stem(tmp_path / 'w.h5')
+  os.truncate(path, os.path.getsize(path) // 2)
+  with pytest.raises(ValueError, match=r'w\.h5.* is cut or damaged .*trunc'):
+    read.read(path, 'inception_v3')
 
 
 def test_net_sections(tmp_path):

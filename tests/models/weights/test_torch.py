@@ -1,5 +1,8 @@
 """PyTorch's weight files: names, layouts, and equality with its own nets."""
 
+import json
+import struct
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,7 @@ from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
 from boneage_jax.models.backbones import resnet
 from boneage_jax.models.weights import load as load_weights
+from boneage_jax.models.weights import read
 
 
 def split(net):
@@ -105,6 +109,16 @@ def test_wrong_files_are_named(tmp_path):
     load_weights.load(str(page), *trees, 'resnet_18')
   with pytest.raises(ValueError, match="no weight table for 'xception'"):
     load_weights.load(str(page), *trees, 'xception')
+
+
+def test_numbers_of_eight_bits_are_refused_by_name(tmp_path):
+  header = json.dumps(
+    {'a': {'dtype': 'F8_E4M3', 'shape': [4], 'data_offsets': [0, 4]}}
+  ).encode()
+  path = tmp_path / 'w.safetensors'
+  path.write_bytes(struct.pack('<Q', len(header)) + header + b'abcd')
+  with pytest.raises(ValueError, match=r'w\.safetensors.*float8: save it as'):
+    read.read(str(path), 'resnet_18')
 
 
 @pytest.mark.parametrize(
