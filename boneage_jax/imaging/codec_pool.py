@@ -190,7 +190,11 @@ class _Worker:
 
   def _why(self, late: bool) -> str:
     """Say what ended the process."""
-    code = self._process.wait()
+    try:
+      code = self._process.wait(5)
+    except subprocess.TimeoutExpired:  # it closed the pipe alone
+      self._process.kill()
+      code = self._process.wait()
     remedy = (
       'It is damaged, or its decoder has a fault: copy the file again, or '
       'export it as PNG or uncompressed.'

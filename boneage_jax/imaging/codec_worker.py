@@ -65,6 +65,9 @@ def serve(films: BinaryIO, answers: BinaryIO) -> None:
       answer, parts = {'error': codec.reason(error)}, []
     _stop_after(0)
     film = data = None
+    with contextlib.suppress(OSError):  # forget what decoders said
+      os.lseek(2, 0, os.SEEK_SET)
+      os.ftruncate(2, 0)
     say(answer, *parts)
 
 
