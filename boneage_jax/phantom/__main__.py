@@ -25,6 +25,13 @@ def main(argv: list[str] | None = None) -> None:
     '--fractures', type=float, default=0.0, help='share of broken hands'
   )
   parser.add_argument('--views', type=int, default=1, help='films of a hand')
+  parser.add_argument(
+    '--faults',
+    dest='kinds',
+    type=lambda text: tuple(text.split(',')),
+    default=(),
+    help='planted in turn, such as two_hands,cut_wrist',
+  )
   parser.add_argument('--workers', type=int, default=None)
   args = parser.parse_args(argv)
   with door.one_line_errors():

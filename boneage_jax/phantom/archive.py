@@ -1,5 +1,6 @@
 """Phantoms in the layout of the RSNA archive."""
 
+from collections.abc import Sequence
 from concurrent import futures
 import json
 import multiprocessing
@@ -14,9 +15,11 @@ import numpy as np
 from boneage_jax.core import tables
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import png
+from boneage_jax.phantom import faults
 from boneage_jax.phantom import render
 
 NAME = 'boneage-training-dataset'
+FAULTS = 'faults.csv'
 DATE = (1980, 1, 1, 0, 0, 0)  # one archive, one hash
 
 
@@ -30,14 +33,26 @@ def _end_with_parent() -> None:
   os._exit(1)  # or a killed parent's workers would wait for work for ever
 
 
-def _film(task: tuple[int, int, dict]) -> dict:
-  film = render.make_film(*task)
+def _film(task: tuple[int, int, dict, tuple[str, ...]]) -> dict:
+  *made, kinds = task
+  film = render.make_film(*made)
+  if kinds:
+    film['fault'] = kinds[(film['id'] - 1) % len(kinds)]
+    wrist = film['keypoints'][annotations.POINTS.index('wrist')][1]
+    hand = faults.Hand(film['hand_box'], wrist)
+    film['image'] = faults.plant(film['fault'], film['image'], film['id'], hand)
   film['png'] = png.encode(film.pop('image'))
   return film
 
 
-def _films(films: int, seed: int, options: dict, workers: int | None):
-  tasks = [(index, seed, options) for index in range(films)]
+def _films(
+  films: int,
+  seed: int,
+  options: dict,
+  kinds: tuple[str, ...],
+  workers: int | None,
+):
+  tasks = [(index, seed, options, kinds) for index in range(films)]
   workers = min(workers or os.cpu_count() or 1, films)
   if workers == 1:
     yield from map(_film, tasks)
@@ -59,6 +74,7 @@ def write_archive(
   inverted: float = 0.0,
   fractures: float = 0.0,
   views: int = 1,
+  kinds: Sequence[str] = (),
   workers: int | None = None,
   progress: bool = False,
 ) -> None:
@@ -74,6 +90,9 @@ def write_archive(
     fractures: share of hands with a broken bone. With it, or with more than
       one view, fracture_labels.csv and fracture_masks.json are written too.
     views: films of each hand.
+    kinds: faults to plant, one a film, in turn, see `faults`. With them,
+      faults.csv is written too (id, fault), and annotations are those of the
+      film before.
     workers: processes, by default one per core; with more than one the
       caller's script needs the usual `if __name__ == '__main__'`.
     progress: show a progress bar.
@@ -83,6 +102,8 @@ def write_archive(
       'Expected at least 1 film of at least 64 pixels in at least 1 view, got '
       f'{films} of {long_side} in {views}: raise films, long_side or views'
     )
+  for kind in kinds:
+    faults.check(kind)
   out = os.path.abspath(out)
   work = f'{out}.{os.getpid()}.tmp'
   shutil.rmtree(work, ignore_errors=True)
@@ -95,11 +116,12 @@ def write_archive(
     'views': views,
   }
   try:
-    made = _films(films, seed, options, workers)
+    made = _films(films, seed, options, tuple(kinds), workers)
     made = _bar(made, films) if progress else made
     _write(work, made, fractures > 0 or views > 1)
     with open(os.path.join(work, 'phantom.json'), 'w') as file:
-      json.dump({'films': films, 'seed': seed, **options}, file)
+      planted = {'faults': list(kinds)} if kinds else {}
+      json.dump({'films': films, 'seed': seed, **options, **planted}, file)
     _replace(work, out)
   finally:
     shutil.rmtree(work, ignore_errors=True)
@@ -107,7 +129,7 @@ def write_archive(
 
 def _write(folder, made, with_findings):
   labels, boxes, points, regions, polygons = [], [], [], [], {}
-  findings, breaks = [], {}
+  findings, breaks, planted = [], {}, []
   path = os.path.join(folder, f'{NAME}.zip')
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
     for film in made:
@@ -126,6 +148,8 @@ def _write(folder, made, with_findings):
       exterior = np.round(film['polygon'], 5).tolist()
       polygons[str(number)] = [{'exterior': exterior, 'interior': []}]
       findings.append((number, film['study'], film['finding']))
+      if 'fault' in film:
+        planted.append((number, film['fault']))
       if film['fracture']:
         breaks[str(number)] = film['fracture']
   corners = ('x0', 'y0', 'x1', 'y1')
@@ -138,6 +162,8 @@ def _write(folder, made, with_findings):
   )
   with open(os.path.join(side, 'hand_polygons.json'), 'w') as file:
     json.dump(polygons, file)
+  if planted:
+    _table(folder, FAULTS, ('id', 'fault'), planted)
   if with_findings:
     _table(side, 'fracture_labels.csv', ('id', 'study', 'finding'), findings)
     with open(os.path.join(side, 'fracture_masks.json'), 'w') as file:
@@ -159,7 +185,11 @@ def _replace(work, out):
   if not os.path.isdir(out) or not os.listdir(out):
     os.replace(work, out)  # one step: all of it or nothing
     return
-  names = (f'{NAME}.zip', f'{NAME}.csv', 'annotations', 'phantom.json')
+  names = [f'{NAME}.zip', f'{NAME}.csv', 'annotations', 'phantom.json']
+  if os.path.exists(os.path.join(work, FAULTS)):
+    names.append(FAULTS)
+  elif os.path.exists(os.path.join(out, FAULTS)):
+    os.remove(os.path.join(out, FAULTS))  # of the archive before
   for name in names:
     new, old = os.path.join(work, name), os.path.join(out, name)
     if os.path.isdir(old):
