@@ -11,9 +11,13 @@ DICOM header.
 import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
+import dataclasses
+import itertools
 import os
 import re
 import sys
+
+import numpy as np
 
 from boneage_jax.core import door
 from boneage_jax.core import stages
@@ -22,7 +26,9 @@ from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
+from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
+from boneage_jax.imaging import two_hands as two_hands_lib
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
 from boneage_jax.inference import prediction as prediction_lib
@@ -30,6 +36,10 @@ from boneage_jax.inference import quality
 from boneage_jax.inference import tables
 
 NOTICE = 'For research, not for diagnosis.'
+UNFITTED = (
+  'warning: this run has no fitted quality checks, so that no film is refused: '
+  '`evaluate calibrate RUN` fits them.'
+)
 
 
 def predict_films(
@@ -38,8 +48,13 @@ def predict_films(
   sex: str | None,
   out: str | None,
   limits: limits_lib.Limits | None = None,
+  two_hands: str = '',
+  force: bool = False,
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
+
+  With `two_hands`, of `two_hands.CHOICES`, films are cut first. With `force`,
+  films that are refused get their age all the same.
 
   The folder `out` gets predictions.csv (see `tables.row`) and a picture of
   every row, numbered; both as films are predicted, so that a command that ends
@@ -53,13 +68,16 @@ def predict_films(
     os.makedirs(out, exist_ok=True)
     written = tables.File(os.path.join(out, stages.PREDICTIONS))
   try:
-    for path in paths:
-      name = door.shown(path)
+    for path, side in itertools.product(paths, _sides(two_hands)):
+      name = door.shown(f'{path}#{side}' if side else path)
       try:
-        film, prediction = _predict(predictor, path, sex, limits)
+        film, prediction = _predict(predictor, path, sex, limits, side)
       except ValueError as error:
-        bad.append(door.shown(f'{path}: {error}'))
+        bad.append(door.shown(f'{name}: {error}'))
         continue
+      prediction = dataclasses.replace(prediction, forced=force)
+      if prediction.withheld:
+        bad.append(f'{name}: {tables.format_line(prediction)}')
       for text in _warnings(prediction, film.sex, predictor.inverted):
         print(f'warning: {name}: {text}', file=sys.stderr, flush=True)
       print(f'{name}: {tables.format_line(prediction)}', flush=True)
@@ -67,7 +85,7 @@ def predict_films(
         written.add(tables.row(prediction, name))
         picture = os.path.join(out, picture_name(len(written), path))
         with open(picture, 'wb') as file:
-          file.write(png.encode(prediction.overlay[..., ::-1]))
+          file.write(png.encode(_picture(prediction)[..., ::-1]))
   except BaseException:  # what was refused until then is said nevertheless
     _say_bad(bad, len(paths))
     raise
@@ -85,6 +103,17 @@ def picture_name(number: int, path: str) -> str:
   return f'{number:03d}_{short}.png'
 
 
+def _sides(two_hands: str) -> Sequence[str]:
+  """Return the parts of each film to read; '' is all of it."""
+  return two_hands_lib.SIDES if two_hands == 'both' else (two_hands,)
+
+
+def _picture(prediction: prediction_lib.Prediction) -> np.ndarray:
+  """Return the film with what was found on it, and what is said of it."""
+  text = f'{tables.format_line(prediction)}. {NOTICE}'
+  return overlay.captioned(prediction.overlay, text)
+
+
 def _say_bad(bad: Sequence[str], count: int) -> None:
   """List the films that were not predicted, of `count`."""
   if bad:
@@ -97,6 +126,7 @@ def _predict(
   path: str,
   sex: str | None,
   limits: limits_lib.Limits | None,
+  side: str,
 ) -> tuple[film_file.FilmFile, prediction_lib.Prediction]:
   """Read and predict one film.
 
@@ -105,19 +135,22 @@ def _predict(
   """
   film = film_file.read(path, limits)
   used = film_file.choose_sex(sex, film.sex)
+  image = film.with_polarity(predictor.inverted)
+  if side:
+    image = two_hands_lib.cut(image, side, predictor.inverted)
   try:
-    prediction = predictor.predict(film.with_polarity(predictor.inverted), used)
+    prediction = predictor.predict(image, used)
   except ValueError:
     raise
   except Exception as error:  # such as memory that runs out
     raise ValueError(
       f'Cannot be predicted: {type(error).__name__}: {door.reason(error)}.'
     ) from error
-  return film, prediction_lib.with_notes(prediction, film.notes)
+  return film, prediction_lib.with_notes(prediction, film.notes, film.flags)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Run the command; exits 1 when a film could not be predicted."""
+  """Run the command; exits 1 when a film was not predicted or was refused."""
   parser = argparse.ArgumentParser(description=f'Bone age of films. {NOTICE}')
   parser.add_argument(
     'films', nargs='+', metavar='FILM', help='png, jpg, dcm, tif, bmp'
@@ -130,17 +163,30 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   parser.add_argument('--max_megapixels', type=float, default=64, help='a film')
   parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
+  parser.add_argument(
+    '--two_hands',
+    choices=two_hands_lib.CHOICES,
+    default='',
+    help='cut films of two hands; sides of the picture',
+  )
+  parser.add_argument(
+    '--force', action='store_true', help='ages of refused films, too'
+  )
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()
     startup.check_device()
     predictor = loading.load(storage.absolute(args.workdir), args.stage)
+    if predictor.checks is None:
+      print(UNFITTED, file=sys.stderr, flush=True)
     bad = predict_films(
       predictor,
       args.films,
       args.sex,
       args.out,
       limits_lib.Limits(args.max_megapixels, args.max_megabytes),
+      args.two_hands,
+      args.force,
     )
   _say_bad(bad, len(args.films))
   print(NOTICE)
@@ -154,6 +200,8 @@ def _warnings(
   if header_sex not in ('unknown', prediction.sex):
     yield f'the header says sex {header_sex}; --sex={prediction.sex} is used'
   for flag in prediction.quality_flags:
+    if flag == 'region':
+      continue  # said by name below
     yield quality.sentence(flag, inverted)
   for note in prediction.notes:
     if note not in prediction.quality_flags:

@@ -55,6 +55,8 @@ LIMITS = 'limits.json'
 FILMS = 'films.csv'
 ENSEMBLE = 'ensemble.json'
 CALIBRATION = 'calibration.json'
+QUALITY = 'quality.npz'
+QUALITY_JSON = 'quality.json'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,11 @@ large: one net predicts a validation film, the mean of all nets a test film.
 --calibrate_on=half_of_test avoids both. It fits on one half of the test films
 (by a hash of the id) and judges on the other half. Films count as independent:
 if an archive has several films of a hand, intervals are too narrow.
+
+It also fits the quality checks that make `predict` refuse a film or ask for a
+look at it, on training films with planted faults and clean validation films,
+and writes them to quality.npz and quality.json. --exclude names a file with the
+ids of validation films that are not clean, one a line.
 """
 
 from collections.abc import Mapping
@@ -32,6 +37,7 @@ from boneage_jax.evaluation import calibration_views
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import interval_coverage
 from boneage_jax.evaluation import plot_style
+from boneage_jax.evaluation import quality_fit
 from boneage_jax.inference import intervals
 from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
@@ -183,6 +189,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     default=intervals.BAND_FILMS,
     help='least number of films of an age band',
   )
+  parser.add_argument('--exclude', help='file of ids that are not clean films')
+  parser.add_argument(
+    '--quality_films',
+    type=int,
+    default=quality_fit.FILMS,
+    help='training films to fit quality checks on; 0 fits none',
+  )
   parser.add_argument('--out', help="folder to write; default: the stage's")
   args = parser.parse_args(argv)
   with door.one_line_errors():
@@ -194,7 +207,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.out:
       interval = films['interval'][:, result['levels'].index(90)]
       predictions.fill_intervals(run.folder, films['id'], interval)
-  print(calibration_views.table(result))
+    print(calibration_views.table(result))
+    if args.quality_films:
+      excluded = _excluded(args.exclude, films['id'])
+      _fit_quality(run, args.out or run.folder, excluded, args.quality_films)
+
+
+def _excluded(path: str | None, ids: np.ndarray) -> list[str]:
+  """Read ids, one a line.
+
+  Raises:
+    ValueError: one is of no film of the run.
+  """
+  if not path:
+    return []
+  with storage.reading(path) as file:
+    named = [line.strip() for line in file if line.strip()]
+  unknown = [name for name in named if name not in set(ids.tolist())]
+  if unknown:
+    raise ValueError(
+      f'Expected ids of films of the run in {path}, got {unknown[0]!r}: give '
+      'one id a line, as in predictions.csv.'
+    )
+  return named
+
+
+def _fit_quality(
+  run: run_lib.Run, folder: str, excluded: Sequence[str], films: int
+) -> None:
+  """Fit quality checks, or say why there are none."""
+  try:
+    checks, said = quality_fit.fit(run, excluded, films)
+  except ValueError as error:
+    print(f'\nNo quality checks: {error}')
+    return
+  quality_fit.write(folder, checks, said)
+  print(f'\n{quality_fit.sentence(said)}')
 
 
 def _roles(films: Mapping[str, np.ndarray], calibrate_on: str) -> np.ndarray:

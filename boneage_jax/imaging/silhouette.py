@@ -29,19 +29,10 @@ class Silhouette(NamedTuple):
 def find(film: np.ndarray) -> Silhouette:
   """Tell the brighter part of uint8 [H, W], bones bright, from the darker.
 
-  The film is flattened by its slow changes first, as beams weaken across it,
-  and cut by Otsu's threshold.
+  The film is cut by Otsu's threshold, lowered for soft tissue.
   """
-  scale = SIDE / max(film.shape)
-  height, width = (max(round(scale * n), 8) for n in film.shape)
-  grey = cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
-  grey = cv2.GaussianBlur(grey, (0, 0), 1.2)
-  low, high = np.percentile(grey, (1, 99))
-  span = max(high - low, 1)
-  grey = np.uint8(np.clip((grey - low) * (255 / span), 0, 255))
-  cut, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-  # Soft tissue is nearer to the beam's grey than to bone's.
-  mask, share = components.largest(grey > 0.7 * cut)
+  mask, share = components.largest(body(film))
+  height, width = mask.shape
   mask = mask > 0
   if not mask.any() or share * mask.mean() < STRAY:
     return Silhouette(mask, (0.0, 0.0, 1.0, 1.0), 1.0)
@@ -53,6 +44,20 @@ def find(film: np.ndarray) -> Silhouette:
     (*map(float, box), bottom / height),
     _wrist(mask, top, bottom) / height,
   )
+
+
+def body(film: np.ndarray) -> np.ndarray:
+  """Return what is bright of uint8 [H, W], shrunk to SIDE, bool [h, w]."""
+  scale = SIDE / max(film.shape)
+  height, width = (max(round(scale * n), 8) for n in film.shape)
+  grey = cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
+  grey = cv2.GaussianBlur(grey, (0, 0), 1.2)
+  low, high = np.percentile(grey, (1, 99))
+  span = max(high - low, 1)
+  grey = np.uint8(np.clip((grey - low) * (255 / span), 0, 255))
+  cut, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+  # Soft tissue is nearer to the beam's grey than to bone's.
+  return grey > 0.7 * cut
 
 
 def _wrist(mask: np.ndarray, top: int, bottom: int) -> int:

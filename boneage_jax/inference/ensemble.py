@@ -10,6 +10,7 @@ from boneage_jax.data import groups
 from boneage_jax.inference import finders
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import quality_checks
 from boneage_jax.regions import localize
 from tfds_rsna import films as films_lib
 from tfds_rsna import layout
@@ -22,6 +23,9 @@ class Ensemble:
   these: boys by those of boys and those of both. Regions and pictures are those
   of the first member that has regions.
   """
+
+  # Of what `loading.load` returns, once the run is calibrated.
+  checks: quality_checks.Checks | None = None
 
   def __init__(
     self,

@@ -6,6 +6,7 @@ import numpy as np
 
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
+from boneage_jax.inference import quality
 
 
 class FilmFile(NamedTuple):
@@ -16,12 +17,14 @@ class FilmFile(NamedTuple):
     sex: of the header, 'M', 'F' or 'unknown'.
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
+    flags: what its header says against it, see `quality.flags_of_header`.
   """
 
   image: np.ndarray
   sex: str
   is_dicom: bool
   notes: tuple[str, ...]
+  flags: tuple[str, ...] = ()
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -48,7 +51,8 @@ def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
     why = f'Cannot be read: {why}.' if why else codec.reason(e)
     raise ValueError(why) from e
   sex = film.header.get('sex', 'unknown')
-  return FilmFile(film.image, sex, bool(film.header), film.notes)
+  flags = quality.flags_of_header(film.header)
+  return FilmFile(film.image, sex, bool(film.header), film.notes, flags)
 
 
 def choose_sex(given: str | None, header: str) -> str:

@@ -9,6 +9,7 @@ from boneage_jax.core import storage
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import finders
 from boneage_jax.inference import predictor
+from boneage_jax.inference import quality_checks
 from boneage_jax.runs import run as run_lib
 
 Either = predictor.Predictor | ensemble.Ensemble
@@ -25,7 +26,10 @@ def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
     ValueError: no such stage, or it is not finished.
   """
   config = run_lib.read_config(workdir)
-  return _load(config, stage, workdir, batch_size, {})
+  nets = _load(config, stage, workdir, batch_size, {})
+  folder = stages.path(workdir, stage or config.report.stage)
+  nets.checks = quality_checks.load(folder)
+  return nets
 
 
 def _load(

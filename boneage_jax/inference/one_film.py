@@ -9,6 +9,8 @@ from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
 from boneage_jax.imaging import registration
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import quality
+from boneage_jax.inference import quality_checks
 from boneage_jax.regions import localize
 from boneage_jax.regions import placement
 
@@ -44,14 +46,21 @@ def predict(
     'image': png.encode(image),
   }
   outputs, (film,) = nets.outputs([nets.encode(record)])
+  probability = outputs.get('probability', [None])[0]
+  evidence = nets.checks.measure(film.image) if nets.checks else {}
   found = prediction_lib.Prediction(
     age_predicted=float(outputs['age'][0]),
     sex=sex,
-    probability=outputs.get('probability', [None])[0],
+    probability=probability,
     regions=film.regions,
     rotation_deg=film.rotation_deg,
     film_box=film.film_box,
-    quality_flags=film.quality_flags,
+    quality_flags=(
+      *film.quality_flags,
+      *quality_checks.failed(evidence),
+      *quality.flags_of_answer(film.regions, probability),
+    ),
+    evidence=evidence,
     overlay=picture(film),
     hand=film.hand,
   )

@@ -10,6 +10,7 @@ from boneage_jax.data import groups
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
+from boneage_jax.inference import quality_checks
 from boneage_jax.regions import placement
 
 
@@ -32,6 +33,9 @@ class Prediction:
     overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
     notes: what is odd about the film's file, names of `codec.NOTES`.
     hand: how the film was registered; None of a run that does not.
+    evidence: what the fitted checks of quality measured, by check; empty of a
+      run without them.
+    forced: whether views show the age of a film that is refused.
   """
 
   age_predicted: float
@@ -47,6 +51,10 @@ class Prediction:
   )
   notes: tuple[str, ...] = ()
   hand: placement.Hand | None = None
+  evidence: Mapping[str, quality_checks.Measure] = dataclasses.field(
+    default_factory=dict
+  )
+  forced: bool = False
 
   @property
   def lo90(self) -> float | None:
@@ -60,13 +68,28 @@ class Prediction:
 
   @property
   def status(self) -> str:
-    """'ok', or 'flagged' where there are quality flags."""
-    return 'flagged' if self.quality_flags else 'ok'
+    """'ok', 'check' or 'refused', see `quality.status`."""
+    return quality.status(self.quality_flags)
+
+  @property
+  def withheld(self) -> bool:
+    """Whether views leave the age out."""
+    return self.status == quality.REFUSED and not self.forced
 
 
-def with_notes(prediction: Prediction, notes: tuple[str, ...]) -> Prediction:
-  """Add what is odd about the file; what concerns its greys is a flag too."""
-  flags = tuple(note for note in notes if note in quality.OF_FILE)
+def with_notes(
+  prediction: Prediction,
+  notes: tuple[str, ...],
+  flags: tuple[str, ...] = (),
+) -> Prediction:
+  """Add what is odd about the file; what concerns its greys is a flag too.
+
+  Args:
+    prediction: of the film.
+    notes: names of `codec.NOTES`.
+    flags: what its header says against it.
+  """
+  flags = (*flags, *(note for note in notes if note in quality.OF_FILE))
   return dataclasses.replace(
     prediction,
     quality_flags=prediction.quality_flags + flags,

@@ -13,6 +13,7 @@ from boneage_jax.inference import finders
 from boneage_jax.inference import net
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import quality_checks
 from boneage_jax.regions import localize
 from tfds_rsna import films as films_lib
 from tfds_rsna import layout
@@ -25,6 +26,9 @@ class Predictor:
   `inverted` says that films have dark bones, as those the run was trained on;
   `builder_config` names the prepared films that it reads.
   """
+
+  # Of what `loading.load` returns, once the run is calibrated.
+  checks: quality_checks.Checks | None = None
 
   def __init__(
     self,

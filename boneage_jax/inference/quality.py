@@ -1,9 +1,13 @@
 """Which films are not as those that a run was trained on, and what to say.
 
-Nothing is changed unasked: a film that is flagged is read as it is.
+Nothing is changed unasked: a film that is flagged is read as it is. Flags of
+REFUSING withhold the age; all others ask for a look at the film.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+import re
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +16,37 @@ from boneage_jax.imaging import polarity
 from boneage_jax.imaging import sharpness
 from boneage_jax.regions import placement
 
-OF_FILE = (
-  'window',
-  'rescale',
-  'for_processing',
-)  # notes of `codec` that are flags
+OK, CHECK, REFUSED = 'ok', 'check', 'refused'
+REFUSING = ('not_a_hand', 'two_hands', 'blank', 'half_hand')
+# Notes of `codec` that are flags.
+OF_FILE = ('window', 'rescale', 'for_processing')
+OF_HEADER = ('body_part', 'adult')  # of DICOM, where headers are often wrong
+ADULT = 20  # years
+PARTS = ('HAND', 'WRIST', 'FINGER', 'UP EXM', 'EXTREMIT', 'CARPAL')
+SENTENCES = {
+  'not_a_hand': 'the film does not show a hand: give a film of one hand',
+  'two_hands': (
+    'the film shows two hands, or two films are one picture: --two_hands=left, '
+    'right or both cuts them apart'
+  ),
+  'blank': 'the film is blank or saturated: export it with another window',
+  'half_hand': 'about half of the hand is missing: give a film of all of it',
+  'wrist_cut': 'the wrist seems to be cut off: look at the film',
+  'tips_cut': 'finger tips seem to be cut off: look at the film',
+  'rotated': 'the hand seems not to be upright: turn the film, fingers up',
+  'mirrored': (
+    'it seems to be a right hand, or a mirrored film; compare with the films '
+    'of the run, and mirror it if these are left hands'
+  ),
+  'noise': 'the film is noisier than films of the run: do not trust this age',
+  'jpeg': 'the film has blocks of heavy JPEG: take it as it was first stored',
+  'metal': 'there seems to be metal on the hand: look at the film',
+  'cast': 'the hand seems to be in a cast: look at the film',
+  'region': 'a region was not found: the whole film stands in for it',
+  'bin_end': 'the most probable month is the first or the last that there is',
+  'body_part': 'the DICOM header names another part of the body than the hand',
+  'adult': f'the DICOM header says an age of {ADULT} years or more',
+}
 
 
 def flags(film: np.ndarray, size: int | Sequence[int]) -> tuple[str, ...]:
@@ -39,6 +69,41 @@ def flags_of_hand(hand: placement.Hand | None) -> tuple[str, ...]:
   return ('registration',) if failed else ()
 
 
+def flags_of_answer(
+  regions: Mapping[str, Any], probability: np.ndarray | None
+) -> tuple[str, ...]:
+  """Name what is wrong with what nets found: 'region', 'bin_end'.
+
+  Args:
+    regions: of the film, each with `found`.
+    probability: of the months [N]; None for a net without bins.
+  """
+  missing = any(not region.found for region in regions.values())
+  at_end = False
+  if probability is not None and len(probability):
+    at_end = int(np.argmax(probability)) in (0, len(probability) - 1)
+  pairs = {'region': missing, 'bin_end': at_end}
+  return tuple(name for name, fails in pairs.items() if fails)
+
+
+def flags_of_header(header: Mapping[str, Any]) -> tuple[str, ...]:
+  """Name what a DICOM header says against a film: 'body_part', 'adult'."""
+  part = str(header.get('body_part', '')).upper()
+  age = re.fullmatch(r'(\d{1,3})Y', str(header.get('patient_age', '')).strip())
+  pairs = {
+    'body_part': bool(part) and not any(name in part for name in PARTS),
+    'adult': age is not None and int(age[1]) >= ADULT,
+  }
+  return tuple(name for name, fails in pairs.items() if fails)
+
+
+def status(flags: Sequence[str]) -> str:
+  """Return OK, CHECK or REFUSED of a film's flags."""
+  if any(flag in REFUSING for flag in flags):
+    return REFUSED
+  return CHECK if flags else OK
+
+
 def sentence(flag: str, inverted: bool) -> str:
   """Say what a flag means and what to do.
 
@@ -48,6 +113,8 @@ def sentence(flag: str, inverted: bool) -> str:
   """
   if flag in OF_FILE:
     return codec.NOTES[flag]
+  if flag in SENTENCES:
+    return SENTENCES[flag]
   if flag == 'sharpness':
     return (
       'the film is blurred, or has too few pixels, for the net that sees all '

@@ -46,6 +46,8 @@ def years(age: float) -> str:
 
 def format_line(prediction: prediction_lib.Prediction) -> str:
   """Say in one line what was found."""
+  if prediction.withheld:
+    return f'refused, no age: {_reasons(prediction)}'
   age = prediction.age_predicted
   line = f'{years(max(age, 0))} ({age:.1f} months'
   if prediction.lo90 is not None:
@@ -59,7 +61,19 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
     line += '; border cropped'
   if prediction.rotation_deg:
     line += f'; was rotated by {prediction.rotation_deg} degrees, turned back'
+  if prediction.quality_flags:
+    line += f'; {prediction.status}: {_reasons(prediction)}'
   return line
+
+
+def _reasons(prediction: prediction_lib.Prediction) -> str:
+  """Name the quality flags, with what was measured and the limit."""
+  said = []
+  for flag in prediction.quality_flags:
+    one = prediction.evidence.get(flag)
+    measured = f' ({one.value:.2f}, limit {one.limit:.2f})' if one else ''
+    said.append(f'{flag}{measured}')
+  return ', '.join(said)
 
 
 def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
@@ -69,17 +83,20 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
   the id. Nobody knows the split and the true age of a new film, and only a
   calibrated run has intervals: those cells are empty. Months; boxes in
   fractions, see `Prediction`, as are points. A run that registers films says
-  how; cells of a film that was not registered are empty.
+  how; cells of a film that was not registered are empty. Of a film that is
+  refused, ages are empty unless they are forced.
   """
   ends = {'lo90': '', 'hi90': ''}
+  shown = not prediction.withheld
   for level, (low, high) in prediction.intervals.items():
-    ends |= {f'lo{level}': f'{low:.1f}', f'hi{level}': f'{high:.1f}'}
+    texts = (f'{end:.1f}' if shown else '' for end in (low, high))
+    ends |= dict(zip((f'lo{level}', f'hi{level}'), texts, strict=True))
   cells = {
     'file': file,
     'split': '',
     'sex': prediction.sex,
     'age_true': '',
-    'age_predicted': f'{prediction.age_predicted:.4f}',
+    'age_predicted': f'{prediction.age_predicted:.4f}' if shown else '',
     'lo90': ends.pop('lo90'),
     'hi90': ends.pop('hi90'),
     'status': prediction.status,
@@ -92,6 +109,11 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
   }
   for name, region in prediction.regions.items():
     cells |= _sides(name, region.box)
+  for name, one in prediction.evidence.items():
+    cells |= {
+      f'{name}_value': f'{one.value:.4f}',
+      f'{name}_limit': f'{one.limit:.4f}',
+    }
   return cells | (_hand(prediction.hand) if prediction.hand else {})
 
 

@@ -1,0 +1,269 @@
+"""Fit the quality checks of a run: scores on planted faults, limits on clean.
+
+Each check is a ridge regression that tells films of the run's training split
+from the same films with a planted fault. Its limit comes from clean validation
+films: of these at most 1 % are refused, a quarter of that by each of the four
+checks that refuse, and at most 5 % get any other flag.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from boneage_jax.core import ids
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import film_table
+from boneage_jax.data import selection
+from boneage_jax.data import sources
+from boneage_jax.data import splits
+from boneage_jax.imaging import descriptor
+from boneage_jax.inference import quality
+from boneage_jax.inference import quality_checks
+from boneage_jax.phantom import faults
+from boneage_jax.regions import localize
+from boneage_jax.runs import run as run_lib
+
+# The faults that a check learns.
+FAULTS = {
+  'not_a_hand': ('not_a_hand',),
+  'two_hands': ('two_hands',),
+  'blank': ('blank', 'saturated'),
+  'half_hand': ('half_cut',),
+  'wrist_cut': ('cut_wrist',),
+  'tips_cut': ('cut_tips',),
+  'rotated': ('rotated',),
+  'mirrored': ('mirrored',),
+  'noise': ('noise',),
+  'jpeg': ('jpeg',),
+  'metal': ('metal',),
+  'cast': ('cast',),
+}
+FILMS = 600  # of training; each has every fault
+LEAST = 20  # of validation
+RIDGE = 3.0
+REFUSED, CHECKED = 0.01, 0.05  # shares of clean films, at most
+
+
+class Films:
+  """The films of a run as its nets see whole ones: upright, bones bright."""
+
+  def __init__(self, run: run_lib.Run):
+    """Open those of a run.
+
+    Raises:
+      ValueError: it is of predictions alone, or its prepared data are gone.
+    """
+    if run.config is None:
+      raise ValueError(
+        f'Expected the folder of a run, got the ensemble {run.name}: name a '
+        'stage with the job ensemble, or a member as RUN:STAGE.'
+      )
+    self._run, self._workdir = run, os.path.dirname(run.folder)
+    stage = stages.Stage(
+      run.config, os.path.basename(run.folder), self._workdir
+    ).whole_film_stage()
+    self._input = input_config = stage.section.input
+    self.size = input_config.size
+    table, _ = selection.split_films(
+      run.config, self._workdir, input_config.builder_config
+    )
+    self._table = selection.of_sex(
+      table, run.config[os.path.basename(run.folder)]
+    )
+
+  def of(
+    self, split: str, most: int = 0, excluded: Collection[str] = ()
+  ) -> tuple[list[str], Any]:
+    """Return ids of a split, `most` by a hash, and a generator of its films."""
+    table = selection.select_split(self._table, split)
+    keep = ~np.isin(table['id'], list(excluded))
+    table = film_table.select(table, np.flatnonzero(keep))
+    if most and most < len(table['id']):
+      table = film_table.select(table, splits.some(table['id'], most))
+    source = sources.whole_films(
+      *(self._run.config, self._workdir, self._input.builder_config),
+      *(
+        table,
+        selection.film_rotations(
+          self._workdir, self._input.get('orientation_from', '')
+        ),
+      ),
+    )
+    made = (
+      localize.load_film(source[k], self._input).image
+      for k in range(len(source))
+    )
+    return table['id'].tolist(), made
+
+
+def fit(
+  run: run_lib.Run, excluded: Collection[str] = (), films: int = FILMS
+) -> tuple[quality_checks.Checks, dict[str, Any]]:
+  """Fit the checks of a run.
+
+  Args:
+    run: of a config, with its prepared data.
+    excluded: ids of validation films that are not clean.
+    films: of training, at most.
+
+  Returns:
+    The checks, and what `quality.json` says of them: `films` of training,
+    `clean` of validation, `checks` (of each: limit, over, the clean films above
+    it, and whether the limit is the largest value seen), `refused` and
+    `checked`, shares of clean films, `notes`.
+
+  Raises:
+    ValueError: no prepared data, or fewer than LEAST validation films.
+  """
+  source = Films(run)
+  names, clean = source.of('validation', 0, excluded)
+  if len(names) < LEAST:
+    raise ValueError(
+      f'Expected {LEAST} clean validation films or more to fit quality checks '
+      f'on, got {len(names)} of {run.name}: run it anew with a larger '
+      '--config.data.validation_fraction.'
+    )
+  fitted, plain = source.of('train', films)
+  weights, offsets = _scores(fitted, plain)
+  checks = quality_checks.Checks(
+    tuple(FAULTS), weights, offsets, np.zeros(len(FAULTS))
+  )
+  rows, fixed = [], []
+  for film in clean:
+    rows.append(descriptor.describe(film))
+    fixed.append(bool(quality.flags(film, source.size)))
+  scores, fixed = checks.scores(np.stack(rows)), np.array(fixed)
+  limits, notes = fit_limits(checks.kinds, scores, fixed)
+  over = scores > limits
+  refuse = np.isin(checks.kinds, quality.REFUSING)
+  refused = over[:, refuse].any(1)
+  said = {
+    'run': run.name,
+    'films': len(fitted),
+    'clean': len(names),
+    'excluded': sorted(excluded),
+    'refused': float(refused.mean()),
+    'checked': float(((over[:, ~refuse].any(1) | fixed) & ~refused).mean()),
+    'checks': {
+      kind: {
+        'limit': float(limits[k]),
+        'over': int(over[:, k].sum()),
+        'largest_seen': bool(not over[:, k].any()),
+      }
+      for k, kind in enumerate(checks.kinds)
+    },
+    'notes': notes,
+  }
+  return checks._replace(limits=limits), said
+
+
+def fit_limits(
+  kinds: Sequence[str], scores: np.ndarray, fixed: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+  """Choose limits by scores [N, kinds] of clean films.
+
+  Args:
+    kinds: names of the checks.
+    scores: larger is worse.
+    fixed: bool [N], films that a check without a limit of ours flags.
+
+  Returns:
+    Limits [kinds]: REFUSED of the films are above any of those that refuse, in
+    equal parts; CHECKED above any other, or fixed. And what the number of films
+    does not support.
+  """
+  count, notes = len(scores), []
+  worst_first = -np.sort(-scores, axis=0)
+  refuse = np.isin(kinds, quality.REFUSING)
+  allowed = int(count * REFUSED / len(quality.REFUSING))
+  limits = worst_first[0].copy()
+  limits[refuse] = worst_first[allowed][refuse]
+  if not allowed:
+    least = round(len(quality.REFUSING) / REFUSED)
+    notes.append(
+      f'{count} films do not support a limit that refuses '
+      f'{100 * REFUSED / len(quality.REFUSING):g} % ({least} would): the '
+      'largest value seen is taken.'
+    )
+  refused = (scores > limits)[:, refuse].any(1)
+  most = int(count * CHECKED)
+  for rank in range(most, -1, -1):
+    trial = worst_first[rank]
+    flagged = (scores > trial)[:, ~refuse].any(1) | fixed
+    if np.sum(flagged & ~refused) <= most:
+      break
+  limits[~refuse] = trial[~refuse]
+  if not rank:
+    notes.append(
+      f'{count} films, {int(fixed.sum())} of them flagged by checks without a '
+      f'limit, do not support limits that flag {100 * CHECKED:g} %: the '
+      'largest values seen are taken.'
+    )
+  return limits, notes
+
+
+def write(
+  folder: str, checks: quality_checks.Checks, said: Mapping[str, Any]
+) -> None:
+  """Write quality.npz and quality.json to the folder of a stage."""
+  quality_checks.save(folder, checks)
+  storage.write_json(os.path.join(folder, stages.QUALITY_JSON), said, indent=1)
+
+
+def sentence(said: Mapping[str, Any]) -> str:
+  """Say what `fit` found."""
+  head = (
+    f'Quality checks fitted on {said["films"]} training films with planted '
+    f'faults and {said["clean"]} clean validation films: '
+    f'{100 * said["refused"]:.1f} % of these are refused, '
+    f'{100 * said["checked"]:.1f} % are to be checked.'
+  )
+  return ' '.join([head, *said['notes']])
+
+
+def seed(film: str) -> int:
+  """Return the number that a film's faults are drawn by."""
+  return ids.number(film)
+
+
+def _scores(
+  names: Sequence[str], films: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Fit weights [kinds, N] and offsets [kinds]."""
+  plain, bad = [], {kind: [] for kind in FAULTS}
+  bar = tqdm.tqdm(
+    zip(names, films, strict=True),
+    total=len(names),
+    desc='quality checks',
+    unit='film',
+    disable=None,
+  )
+  for name, film in bar:
+    hand = faults.find_hand(film)
+    plain.append(descriptor.describe(film))
+    for kind, planted in FAULTS.items():
+      which = planted[len(plain) % len(planted)]
+      changed = faults.plant(which, film, seed(name), hand)
+      bad[kind].append(descriptor.describe(changed))
+  plain = np.stack(plain).astype(np.float64)
+  found = [_ridge(plain, np.stack(rows)) for rows in bad.values()]
+  weights, offsets = zip(*found, strict=True)
+  return np.stack(weights), np.array(offsets)
+
+
+def _ridge(plain: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, float]:
+  """Return weights [N] and offset that give plain rows 0, bad ones 1."""
+  rows = np.concatenate([plain, bad])
+  wanted = np.repeat([0.0, 1.0], [len(plain), len(bad)])
+  mean = rows.mean(0)
+  centred = rows - mean
+  kernel = centred @ centred.T + RIDGE * np.eye(len(rows))
+  weights = centred.T @ np.linalg.solve(kernel, wanted - wanted.mean())
+  return weights, float(wanted.mean() - mean @ weights)
