@@ -5,7 +5,7 @@
 Commands that read the predictions of a run:
   errors          errors of a run by sex, age and stage, or of several runs
   compare         paired difference of two runs on the same films
-  calibrate       temperature and prediction intervals
+  calibrate       temperature, prediction intervals, quality checks
   ensemble        combine the predictions of several runs
   regions         errors of regions of the hand before, in and after puberty
   learning-curve  Dice by number of labelled films, chosen or at random
@@ -13,6 +13,7 @@ Commands that read the predictions of a run:
 
 Commands that run its nets again:
   robustness      errors on corrupted films
+  quality         which planted faults of films do quality checks find?
   saliency        do heat maps show what a net reads?
 
 For example: python -m boneage_jax.evaluate errors runs/cascade_phantom
@@ -26,7 +27,7 @@ import sys
 # Each is a module of `evaluation`, with `_` for `-`, imported when called.
 COMMANDS = (
   *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
-  *('robustness', 'saliency', 'box-thresholds', 'learning-curve'),
+  *('robustness', 'quality', 'saliency', 'box-thresholds', 'learning-curve'),
 )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import os
 from typing import Any
 
+import cv2
 import numpy as np
 import tqdm
 
@@ -29,6 +30,7 @@ from boneage_jax.inference import quality_checks
 from boneage_jax.phantom import faults
 from boneage_jax.regions import localize
 from boneage_jax.runs import run as run_lib
+from tfds_rsna import layout
 
 # The faults that a check learns.
 FAULTS = {
@@ -71,6 +73,7 @@ class Films:
     ).whole_film_stage()
     self._input = input_config = stage.section.input
     self.size = input_config.size
+    self._long_side = layout.LONG_SIDES[input_config.builder_config]
     table, _ = selection.split_films(
       run.config, self._workdir, input_config.builder_config
     )
@@ -102,6 +105,14 @@ class Films:
     )
     return table['id'].tolist(), made
 
+  def fitted(self, film: np.ndarray) -> np.ndarray:
+    """Shrink a film to the size of the prepared films."""
+    scale = (self._long_side or np.inf) / max(film.shape)
+    if scale >= 1:
+      return film
+    height, width = (max(round(scale * n), 1) for n in film.shape)
+    return cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
+
 
 def fit(
   run: run_lib.Run, excluded: Collection[str] = (), films: int = FILMS
@@ -131,7 +142,7 @@ def fit(
       '--config.data.validation_fraction.'
     )
   fitted, plain = source.of('train', films)
-  weights, offsets = _scores(fitted, plain)
+  weights, offsets = _scores(source, fitted, plain)
   checks = quality_checks.Checks(
     tuple(FAULTS), weights, offsets, np.zeros(len(FAULTS))
   )
@@ -234,7 +245,7 @@ def seed(film: str) -> int:
 
 
 def _scores(
-  names: Sequence[str], films: Iterable[np.ndarray]
+  source: Films, names: Sequence[str], films: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Fit weights [kinds, N] and offsets [kinds]."""
   plain, bad = [], {kind: [] for kind in FAULTS}
@@ -251,7 +262,7 @@ def _scores(
     for kind, planted in FAULTS.items():
       which = planted[len(plain) % len(planted)]
       changed = faults.plant(which, film, seed(name), hand)
-      bad[kind].append(descriptor.describe(changed))
+      bad[kind].append(descriptor.describe(source.fitted(changed)))
   plain = np.stack(plain).astype(np.float64)
   found = [_ridge(plain, np.stack(rows)) for rows in bad.values()]
   weights, offsets = zip(*found, strict=True)

@@ -1,6 +1,7 @@
 """What is said of a film, and its views as text and as a row of a table."""
 
 import csv
+import dataclasses
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ from boneage_jax.imaging import boxes
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
+from boneage_jax.inference import quality_checks
 from boneage_jax.inference import tables
 from boneage_jax.regions import localize
 from boneage_jax.runs import predictions
@@ -78,13 +80,58 @@ def test_all_that_is_known_is_said():
   assert [row[name] for name in ('lo90', 'hi90', 'lo80', 'hi80')] == [
     *('0.0', '326.0', '116.0', '136.0')
   ]
-  assert row['status'] == 'flagged'
+  assert row['status'] == 'check'
   assert row['quality_flags'] == 'polarity sharpness'
   assert row['rotation_deg'] == '270' and float(row['film_x0']) == 0.25
   assert tables.format_line(film) == (
     '10 y 6 mo (126.0 months, 90 %: 0.0 to 326.0); border cropped; '
-    'was rotated by 270 degrees, turned back'
+    'was rotated by 270 degrees, turned back; check: polarity, sharpness'
   )
+
+
+def test_a_refused_film_has_no_age_unless_it_is_forced():
+  evidence = {
+    'two_hands': quality_checks.Measure(0.81, 0.4),
+    'blank': quality_checks.Measure(0.1, 0.4),
+  }
+  film = predicted(quality_flags=('two_hands', 'region'), evidence=evidence)
+  film = prediction_lib.with_intervals(film, calibration(10, 20))
+  assert quality_checks.failed(evidence) == ('two_hands',)
+  assert film.status == 'refused' and film.withheld
+  row = tables.row(film, 'film.png')
+  ages = [row[n] for n in ('age_predicted', 'lo80', 'hi80', 'lo90', 'hi90')]
+  assert ages == [''] * 5 and row['status'] == 'refused'
+  assert (row['two_hands_value'], row['blank_limit']) == ('0.8100', '0.4000')
+  line = tables.format_line(film)
+  assert line == 'refused, no age: two_hands (0.81, limit 0.40), region'
+  forced = dataclasses.replace(film, forced=True)
+  assert tables.row(forced, 'film.png')['age_predicted'] == '126.0400'
+  assert tables.row(forced, 'film.png')['status'] == 'refused'
+  line = tables.format_line(forced)
+  assert line.startswith('10 y 6 mo (126.0 months, 90 %')
+  assert line.endswith('; refused: two_hands (0.81, limit 0.40), region')
+
+
+def test_flags_of_headers_and_answers():
+  header = lambda **fields: quality.flags_of_header(fields)
+  assert header() == header(body_part='Hand', patient_age='010Y') == ()
+  assert header(body_part='CHEST', patient_age='020Y') == ('body_part', 'adult')
+  assert header(body_part='', patient_age='240M') == ()
+  found = boxes.Region(BOX, 0.5, True)
+  lost = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
+  answer = quality.flags_of_answer
+  assert answer({'carpal': found}, None) == ()
+  assert answer({'carpal': lost}, np.array([0.2, 0.5, 0.3])) == ('region',)
+  assert answer({}, np.array([0.5, 0.3, 0.2])) == ('bin_end',)
+  assert answer({}, np.array([0.2, 0.3, 0.5])) == ('bin_end',)
+
+
+def test_every_flag_has_a_status_and_a_sentence():
+  assert quality.status(()) == 'ok'
+  for flag in (*quality.SENTENCES, *quality.OF_FILE, 'sharpness', 'polarity'):
+    refused = flag in ('not_a_hand', 'two_hands', 'blank', 'half_hand')
+    assert quality.status([flag]) == ('refused' if refused else 'check')
+    assert len(quality.sentence(flag, False)) > 20
 
 
 def test_an_uncalibrated_run_has_no_interval():
@@ -122,7 +169,7 @@ def test_intervals_of_an_ensemble_are_not_those_of_its_members():
   film = net.predict(IMAGE, 'F')
   assert film.age_predicted == pytest.approx(110)
   assert film.intervals[80] == pytest.approx((90, 130))
-  assert film.quality_flags == ('sharpness',) and film.status == 'flagged'
+  assert film.quality_flags == ('sharpness',) and film.status == 'check'
   assert ensemble.Ensemble(members).predict(IMAGE, 'F').intervals == {}
   members[1].inverted = True
   with pytest.raises(ValueError, match='of one polarity, got both'):

@@ -1,0 +1,126 @@
+"""Quality checks of a run: limits, what they find, commands."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from boneage_jax import evaluate
+from boneage_jax import predict
+from boneage_jax.evaluation import non_hands
+from boneage_jax.evaluation import quality
+from boneage_jax.evaluation import quality_fit
+from boneage_jax.inference import quality as quality_lib
+
+KINDS = tuple(quality_fit.FAULTS)
+REFUSE = np.isin(KINDS, quality_lib.REFUSING)
+
+
+def test_limits_let_so_many_clean_films_through():
+  count = 2000
+  scores = np.random.default_rng(0).normal(size=(count, len(KINDS)))
+  fixed = np.arange(count) < 20
+  limits, notes = quality_fit.fit_limits(KINDS, scores, fixed)
+  over = scores > limits
+  assert notes == [] and REFUSE.sum() == 4
+  assert over[:, REFUSE].sum(0).tolist() == [5] * 4  # 0.25 % each
+  flagged = over[:, ~REFUSE].any(1) | fixed
+  flagged &= ~over[:, REFUSE].any(1)
+  assert 0.04 * count < flagged.sum() <= 0.05 * count
+  assert len(set(over[:, ~REFUSE].sum(0).tolist())) == 1  # equal parts
+
+
+def test_few_films_give_the_largest_value_and_say_so():
+  scores = np.random.default_rng(0).normal(size=(30, len(KINDS)))
+  limits, notes = quality_fit.fit_limits(KINDS, scores, np.arange(30) < 3)
+  np.testing.assert_array_equal(limits, scores.max(0))
+  assert '30 films do not support' in notes[0] and '400 would' in notes[0]
+  assert '3 of them flagged' in notes[1] and 'largest' in notes[1]
+
+
+def test_ridge_is_the_closed_form():
+  rng = np.random.default_rng(0)
+  plain, bad = rng.normal(0, 1, (7, 3)), rng.normal(1, 1, (5, 3))
+  weights, offset = quality_fit._ridge(plain, bad)
+  rows = np.concatenate([plain, bad])
+  wanted = np.r_[np.zeros(7), np.ones(5)]
+  centred = rows - rows.mean(0)
+  expected = np.linalg.solve(
+    centred.T @ centred + quality_fit.RIDGE * np.eye(3),
+    centred.T @ (wanted - wanted.mean()),
+  )
+  np.testing.assert_allclose(weights, expected)
+  assert np.mean(rows @ weights + offset) == pytest.approx(wanted.mean())
+
+
+def test_counts():
+  flags = [('two_hands',), ('mirrored',), (), ('blank', 'two_hands')]
+  row = quality.count('two_hands', flags)
+  assert (row['refused'], row['checked']) == (0.5, 0.25)
+  assert row['found'] == row['named'] == 0.5 and row['n'] == 4
+  row = quality.count('mirrored', flags)
+  assert (row['found'], row['named']) == (0.75, 0.25)
+  row = quality.count('clean', flags)
+  assert row['refused'] == 0.5 and row['flag'] == ''
+  low, high = row['found_ci95']
+  assert low < row['found'] < high
+
+
+def test_pictures_of_packages_are_no_hands_and_are_drawn_alike_twice():
+  pictures = [np.arange(64 * 80, dtype=np.uint8).reshape(64, 80)]
+  first, again = (non_hands.draw(pictures, 3) for _ in range(2))
+  assert len(first) == 3 and non_hands.draw([], 3) == []
+  for one, same in zip(first, again, strict=True):
+    np.testing.assert_array_equal(one, same)
+    assert min(one.shape) >= 0.6 * 64 - 1
+
+
+@pytest.mark.ci
+def test_a_run_from_its_checks_to_a_refused_film(
+  untrained, tmp_path, capsys, monkeypatch
+):
+  run = tmp_path / 'run'
+  (run / 'whole_image').mkdir(parents=True)
+  for name in ('config.json', 'prepare', 'whole_image/checkpoints'):
+    (run / name).symlink_to(untrained / 'run' / name)
+  for name in ('predictions.csv', 'done.json'):
+    path = untrained / 'run/whole_image' / name
+    if path.exists():
+      (run / 'whole_image' / name).write_bytes(path.read_bytes())
+  monkeypatch.setattr(quality_fit, 'LEAST', 2)
+  with pytest.raises(SystemExit, match='Expected fitted quality checks'):
+    evaluate.main(['quality', f'{run}:whole_image'])
+  evaluate.main(['calibrate', f'{run}:whole_image', '--quality_films=12'])
+  assert 'Quality checks fitted on 12 training films' in capsys.readouterr().out
+  said = json.loads((run / 'whole_image/quality.json').read_text())
+  assert said['refused'] == 0 and list(said['checks']) == list(KINDS)
+  evaluate.main(['quality', f'{run}:whole_image', '--pictures=5'])
+  assert 'not_a_hand' in capsys.readouterr().out
+  with open(run / 'whole_image/quality_checks.csv', newline='') as file:
+    rows = {row['kind']: row for row in csv.DictReader(file)}
+  assert float(rows['two_hands']['found']) == 1
+  assert float(rows['rotated']['found']) > 0.5
+  film = next((untrained / 'films').glob('*.png'))
+  pair = tmp_path / 'pair.png'
+  import cv2
+
+  picture = cv2.imread(str(film), cv2.IMREAD_GRAYSCALE)
+  cv2.imwrite(str(pair), np.hstack([picture, picture[:, ::-1]]))
+  command = [f'--workdir={run}', '--stage=whole_image', '--sex=F', str(pair)]
+  with pytest.raises(SystemExit) as stop:
+    predict.main([*command, f'--out={tmp_path}/out'])
+  assert stop.value.code == 1
+  assert 'refused, no age: ' in capsys.readouterr().out
+  with open(tmp_path / 'out/predictions.csv', newline='') as file:
+    (row,) = csv.DictReader(file)
+  assert row['status'] == 'refused' and row['age_predicted'] == ''
+  assert 'two_hands' in row['quality_flags'].split()
+  with pytest.raises(SystemExit) as stop:
+    predict.main([*command, '--force'])
+  assert stop.value.code == 0 and 'months' in capsys.readouterr().out
+  with pytest.raises(SystemExit):
+    predict.main([*command, '--two_hands=both', '--force'])
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith(f'{pair}#left: ')
+  assert lines[1].startswith(f'{pair}#right: ')
