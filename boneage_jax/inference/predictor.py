@@ -23,7 +23,8 @@ class Predictor:
 
   A film of the run's test split gets the age in the run's predictions.csv.
   `inverted` says that films have dark bones, as those the run was trained on;
-  `builder_config` names the prepared films that it reads.
+  `builder_config` names the prepared films that it reads, and `places` says
+  where the ages of its map lie, if it gives one.
   """
 
   def __init__(
@@ -61,6 +62,7 @@ class Predictor:
     names = own.regions or self.finder.crops
     self._take = [self.finder.crops.index(n) for n in names]
     self._net = net.Net(config, stage, workdir, batch_size)
+    self.places = self._net.places
 
   def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
     """Predict one film, see `one_film.predict`; the first call compiles."""
@@ -97,8 +99,9 @@ class Predictor:
       memo: what was found on these films before; gets what is new.
 
     Returns:
-      `age` [N] months and, with bins, `probability` [N, 240]; and the films,
-      upright, with what was found on them and quality flags.
+      `age` [N] months and, with bins, `probability` [N, 240], with a map of
+      ages what `age_maps.NAMES` names; and the films, upright, with what was
+      found on them and quality flags.
     """
     found = self.finder(records, {} if memo is None else memo)
     read = [finders.take(record, self._take) for _, record in found]
