@@ -1,4 +1,4 @@
-"""Features that are computed by a job that is killed are those of one that is not."""
+"""Features of a job that is killed are those of one that is not."""
 
 import signal
 
