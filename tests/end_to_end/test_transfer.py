@@ -29,7 +29,7 @@ def maps_whose_mean_is_the_age(folder, found):
   assert set(maps.ages) == set(found['id'].tolist())
   rows = zip(found['id'].tolist(), found['prediction'], strict=True)
   for film, age in rows:
-    assert abs(maps.ages[film].mean() - age) < 2e-4
+    assert maps.ages[film].mean() == pytest.approx(age, rel=1e-6, abs=2e-4)
   return maps
 
 
