@@ -13,9 +13,13 @@ from boneage_jax.inference import finders
 from boneage_jax.inference import net
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import regression
 from boneage_jax.regions import localize
 from tfds_rsna import films as films_lib
 from tfds_rsna import layout
+
+# What reads films, of jobs that train no net.
+NETS = {'fit_regressors': regression.Regression}
 
 
 class Predictor:
@@ -61,7 +65,8 @@ class Predictor:
     self.inverted = self.finder.film_input.polarity == 'invert'
     names = own.regions or self.finder.crops
     self._take = [self.finder.crops.index(n) for n in names]
-    self._net = net.Net(config, stage, workdir, batch_size)
+    read = NETS.get(config[stage].job, net.Net)
+    self._net = read(config, stage, workdir, batch_size)
     self.places = self._net.places
 
   def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:

@@ -97,6 +97,18 @@ def make_predict(
   return jax.jit(predict, compiler_options=ops.compiler_options())
 
 
+def make_features(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
+  """Compile `predict(variables, batch)`, the `features` of a batch of films."""
+
+  @jax.jit
+  def predict(variables, batch):
+    net = restore.merge(graph, variables)
+    found = age_map.moving_mean(net.features(batch), net.pool.window_hw)
+    return {'features': found.astype(jnp.float16)}
+
+  return predict
+
+
 def places(section: Any) -> age_maps.Places | None:
   """Return where the ages of a stage's map lie on its input.
 
