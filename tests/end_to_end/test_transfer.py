@@ -105,8 +105,8 @@ def test_off_the_shelf(prepared, tmp_path):
   maps = maps_whose_mean_is_the_age(tmp_path / stage, found)
   for film, ages in zip(films['id'], predicted['age_map'], strict=False):
     np.testing.assert_allclose(ages, maps.ages[film], rtol=2e-3)
-  # Of 48 pixels in steps of 8; windows of four positions about 4, 12, ...
-  assert maps.places.grid == [[8, 16], [8, 16]]
+  # Positions lie at 0.5, 8.5, ...; the first window has the first four.
+  assert maps.places.grid == [[8, 12.5], [8, 12.5]]
 
 
 @pytest.mark.ci
