@@ -138,7 +138,7 @@ def regressors_stage(features: tuple[str, ...], size: tuple[int, int]) -> dict:
     job='fit_regressors',
     task='age',
     seed=0,
-    features=features,  # the stages that compute them
+    features_from=features,  # the stages that compute them
     input=hand_input(size),  # as they read films
     ridge=dict(penalties=(10.0, 100.0, 1e3, 1e4, 1e5)),  # the best, left out
     boosting=dict(
@@ -148,7 +148,9 @@ def regressors_stage(features: tuple[str, ...], size: tuple[int, int]) -> dict:
       films=0.5,  # share of the training films that a tree is fitted on
       features=0.05,  # share of the numbers that a node draws from
     ),
-    forest=dict(trees=300, leaf=3, features=0.1),  # leaf: films, at least
+    random_forest=dict(
+      trees=300, leaf=3, features=0.1
+    ),  # leaf: films, at least
   )
 
 

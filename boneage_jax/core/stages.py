@@ -14,7 +14,7 @@ EDGES = (
   'input.orientation_from',
   'input.masks_from',
   'input.features_from',
-  'features',
+  'features_from',
   'regions_from',
   'previous',
   'localizer',

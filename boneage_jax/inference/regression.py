@@ -33,7 +33,7 @@ class Regression:
       self._arrays = {name: file[name] for name in file.files}
     self._nets = [
       net.Net(config, name, workdir, batch_size, forward.make_features)
-      for name in config[stage].features
+      for name in config[stage].features_from
     ]
 
   def __call__(

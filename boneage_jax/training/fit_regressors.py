@@ -21,9 +21,14 @@ from boneage_jax.runs import predictions
 from boneage_jax.training import validate
 
 HELD_OUT = ('validation', 'test')
-COUNTS = ('boosting.trees', 'boosting.depth', 'forest.trees', 'forest.leaf')
+COUNTS = (
+  'boosting.trees',
+  'boosting.depth',
+  'random_forest.trees',
+  'random_forest.leaf',
+)
 SHARES = ('boosting.rate', 'boosting.films', 'boosting.features')
-SHARES += ('forest.features',)
+SHARES += ('random_forest.features',)
 # How films were seen, which the stage says as those that wrote the features.
 SAME = (
   'builder_config',
@@ -40,7 +45,7 @@ def fit_regressors(config: Any, stage: str, workdir: str) -> None:
   joined = regressors.join(
     [
       _features(stages.path(workdir, name), films)
-      for name in config[stage].features
+      for name in config[stage].features_from
     ],
     films['sex'],
   )
@@ -80,7 +85,7 @@ def fit(
   Args:
     joined: of `regressors.join`, [N, D].
     ages: months [N].
-    section: of the stage: `ridge`, `boosting`, `forest`.
+    section: of the stage: `ridge`, `boosting`, `random_forest`.
     seed: of what trees draw.
   """
   centre, scale = joined.mean(0), joined.std(0)
@@ -97,7 +102,7 @@ def fit_estimators(
   from sklearn import ensemble
   from sklearn import linear_model
 
-  of_boosting, of_forest = section.boosting, section.forest
+  of_boosting, of_forest = section.boosting, section.random_forest
   return {
     'ridge': linear_model.RidgeCV(alphas=tuple(section.ridge.penalties)).fit(
       numbers.astype(np.float64), ages
@@ -211,12 +216,12 @@ def check(stage: stages.Stage) -> None:
       f'{tuple(section.ridge.penalties)}: change '
       f'--config.{name}.ridge.penalties.'
     )
-  if not section.features:
+  if not section.features_from:
     raise ValueError(
-      f'Expected {name}.features to name stages that compute features, got '
-      f'none: set --config.{name}.features.'
+      f'Expected {name}.features_from to name stages that compute features, '
+      f'got none: set --config.{name}.features_from.'
     )
-  for other in section.features:
+  for other in section.features_from:
     for field in SAME:
       ours, theirs = section.input[field], stage.config[other].input[field]
       if ours != theirs:

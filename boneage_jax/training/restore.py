@@ -29,10 +29,8 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   graph, *shapes = train_step.abstract_net(*train_step.net_of(section))
   if section.job == 'features':
     found = _best(stage, workdir, *map(_backbone, shapes))
-    zeros = (
-      jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), one) for one in shapes
-    )
-    rest = dict(zip(found, zeros, strict=True))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    rest = dict(zip(('params', 'batch_stats'), zeros, strict=True))
     return graph, {name: rest[name] | found[name] for name in found}
   variables = _best(stage, workdir, *shapes)
   source = section.input.get('features_from')

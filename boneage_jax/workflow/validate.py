@@ -30,6 +30,7 @@ from boneage_jax.workflow import jobs as jobs_lib
 from tfds_rsna import labels
 
 NETS = ('train', 'mine', 'active')  # jobs that train
+READERS = ('features', 'fit_regressors')  # that read films as nets do
 AGES = ('train', 'ensemble', 'fit_regressors')  # jobs that tell ages
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
@@ -48,7 +49,7 @@ JOBS = {
   'init_from.run': ('train', 'mine', 'active'),
   'input.masks_from': ('mine', 'active'),
   'input.features_from': ('features',),
-  'features': ('features',),
+  'features_from': ('features',),
 }
 
 
@@ -90,6 +91,8 @@ def validate(config: Any, workdir: str) -> None:
         active.check(stage)
     elif stage.section.job in CHECKS:
       CHECKS[stage.section.job](stage)
+      if stage.section.job in READERS:
+        check_films_of(stage)
     else:
       check_report(stage)
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):

@@ -31,7 +31,7 @@ def tiny():
   pan.add_ages(config, backbones, (), registered_run.SIZES[0])
   config.features_second.seed = 7
   config.regressors.boosting.update(trees=20, features=0.5)
-  config.regressors.forest.update(trees=20, features=0.5)
+  config.regressors.random_forest.update(trees=20, features=0.5)
   config.report = ConfigDict(common.report_stage(stage='regressors'))
   return config
 
@@ -48,7 +48,7 @@ def test_hands_become_features_and_features_ages(
   done = json.loads((folder / 'regressors/done.json').read_text())
   widths = [
     json.loads((folder / name / 'done.json').read_text())['shape']
-    for name in config.regressors.features
+    for name in config.regressors.features_from
   ]
   assert [shape[:2] for shape in widths] == [[1, 1], [1, 1]]
   assert done['numbers'] == sum(shape[2] for shape in widths) + 1

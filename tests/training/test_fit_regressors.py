@@ -14,7 +14,7 @@ from configs import pan
 def section():
   made = ConfigDict(pan.get_config('phantom').regressors.to_dict())
   made.boosting.update(trees=40, features=0.5)
-  made.forest.update(trees=30, features=0.5)
+  made.random_forest.update(trees=30, features=0.5)
   return made
 
 
@@ -88,9 +88,13 @@ def test_a_tree_goes_right_above_its_threshold_alone():
   ('field', 'value', 'message'),
   [
     ('boosting.trees', 0, r'--config\.regressors\.boosting\.trees'),
-    ('forest.features', 1.5, r'forest\.features above 0 and up to 1, got 1\.5'),
+    (
+      'random_forest.features',
+      1.5,
+      r'random_forest\.features above 0 and up to 1, got 1\.5',
+    ),
     ('ridge.penalties', (), r'ridge\.penalties above 0'),
-    ('features', (), r'--config\.regressors\.features'),
+    ('features_from', (), r'--config\.regressors\.features_from'),
     ('input.polarity', 'invert', r"polarity='keep', as features_inception_v3"),
   ],
 )
