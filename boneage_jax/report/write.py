@@ -24,7 +24,7 @@ from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import overlay
-from boneage_jax.inference import tables
+from boneage_jax.inference import tables as prediction_tables
 from boneage_jax.report import figures
 from boneage_jax.report import hands as hands_lib
 from boneage_jax.report import hands_page
@@ -265,10 +265,12 @@ def _film_notes(inputs: ReportInputs, film_id: str) -> list[str]:
   """Say what a map of ages and a deformation layer did with a film."""
   found, notes = inputs.age_maps, []
   if found and film_id in found.ages:
-    notes.append(f'map of ages: {tables.map_text(found.ages[film_id])}')
+    notes.append(
+      f'map of ages: {prediction_tables.map_text(found.ages[film_id])}'
+    )
   if found and film_id in found.deformation:
     pose = age_maps.pose(found.deformation[film_id], found.places)
-    notes.append(f'deformation: {tables.pose_text(pose)}')
+    notes.append(f'deformation: {prediction_tables.pose_text(pose)}')
   return notes
 
 
