@@ -60,6 +60,7 @@ setuptools.setup(
       'openpyxl>=3.1',
       'pydicom>=3.0',
       'pytest>=8',
+      'python-gdcm>=3.2',
       'pytest-xdist>=3.8',
       'ruff>=0.14',
       's3fs>=2025.3',

@@ -1,4 +1,4 @@
-"""Bone age of films, as PNG, JPEG or DICOM.
+"""Bone age of films, as PNG, JPEG, DICOM, TIFF or BMP.
 
   python -m boneage_jax.predict --workdir=RUN FILM ... --sex=F [--out=DIR]
 
@@ -21,6 +21,7 @@ from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import png
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
@@ -36,6 +37,7 @@ def predict_films(
   paths: Sequence[str],
   sex: str | None,
   out: str | None,
+  limits: limits_lib.Limits | None = None,
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
 
@@ -54,7 +56,7 @@ def predict_films(
     for path in paths:
       name = door.shown(path)
       try:
-        film, prediction = _predict(predictor, path, sex)
+        film, prediction = _predict(predictor, path, sex, limits)
       except ValueError as error:
         bad.append(door.shown(f'{path}: {error}'))
         continue
@@ -91,14 +93,17 @@ def _say_bad(bad: Sequence[str], count: int) -> None:
 
 
 def _predict(
-  predictor: loading.Either, path: str, sex: str | None
+  predictor: loading.Either,
+  path: str,
+  sex: str | None,
+  limits: limits_lib.Limits | None,
 ) -> tuple[film_file.FilmFile, prediction_lib.Prediction]:
   """Read and predict one film.
 
   Raises:
     ValueError: why not; no film ends the command.
   """
-  film = film_file.read(path)
+  film = film_file.read(path, limits)
   used = film_file.choose_sex(sex, film.sex)
   try:
     prediction = predictor.predict(film.with_polarity(predictor.inverted), used)
@@ -114,19 +119,29 @@ def _predict(
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command; exits 1 when a film could not be predicted."""
   parser = argparse.ArgumentParser(description=f'Bone age of films. {NOTICE}')
-  parser.add_argument('films', nargs='+', metavar='FILM', help='png, jpg, dcm')
+  parser.add_argument(
+    'films', nargs='+', metavar='FILM', help='png, jpg, dcm, tif, bmp'
+  )
   parser.add_argument('--workdir', required=True, help='folder of a run')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
     '--sex', choices=list(groups.SEX), help='of all these films'
   )
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
+  parser.add_argument('--max_megapixels', type=float, default=64, help='a film')
+  parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()
     startup.check_device()
     predictor = loading.load(storage.absolute(args.workdir), args.stage)
-    bad = predict_films(predictor, args.films, args.sex, args.out)
+    bad = predict_films(
+      predictor,
+      args.films,
+      args.sex,
+      args.out,
+      limits_lib.Limits(args.max_megapixels, args.max_megabytes),
+    )
   _say_bad(bad, len(args.films))
   print(NOTICE)
   sys.exit(1 if bad else 0)

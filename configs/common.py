@@ -38,6 +38,8 @@ def base(name: str, variant: str) -> ConfigDict:
         fold=-1,
         crop_borders=False,  # of one grey, off all films before all else
         allow_bad_films=0,  # unreadable films to go on without
+        max_megapixels=64.0,  # of one film; larger ones are bad
+        max_megabytes=512.0,  # of one film's file, and of what it inflates to
         classes=(),  # findings to tell apart, instead of ages; others ignored
         labelled_per_class=0,  # training films kept of each class; 0 is all
       ),

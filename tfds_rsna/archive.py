@@ -12,6 +12,7 @@ import zipfile
 from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.imaging import annotations
+from boneage_jax.imaging import limits as limits_lib
 from tfds_rsna import labels
 from tfds_rsna import layout
 from tfds_rsna import naming
@@ -30,15 +31,19 @@ class Film:
   member: str  # the name in the zip file, or the path
   size: int
 
-  def read(self) -> bytes:
-    """Reads the film's file; every thread has its own handle of a zip."""
+  def read(self, limits: limits_lib.Limits | None = None) -> bytes:
+    """Reads the film's file; every thread has its own handle of a zip.
+
+    Raises:
+      ValueError: it is no regular file, or larger than the limits.
+    """
     if not self.container:
-      with open(self.member, 'rb') as f:
-        return f.read()
+      return limits_lib.read_file(self.member, limits)
     handles = _local.__dict__.setdefault('handles', {})
     if self.container not in handles:
       handles[self.container] = zipfile.ZipFile(self.container)
-    return handles[self.container].read(self.member)
+    with handles[self.container].open(self.member) as f:
+      return limits_lib.read_stream(f, self.size, limits)
 
 
 @dataclasses.dataclass
@@ -190,7 +195,7 @@ def _match_films(
         [
           label.id,
           f'listed for {split}, but there is no film file '
-          f'{label.id}.png, .jpg or .dcm',
+          f'{label.id}{", ".join(layout.FILMS)}',
         ]
       )
     else:

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 
 from boneage_jax.core import door
 from boneage_jax.core import storage
+from boneage_jax.imaging import limits as limits_lib
 from tfds_rsna import archive as archives
 from tfds_rsna import labels
 from tfds_rsna import layout
@@ -35,6 +36,7 @@ def build(
   workers: int | None = None,
   beam_options: Sequence[str] = (),
   age_unit: str = labels.UNITS[0],
+  limits: limits_lib.Limits | None = None,
 ) -> str:
   """Builds the data set, unless it is there already.
 
@@ -47,6 +49,7 @@ def build(
     beam_options: pipeline options of Apache Beam, such as
       'runner=DirectRunner'; none build without Beam.
     age_unit: of the ages in the label files, 'months' or 'years'.
+    limits: of the size of a film.
 
   Returns:
     The folder of the prepared data set, with build.json in it.
@@ -89,6 +92,7 @@ def build(
       allow_bad_films=allow_bad_films,
       age_unit=age_unit,
       workers=workers,
+      limits=limits,
     )
     with contextlib.redirect_stdout(io.StringIO()):  # 'Downloading ...'
       builder.download_and_prepare(download_config=download)
@@ -173,6 +177,7 @@ def main(argv: list[str]) -> None:
       f.workers,
       f.beam_pipeline_options,
       f.age_unit,
+      limits_lib.Limits(f.max_megapixels, f.max_megabytes),
     )
     info = _read_info(folder)
     for note in info['notes']:
@@ -192,6 +197,12 @@ if __name__ == '__main__':
   )
   flags.DEFINE_integer(
     'workers', None, 'Films at a time; all cores by default.', lower_bound=1
+  )
+  flags.DEFINE_float(
+    'max_megapixels', 64, 'Rows times columns of one film.', lower_bound=0
+  )
+  flags.DEFINE_float(
+    'max_megabytes', 512, "One film's file, inflated.", lower_bound=0
   )
   flags.DEFINE_list(
     'beam_pipeline_options',

@@ -14,7 +14,7 @@ def encode(data: bytes, long_side: int | None = None) -> tuple[bytes, int, int]:
   odd; everything else becomes a lossless PNG.
 
   Args:
-    data: a PNG, JPEG or DICOM file.
+    data: a PNG, JPEG, DICOM, TIFF or BMP file.
     long_side: shrink (area average) to at most this, never enlarge.
 
   Returns:

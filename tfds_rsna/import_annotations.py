@@ -21,6 +21,7 @@ from boneage_jax.core import storage
 from boneage_jax.core import tables
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import limits
 from boneage_jax.imaging import outlines
 
 POLYGONS, POINTS = 'hand_polygons.json', 'hand_keypoints.csv'
@@ -125,7 +126,9 @@ def sizes_of(drawn: Iterable[outlines.Drawn], films: str = '') -> Sizes:
     if film.size_hw:
       sizes[film.film] = film.size_hw
     elif film.film in paths:
-      sizes[film.film] = codec.read(paths[film.film].read_bytes()).image.shape
+      sizes[film.film] = codec.read(
+        limits.read_file(paths[film.film])
+      ).image.shape
     elif film.rings or film.points:
       raise ValueError(
         f'Expected the size of film {film.film}, which its file does not keep '

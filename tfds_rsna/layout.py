@@ -16,14 +16,21 @@ SPLITS = {
 }
 # Builder config: longest side of its films in pixels; None keeps them.
 LONG_SIDES = {'original': None, 'px768': 768, 'px512': 512}
-FILMS = ('.png', '.jpg', '.jpeg', '.dcm')
+FILMS = ('.png', '.jpg', '.jpeg', '.dcm', '.tif', '.tiff', '.bmp')
 TABLES = ('.csv', '.tsv', '.xlsx')
 READ = (*FILMS, *TABLES, '.zip')
+# Methods of zip files that Python unpacks.
+PACKED = (
+  zipfile.ZIP_STORED,
+  zipfile.ZIP_DEFLATED,
+  zipfile.ZIP_BZIP2,
+  zipfile.ZIP_LZMA,
+)
 EXTRAS = ('phantom.json',)  # read by others
 SHOWN = 10  # files that are named in a message
 LAYOUT = """Expected in the folder, zip files or extracted folders alike:
   boneage-training-dataset.csv     id,boneage,male
-  boneage-training-dataset.zip     <id>.png (or .jpg, .dcm)
+  boneage-training-dataset.zip     <id>.png (or .jpg, .dcm, .tif, .bmp)
 and of the official release, where at hand:
   Validation Dataset.csv           Image ID, male, Bone Age (months)
   boneage-validation-dataset-1.zip, boneage-validation-dataset-2.zip
@@ -53,9 +60,12 @@ def find(manual_dir: str) -> Found:
   """Finds label tables and film files by the names of files and folders."""
   tables, films = (collections.defaultdict(list) for _ in range(2))
   unread, notes, zips, loose = [], [], [], []
+  seen: set[tuple[int, int]] = set()
   unnamed = "no 'train', 'valid' or 'test' in its name"
   for folder, folders, names in os.walk(manual_dir, followlinks=True):
     folders[:] = sorted(d for d in folders if d != '__MACOSX' and d[0] != '.')
+    # Links may lead in a circle, or twice to one place.
+    folders[:] = [d for d in folders if _is_new(os.path.join(folder, d), seen)]
     if folder == manual_dir:  # whatever else lies there is not ours
       ours = [d for d in folders if _split_of(d)]
       unread += [
@@ -146,6 +156,18 @@ def index(
   return files, {i: paths for i, paths in twice.items() if len(paths) > 1}
 
 
+def _is_new(path: str, seen: set[tuple[int, int]]) -> bool:
+  """Whether a folder was not seen before, which it is now."""
+  try:
+    found = os.stat(path)
+  except OSError:
+    return False
+  place = found.st_dev, found.st_ino
+  is_new = place not in seen
+  seen.add(place)
+  return is_new
+
+
 def _size(path: str) -> int:
   """Returns the size of a file; 0 of a link to nothing, which is bad later."""
   return os.path.getsize(path) if os.path.exists(path) else 0
@@ -175,7 +197,8 @@ def _split_members(
   """
   try:
     with zipfile.ZipFile(path) as archive:
-      members = archive.namelist()
+      infos = archive.infolist()
+      members = [info.filename for info in infos]
   except zipfile.BadZipFile as error:
     if split is None:
       unread.append(f'{os.path.basename(path)} (not a whole zip file)')
@@ -183,6 +206,7 @@ def _split_members(
     raise ValueError(
       f'{path} is not a whole zip file ({error}); fetch it again.'
     ) from error
+  _check_form(path, infos)
   found, name = [], os.path.basename(path)
   for member in members:
     *folders, last = member.split('/')
@@ -200,6 +224,27 @@ def _split_members(
     else:
       unread.append(f'{name}/{member}')
   return found
+
+
+def _check_form(path: str, infos: list[zipfile.ZipInfo]) -> None:
+  """Refuses a zip file as a whole that Python has no means to read.
+
+  Raises:
+    ValueError: films in it are encrypted, or packed in a way it does not know.
+  """
+  ours = [i for i in infos if i.filename.lower().endswith((*FILMS, *TABLES))]
+  for info in ours:
+    if info.flag_bits & 1:
+      found = 'is encrypted'
+    elif info.compress_type not in PACKED:
+      kind = {9: 'Deflate64'}.get(info.compress_type, info.compress_type)
+      found = f'is packed with method {kind}, which Python does not read'
+    else:
+      continue
+    raise ValueError(
+      f'{path} {found} ({info.filename}): extract it with another program, or '
+      'pack the files anew (zip -r).'
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -22,6 +22,7 @@ import tqdm
 
 from boneage_jax.core import storage
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import polarity
 from tfds_rsna import archive as archives
 from tfds_rsna import films as films_lib
@@ -38,17 +39,21 @@ class Shard:
   long_side: int | None
   features: tfds.features.FeaturesDict
   file_format: tfds.core.FileFormat
+  limits: limits_lib.Limits
 
   def examples(self) -> list[Callable[[], dict[str, Any] | ValueError]]:
     """Lists the calls that give the examples of the films."""
     return [
-      functools.partial(example, film, note, self.long_side)
+      functools.partial(example, film, note, self.long_side, self.limits)
       for film, note in self.films
     ]
 
 
 def example(
-  film: archives.Film, drawn: dict[str, Any] | None, long_side: int | None
+  film: archives.Film,
+  drawn: dict[str, Any] | None,
+  long_side: int | None,
+  limits: limits_lib.Limits,
 ) -> dict[str, Any] | ValueError:
   """Reads, checks and encodes one film; a bad one gives the reason.
 
@@ -56,14 +61,13 @@ def example(
   what is odd about its file.
   """
   try:
-    data = film.read()
-    read = codec.read(data)
+    read = codec.read(film.read(limits), limits)
     image = films_lib.pack(read, long_side)
     inverted = polarity.looks_inverted(read.image)
   except ValueError as e:
     return e
   except Exception as e:  # one odd film must not end the build of thousands
-    return ValueError(f'cannot be read: {type(e).__name__}: {e}')
+    return ValueError(codec.reason(e))
   return {
     'image': image,
     'id': film.id,

@@ -12,6 +12,7 @@ from tensorflow_datasets.core import dataset_builder
 from boneage_jax.core import ids
 from boneage_jax.core import storage
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import limits as limits_lib
 from tfds_rsna import archive as archives
 from tfds_rsna import labels
 from tfds_rsna import layout
@@ -54,6 +55,7 @@ class Builder(dataset_builder.FileReaderBuilder):
     allow_bad_films: int = 0,
     age_unit: str = labels.UNITS[0],
     workers: int | None = None,
+    limits: limits_lib.Limits | None = None,
     **kwargs,
   ):
     """Creates the builder.
@@ -64,11 +66,13 @@ class Builder(dataset_builder.FileReaderBuilder):
       age_unit: of the ages in the label files, 'months' or 'years'.
       workers: films that are prepared at a time, by default one per core;
         Beam has its own.
+      limits: of the size of a film.
       **kwargs: see tfds.core.DatasetBuilder; also file_format.
     """
     kwargs.setdefault('file_format', 'array_record')
     self.allow_bad_films = allow_bad_films
     self.age_unit = age_unit
+    self.limits = limits or limits_lib.Limits()
     self.workers = workers or os.cpu_count() or 1
     super().__init__(**kwargs)
 
@@ -146,6 +150,7 @@ class Builder(dataset_builder.FileReaderBuilder):
         self.builder_config.long_side,
         self.info.features,
         self.info.file_format,
+        self.limits,
       )
       for i, films in enumerate(parts)
     ]

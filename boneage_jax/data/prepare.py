@@ -8,6 +8,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.imaging import limits
 
 
 def prepare(config: Any, stage: str, workdir: str) -> None:
@@ -42,6 +43,9 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
       config=name,
       allow_bad_films=config.data.allow_bad_films,
       age_unit=config.data.age_unit,
+      limits=limits.Limits(
+        config.data.max_megapixels, config.data.max_megabytes
+      ),
     )
     folder = storage.local(folders[name])
     info = naming.rename(sources.build_info(folder), config.data.name)

@@ -1,22 +1,29 @@
 """One radiograph of a DICOM file as the 8-bit grey film the nets expect."""
 
-import io
 import math
 import os
 from typing import Any
 import warnings
 
-import cv2
 import numpy as np
 
+from boneage_jax.imaging import dicom_elements
+from boneage_jax.imaging import dicom_file
 from boneage_jax.imaging import dicom_pixels
 from boneage_jax.imaging import greys
+from boneage_jax.imaging import limits
 from boneage_jax.imaging import voi
 
 SEXES = ('M', 'F')  # anything else, O included, is unknown
+# Values of the detector: SOP classes of films FOR PROCESSING (PS3.4, B.5).
+PROCESSING = tuple(
+  f'1.2.840.10008.5.1.4.1.1.{x}' for x in ('1.1.1', '1.2.1', '1.3.1')
+)
 
 
-def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
+def read(
+  source: bytes | str | os.PathLike, admission: limits.Admission | None = None
+) -> dict[str, Any]:
   """Reads a film and what its header says about the patient.
 
   Pixels go through modality LUT, VOI LUT (window) to 0..255, inversion where
@@ -26,6 +33,7 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
 
   Args:
     source: the file's bytes or its path.
+    admission: of the film, see `limits`.
 
   Returns:
     `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
@@ -34,48 +42,50 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
     None; `burned_in` True, False or None (not said).
 
   Raises:
-    ValueError: not DICOM, not one film, or pixels that cannot be decoded.
+    ValueError: not DICOM, not one film, too large, or pixels that cannot be
+      decoded.
   """
-  pydicom = _import_pydicom()
+  pydicom = import_pydicom()
+  admission = admission or limits.Admission()
   name = 'DICOM film' if isinstance(source, bytes) else os.fspath(source)
+  if not isinstance(source, bytes):
+    source = limits.read_file(source, admission.limits)
   try:
-    dataset = pydicom.dcmread(
-      io.BytesIO(source) if isinstance(source, bytes) else source
-    )
-  except OSError:
+    dataset, syntax = dicom_file.parse(source, admission, pydicom)
+    header = dicom_elements.Header(dataset)
+    image = _film(header, syntax, admission, pydicom)
+  except MemoryError:
     raise
-  except pydicom.errors.InvalidDicomError as e:
-    raise ValueError(
-      f'{name}: expected a DICOM file (DICM at byte 128). Export the film '
-      'again, or give it as PNG or JPEG.'
-    ) from e
-  except Exception as e:  # damaged headers raise many kinds
-    raise ValueError(f'{name}: the DICOM header cannot be read: {e}') from e
-  try:
-    image, notes = _film(dataset, pydicom)
   except Exception as e:  # pydicom reads most of a header when it is asked
-    raise ValueError(f'{name}: {e}') from e
-  spacing = dataset.get('ImagerPixelSpacing') or dataset.get('PixelSpacing')
+    what = '' if isinstance(e, ValueError) else f'{type(e).__name__}: '
+    raise ValueError(f'{name}: {what}{e}') from e
+  spacing = _spacing(header, 'ImagerPixelSpacing')
   burned_in = {'YES': True, 'NO': False}.get(
-    _text(dataset, 'BurnedInAnnotation').upper()
+    header.text('BurnedInAnnotation', 'header').upper()
   )
-  sex = _text(dataset, 'PatientSex').upper()
+  sex = header.text('PatientSex', 'header').upper()
   return {
     'image': image,
-    'notes': notes,
     'sex': sex if sex in SEXES else 'unknown',
     'sex_as_written': sex,
-    'patient_age': _text(dataset, 'PatientAge'),
+    'patient_age': header.text('PatientAge', 'header'),
     'laterality': (
-      _text(dataset, 'ImageLaterality') or _text(dataset, 'Laterality')
+      header.text('ImageLaterality', 'header')
+      or header.text('Laterality', 'header')
     ),
-    'body_part': _text(dataset, 'BodyPartExamined'),
-    'pixel_spacing': [float(s) for s in spacing] if spacing else None,
+    'body_part': header.text('BodyPartExamined', 'header'),
+    'pixel_spacing': spacing or _spacing(header, 'PixelSpacing'),
     'burned_in': burned_in,
+    'notes': tuple(header.notes),
   }
 
 
-def _import_pydicom():
+def import_pydicom() -> Any:
+  """Import the package, which is optional.
+
+  Raises:
+    ValueError: it is not installed.
+  """
   try:
     import pydicom
     import pydicom.encaps
@@ -91,91 +101,101 @@ def _import_pydicom():
   return pydicom
 
 
-def _text(dataset, keyword: str) -> str:
-  value = dataset.get(keyword)
-  return '' if value is None else str(value).strip()
+def _spacing(header: dicom_elements.Header, keyword: str) -> list[float] | None:
+  found = header.numbers(keyword, 'spacing')
+  if len(found) == 2 and all(math.isfinite(x) and x > 0 for x in found):
+    return found
+  if found:
+    header.note('spacing')
+  return None
 
 
-def _film(dataset: Any, pydicom: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Return uint8 [H, W] and names of what is odd."""
-  if 'PixelData' not in dataset:
-    raise ValueError('expected one radiograph, found no pixel data.')
-  frames = int(dataset.get('NumberOfFrames') or 1)
-  if frames != 1:
-    raise ValueError(
-      f'expected one radiograph, found {frames} frames. Export the frame with '
-      'the hand as its own file.'
-    )
-  values, padding = dicom_pixels.stored(dataset, pydicom)
-  if padding.all():
+def _film(
+  header: dicom_elements.Header,
+  syntax: str,
+  admission: limits.Admission,
+  pydicom: Any,
+) -> np.ndarray:
+  """Return uint8 [H, W]."""
+  stored = dicom_pixels.stored(header, syntax, admission, pydicom)
+  if isinstance(stored, np.ndarray):  # colour
+    if stored.min() == stored.max():
+      raise ValueError('every pixel has the same value: no film.')
+    return stored
+  _check_intent(header)
+  if stored.padding.all():
     raise ValueError(
       'every pixel is padding (PixelPaddingValue), so there is no film.'
     )
-  odd = False
-  if values.ndim == 3:
-    image = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)
-  elif _text(dataset, 'PhotometricInterpretation') == dicom_pixels.PALETTE:
-    image = dicom_pixels.palette_grey(values, dataset, pydicom)
+  photometric = header.text('PhotometricInterpretation')
+  if photometric == dicom_pixels.PALETTE:
+    table = dicom_pixels.palette_grey(stored.values, header, pydicom)
   else:
-    image, odd = _grey(values, ~padding, dataset, pydicom)
+    table = _grey(stored, header, pydicom)
     # MONOCHROME1 goes with INVERSE by the standard: one inversion, never two.
-    if (
-      _text(dataset, 'PhotometricInterpretation') == 'MONOCHROME1'
-      or _text(dataset, 'PresentationLUTShape') == 'INVERSE'
-    ):
-      image = 255 - image
-  inside = image[~padding]
+    inverse = header.text('PresentationLUTShape') == 'INVERSE'
+    if photometric == 'MONOCHROME1' or inverse:
+      table = 255 - table
+  inside = table[~stored.padding]
   if inside.min() == inside.max():
     raise ValueError('every pixel has the same value: no film.')
-  image[padding] = 0
-  return image, ('window',) if odd else ()
+  table[stored.padding] = 0
+  return greys.look_up(stored.words, stored.levels, table)
+
+
+def _check_intent(header: dicom_elements.Header) -> None:
+  """Note pixels that were not made to be looked at."""
+  intent = header.text('PresentationIntentType').upper()
+  if intent == 'FOR PROCESSING' or header.text('SOPClassUID') in PROCESSING:
+    header.note('for_processing')
 
 
 def _grey(
-  stored: np.ndarray, inside: np.ndarray, dataset: Any, pydicom: Any
-) -> tuple[np.ndarray, bool]:
-  """Map stored values to 8 bits; and whether windows had to be left out."""
-  values = _modality(stored, dataset, pydicom)
-  if not np.isfinite(values[inside]).all():
-    raise ValueError('the modality LUT leads to values that are no numbers.')
-  film = values[inside]
+  stored: dicom_pixels.Stored, header: dicom_elements.Header, pydicom: Any
+) -> np.ndarray:
+  """Return the 8 bits of each level."""
+  inside = ~stored.padding
+  film, counts = stored.values[inside], stored.counts[inside]
   if film.min() == film.max():
     raise ValueError('every pixel has the same value: no film.')
-  shown, odd = voi.apply(values, inside, dataset, pydicom)
+  values = _modality(stored.values, header, pydicom)
+  if values is not None and (
+    not np.isfinite(values[inside]).all()
+    or values[inside].min() == values[inside].max()
+  ):
+    header.note('rescale')
+    values = None
+  if values is None:
+    values = stored.values.astype(np.float64)
+  shown = voi.apply(values, inside, stored.counts, header, pydicom)
   if shown is not None:
-    return greys.to_8_bit(shown, 0, 1), odd
-  if np.array_equal(film, stored[inside]):
-    bits = int(dataset.BitsStored)
-    least = -(1 << (bits - 1)) if dataset.PixelRepresentation else 0
-    return greys.without_window(stored, film, bits, least), odd
-  return greys.to_8_bit(values, *greys.film_range(film)), odd
+    return greys.to_8_bit(shown, 0, 1)
+  if np.array_equal(values, stored.values):
+    ends = greys.without_window(film, counts, stored.bits, stored.least)
+  else:
+    ends = greys.film_range(values[inside], counts)
+  return greys.to_8_bit(values, *ends)
 
 
-def _modality(stored: np.ndarray, dataset: Any, pydicom: Any) -> np.ndarray:
-  """Apply the modality LUT or rescale, float64 [H, W]; PS3.3 C.11.1."""
-  if dataset.get('ModalityLUTSequence'):
+def _modality(
+  levels: np.ndarray, header: dicom_elements.Header, pydicom: Any
+) -> np.ndarray | None:
+  """Apply the modality LUT or rescale, float64 [N]; PS3.3 C.11.1.
+
+  None, with a note, where it makes no sense.
+  """
+  if header.value('ModalityLUTSequence'):
     try:
-      return pydicom.pixels.apply_modality_lut(stored, dataset).astype(float)
-    except Exception as e:  # a table that is short or missing
-      raise ValueError(f'the ModalityLUTSequence cannot be read: {e}') from e
-  slope = _number(dataset, 'RescaleSlope', 1)
+      found = pydicom.pixels.apply_modality_lut(levels[None], header.dataset)
+      return found[0].astype(np.float64)
+    except Exception:  # a table that is short or missing
+      header.note('rescale')
+      return None
+  slope = header.number('RescaleSlope', math.nan, 'rescale', 1)
+  intercept = header.number('RescaleIntercept', math.nan, 'rescale', 0)
   if slope == 0:
-    raise ValueError('expected a RescaleSlope other than 0.')
-  intercept = _number(dataset, 'RescaleIntercept', 0)
-  with np.errstate(over='ignore'):  # infinity is refused later
-    return stored * slope + intercept
-
-
-def _number(dataset: Any, keyword: str, default: float) -> float:
-  """Return a number of the header, or the default where there is none."""
-  try:
-    value = dataset.get(keyword)
-    number = default if value is None or value == '' else float(value)
-  except (TypeError, ValueError):
-    number = math.nan
-  if not math.isfinite(number):
-    raise ValueError(
-      f'expected a number as {keyword}, found {_text(dataset, keyword)!r}. '
-      'Correct the header, or export the film again.'
-    )
-  return number
+    header.note('rescale')
+  if not slope or not math.isfinite(slope * intercept):
+    return None
+  with np.errstate(over='ignore'):  # infinity is seen later
+    return levels * slope + intercept

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import simplejpeg
 
 from boneage_jax.imaging import jpeg_scan
+from boneage_jax.imaging import limits
 
 SIGNATURE = b'\xff\xd8'
 EXIF = b'Exif\0\0'
@@ -24,6 +25,8 @@ _EOI, _SOS, _APP0, _APP1, _APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
 FEW = 32  # stray bytes of any value that a progressive file may have
+MOST_SCANS = 200  # libjpeg goes over the whole picture for each
+MUCH = 200_000_000  # pixels of all scans, or 24 bytes of the file for one
 
 
 class Checked(NamedTuple):
@@ -60,11 +63,32 @@ class _Part(NamedTuple):
     return bytes((0xFF, self.marker)) + size + self.body + self.scan
 
 
-def check(data: bytes) -> Checked:
+def is_much_work(data: bytes) -> bool:
+  """Whether a file may take more than a few seconds, as hostile ones do."""
+  try:
+    parts, _ = _parse(data)
+    frame = _frame(parts)
+  except ValueError:
+    return False
+  scans = sum(part.marker == _SOS for part in parts)
+  return max(frame.width * frame.height * scans, 24 * len(data)) > MUCH
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+  """Return width and height as a file says them.
+
+  Raises:
+    ValueError: it does not.
+  """
+  frame = _frame(_parse(data)[0])
+  return frame.width, frame.height
+
+
+def check(data: bytes, admission: limits.Admission | None = None) -> Checked:
   """Judge a file by what libjpeg says of it.
 
   Raises:
-    ValueError: truncated, damaged, or of a kind that is not read.
+    ValueError: truncated, damaged, too large, or of a kind that is not read.
   """
   parts, notes = _parse(data)
   exif = [
@@ -73,6 +97,7 @@ def check(data: bytes) -> Checked:
     if p.marker == _APP1 and p.body.startswith(EXIF)
   ]
   frame = _frame(parts)
+  (admission or limits.Admission()).pixels(frame.width, frame.height)
   _check_scans(parts, frame)
   colours = 'CMYK' if len(frame.components) == 4 else 'GRAY'
   parts, mended = _mend_header(parts, len(frame.components))
@@ -137,6 +162,12 @@ def _frame(parts: Sequence[_Part]) -> jpeg_scan.Frame:
 
 def _check_scans(parts: Sequence[_Part], frame: jpeg_scan.Frame) -> None:
   """Refuse a file that ends between two scans: libjpeg says nothing."""
+  scans = sum(part.marker == _SOS for part in parts)
+  if scans > MOST_SCANS:
+    raise ValueError(
+      f'Expected a JPEG of at most {MOST_SCANS} scans, got {scans}; save it '
+      'anew.'
+    )
   left = {(name, k) for name in frame.components for k in range(64)}
   for part in parts:
     if part.marker != _SOS:

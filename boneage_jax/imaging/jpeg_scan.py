@@ -3,11 +3,14 @@
 libjpeg says that bytes are left over, not whether they are of the film.
 """
 
+import array
 from collections.abc import Mapping
 from collections.abc import Sequence
 import math
 import re
 from typing import NamedTuple
+
+import numpy as np
 
 _RESTART = re.compile(rb'\xff[\xd0-\xd7]', re.DOTALL)
 _NO_CODE = 1 << 40  # bits; leads beyond any scan
@@ -119,9 +122,9 @@ class _Walk:
   """Steps over blocks; `position` is in bits."""
 
   def __init__(self, data: bytes, blocks: Sequence[tuple]):
-    padded = data + bytes(2)
-    three = zip(padded, padded[1:], padded[2:], strict=False)
-    self._bits = [a << 16 | b << 8 | c for a, b, c in three]
+    padded = np.frombuffer(data + bytes(2), np.uint8).astype(np.uint32)
+    bits = padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]
+    self._bits = array.array('I', bits.tobytes())
     self._blocks = blocks
     self._size = len(data)
     self.position = 0

@@ -1,5 +1,6 @@
 """PNG files: checked, and in a form that decodes faster to the same pixels."""
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 import math
 import struct
@@ -9,6 +10,8 @@ import zlib
 import cv2
 import numpy as np
 
+from boneage_jax.imaging import limits
+
 try:
   from isal import isal_zlib
 except ImportError:  # no wheel for this machine: OpenCV inflates
@@ -17,6 +20,7 @@ except ImportError:  # no wheel for this machine: OpenCV inflates
 ZLIB = isal_zlib or zlib
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 BLOCK = 65535  # most bytes in a block that deflate stores
+KEPT = 1 << 26  # bytes of pixels that are kept inflated to be decoded
 QUICK = [
   cv2.IMWRITE_PNG_FILTER,
   cv2.IMWRITE_PNG_FILTER_UP,  # each line less the one above
@@ -53,12 +57,18 @@ class Checked(NamedTuple):
   notes: tuple[str, ...]
 
 
-def check(data: bytes) -> Checked:
+def check(data: bytes, admission: limits.Admission | None = None) -> Checked:
   """Walk the chunks, whose checksums tell what was changed.
 
+  Args:
+    data: the file.
+    admission: of the film.
+
   Raises:
-    ValueError: a chunk is cut off, its checksum is wrong, or pixels lack.
+    ValueError: a chunk is cut off, its checksum is wrong, pixels lack, or the
+      film is too large.
   """
+  admission = admission or limits.Admission()
   found: dict[bytes, bytes] = {}
   for kind, start, end in _chunks(data):
     if end + 4 > len(data):
@@ -77,21 +87,38 @@ def check(data: bytes) -> Checked:
     raise ValueError(
       f'Truncated PNG: {len(data)} bytes and no end; copy the file again.'
     )
-  if len(found.get(b'IHDR', b'')) != 13:
+  header = found.get(b'IHDR', b'')
+  if len(header) != 13:
     raise ValueError('Corrupt PNG: no header; copy the file again.')
-  lines, wanted = _lines(data), _size_of_lines(found[b'IHDR'])
-  if len(lines) < wanted:
+  admission.pixels(*struct.unpack('>II', header[:8]))
+  wanted = _size_of_lines(header)
+  admission.size(wanted)
+  count, lines = 0, bytearray()
+  try:
+    for piece in admission.inflated(_bodies(data), library=ZLIB):
+      if wanted <= KEPT and len(lines) < wanted:
+        lines += piece[: wanted - len(lines)]
+      count += len(piece)
+  except limits.DamagedError as error:
+    raise ValueError(f'Corrupt PNG: {error}; copy the file again.') from error
+  if count < wanted:
     raise ValueError(
-      f'Corrupt PNG: {len(lines)} of {wanted} bytes of pixels; copy the file '
-      'again.'
+      f'Corrupt PNG: {count} of {wanted} bytes of pixels; copy the file again.'
     )
   notes = []
-  if len(lines) > wanted:
+  if count > wanted:
     notes.append('stray_bytes')
   if end + 4 < len(data):
     notes.append('trailing_bytes')
   whole = data[: end + 4]
-  picture = _with_stored_lines(data, lines[:wanted])
+  if wanted <= KEPT:
+    picture = _with_pixels(data, _stored(bytes(lines)))
+  elif count > wanted:
+    picture = _with_pixels(
+      data, [_first(admission.inflated(_bodies(data)), wanted)]
+    )
+  else:
+    picture = _with_pixels(data, [_chunk(b'IDAT', b) for b in _bodies(data)])
   return Checked(
     picture if 'stray_bytes' in notes else whole,
     picture,
@@ -105,25 +132,20 @@ def inflate(data: bytes) -> bytes:
   """Return a PNG with its pixels stored instead of deflated.
 
   isal inflates 2.5 times as fast as the zlib of OpenCV, which then has the
-  filters of the lines left to undo. Remarks are left out, as libpng prints
-  what it thinks of them. What is no PNG comes back as it is.
+  filters of the lines left to undo. What is no PNG comes back as it is.
 
   Raises:
     ValueError: the pixels are cut off or damaged.
   """
   if isal_zlib is None or not data.startswith(SIGNATURE):
     return data
-  return _with_stored_lines(data, _lines(data))
+  return _with_pixels(data, _stored(_lines(data)))
 
 
 def _lines(data: bytes) -> bytes:
   """Inflate the pixels of a PNG."""
-  view = memoryview(data)
-  body = b''.join(
-    view[start:end] for kind, start, end in _chunks(data) if kind == b'IDAT'
-  )
   try:
-    return ZLIB.decompress(body, bufsize=4 * len(data))
+    return ZLIB.decompress(b''.join(_bodies(data)), bufsize=4 * len(data))
   except ZLIB.error as error:
     raise ValueError(
       'Expected a complete PNG, got one whose pixels do not inflate '
@@ -131,13 +153,33 @@ def _lines(data: bytes) -> bytes:
     ) from error
 
 
-def _with_stored_lines(data: bytes, lines: bytes) -> bytes:
-  """Return a PNG of the same form whose pixels are `lines`."""
+def _bodies(data: bytes) -> Iterator[memoryview]:
+  """Yield the deflated pixels of a PNG, chunk by chunk."""
+  view = memoryview(data)
+  for kind, start, end in _chunks(data):
+    if kind == b'IDAT':
+      yield view[start:end]
+
+
+def _first(pieces: Iterable[bytes], wanted: int) -> bytes:
+  """Deflate the first bytes of the pixels anew, in one chunk."""
+  stream, left, parts = zlib.compressobj(1), wanted, []
+  for piece in pieces:
+    parts.append(stream.compress(piece[:left]))
+    left -= min(len(piece), left)
+  return _chunk(b'IDAT', b''.join([*parts, stream.flush()]))
+
+
+def _with_pixels(data: bytes, chunks: list[bytes]) -> bytes:
+  """Return a PNG of the same form with these chunks of pixels.
+
+  Remarks are left out, as libpng prints what it thinks of them.
+  """
   view, parts = memoryview(data), [SIGNATURE]
   for kind, start, end in _chunks(data):
     if kind in (b'IHDR', b'PLTE', b'tRNS'):
       parts.append(view[start - 8 : end + 4])
-  return b''.join([*parts, *_stored(lines), _chunk(b'IEND', b'')])
+  return b''.join([*parts, *chunks, _chunk(b'IEND', b'')])
 
 
 def _size_of_lines(header: bytes) -> int:
@@ -186,8 +228,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
-  checksum = struct.pack('>I', zlib.crc32(kind + body))
-  return struct.pack('>I', len(body)) + kind + body + checksum
+  checksum = struct.pack('>I', zlib.crc32(body, zlib.crc32(kind)))
+  return b''.join([struct.pack('>I', len(body)), kind, body, checksum])
 
 
 def _stored(lines: bytes) -> list[bytes]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from boneage_jax.imaging import codec
-from boneage_jax.imaging import dicom
+from boneage_jax.imaging import limits as limits_lib
 
 
 class FilmFile(NamedTuple):
@@ -32,25 +32,23 @@ class FilmFile(NamedTuple):
     return 255 - self.image if self.is_dicom and inverted else self.image
 
 
-def read(path: str) -> FilmFile:
-  """Read a PNG, JPEG or DICOM file.
+def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
+  """Read a PNG, JPEG, DICOM, TIFF or BMP file.
 
   Raises:
-    ValueError: there is none, or it holds no film.
+    ValueError: there is none, it holds no film, or it is too large.
   """
   try:
-    with open(path, 'rb') as f:
-      data = f.read()
-    if not codec.is_dicom(data):
-      film = codec.read(data)
-      return FilmFile(film.image, 'unknown', False, film.notes)
-    film = dicom.read(data)
+    data = limits_lib.read_file(path, limits)
+    film = codec.read(data, limits)
   except ValueError:
     raise
   except Exception as e:  # decoders raise their own kinds on odd files
-    reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
-    raise ValueError(f'Cannot be read: {reason}.') from e
-  return FilmFile(film['image'], film['sex'], True, film['notes'])
+    why = getattr(e, 'strerror', None)
+    why = f'Cannot be read: {why}.' if why else codec.reason(e)
+    raise ValueError(why) from e
+  sex = film.header.get('sex', 'unknown')
+  return FilmFile(film.image, sex, bool(film.header), film.notes)
 
 
 def choose_sex(given: str | None, header: str) -> str:

@@ -12,7 +12,11 @@ from boneage_jax.imaging import polarity
 from boneage_jax.imaging import sharpness
 from boneage_jax.regions import placement
 
-OF_FILE = ('window',)  # notes of `codec` that are flags
+OF_FILE = (
+  'window',
+  'rescale',
+  'for_processing',
+)  # notes of `codec` that are flags
 
 
 def flags(film: np.ndarray, size: int | Sequence[int]) -> tuple[str, ...]:

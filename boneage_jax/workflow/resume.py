@@ -20,6 +20,8 @@ ROOTS = ('data', 'phantom', 'seed', 'manual_dir')
 PREPARED = (
   'data.allow_bad_films',
   'data.age_unit',
+  'data.max_megapixels',
+  'data.max_megabytes',
   'phantom',
   'manual_dir',
 )

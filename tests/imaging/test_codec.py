@@ -12,6 +12,7 @@ from PIL import ImageOps
 import pytest
 
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import jpeg
 from boneage_jax.imaging import png
 from tfds_rsna import films
 
@@ -211,3 +212,28 @@ def test_a_png_is_judged_before_libpng_prints(capfd):
   with pytest.raises(ValueError, match='wrong checksum'):
     codec.read(whole[:at] + b'x' + whole[at + 1 :])
   assert capfd.readouterr() == ('', '')
+
+
+def test_films_of_the_pool_are_those_of_this_process():
+  """TIFF by another process, and the same pixels as PNG by this one."""
+  deep = grey().astype(np.uint16) * 231
+  for image in (grey(), deep, np.stack([grey(), 255 - grey(), grey()], -1)):
+    found, wanted = (codec.read(encode(image, s)) for s in ('.tif', '.png'))
+    np.testing.assert_array_equal(found.image, wanted.image)
+    assert found.plain is None and not found.header
+  for suffix in ('.tif', '.bmp'):  # the data set keeps them as PNG
+    kept, *hw = films.encode(encode(grey(), suffix))
+    assert kept.startswith(png.SIGNATURE) and hw == [20, 30]
+    np.testing.assert_array_equal(codec.decode_stored(kept), grey())
+
+
+def test_a_jpeg_that_is_much_work_is_read_in_the_pool(monkeypatch):
+  data = encode(grey(), '.jpg')
+  wanted = codec.read(data)
+  monkeypatch.setattr(jpeg, 'MUCH', 0)
+  monkeypatch.setattr(codec, '_decode', None)  # here it would fail
+  found = codec.read(data)
+  np.testing.assert_array_equal(found.image, wanted.image)
+  assert found.plain == data
+  odd = codec.read(data + b'behind')
+  assert odd.notes == ('trailing_bytes',) and odd.plain == data

@@ -1,6 +1,7 @@
 """Pixels of DICOM files of every kind, against values computed by hand."""
 
 import io
+import pathlib
 
 import dicom_film
 import encode
@@ -10,6 +11,7 @@ import pytest
 from boneage_jax.imaging import dicom
 
 pydicom = pytest.importorskip('pydicom')
+pytest.importorskip('pydicom.data')
 
 
 def signed(values):
@@ -45,6 +47,18 @@ def test_a_padding_range():
   np.testing.assert_array_equal(image[1:], dicom_film.stretched(pixels[1:]))
   with pytest.raises(ValueError, match='every pixel is padding'):
     dicom_film.read(pixels, PixelPaddingValue=0, PixelPaddingRangeLimit=9000)
+
+
+def test_a_big_endian_film():
+  """pydicom has one film in three spellings."""
+  folder = pathlib.Path(pydicom.data.__file__).parent / 'test_files'
+  little, *big = (
+    dicom.read((folder / f'MR_small{name}.dcm').read_bytes())
+    for name in ('', '_expb', '_bigendian')
+  )
+  for film in big:
+    np.testing.assert_array_equal(film['image'], little['image'])
+    assert film['notes'] == little['notes']
 
 
 @pytest.mark.parametrize('below', [0, 9])
@@ -156,7 +170,7 @@ def test_colour_with_luminance_apart():
 
 @pytest.mark.parametrize(
   'keyword',
-  ['Rows', 'BitsAllocated', 'BitsStored', 'PixelRepresentation',
+  ['Rows', 'BitsAllocated', 'BitsStored', 'HighBit', 'PixelRepresentation',
    'SamplesPerPixel', 'PhotometricInterpretation', 'PixelData'],
 )  # fmt: skip
 def test_missing_elements_are_refused_by_name(keyword):

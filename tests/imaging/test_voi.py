@@ -63,8 +63,19 @@ def test_lookup_tables():
   image = dicom_film.read(ModalityLUTSequence=lut(table * 40))
   expected = dicom_film.stretched(table.astype('u2')[dicom_film.RAMP])
   assert np.abs(image.astype(int) - expected).max() <= 4  # 40 times as fine
-  with pytest.raises(ValueError, match='ModalityLUTSequence cannot be read'):
-    dicom_film.read(ModalityLUTSequence=[pydicom.Dataset()])
+  damaged = dicom_film.encoded(ModalityLUTSequence=[pydicom.Dataset()])
+  found = dicom.read(damaged)
+  assert found['notes'] == ('rescale',)
+  np.testing.assert_array_equal(
+    found['image'], dicom_film.stretched(dicom_film.RAMP)
+  )
+
+
+def lut_of_fewer():
+  """A table that has fewer entries than it says."""
+  (item,) = lut(np.arange(900))
+  item.LUTDescriptor = [1536, 0, 16]
+  return [item]
 
 
 NAN = float('nan')
@@ -86,6 +97,7 @@ NAN = float('nan')
     {'WindowWidth': 500},
     {'WindowCenter': 700, 'WindowWidth': 900, 'VOILUTFunction': 'CUBIC'},
     {'VOILUTSequence': [pydicom.Dataset()]},
+    {'VOILUTSequence': lut_of_fewer()},
   ],
   ids=str,
 )
