@@ -103,10 +103,10 @@ def test_a_command_that_ends_early_leaves_its_rows(
 
 
 def _refuse_first(read):
-  def read_or_refuse(path):
+  def read_or_refuse(path, limits=None):
     if path.endswith('none.png'):
       raise ValueError('no film.')
-    return read(path)
+    return read(path, limits)
 
   return read_or_refuse
 

@@ -1,10 +1,12 @@
 """One film that somebody has at hand, read by nets of a run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.data import groups
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
 from boneage_jax.imaging import registration
@@ -46,10 +48,12 @@ def predict(
     'image': png.encode(image),
   }
   outputs, (film,) = nets.outputs([nets.encode(record)])
-  probability = outputs.get('probability', [None])[0]
+  of_film = {name: rows[0] for name, rows in outputs.items()}
+  matrix = of_film.get('deformation')
+  probability = of_film.get('probability')
   evidence = nets.checks.measure(film.image) if nets.checks else {}
   found = prediction_lib.Prediction(
-    age_predicted=float(outputs['age'][0]),
+    age_predicted=float(of_film['age']),
     sex=sex,
     probability=probability,
     regions=film.regions,
@@ -61,14 +65,30 @@ def predict(
       *quality.flags_of_answer(film.regions, probability),
     ),
     evidence=evidence,
-    overlay=picture(film),
+    overlay=picture(film, nets.places, of_film),
     hand=film.hand,
+    age_map=of_film.get('age_map'),
+    deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
   )
   return prediction_lib.with_intervals(found, nets.calibration)
 
 
-def picture(film: localize.Film) -> np.ndarray:
-  """Draw a film with what was found on it, uint8 RGB [440, W, 3]."""
+def picture(
+  film: localize.Film,
+  places: age_maps.Places | None,
+  outputs: Mapping[str, np.ndarray],
+) -> np.ndarray:
+  """Draw a film with what was found on it, uint8 RGB [440, W, 3].
+
+  Args:
+    film: as the nets saw it.
+    places: of the nets.
+    outputs: of the film; a map of ages is drawn, and what a layer sampled.
+  """
+  if 'age_map' in outputs:
+    return age_maps.picture(
+      film.image, places, *map(outputs.get, age_maps.NAMES)
+    )
   heat = None
   if film.maps:
     heat = overlay.film_heat(np.stack(film.maps), film.image.shape, film.resize)

@@ -74,6 +74,8 @@ def write_archive(
   inverted: float = 0.0,
   fractures: float = 0.0,
   views: int = 1,
+  turn: float = 0.0,
+  shift: float = 0.0,
   kinds: Sequence[str] = (),
   workers: int | None = None,
   progress: bool = False,
@@ -90,6 +92,8 @@ def write_archive(
     fractures: share of hands with a broken bone. With it, or with more than
       one view, fracture_labels.csv and fracture_masks.json are written too.
     views: films of each hand.
+    turn, shift: most that hands are turned, degrees, and moved, share of the
+      sides; either way.
     kinds: faults to plant, one a film, in turn, see `faults`. With them,
       faults.csv is written too (id, fault), and annotations are those of the
       film before.
@@ -114,6 +118,8 @@ def write_archive(
     'inverted': inverted,
     'fractures': fractures,
     'views': views,
+    'turn': turn,
+    'shift': shift,
   }
   try:
     made = _films(films, seed, options, tuple(kinds), workers)
