@@ -18,7 +18,11 @@ def run(tmp_path_factory):
   [
     ('errors', ['{run}'], 'age-balanced'),
     ('compare', ['{run}', '{run}:localizer'], 'A better'),
-    ('calibrate', ['{run}', '--out={out}'], 'Temperature'),
+    (
+      'calibrate',
+      ['{run}', '--out={out}', '--quality_films=0'],
+      'Temperature',
+    ),
     ('ensemble', ['{run}', '{run}:localizer', '--out={out}'], 'less best'),
   ],
 )

@@ -47,7 +47,7 @@ FAULTS = {
   'metal': ('metal',),
   'cast': ('cast',),
 }
-FILMS = 600  # of training; each has every fault
+FILMS = 300  # of training; each has every fault
 LEAST = 20  # of validation
 RIDGE = 3.0
 REFUSED, CHECKED = 0.01, 0.05  # shares of clean films, at most
