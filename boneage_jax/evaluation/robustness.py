@@ -33,6 +33,7 @@ from boneage_jax.evaluation import text_table
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import corruptions
 from boneage_jax.inference import loading
+from boneage_jax.inference import one_film
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 
@@ -85,7 +86,11 @@ def estimates(
       ]
       outputs, seen = predictor.outputs(views)
       out[i, batch.start : batch.stop] = outputs['age']
-      flags = [bool(film.quality_flags) for film in seen]
+      probability = outputs.get('probability', [None] * len(seen))
+      flags = [
+        bool(one_film.judged(predictor, film, row)[0])
+        for film, row in zip(seen, probability, strict=True)
+      ]
       flagged[i, batch.start : batch.stop] = flags
       bar.update(len(batch))
 

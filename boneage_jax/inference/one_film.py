@@ -51,7 +51,7 @@ def predict(
   of_film = {name: rows[0] for name, rows in outputs.items()}
   matrix = of_film.get('deformation')
   probability = of_film.get('probability')
-  evidence = nets.checks.measure(film.image) if nets.checks else {}
+  flags, evidence = judged(nets, film, probability)
   found = prediction_lib.Prediction(
     age_predicted=float(of_film['age']),
     sex=sex,
@@ -59,11 +59,7 @@ def predict(
     regions=film.regions,
     rotation_deg=film.rotation_deg,
     film_box=film.film_box,
-    quality_flags=(
-      *film.quality_flags,
-      *quality_checks.failed(evidence),
-      *quality.flags_of_answer(film.regions, probability),
-    ),
+    quality_flags=flags,
     evidence=evidence,
     overlay=picture(film, nets.places, of_film),
     hand=film.hand,
@@ -71,6 +67,25 @@ def predict(
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
   )
   return prediction_lib.with_intervals(found, nets.calibration)
+
+
+def judged(
+  nets: Any, film: localize.Film, probability: np.ndarray | None
+) -> tuple[tuple[str, ...], dict[str, quality_checks.Measure]]:
+  """Return all quality flags of a film, and what fitted checks measured.
+
+  Args:
+    nets: a Predictor or an Ensemble.
+    film: that they returned.
+    probability: of its months; None for a net without bins.
+  """
+  evidence = nets.checks.measure(film.image) if nets.checks else {}
+  flags = (
+    *film.quality_flags,
+    *quality_checks.failed(evidence),
+    *quality.flags_of_answer(film.regions, probability),
+  )
+  return flags, evidence
 
 
 def picture(

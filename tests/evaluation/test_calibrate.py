@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope='module')
 def written(run, tmp_path_factory):
   out = tmp_path_factory.mktemp('out')
-  calibrate.main([str(run), f'--out={out}'])
+  calibrate.main([str(run), f'--out={out}', '--quality_films=0'])
   return json.loads((out / 'calibration.json').read_text()), out
 
 
@@ -82,7 +82,8 @@ def test_temperature_of_the_known_noise(written):
 @pytest.mark.parametrize('score', intervals.SCORES)
 def test_the_file_serves_new_films(run, tmp_path, score):
   # As `predict` does: only calibration.json and what the net says are at hand.
-  calibrate.main([str(run), f'--score={score}', f'--out={tmp_path}'])
+  options = [f'--score={score}', f'--out={tmp_path}', '--quality_films=0']
+  calibrate.main([str(run), *options])
   result = json.loads((tmp_path / 'calibration.json').read_text())
   row = _rows(tmp_path)[7]
   film = np.array([row['id']])
