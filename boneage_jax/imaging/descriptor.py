@@ -8,6 +8,7 @@ import numpy as np
 
 from boneage_jax.imaging import silhouette
 
+LONG = 256  # pixels of the long side of what most looks at
 SIDE = 96  # pixels of the square that a film is set in
 CELLS = 12  # along each side
 ANGLES = 8  # bins of the direction of slopes, over the whole circle
@@ -24,8 +25,9 @@ def describe(film: np.ndarray) -> np.ndarray:
   the greys of the body and how they stand out, where the body lies, noise,
   blocks of JPEG and greys at either end.
   """
-  seen = silhouette.find(film)
-  grey, frame = _square(film)
+  few = _shrunk(film)
+  seen = silhouette.find(few)
+  grey, frame = _square(few)
   low, high = np.percentile(grey[frame], (1, 99))
   grey = np.clip((grey - low) / max(high - low, 1), 0, 1).astype(np.float32)
   small = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
@@ -33,11 +35,20 @@ def describe(film: np.ndarray) -> np.ndarray:
     [
       _slopes(grey),
       0.3 * small.ravel(),
-      _tones(film, seen),
-      _place(film, seen),
-      _pixels(film),
+      _tones(few, seen),
+      _place(few, seen),
+      _pixels(film, few),
     ]
   ).astype(np.float32)
+
+
+def _shrunk(film: np.ndarray) -> np.ndarray:
+  """Shrink a film to LONG pixels once, for all that looks at few."""
+  scale = LONG / max(film.shape)
+  if scale >= 1:
+    return film
+  height, width = (max(round(scale * n), 1) for n in film.shape)
+  return cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _square(film: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -59,17 +70,17 @@ def _slopes(grey: np.ndarray) -> np.ndarray:
   x, y = (cv2.Sobel(grey, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
   steep, angle = cv2.cartToPolar(x, y)
   turn = angle * np.float32(ANGLES / (2 * np.pi))
-  first = np.floor(turn)
+  first = turn.astype(np.int32)
   share = turn - first
-  layers = []
-  for k in range(ANGLES):
-    layer = steep * np.where(first % ANGLES == k, 1 - share, 0)
-    layer += steep * np.where((first + 1) % ANGLES == k, share, 0)
-    layers.append(
-      cv2.resize(layer, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-    )
-  cells = np.sqrt(np.stack(layers))
-  return cells.ravel() / max(np.linalg.norm(cells), 1e-6) * np.sqrt(CELLS)
+  place = np.arange(SIDE) * CELLS // SIDE
+  cell = (place[:, None] * CELLS + place) * ANGLES
+  cells = np.zeros(CELLS * CELLS * ANGLES)
+  for angles, part in ((first, 1 - share), (first + 1, share)):
+    where = (cell + angles % ANGLES).ravel()
+    weights = (steep * part).ravel()
+    cells += np.bincount(where, weights, len(cells))
+  cells = np.sqrt(cells * (CELLS / SIDE) ** 2)
+  return cells / max(np.linalg.norm(cells), 1e-6) * np.sqrt(CELLS)
 
 
 def _tones(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:
@@ -110,7 +121,7 @@ def _place(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:
   )
 
 
-def _pixels(film: np.ndarray) -> np.ndarray:
+def _pixels(film: np.ndarray, few: np.ndarray) -> np.ndarray:
   """Return noise (Immerkaer 1996), blocks of JPEG and shares of end greys."""
   top, left = (max(n - MIDDLE, 0) // 2 for n in film.shape)
   part = film[top : top + MIDDLE, left : left + MIDDLE].astype(np.float32)
@@ -123,5 +134,5 @@ def _pixels(film: np.ndarray) -> np.ndarray:
       [steps[k::8].mean() for k in range(8) if k < len(steps)]
     )
     blocks.append(np.log((by_phase.max() + 0.2) / (np.median(by_phase) + 0.2)))
-  ends = np.mean(film <= 1), np.mean(film >= 254)
+  ends = np.mean(few <= 1), np.mean(few >= 254)
   return np.array([np.log(noise + 0.3), min(blocks), *ends])
