@@ -1,8 +1,10 @@
 """One radiograph of a DICOM file as the 8-bit grey film the nets expect."""
 
+import datetime
 import io
 import math
 import os
+import re
 from typing import Any
 import warnings
 
@@ -14,6 +16,10 @@ from boneage_jax.imaging import greys
 from boneage_jax.imaging import voi
 
 SEXES = ('M', 'F')  # anything else, O included, is unknown
+DAYS = 365.25 / 12  # of a month
+# Days of a unit of PatientAge, and the part of it that passed on average: whole
+# years are written.
+UNITS = {'D': (1, 0.0), 'W': (7, 0.5), 'M': (DAYS, 0.5), 'Y': (12 * DAYS, 0.5)}
 
 
 def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
@@ -30,8 +36,9 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
   Returns:
     `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
-    or ''; `laterality`, `body_part`; `pixel_spacing` [row, column] in mm or
-    None; `burned_in` True, False or None (not said).
+    or ''; `chronological_age`, months or None; `laterality`, `body_part`;
+    `pixel_spacing` [row, column] in mm or None; `burned_in` True, False or None
+    (not said).
 
   Raises:
     ValueError: not DICOM, not one film, or pixels that cannot be decoded.
@@ -66,6 +73,7 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
     'sex': sex if sex in SEXES else 'unknown',
     'sex_as_written': sex,
     'patient_age': _text(dataset, 'PatientAge'),
+    'chronological_age': _chronological_age(dataset),
     'laterality': (
       _text(dataset, 'ImageLaterality') or _text(dataset, 'Laterality')
     ),
@@ -73,6 +81,28 @@ def read(source: bytes | str | os.PathLike) -> dict[str, Any]:
     'pixel_spacing': [float(s) for s in spacing] if spacing else None,
     'burned_in': burned_in,
   }
+
+
+def _chronological_age(dataset: Any) -> float | None:
+  """Return the age at the film, months: by dates, or else by PatientAge."""
+  born = _date(_text(dataset, 'PatientBirthDate'))
+  taken = _date(_text(dataset, 'AcquisitionDate')) or _date(
+    _text(dataset, 'StudyDate')
+  )
+  if born and taken and born <= taken:
+    return (taken - born).days / DAYS
+  written = re.fullmatch(r'(\d{1,3})([DWMY])', _text(dataset, 'PatientAge'))
+  if not written:
+    return None
+  days, passed = UNITS[written[2]]
+  return (int(written[1]) + passed) * days / DAYS
+
+
+def _date(text: str) -> datetime.date | None:
+  try:
+    return datetime.datetime.strptime(text, '%Y%m%d').date()
+  except ValueError:
+    return None
 
 
 def _import_pydicom():

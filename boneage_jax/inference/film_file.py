@@ -16,12 +16,14 @@ class FilmFile(NamedTuple):
     sex: of the header, 'M', 'F' or 'unknown'.
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
+    chronological_age: of the header, months, or None.
   """
 
   image: np.ndarray
   sex: str
   is_dicom: bool
   notes: tuple[str, ...]
+  chronological_age: float | None = None
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -50,7 +52,10 @@ def read(path: str) -> FilmFile:
   except Exception as e:  # decoders raise their own kinds on odd files
     reason = getattr(e, 'strerror', None) or f'{type(e).__name__}: {e}'
     raise ValueError(f'Cannot be read: {reason}.') from e
-  return FilmFile(film['image'], film['sex'], True, film['notes'])
+  return FilmFile(
+    *(film['image'], film['sex'], True, film['notes']),
+    film['chronological_age'],
+  )
 
 
 def choose_sex(given: str | None, header: str) -> str:
