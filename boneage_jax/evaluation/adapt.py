@@ -1,6 +1,6 @@
 """Correct the ages of a run for one site, on its own films of known age.
 
-  python -m boneage_jax.evaluate adapt RUN --table=local.csv --site=NAME
+  python -m boneage_jax.evaluate adapt runs/whole --table=local.csv --site=NAME
 
 The table has a row for each film: file, sex (M or F), age_true (months); about
 100 films are enough. The run reads them, and a correction for each sex is

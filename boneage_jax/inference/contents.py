@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import os
 from typing import Any
 from typing import NamedTuple
 
@@ -79,7 +80,8 @@ def tree(model: Model, root: str) -> dict[str, Any]:
 
 def name(loaded: net_lib.Loaded, root: str) -> str:
   """Return a net's folder within its run, as 'fold_0/assessor'."""
-  return loaded.folder.removeprefix(root.rstrip('/') + '/')
+  folder, root = (one.replace(os.sep, '/') for one in (loaded.folder, root))
+  return folder.removeprefix(root.rstrip('/') + '/')
 
 
 def watch(
