@@ -161,3 +161,32 @@ def test_a_rescale_of_nothing():
   np.testing.assert_array_equal(image, dicom_film.stretched(dicom_film.RAMP))
   with pytest.raises(ValueError, match=r'no numbers|same value'):
     dicom_film.read(RescaleSlope=1e308, RescaleIntercept=0)
+
+
+@pytest.mark.parametrize(
+  ('tags', 'months'),
+  [
+    ({'PatientBirthDate': '20100115', 'StudyDate': '20200115'}, 120.0),
+    # The day of the film counts before that of the study.
+    (
+      {
+        'PatientBirthDate': '20100115',
+        'StudyDate': '20250115',
+        'AcquisitionDate': '20200115',
+        'PatientAge': '099Y',
+      },
+      120.0,
+    ),
+    ({'PatientAge': '010Y'}, 126.0),  # ten whole years, and half of one
+    ({'PatientAge': '018M', 'StudyDate': '20200115'}, 18.5),
+    ({'PatientAge': '002W'}, 17.5 / 30.4375),
+    ({'PatientBirthDate': '20210101', 'StudyDate': '20200115'}, None),
+    ({'PatientBirthDate': '20100000', 'StudyDate': '20200115'}, None),
+    ({}, None),
+  ],
+)
+def test_the_chronological_age_of_the_header(tags, months):
+  found = dicom.read(dicom_film.encoded(**tags))['chronological_age']
+  assert found == (
+    months if months is None else pytest.approx(months, abs=0.02)
+  )
