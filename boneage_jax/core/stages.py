@@ -18,6 +18,7 @@ EDGES = (
   'previous',
   'localizer',
   'keypoints',
+  'forest',
   'masks_from',
   'members',
   'stage',
@@ -44,6 +45,10 @@ COVERAGE = 'coverage.json'
 REGISTRATION = 'registration.csv'
 REGISTRATION_JSON = 'registration.json'
 POINTS = 'points.csv'
+FOREST = 'forest.npz'
+VOTES = 'votes.jpg'
+ROUNDS = 'rounds.csv'
+ROUNDS_JSON = 'rounds.json'
 CROPS = 'crops.array_record'
 MASKS = 'masks.array_record'
 LIMITS = 'limits.json'
@@ -134,7 +139,10 @@ class Stage:
     Behind crops, the one that found their regions; of an ensemble, the first
     member's.
     """
-    for field in ('members', 'localizer', 'keypoints', 'input.crops_from'):
+    for field in (
+      *('members', 'localizer', 'keypoints', 'forest'),
+      'input.crops_from',
+    ):
       for name in self.named(field):
         return self.other(name).whole_film_stage()
     return self

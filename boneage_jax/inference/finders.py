@@ -12,11 +12,16 @@ from typing import Any
 from boneage_jax.data import preprocess
 from boneage_jax.inference import locating
 from boneage_jax.inference import orientation
+from boneage_jax.inference import patching
 from boneage_jax.inference import quality
 from boneage_jax.inference import registering
 from boneage_jax.regions import localize
 
-JOBS = {'locate': locating.Locating, 'register': registering.Registering}
+JOBS = {
+  'locate': locating.Locating,
+  'register': registering.Registering,
+  'patches': patching.Patching,
+}
 Found = tuple[localize.Film, dict[str, Any]]
 Memo = MutableMapping[tuple[str, str, str], Found]
 

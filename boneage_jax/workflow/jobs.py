@@ -12,9 +12,12 @@ from boneage_jax.evaluation import ensemble
 from boneage_jax.regions import active
 from boneage_jax.regions import job as locate_job
 from boneage_jax.regions import mine
+from boneage_jax.regions import patches
 from boneage_jax.regions import register
 from boneage_jax.report import job as report_job
 from boneage_jax.training import features
+from boneage_jax.training import fit_forest
+from boneage_jax.training import forest_rounds
 from boneage_jax.training import loop
 
 JOBS = {
@@ -25,13 +28,21 @@ JOBS = {
   'active': active.learn,
   'locate': locate_job.locate,
   'register': register.register,
+  'fit_forest': fit_forest.fit_forest,
+  'forest_rounds': forest_rounds.forest_rounds,
+  'patches': patches.cut_patches,
   'ensemble': ensemble.combine_stage,
   'report': report_job.report,
   'classes': classification.report,
 }
 # Jobs of seconds, done again by every run.
 REDONE = ('ensemble', 'report', 'classes')
-ALONE = ('prepare', *REDONE)  # jobs of process 0, while the others wait
+ALONE = (
+  'prepare',
+  'fit_forest',
+  'forest_rounds',
+  *REDONE,
+)  # jobs of process 0, while the others wait
 
 
 def select(config: Any, *jobs: str) -> tuple[str, ...]:

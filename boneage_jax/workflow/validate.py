@@ -5,7 +5,6 @@ Values of a net's section are checked in training/validate.py.
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from boneage_jax.core import stages
@@ -15,14 +14,15 @@ from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
-from boneage_jax.imaging import boxes
 from boneage_jax.imaging import mask_quality
 from boneage_jax.regions import active
-from boneage_jax.regions import gradcam
+from boneage_jax.regions import check_locate
 from boneage_jax.regions import localize
 from boneage_jax.regions import mine
+from boneage_jax.regions import patches
 from boneage_jax.regions import register
 from boneage_jax.training import features
+from boneage_jax.training import fit_forest
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
@@ -31,13 +31,14 @@ from tfds_rsna import labels
 NETS = ('train', 'mine', 'active')  # jobs that train
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
-  'input.crops_from': ('locate', 'register'),
+  'input.crops_from': ('locate', 'register', 'patches'),
   'input.erase_from': ('locate',),
   'input.orientation_from': ('train',),
-  'regions_from': ('locate',),
+  'regions_from': ('locate', 'patches'),
   'previous': ('locate',),
   'localizer': ('train',),
   'keypoints': ('train',),
+  'forest': ('fit_forest',),
   'masks_from': ('mine', 'active'),
   'members': ('train', 'ensemble'),
   'stage': ('train', 'ensemble'),
@@ -84,14 +85,8 @@ def validate(config: Any, workdir: str) -> None:
         mine.check(stage)
       elif stage.section.job == 'active':
         active.check(stage)
-    elif stage.section.job == 'features':
-      features.check(stage)
-    elif stage.section.job == 'locate':
-      check_locate(stage)
-    elif stage.section.job == 'register':
-      register.check(stage)
-    elif stage.section.job == 'ensemble':
-      weighing.check(stage)
+    elif stage.section.job in CHECKS:
+      CHECKS[stage.section.job](stage)
     else:
       check_report(stage)
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
@@ -215,58 +210,6 @@ def check_films_of(stage: stages.Stage) -> None:
       )
 
 
-def check_locate(stage: stages.Stage) -> None:
-  """Check what finds regions."""
-  section, name = stage.section, stage.name
-  net = stage.config[section.localizer].net
-  training_validate.choose(section, name, 'target', gradcam.TARGETS)
-  training_validate.choose(section, name, 'method', gradcam.METHODS)
-  training_validate.check_builder_config(section.input, f'{name}.input')
-  if net.name != 'age_net' or net.output == 'classes':
-    raise ValueError(
-      f'Expected {name}.localizer to be an age_net that tells ages, got '
-      f'{net.name} with the output {net.output!r}.'
-    )
-  if section.target != 'age' and net.output != 'bins':
-    raise ValueError(
-      f'Expected an age_net of bins for {name}.target={section.target!r}, got '
-      f'the output {net.output!r}: set --config.{name}.target=age.'
-    )
-  if (section.target, net.output, net.readout) == ('age', 'bins', 'argmax'):
-    raise ValueError(
-      f"Expected an age with a gradient for {name}.target='age', got "
-      f"{section.localizer}.net.readout='argmax', which has none: set "
-      f'--config.{name}.target=window, or readout=expectation.'
-    )
-  for field in ('threshold', 'minimum_side'):
-    if len(section[field]) != len(section.regions) or not section.regions:
-      raise ValueError(
-        f'Expected one {name}.{field} for each of {tuple(section.regions)}, '
-        f'got {tuple(section[field])}.'
-      )
-  with training_validate.about(name):
-    for threshold in section.threshold:
-      boxes.box_from_map(np.ones((2, 2)), threshold, section.component)
-    boxes.holes({}, (), section.fill, '0')
-  found = [r for s in stage.locate_chain() for r in s.section.regions]
-  for field, known in (
-    ('erase', found),
-    ('crops', [*found, 'film', 'erased']),
-  ):
-    missing = [r for r in section[field] if r not in known]
-    if missing:
-      raise ValueError(
-        f'Expected {name}.{field} among {", ".join(known)}; got '
-        f'{", ".join(missing)}: change --config.{name}.{field}.'
-      )
-  devices = jax.local_device_count()
-  if section.batch_size < 1 or section.batch_size % devices:
-    raise ValueError(
-      f'Expected {name}.batch_size to be divisible by {devices} devices, got '
-      f'{section.batch_size} films: change --config.{name}.batch_size.'
-    )
-
-
 def check_report(stage: stages.Stage) -> None:
   """Check that a report is of stages that tell what it shows."""
   task = {'report': 'age', 'classes': 'classification'}.get(stage.section.job)
@@ -307,3 +250,15 @@ def check_films(config: Any, workdir: str) -> None:
         )
       else:
         training_validate.check_films(config, name, films, trained)
+
+
+# Of jobs that train no net; what is not among them is a report.
+CHECKS = {
+  'locate': check_locate.check,
+  'register': register.check,
+  'fit_forest': fit_forest.check,
+  'forest_rounds': fit_forest.check,
+  'patches': patches.check,
+  'ensemble': weighing.check,
+  'features': features.check,
+}

@@ -44,7 +44,7 @@ REFUSED = {
   r"report\.stage to name a stage with .* got 'asessor' \(no stage": dict(
     report__stage='asessor'
   ),
-  r"crops_from to name .* the job locate or register, got 'localizer'": dict(
+  r"crops_from to name .* the job locate or .*, got 'localizer'": dict(
     assessor__input__crops_from='localizer'
   ),
   r"localizer to name a stage with the job train, got 'regions' \(loc": dict(

@@ -95,8 +95,8 @@ def write_predictions(
   for split, part, outputs in prediction.held_out(
     config, stage, workdir, films, predict, variables
   ):
-    rows += _table(part, outputs, names)
-    distributed.print_once(f'{stage}: {_summary(outputs, split)}')
+    rows += table(part, outputs, names)
+    distributed.print_once(f'{stage}: {summary(outputs, split)}')
 
   def write() -> None:
     path = stages.path(workdir, stage, stages.PREDICTIONS)
@@ -108,7 +108,7 @@ def write_predictions(
   distributed.on_main_process(write)
 
 
-def _table(
+def table(
   films: dict[str, np.ndarray],
   outputs: dict[str, np.ndarray],
   names: tuple[str, ...],
@@ -132,7 +132,7 @@ def _table(
   return rows
 
 
-def _summary(outputs: dict[str, np.ndarray], split: str) -> str:
+def summary(outputs: dict[str, np.ndarray], split: str) -> str:
   """Say how large the errors of a split are."""
   pixels, percent = errors(outputs), percent_of_hand(outputs)
   return (
