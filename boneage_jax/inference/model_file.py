@@ -27,8 +27,8 @@ from boneage_jax.runs import parameters
 FORMAT = 1
 MANIFEST = 'manifest.json'
 CARD, CARD_JSON = 'MODEL_CARD.md', 'model_card.json'
-SUFFIXES = ('.json', '.md', '.safetensors')
-# What `predict` reads of stages, besides nets.
+SUFFIXES = ('.json', '.md', '.npz', '.safetensors')  # no pickles in .npz
+# What `predict` reads of stages, besides nets and forests.
 OF_STAGES = (
   stages.CALIBRATION,
   stages.ENSEMBLE,
@@ -138,7 +138,7 @@ def _fill(
       run = os.path.join(workdir, place)
       own = config_lib.read_config(stages.config_path(run))
     write_json(os.path.join(place, stages.CONFIG), _bare(own, stage))
-    for name in stages.sections(own):
+    for name in _read_stages(own, stage, workdir):
       for file in OF_STAGES:
         path = stages.path(os.path.join(workdir, place), name, file)
         if storage.exists(path):
@@ -146,6 +146,12 @@ def _fill(
           if file == stages.ENSEMBLE:
             content = _weights(content)
           write_json(os.path.join(place, name, file), content)
+      path = stages.path(os.path.join(workdir, place), name, stages.FOREST)
+      if storage.exists(path):
+        os.makedirs(os.path.join(folder, place, name), exist_ok=True)
+        copy = os.path.join(folder, place, name, stages.FOREST)
+        with storage.reading(path, 'rb') as source, open(copy, 'wb') as file:
+          shutil.copyfileobj(source, file)
   sites = storage.glob(stages.path(workdir, stage, site_lib.FOLDER, '*.json'))
   for path in sites:
     name = os.path.join(stage, site_lib.FOLDER, os.path.basename(path))
@@ -158,6 +164,13 @@ def _fill(
   write_json(CARD_JSON, about)
   with storage.replacing(os.path.join(folder, CARD)) as file:
     file.write(text)
+
+
+def _read_stages(config: Any, stage: str, workdir: str) -> list[str]:
+  """Name a stage, or both of a pair, and all that these read."""
+  own = [stages.Stage(config, name, workdir) for name in stages.parts(stage)]
+  every = [one.name for part in own for one in (part, *part.all_inputs())]
+  return list(dict.fromkeys(every))
 
 
 def _folds(config: Any) -> list[str]:
