@@ -66,7 +66,7 @@ def test_from_films_to_corrected_ages(place, capsys):
   run = str(place.folder)
   adapt.main([run, f'--table={table(place, place.rows)}', '--site=here'])
   said = capsys.readouterr().out
-  assert 'girls: 25 films; predicted = 0.9' in said
+  assert 'girls: 25 films; predicted = 0.899 (0.89' in said
   assert 'predict --site=here' in said
   found = site.load(run, 'net', 'here')
   assert list(found['by_sex']) == ['F']

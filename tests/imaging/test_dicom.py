@@ -181,7 +181,7 @@ def test_a_rescale_of_nothing():
     ({'PatientAge': '018M', 'StudyDate': '20200115'}, 18.5),
     ({'PatientAge': '002W'}, 17.5 / 30.4375),
     ({'PatientBirthDate': '20210101', 'StudyDate': '20200115'}, None),
-    ({'PatientBirthDate': '20100000', 'StudyDate': '20200115'}, None),
+    ({'PatientBirthDate': '', 'StudyDate': '20200115'}, None),
     ({}, None),
   ],
 )
