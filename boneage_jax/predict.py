@@ -3,7 +3,8 @@
   python -m boneage_jax.predict --workdir=RUN FILM ... --sex=F [--out=DIR]
 
 By the nets that the run reports, of a cross-validated run those of all folds;
-with intervals once the run is calibrated (evaluate calibrate RUN).
+with intervals once the run is calibrated (evaluate calibrate RUN). In the
+place of a run, --model=MODEL takes what boneage_jax.export wrote.
 Sex is M, F or unknown and never guessed: without --sex it must stand in the
 DICOM header.
 """
@@ -11,9 +12,13 @@ DICOM header.
 import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
+import dataclasses
 import os
 import re
 import sys
+from typing import NamedTuple
+
+import numpy as np
 
 from boneage_jax.core import door
 from boneage_jax.core import stages
@@ -22,14 +27,33 @@ from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
+from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
+from boneage_jax.inference import model_file
+from boneage_jax.inference import net_inputs
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
+from boneage_jax.inference import reference as reference_lib
 from boneage_jax.inference import tables
 
 NOTICE = 'For research, not for diagnosis.'
+
+
+class Norm(NamedTuple):
+  """What bone ages are compared with: a norm, and the age of these children.
+
+  Attributes:
+    reference: of `reference.read`, or None.
+    chronological_age: months, in the place of the headers' ages, or None.
+  """
+
+  reference: reference_lib.Reference | None = None
+  chronological_age: float | None = None
+
+
+NO_NORM = Norm()
 
 
 def predict_films(
@@ -38,6 +62,7 @@ def predict_films(
   sex: str | None,
   out: str | None,
   limits: limits_lib.Limits | None = None,
+  norm: Norm = NO_NORM,
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
 
@@ -56,18 +81,21 @@ def predict_films(
     for path in paths:
       name = door.shown(path)
       try:
-        film, prediction = _predict(predictor, path, sex, limits)
+        film, prediction = _predict(predictor, path, sex, limits, norm)
       except ValueError as error:
         bad.append(door.shown(f'{path}: {error}'))
         continue
       for text in _warnings(prediction, film.sex, predictor.inverted):
         print(f'warning: {name}: {text}', file=sys.stderr, flush=True)
+      if norm.reference and prediction.sds is None:
+        why = reference_lib.why_none(prediction, norm.reference)
+        print(f'warning: {name}: {why}', file=sys.stderr, flush=True)
       print(f'{name}: {tables.format_line(prediction)}', flush=True)
       if out:
         written.add(tables.row(prediction, name))
         picture = os.path.join(out, picture_name(len(written), path))
         with open(picture, 'wb') as file:
-          file.write(png.encode(prediction.overlay[..., ::-1]))
+          file.write(png.encode(_picture(prediction)[..., ::-1]))
   except BaseException:  # what was refused until then is said nevertheless
     _say_bad(bad, len(paths))
     raise
@@ -97,6 +125,7 @@ def _predict(
   path: str,
   sex: str | None,
   limits: limits_lib.Limits | None,
+  norm: Norm,
 ) -> tuple[film_file.FilmFile, prediction_lib.Prediction]:
   """Read and predict one film.
 
@@ -113,7 +142,25 @@ def _predict(
     raise ValueError(
       f'Cannot be predicted: {type(error).__name__}: {door.reason(error)}.'
     ) from error
-  return film, prediction_lib.with_notes(prediction, film.notes)
+  prediction = prediction_lib.with_notes(prediction, film.notes)
+  return film, _compared(prediction, film.chronological_age, norm)
+
+
+def _picture(prediction: prediction_lib.Prediction) -> np.ndarray:
+  """Return the film with what was found on it, and what the age rests on."""
+  lines = [tables.format_line(prediction)]
+  lines += [prediction.basis.sentence] if prediction.basis else []
+  return overlay.captioned(prediction.overlay, '. '.join([*lines, NOTICE]))
+
+
+def _compared(
+  prediction: prediction_lib.Prediction, in_header: float | None, norm: Norm
+) -> prediction_lib.Prediction:
+  """Add the chronological age and, with a norm, the SDS."""
+  given = norm.chronological_age
+  age = in_header if given is None else given
+  known = dataclasses.replace(prediction, chronological_age=age)
+  return reference_lib.with_sds(known, norm.reference)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -122,7 +169,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument(
     'films', nargs='+', metavar='FILM', help='png, jpg, dcm, tif, bmp'
   )
-  parser.add_argument('--workdir', required=True, help='folder of a run')
+  place = parser.add_mutually_exclusive_group(required=True)
+  place.add_argument('--workdir', help='folder of a run')
+  place.add_argument('--model', help='model file: a folder or a zip')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
     '--sex', choices=list(groups.SEX), help='of all these films'
@@ -130,17 +179,36 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   parser.add_argument('--max_megapixels', type=float, default=64, help='a film')
   parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
+  parser.add_argument(
+    '--dump_inputs', help='folder for what nets read of each film'
+  )
+  parser.add_argument('--site', default='', help='of evaluate adapt')
+  parser.add_argument('--reference', help='table: sex, age, mean, sd; for SDS')
+  parser.add_argument(
+    '--chronological_age',
+    type=float,
+    help="months, of all these films; by default the DICOM header's",
+  )
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()
     startup.check_device()
-    predictor = loading.load(storage.absolute(args.workdir), args.stage)
+    if args.model:
+      folder = model_file.open_model(args.model)
+    else:
+      folder = storage.absolute(args.workdir)
+    table = reference_lib.read(args.reference) if args.reference else None
+    predictor = loading.load(folder, args.stage, site=args.site)
+    if args.dump_inputs:
+      predictor.dump = net_inputs.Dump(predictor, folder, args.dump_inputs)
+    door.say(predictor.basis.sentence)
     bad = predict_films(
       predictor,
       args.films,
       args.sex,
       args.out,
       limits_lib.Limits(args.max_megapixels, args.max_megabytes),
+      Norm(table, args.chronological_age),
     )
   _say_bad(bad, len(args.films))
   print(NOTICE)

@@ -16,12 +16,14 @@ class FilmFile(NamedTuple):
     sex: of the header, 'M', 'F' or 'unknown'.
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
+    chronological_age: of the header, months, or None.
   """
 
   image: np.ndarray
   sex: str
   is_dicom: bool
   notes: tuple[str, ...]
+  chronological_age: float | None = None
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -48,7 +50,10 @@ def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
     why = f'Cannot be read: {why}.' if why else codec.reason(e)
     raise ValueError(why) from e
   sex = film.header.get('sex', 'unknown')
-  return FilmFile(film.image, sex, bool(film.header), film.notes)
+  return FilmFile(
+    *(film.image, sex, bool(film.header), film.notes),
+    film.header.get('chronological_age'),
+  )
 
 
 def choose_sex(given: str | None, header: str) -> str:
