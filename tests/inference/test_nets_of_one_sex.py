@@ -103,7 +103,7 @@ def run(tmp_path, monkeypatch):
   }
   make = lambda config, stage, *rest: nets[stage]
   monkeypatch.setattr(predictor, 'Predictor', make)
-  train = {'job': 'train', 'task': 'age'}
+  train = {'job': 'train', 'task': 'age', 'input': {'builder_config': ''}}
   config = {
     'format': config_lib.FORMAT,
     **{'name': 'made_up', 'variant': '', 'manual_dir': 'films'},
