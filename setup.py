@@ -22,6 +22,7 @@ setuptools.setup(
   install_requires=[
     'absl-py>=2.1',
     'array_record>=0.8',
+    'flatbuffers>=24.3',  # jax.export writes with it, undeclared
     'flax>=0.12.8',
     'fsspec>=2025.3',
     'grain>=0.2.18',

@@ -13,6 +13,7 @@ Commands that read the predictions of a run:
 
 Commands that run its nets again:
   robustness      errors on corrupted films
+  adapt           correct ages for one site, on its own films of known age
   quality         which planted faults of films do quality checks find?
   saliency        do heat maps show what a net reads?
 
@@ -28,6 +29,7 @@ import sys
 COMMANDS = (
   *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
   *('robustness', 'quality', 'saliency', 'box-thresholds', 'learning-curve'),
+  'adapt',
 )
 
 

@@ -3,7 +3,8 @@
   python -m boneage_jax.predict --workdir=RUN FILM ... --sex=F [--out=DIR]
 
 By the nets that the run reports, of a cross-validated run those of all folds;
-with intervals once the run is calibrated (evaluate calibrate RUN).
+with intervals once the run is calibrated (evaluate calibrate RUN). In the
+place of a run, --model=MODEL takes what boneage_jax.export wrote.
 Sex is M, F or unknown and never guessed: without --sex it must stand in the
 DICOM header.
 """
@@ -16,6 +17,7 @@ import itertools
 import os
 import re
 import sys
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +33,11 @@ from boneage_jax.imaging import png
 from boneage_jax.imaging import two_hands as two_hands_lib
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
+from boneage_jax.inference import model_file
+from boneage_jax.inference import net_inputs
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
+from boneage_jax.inference import reference as reference_lib
 from boneage_jax.inference import tables
 
 NOTICE = 'For research, not for diagnosis.'
@@ -42,12 +47,28 @@ UNFITTED = (
 )
 
 
+class Norm(NamedTuple):
+  """What bone ages are compared with: a norm, and the age of these children.
+
+  Attributes:
+    reference: of `reference.read`, or None.
+    chronological_age: months, in the place of the headers' ages, or None.
+  """
+
+  reference: reference_lib.Reference | None = None
+  chronological_age: float | None = None
+
+
+NO_NORM = Norm()
+
+
 def predict_films(
   predictor: loading.Either,
   paths: Sequence[str],
   sex: str | None,
   out: str | None,
   limits: limits_lib.Limits | None = None,
+  norm: Norm = NO_NORM,
   two_hands: str = '',
   force: bool = False,
 ) -> list[str]:
@@ -71,7 +92,7 @@ def predict_films(
     for path, side in itertools.product(paths, _sides(two_hands)):
       name = door.shown(f'{path}#{side}' if side else path)
       try:
-        film, prediction = _predict(predictor, path, sex, limits, side)
+        film, prediction = _predict(predictor, path, sex, limits, norm, side)
       except ValueError as error:
         bad.append(door.shown(f'{name}: {error}'))
         continue
@@ -80,6 +101,9 @@ def predict_films(
         bad.append(f'{name}: {tables.format_line(prediction)}')
       for text in _warnings(prediction, film.sex, predictor.inverted):
         print(f'warning: {name}: {text}', file=sys.stderr, flush=True)
+      if norm.reference and prediction.sds is None:
+        why = reference_lib.why_none(prediction, norm.reference)
+        print(f'warning: {name}: {why}', file=sys.stderr, flush=True)
       print(f'{name}: {tables.format_line(prediction)}', flush=True)
       if out:
         written.add(tables.row(prediction, name))
@@ -108,12 +132,6 @@ def _sides(two_hands: str) -> Sequence[str]:
   return two_hands_lib.SIDES if two_hands == 'both' else (two_hands,)
 
 
-def _picture(prediction: prediction_lib.Prediction) -> np.ndarray:
-  """Return the film with what was found on it, and what is said of it."""
-  text = f'{tables.format_line(prediction)}. {NOTICE}'
-  return overlay.captioned(prediction.overlay, text)
-
-
 def _say_bad(bad: Sequence[str], count: int) -> None:
   """List the films that were not predicted, of `count`."""
   if bad:
@@ -126,6 +144,7 @@ def _predict(
   path: str,
   sex: str | None,
   limits: limits_lib.Limits | None,
+  norm: Norm,
   side: str,
 ) -> tuple[film_file.FilmFile, prediction_lib.Prediction]:
   """Read and predict one film.
@@ -146,7 +165,25 @@ def _predict(
     raise ValueError(
       f'Cannot be predicted: {type(error).__name__}: {door.reason(error)}.'
     ) from error
-  return film, prediction_lib.with_notes(prediction, film.notes, film.flags)
+  prediction = prediction_lib.with_notes(prediction, film.notes, film.flags)
+  return film, _compared(prediction, film.chronological_age, norm)
+
+
+def _picture(prediction: prediction_lib.Prediction) -> np.ndarray:
+  """Return the film with what was found on it, and what the age rests on."""
+  lines = [tables.format_line(prediction)]
+  lines += [prediction.basis.sentence] if prediction.basis else []
+  return overlay.captioned(prediction.overlay, '. '.join([*lines, NOTICE]))
+
+
+def _compared(
+  prediction: prediction_lib.Prediction, in_header: float | None, norm: Norm
+) -> prediction_lib.Prediction:
+  """Add the chronological age and, with a norm, the SDS."""
+  given = norm.chronological_age
+  age = in_header if given is None else given
+  known = dataclasses.replace(prediction, chronological_age=age)
+  return reference_lib.with_sds(known, norm.reference)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -155,7 +192,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument(
     'films', nargs='+', metavar='FILM', help='png, jpg, dcm, tif, bmp'
   )
-  parser.add_argument('--workdir', required=True, help='folder of a run')
+  place = parser.add_mutually_exclusive_group(required=True)
+  place.add_argument('--workdir', help='folder of a run')
+  place.add_argument('--model', help='model file: a folder or a zip')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
     '--sex', choices=list(groups.SEX), help='of all these films'
@@ -163,6 +202,16 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='folder for predictions.csv and overlays')
   parser.add_argument('--max_megapixels', type=float, default=64, help='a film')
   parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
+  parser.add_argument(
+    '--dump_inputs', help='folder for what nets read of each film'
+  )
+  parser.add_argument('--site', default='', help='of evaluate adapt')
+  parser.add_argument('--reference', help='table: sex, age, mean, sd; for SDS')
+  parser.add_argument(
+    '--chronological_age',
+    type=float,
+    help="months, of all these films; by default the DICOM header's",
+  )
   parser.add_argument(
     '--two_hands',
     choices=two_hands_lib.CHOICES,
@@ -176,7 +225,15 @@ def main(argv: Sequence[str] | None = None) -> None:
   with door.one_line_errors():
     startup.set_up()
     startup.check_device()
-    predictor = loading.load(storage.absolute(args.workdir), args.stage)
+    if args.model:
+      folder = model_file.open_model(args.model)
+    else:
+      folder = storage.absolute(args.workdir)
+    table = reference_lib.read(args.reference) if args.reference else None
+    predictor = loading.load(folder, args.stage, site=args.site)
+    if args.dump_inputs:
+      predictor.dump = net_inputs.Dump(predictor, folder, args.dump_inputs)
+    door.say(predictor.basis.sentence)
     if predictor.checks is None:
       print(UNFITTED, file=sys.stderr, flush=True)
     bad = predict_films(
@@ -185,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       args.sex,
       args.out,
       limits_lib.Limits(args.max_megapixels, args.max_megabytes),
+      Norm(table, args.chronological_age),
       args.two_hands,
       args.force,
     )

@@ -1,5 +1,6 @@
 """Nets with weights, used like one."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
+from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import finders
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
@@ -25,6 +27,11 @@ class Ensemble:
   of the first member that has regions.
   """
 
+  # Of what `loading.load` returns: what its ages rest on, the site whose
+  # correction they get, and who is told what nets read.
+  basis: basis_lib.Basis | None = None
+  site: Mapping[str, Any] | None = None
+  dump: Callable[[str, float], None] | None = None
   # Of what `loading.load` returns, once the run is calibrated.
   checks: quality_checks.Checks | None = None
 
@@ -53,7 +60,7 @@ class Ensemble:
     self.batch_size = members[0].batch_size
     configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
-    self.sexes = tuple(sex for sex in groups.SEX if self._readers(sex)[0])
+    self.sexes = tuple(sex for sex in groups.SEX if self.readers(sex)[0])
     # Maps of ages are averaged where they lie alike.
     common = {member.places for member in members}
     self.places = common.pop() if len(common) == 1 else None
@@ -112,7 +119,7 @@ class Ensemble:
     image, *_ = films_lib.encode(record['image'], side)
     return {**record, 'image': image}
 
-  def _readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
+  def readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
     """Return the members that read films of a sex, and weights of sum 1."""
     weights = self._by_sex.get(sex, self.weights)
     pairs = [
@@ -143,7 +150,7 @@ class Ensemble:
     memo: finders.Memo,
   ) -> tuple[dict[str, np.ndarray], list[localize.Film]]:
     """Predict films with the members that read those of a sex."""
-    members, weights = self._readers(sex)
+    members, weights = self.readers(sex)
     each = [
       member.outputs(
         records

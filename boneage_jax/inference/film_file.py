@@ -18,6 +18,7 @@ class FilmFile(NamedTuple):
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
     flags: what its header says against it, see `quality.flags_of_header`.
+    chronological_age: of the header, months, or None.
   """
 
   image: np.ndarray
@@ -25,6 +26,7 @@ class FilmFile(NamedTuple):
   is_dicom: bool
   notes: tuple[str, ...]
   flags: tuple[str, ...] = ()
+  chronological_age: float | None = None
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -51,8 +53,11 @@ def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
     why = f'Cannot be read: {why}.' if why else codec.reason(e)
     raise ValueError(why) from e
   sex = film.header.get('sex', 'unknown')
-  flags = quality.flags_of_header(film.header)
-  return FilmFile(film.image, sex, bool(film.header), film.notes, flags)
+  return FilmFile(
+    *(film.image, sex, bool(film.header), film.notes),
+    quality.flags_of_header(film.header),
+    film.header.get('chronological_age'),
+  )
 
 
 def choose_sex(given: str | None, header: str) -> str:

@@ -13,14 +13,20 @@ from boneage_jax.imaging import registration
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
 from boneage_jax.inference import quality_checks
+from boneage_jax.inference import site as site_lib
 from boneage_jax.regions import localize
 from boneage_jax.regions import placement
+
+SEXES = ('M', 'F')
 
 
 def predict(
   nets: Any, image: np.ndarray, sex: str
 ) -> prediction_lib.Prediction:
   """Predict the bone age of one film.
+
+  Of an unknown sex it is read as a boy's and as a girl's, see
+  `prediction.mixture`.
 
   Args:
     nets: a Predictor or an Ensemble.
@@ -38,22 +44,31 @@ def predict(
     )
   if sex not in groups.SEX:
     raise ValueError(f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.')
-  nets.check_sex(sex)
+  wanted = SEXES if sex == 'unknown' else (sex,)
+  if not set(wanted) <= set(nets.sexes):
+    nets.check_sex(sex)
   # Encoded, because training reads encoded films: one code path for both.
-  record = {
-    'id': '0',
-    'row': 0,
-    'sex': groups.SEX[sex],
-    'age': 0.0,
-    'image': png.encode(image),
-  }
-  outputs, (film,) = nets.outputs([nets.encode(record)])
+  record = nets.encode(
+    {'id': '0', 'row': 0, 'age': 0.0, 'image': png.encode(image)}
+  )
+  found = [_as_of_sex(nets, record, one) for one in wanted]
+  return found[0] if len(found) == 1 else prediction_lib.mixture(*found)
+
+
+def _as_of_sex(
+  nets: Any, record: Mapping[str, Any], sex: str
+) -> prediction_lib.Prediction:
+  """Predict an encoded film as one of a boy or of a girl."""
+  outputs, (film,) = nets.outputs([{**record, 'sex': groups.SEX[sex]}])
   of_film = {name: rows[0] for name, rows in outputs.items()}
   matrix = of_film.get('deformation')
+  age = float(of_film['age'])
+  if nets.dump:
+    nets.dump(sex, age)
   probability = of_film.get('probability')
   flags, evidence = judged(nets, film, probability)
   found = prediction_lib.Prediction(
-    age_predicted=float(of_film['age']),
+    age_predicted=age,
     sex=sex,
     probability=probability,
     regions=film.regions,
@@ -65,7 +80,10 @@ def predict(
     hand=film.hand,
     age_map=of_film.get('age_map'),
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
+    basis=nets.basis,
   )
+  if nets.site and sex in nets.site['sexes']:
+    return site_lib.corrected(found, nets.site)
   return prediction_lib.with_intervals(found, nets.calibration)
 
 
