@@ -31,8 +31,6 @@ SUFFIXES = ('.json', '.md', '.npz', '.safetensors')  # no pickles in .npz
 # What `predict` reads of stages, besides nets and forests.
 OF_STAGES = (
   stages.CALIBRATION,
-  stages.QUALITY,
-  stages.QUALITY_JSON,
   stages.ENSEMBLE,
   stages.REGISTRATION_JSON,
   stages.LIMITS,
@@ -148,10 +146,12 @@ def _fill(
           if file == stages.ENSEMBLE:
             content = _weights(content)
           write_json(os.path.join(place, name, file), content)
-      path = stages.path(os.path.join(workdir, place), name, stages.FOREST)
-      if storage.exists(path):
+      for arrays in (stages.FOREST, stages.QUALITY):
+        path = stages.path(os.path.join(workdir, place), name, arrays)
+        if not storage.exists(path):
+          continue
         os.makedirs(os.path.join(folder, place, name), exist_ok=True)
-        copy = os.path.join(folder, place, name, stages.FOREST)
+        copy = os.path.join(folder, place, name, arrays)
         with storage.reading(path, 'rb') as source, open(copy, 'wb') as file:
           shutil.copyfileobj(source, file)
   sites = storage.glob(stages.path(workdir, stage, site_lib.FOLDER, '*.json'))
