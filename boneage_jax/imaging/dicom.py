@@ -39,7 +39,7 @@ def read(
     `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
     or ''; `laterality`, `body_part`; `pixel_spacing` [row, column] in mm or
-    None; `burned_in` True, False or None (not said).
+    None; `burned_in` True, False or None (not said); `sop_instance_uid` or ''.
 
   Raises:
     ValueError: not DICOM, not one film, too large, or pixels that cannot be
@@ -76,6 +76,7 @@ def read(
     'body_part': header.text('BodyPartExamined', 'header'),
     'pixel_spacing': spacing or _spacing(header, 'PixelSpacing'),
     'burned_in': burned_in,
+    'sop_instance_uid': header.text('SOPInstanceUID', 'header'),
     'notes': tuple(header.notes),
   }
 

@@ -1,5 +1,6 @@
 """Files of new films: their pixels, and the sex that their header knows."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,14 @@ class FilmFile(NamedTuple):
     sex: of the header, 'M', 'F' or 'unknown'.
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
+    sop_instance_uid: of the DICOM header, else ''.
   """
 
   image: np.ndarray
   sex: str
   is_dicom: bool
   notes: tuple[str, ...]
+  sop_instance_uid: str = ''
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -32,15 +35,20 @@ class FilmFile(NamedTuple):
     return 255 - self.image if self.is_dicom and inverted else self.image
 
 
-def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
+def read(
+  load: Callable[[], bytes], limits: limits_lib.Limits | None = None
+) -> FilmFile:
   """Read a PNG, JPEG, DICOM, TIFF or BMP file.
+
+  Args:
+    load: reads its bytes.
+    limits: of its size.
 
   Raises:
     ValueError: there is none, it holds no film, or it is too large.
   """
   try:
-    data = limits_lib.read_file(path, limits)
-    film = codec.read(data, limits)
+    film = codec.read(load(), limits)
   except ValueError:
     raise
   except Exception as e:  # decoders raise their own kinds on odd files
@@ -48,7 +56,10 @@ def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
     why = f'Cannot be read: {why}.' if why else codec.reason(e)
     raise ValueError(why) from e
   sex = film.header.get('sex', 'unknown')
-  return FilmFile(film.image, sex, bool(film.header), film.notes)
+  return FilmFile(
+    *(film.image, sex, bool(film.header), film.notes),
+    film.header.get('sop_instance_uid', ''),
+  )
 
 
 def choose_sex(given: str | None, header: str) -> str:
@@ -64,6 +75,7 @@ def choose_sex(given: str | None, header: str) -> str:
   if not given and header == 'unknown':
     raise ValueError(
       'The sex is not known, as the file does not say it. Give --sex=M or '
-      '--sex=F, or --sex=unknown to predict without it.'
+      '--sex=F, or --sex=unknown to predict without it; or a --table with a '
+      'column sex.'
     )
   return given or header

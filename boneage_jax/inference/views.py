@@ -1,0 +1,128 @@
+"""New films on the way out: cells of their rows, and what is printed."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import io
+import json
+import math
+
+import numpy as np
+
+from boneage_jax.core import door
+from boneage_jax.core import tables as tables_lib
+from boneage_jax.data import groups
+from boneage_jax.inference import film_batches
+from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import tables
+
+
+def film_row(
+  prediction: prediction_lib.Prediction,
+  answer: film_batches.Answer,
+  listed: bool,
+) -> dict[str, str]:
+  """Return `row` with what the film's file and a user's table say.
+
+  Args:
+    prediction: of the film.
+    answer: that has it.
+    listed: whether films come from a table.
+  """
+  cells = tables.row(prediction, answer.film.name)
+  cells['sop_instance_uid'] = door.shown(answer.file.sop_instance_uid)
+  if listed:
+    said = answer.film.listed
+    months = lambda age: '' if age is None else f'{age:g}'
+    cells['age_true'] = months(said and said.age_true)
+    cells['chronological_age'] = months(said and said.chronological_age)
+    cells['group'] = said.group if said else ''
+  return cells
+
+
+def columns(rows: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, ...]:
+  """Return true and predicted ages, sexes (`groups.SEX`) and groups, [N]."""
+  months = lambda name: np.array([float(row[name]) for row in rows])
+  return (
+    *(months('age_true'), months('age_predicted')),
+    groups.sex_number(row['sex'] for row in rows),
+    np.array([row['group'] for row in rows]),
+  )
+
+
+class TextView:
+  """A line for people."""
+
+  is_text = True
+
+  def lines(
+    self, prediction: prediction_lib.Prediction, cells: Mapping[str, str]
+  ) -> Iterator[str]:
+    """Yield the lines of a film."""
+    yield f'{cells["file"]}: {tables.format_line(prediction)}'
+
+
+class CsvView:
+  """Rows of predictions.csv, with the columns of the first."""
+
+  is_text = False
+
+  def __init__(self):
+    """Know no columns yet."""
+    self._columns: list[str] = []
+
+  def lines(
+    self, prediction: prediction_lib.Prediction, cells: Mapping[str, str]
+  ) -> Iterator[str]:
+    """Yield the lines of a film, before the first the header.
+
+    Raises:
+      ValueError: it has a column that the first film has not.
+    """
+    del prediction
+    if not self._columns:
+      self._columns = list(cells)
+      yield _csv_line(self._columns)
+    more = [name for name in cells if name not in self._columns]
+    if more:
+      raise ValueError(
+        f'{cells["file"]} has the columns {", ".join(more)}, which the first '
+        'film has not: print --format=jsonl, or take predictions.csv of --out.'
+      )
+    yield _csv_line(cells.get(name, '') for name in self._columns)
+
+
+class JsonView:
+  """A line of JSON for each film: the cells of its row that say something."""
+
+  is_text = False
+
+  def lines(
+    self, prediction: prediction_lib.Prediction, cells: Mapping[str, str]
+  ) -> Iterator[str]:
+    """Yield the line of a film; ages are numbers, months."""
+    del prediction
+    yield json.dumps(
+      {name: _value(name, cell) for name, cell in cells.items() if cell != ''},
+      ensure_ascii=False,
+    )
+
+
+VIEWS = {'text': TextView, 'csv': CsvView, 'jsonl': JsonView}
+# Cells that stay text, whatever they hold.
+_TEXTS = ('file', 'sop_instance_uid', 'group', 'picture', 'site', 'version')
+
+
+def _value(name: str, cell: str) -> str | float:
+  with contextlib.suppress(ValueError):
+    if name not in _TEXTS and math.isfinite(float(cell)):
+      return float(cell)
+  return cell
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+  line = io.StringIO()
+  tables_lib.Writer(line).writerow(cells)
+  return line.getvalue().removesuffix('\n')
