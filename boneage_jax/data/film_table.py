@@ -122,7 +122,7 @@ def read_listed(path: str, needs: Collection[str] = ()) -> list[Listed]:
       wrong.append(f'line {line}: more cells than the header')
       continue
     file, group = (door.shown(cells.get(n, '')) for n in ('file', 'group'))
-    sex = cells.get('sex', '').lower()
+    sex = cells.get('sex', '')
     ages = {}
     for name, most in (('age_true', OLDEST), ('chronological_age', 1500)):
       text = cells.get(name, '')
@@ -132,13 +132,15 @@ def read_listed(path: str, needs: Collection[str] = ()) -> list[Listed]:
     empty = [name for name in ('file', *needs) if not cells.get(name)]
     if empty:
       wrong.append(f'line {line}: no {", ".join(empty)}')
-    elif sex and sex not in SEXES:
+    elif sex and sex.lower() not in SEXES:
       wrong.append(f'line {line}: sex {sex!r}, not M, F or unknown')
     elif file in lines:
       wrong.append(f'line {line}: {file} stands in line {lines[file]}, too')
     lines.setdefault(file, line)
     found.append(
-      Listed(cells.get('file', ''), SEXES.get(sex, ''), **ages, group=group)
+      Listed(
+        cells.get('file', ''), SEXES.get(sex.lower(), ''), **ages, group=group
+      )
     )
   if wrong:
     more = f'; and {len(wrong) - 5} more' if len(wrong) > 5 else ''

@@ -159,7 +159,7 @@ class _Search:
     if os.path.isdir(path):
       yield from self._folder(path)
       return
-    head = _head(path)
+    head = _head(path) or b''
     if head.startswith(ZIP):
       yield from self._archive(path)
     elif _is_directory(path, head):
