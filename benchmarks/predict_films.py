@@ -164,8 +164,8 @@ def main() -> None:
   parser.add_argument('--sample', type=int, default=64, help='of parts alone')
   parser.add_argument('--folder', help='keeps films for another time')
   args = parser.parse_args()
-  with tempfile.TemporaryDirectory() as work:
-    work = pathlib.Path(work)
+  with tempfile.TemporaryDirectory() as folder:
+    work = pathlib.Path(folder)
     films = pathlib.Path(args.folder) if args.folder else work / 'films'
     paths = write(films, args.films)
     decoding, nets = alone(args.run, paths[: args.sample])
