@@ -18,6 +18,7 @@ from boneage_jax import predict
 from boneage_jax.data import groups
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import loading
+from boneage_jax.inference import one_film
 from boneage_jax.inference import tables
 
 
@@ -331,3 +332,32 @@ def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
       found.age_predicted, abs=1e-3
     )
     assert row['quality_flags'] == ('polarity' if other else '')
+
+
+def test_an_age_does_not_depend_on_the_films_beside_it(run):
+  """Bit for bit in any order; within 0.001 months for other batches."""
+  images = [read(run, k) for k in range(1, 6)]
+  sexes = ['F', 'M', 'unknown', 'F', 'M']
+  nets = loading.load(str(run / 'run'), 'whole_image', batch_size=4)
+  records = [
+    one_film.record(nets, image, sex)
+    for image, sex in zip(images, sexes, strict=True)
+  ]
+
+  def ages(order, size):
+    said = {}
+    for k in range(0, len(order), size):
+      some = order[k : k + size]
+      found = one_film.predict_records(nets, [records[i] for i in some])
+      said |= {i: one.age_predicted for i, one in zip(some, found, strict=True)}
+    return [said[i] for i in range(5)]
+
+  whole = ages([0, 1, 2, 3, 4], 4)
+  assert np.ptp(whole) > 0.1
+  assert ages([4, 2, 0, 3, 1], 4) == whole
+  assert ages([0, 1, 2, 3, 4], 1) == whole  # padded
+  single = loading.load(str(run / 'run'), 'whole_image')
+  for image, sex, age in zip(images, sexes, whole, strict=True):
+    assert single.predict(image, sex).age_predicted == pytest.approx(
+      age, abs=1e-3
+    )
