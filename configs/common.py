@@ -51,6 +51,8 @@ def base(name: str, variant: str) -> ConfigDict:
         inverted=0.0,  # share of MONOCHROME1 films
         fractures=0.0,  # share of hands with a broken bone
         views=1,  # films of each hand
+        turn=0.0,  # degrees, most that hands are turned either way
+        shift=0.0,  # share of the sides, most that they are moved either way
       ),
       prepare=dict(job='prepare'),
     )

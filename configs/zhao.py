@@ -64,14 +64,19 @@ INCEPTION = dict(
 def get_config(variant: str = '') -> ConfigDict:
   """Zhao 2018, or a preset of it."""
   config = common.base('zhao', variant)
+  add_hands(config)
+  add_ages(config, XCEPTION, ('active', 'keypoints'))
+  return presets.apply(config, VARIANTS, PRESETS)
+
+
+def add_hands(config: ConfigDict) -> None:
+  """Describe what masks hands and brings them to one place."""
   config.active = active_segmentation.active_stage()
   config.keypoints = hand_geometry.keypoints_stage()
   config.register = registration.register_stage()
   config.register.update(
     masks_from='active', regions=('hand',), crop_size=((400, 300),)
   )
-  add_ages(config, XCEPTION, ('active', 'keypoints'))
-  return presets.apply(config, VARIANTS, PRESETS)
 
 
 def add_ages(
@@ -136,13 +141,7 @@ def age_stage(seed: int) -> ConfigDict:
 
 def phantom(config: ConfigDict) -> None:
   """Narrow nets on small hands, from random weights; all ours."""
-  presets.phantom(config)
-  active_segmentation.short(config.active)
-  config.active.rounds = (10, 20, 40)
-  hand_geometry.point_unet(config.keypoints, size=(64, 48))
-  config.keypoints.input.update(rotate=7.0, shift=0.04, zoom=0.08)
-  config.keypoints.epochs = 8
-  config.register.crop_size = ((128, 96),)
+  small_hands(config)
   for stage in PACE:
     section = config[stage]
     section.input.update(size=(128, 96), rotate=5.0, zoom=0.05, shift=0.03)
@@ -156,10 +155,7 @@ def phantom(config: ConfigDict) -> None:
 
 def half(config: ConfigDict) -> None:
   """Inception-V3 from ImageNet weights; nets of a run on thumbnails; ours."""
-  del config.active
-  hand_geometry.add_stages(config)
-  registration.take_geometry(config)
-  config.register.update(masks_from='mine', crop_size=((256, 192),))
+  hands_of_run(config)
   add_ages(config, INCEPTION, ('mine', 'keypoints'))
   for stage in PACE:
     section = config[stage]
@@ -167,6 +163,25 @@ def half(config: ConfigDict) -> None:
     section.net.update(backbone=presets.HALF_BACKBONE, bn_momentum=0.9)
     section.update(batch_size=16, eval_batch_size=16, ema=0.98)
     section.epochs = 8 if stage == 'assessor' else 3
+
+
+def small_hands(config: ConfigDict) -> None:
+  """Mask and register phantoms by nets of minutes."""
+  presets.phantom(config)
+  active_segmentation.short(config.active)
+  config.active.rounds = (10, 20, 40)
+  hand_geometry.point_unet(config.keypoints, size=(64, 48))
+  config.keypoints.input.update(rotate=7.0, shift=0.04, zoom=0.08)
+  config.keypoints.epochs = 8
+  config.register.crop_size = ((128, 96),)
+
+
+def hands_of_run(config: ConfigDict) -> None:
+  """Mask and register half-size films by nets of another run."""
+  del config.active
+  hand_geometry.add_stages(config)
+  registration.take_geometry(config)
+  config.register.update(masks_from='mine', crop_size=((256, 192),))
 
 
 VARIANTS = dict()

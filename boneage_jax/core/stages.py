@@ -14,6 +14,7 @@ EDGES = (
   'input.orientation_from',
   'input.masks_from',
   'input.features_from',
+  'features_from',
   'regions_from',
   'previous',
   'localizer',
@@ -35,7 +36,10 @@ DONE = 'done.json'  # written last: with it the stage is finished
 CHECKPOINTS = 'checkpoints'
 PREDICTIONS = 'predictions.csv'
 FEATURES = 'features.npz'
+REGRESSORS = 'regressors.npz'
+REGRESSORS_JSON = 'regressors.json'
 DISTRIBUTIONS = 'distributions.npz'
+AGE_MAPS = 'age_maps.npz'
 ATTENTION = 'attention.json'
 SEGMENTATION = 'segmentation.json'
 ROTATED = 'rotated.csv'

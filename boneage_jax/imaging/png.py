@@ -21,6 +21,7 @@ ZLIB = isal_zlib or zlib
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 BLOCK = 65535  # most bytes in a block that deflate stores
 KEPT = 1 << 26  # bytes of pixels that are kept inflated to be decoded
+_FORM = (b'IHDR', b'PLTE', b'tRNS')  # chunks that pixels need
 QUICK = [
   cv2.IMWRITE_PNG_FILTER,
   cv2.IMWRITE_PNG_FILTER_UP,  # each line less the one above
@@ -118,7 +119,7 @@ def check(data: bytes, admission: limits.Admission | None = None) -> Checked:
       data, [_first(admission.inflated(_bodies(data)), wanted)]
     )
   else:
-    picture = _with_pixels(data, [_chunk(b'IDAT', b) for b in _bodies(data)])
+    picture = _plain(whole)
   return Checked(
     picture if 'stray_bytes' in notes else whole,
     picture,
@@ -170,6 +171,17 @@ def _first(pieces: Iterable[bytes], wanted: int) -> bytes:
   return _chunk(b'IDAT', b''.join([*parts, stream.flush()]))
 
 
+def _plain(data: bytes) -> bytes:
+  """Leave out remarks, without a copy where there are none."""
+  view, chunks = memoryview(data), list(_chunks(data))
+  if all(kind in (*_FORM, b'IDAT', b'IEND') for kind, _, _ in chunks):
+    return data
+  pixels = [
+    view[start - 8 : end + 4] for kind, start, end in chunks if kind == b'IDAT'
+  ]
+  return _with_pixels(data, pixels)
+
+
 def _with_pixels(data: bytes, chunks: list[bytes]) -> bytes:
   """Return a PNG of the same form with these chunks of pixels.
 
@@ -177,7 +189,7 @@ def _with_pixels(data: bytes, chunks: list[bytes]) -> bytes:
   """
   view, parts = memoryview(data), [SIGNATURE]
   for kind, start, end in _chunks(data):
-    if kind in (b'IHDR', b'PLTE', b'tRNS'):
+    if kind in _FORM:
       parts.append(view[start - 8 : end + 4])
   return b''.join([*parts, *chunks, _chunk(b'IEND', b'')])
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.data import groups
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import codec
 from boneage_jax.inference import finders
 from boneage_jax.inference import one_film
@@ -50,6 +51,9 @@ class Ensemble:
     configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
     self.sexes = tuple(sex for sex in groups.SEX if self._readers(sex)[0])
+    # Maps of ages are averaged where they lie alike.
+    common = {member.places for member in members}
+    self.places = common.pop() if len(common) == 1 else None
     self.inverted = members[0].inverted
     if any(member.inverted != self.inverted for member in members):
       raise ValueError(
@@ -149,9 +153,12 @@ class Ensemble:
     films = next((films for _, films in each if _shows(films[0])), each[0][1])
     for film, *same in zip(films, *(seen for _, seen in each), strict=True):
       film.quality_flags = _any_of([one.quality_flags for one in same])
+    left_out = ['deformation'] if len(each) > 1 else []  # each has its own
+    left_out += age_maps.NAMES if self.places is None else ()
     combined = {
       name: _combine([outputs.get(name) for outputs, _ in each], weights)
       for name in each[0][0]
+      if name not in left_out
     }
     return {k: v for k, v in combined.items() if v is not None}, films
 

@@ -9,12 +9,16 @@ import jax
 import numpy as np
 
 from boneage_jax.data import preprocess
+from boneage_jax.imaging import age_maps
 from boneage_jax.training import forward
 from boneage_jax.training import restore
 
 
 class Net:
-  """Predicts records as the stage's own evaluation does."""
+  """Predicts records as the stage's own evaluation does.
+
+  `places` says where the ages of its map lie, see `forward.places`.
+  """
 
   def __init__(
     self,
@@ -32,6 +36,7 @@ class Net:
     graph, self._variables = load(config, stage, workdir)
     self._predict = make_predict(graph)
     self._views = forward.views(config[stage])
+    self.places = forward.places(config[stage])
 
   def __call__(
     self, records: Sequence[Mapping[str, Any]]
@@ -42,11 +47,17 @@ class Net:
       records: as of `sources.film_source` or `sources.crop_source`.
 
     Returns:
-      What the compiled function gives, [N, ...].
+      What the compiled function gives, [N, ...]; no map of ages that does not
+      lie on films, see `forward.places`.
     """
     each = [self._outputs(records, view) for view in self._views]
     mean = lambda name: np.mean([one[name] for one in each], axis=0)
-    return {name: mean(name)[: len(records)] for name in each[0]}
+    left_out = age_maps.NAMES if self.places is None else ()
+    return {
+      name: mean(name)[: len(records)]
+      for name in each[0]
+      if name not in left_out
+    }
 
   def _outputs(
     self, records: Sequence[Mapping[str, Any]], view: np.ndarray

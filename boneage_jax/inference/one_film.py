@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.data import groups
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
 from boneage_jax.imaging import registration
@@ -84,6 +85,7 @@ def _prediction(
   nets: Any, outputs: Mapping[str, Any], film: localize.Film
 ) -> prediction_lib.Prediction:
   (sex,) = groups.sex_text(np.array([film.sex])).tolist()
+  matrix = outputs.get('deformation')
   found = prediction_lib.Prediction(
     age_predicted=float(outputs['age']),
     sex=sex,
@@ -92,14 +94,30 @@ def _prediction(
     rotation_deg=film.rotation_deg,
     film_box=film.film_box,
     quality_flags=film.quality_flags,
-    overlay=picture(film),
+    overlay=picture(film, nets.places, outputs),
     hand=film.hand,
+    age_map=outputs.get('age_map'),
+    deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
   )
   return prediction_lib.with_intervals(found, nets.calibration)
 
 
-def picture(film: localize.Film) -> np.ndarray:
-  """Draw a film with what was found on it, uint8 RGB [440, W, 3]."""
+def picture(
+  film: localize.Film,
+  places: age_maps.Places | None,
+  outputs: Mapping[str, np.ndarray],
+) -> np.ndarray:
+  """Draw a film with what was found on it, uint8 RGB [440, W, 3].
+
+  Args:
+    film: as the nets saw it.
+    places: of the nets.
+    outputs: of the film; a map of ages is drawn, and what a layer sampled.
+  """
+  if 'age_map' in outputs:
+    return age_maps.picture(
+      film.image, places, *map(outputs.get, age_maps.NAMES)
+    )
   heat = None
   if film.maps:
     heat = overlay.film_heat(np.stack(film.maps), film.image.shape, film.resize)

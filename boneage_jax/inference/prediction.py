@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.data import groups
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
@@ -32,6 +33,9 @@ class Prediction:
     overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
     notes: what is odd about the film's file, names of `codec.NOTES`.
     hand: how the film was registered; None of a run that does not.
+    age_map: [h, w], months at places of the film; None of a net that gives the
+      age of the whole alone.
+    deformation: what the net's deformation layer did; None without one.
   """
 
   age_predicted: float
@@ -47,6 +51,8 @@ class Prediction:
   )
   notes: tuple[str, ...] = ()
   hand: placement.Hand | None = None
+  age_map: np.ndarray | None = None
+  deformation: age_maps.Pose | None = None
 
   @property
   def lo90(self) -> float | None:

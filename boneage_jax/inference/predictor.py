@@ -14,9 +14,13 @@ from boneage_jax.inference import finders
 from boneage_jax.inference import net
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import regression
 from boneage_jax.regions import localize
 from tfds_rsna import films as films_lib
 from tfds_rsna import layout
+
+# What reads films, of jobs that train no net.
+NETS = {'fit_regressors': regression.Regression}
 
 
 class Predictor:
@@ -24,7 +28,8 @@ class Predictor:
 
   A film of the run's test split gets the age in the run's predictions.csv.
   `inverted` says that films have dark bones, as those the run was trained on;
-  `builder_config` names the prepared films that it reads.
+  `builder_config` names the prepared films that it reads, and `places` says
+  where the ages of its map lie, if it gives one.
   """
 
   def __init__(
@@ -61,7 +66,9 @@ class Predictor:
     self.inverted = self.finder.film_input.polarity == 'invert'
     names = own.regions or self.finder.crops
     self._take = [self.finder.crops.index(n) for n in names]
-    self._net = net.Net(config, stage, workdir, batch_size)
+    read = NETS.get(config[stage].job, net.Net)
+    self._net = read(config, stage, workdir, batch_size)
+    self.places = self._net.places
 
   def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
     """Predict one film, see `one_film.predict`; the first call compiles."""
@@ -98,8 +105,9 @@ class Predictor:
       memo: what was found on these films before; gets what is new.
 
     Returns:
-      `age` [N] months and, with bins, `probability` [N, 240]; and the films,
-      upright, with what was found on them and quality flags.
+      `age` [N] months and, with bins, `probability` [N, 240], with a map of
+      ages what `age_maps.NAMES` names; and the films, upright, with what was
+      found on them and quality flags.
     """
     found = self.finder(records, {} if memo is None else memo)
     read = [finders.take(record, self._take) for _, record in found]

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from collections.abc import Sequence
 
+import numpy as np
+
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import mask_quality
 from boneage_jax.imaging import palm
@@ -38,6 +41,27 @@ def years(age: float) -> str:
   return f'{months // 12} y {months % 12} mo'
 
 
+def map_text(ages: np.ndarray) -> str:
+  """Say what a map of ages [h, w] shows."""
+  height, width = ages.shape
+  low, high = np.min(ages), np.max(ages)
+  return f'{low:.1f} to {high:.1f} months at {height} x {width} places'
+
+
+def pose_text(pose: age_maps.Pose) -> str:
+  """Say which frame a deformation layer took for its whole map."""
+  turn = 'clockwise' if pose.turn_deg > 0 else 'counter-clockwise'
+  across = 'right' if pose.right > 0 else 'left'
+  along = 'down' if pose.down > 0 else 'up'
+  mirrored = ', mirrored' if pose.mirrored else ''
+  return (
+    f'frame turned {turn} by {abs(pose.turn_deg):.1f} degrees, '
+    f'{100 * pose.width:.1f} % wide and {100 * pose.height:.1f} % high, '
+    f'shifted {across} by {100 * abs(pose.right):.1f} % and {along} by '
+    f'{100 * abs(pose.down):.1f} % of the side{mirrored}'
+  )
+
+
 def format_line(prediction: prediction_lib.Prediction) -> str:
   """Say in one line what was found."""
   age = prediction.age_predicted
@@ -49,6 +73,10 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
     line += f', regions found: {", ".join(found(prediction)) or "none"}'
   if prediction.hand is not None:
     line += f', {STATUS[prediction.hand.placed.status]}'
+  if prediction.age_map is not None:
+    line += f', {map_text(prediction.age_map)}'
+  if prediction.deformation is not None:
+    line += f'; {pose_text(prediction.deformation)}'
   if prediction.film_box != boxes.WHOLE_FILM:
     line += '; border cropped'
   if prediction.rotation_deg:
@@ -86,6 +114,12 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
   }
   for name, region in prediction.regions.items():
     cells |= _sides(name, region.box)
+  if prediction.age_map is not None:
+    for name, end in (('low', np.min), ('high', np.max)):
+      cells[f'age_map_{name}'] = f'{end(prediction.age_map):.4f}'
+  if prediction.deformation is not None:
+    pose = prediction.deformation._asdict()
+    cells |= {f'deformation_{k}': f'{float(v):.5f}' for k, v in pose.items()}
   return cells | (_hand(prediction.hand) if prediction.hand else {})
 
 

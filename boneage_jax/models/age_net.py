@@ -124,10 +124,15 @@ class AgeNet(net_lib.Net):
     """Return the outputs of `head`; in training also those of other heads.
 
     Returns:
-      As `head`; of a backbone that is trained with auxiliary heads, also `aux`,
-      the outputs of each by its name.
+      As `head`; of a backbone that deforms its map, also `deformation`
+      [B,2,3], see `spatial_transformer`; of one that is trained with auxiliary
+      heads, also `aux`, the outputs of each by its name.
     """
     net = self.backbone
+    if getattr(net, 'deforms', False):
+      x, matrices = net.features_and_deformation(self._input(batch))
+      outputs = self.head(self._attend(x), self.scalars(batch), rngs=rngs)
+      return outputs | {'deformation': matrices}
     names = getattr(net, 'auxiliaries', ())
     if not names or getattr(net, names[0]).dropout.deterministic:
       return super().__call__(batch, rngs)
@@ -156,6 +161,26 @@ class AgeNet(net_lib.Net):
   def grid_geometry(self, size_hw: tuple[int, int]) -> base.Grid:
     """Return where the map's positions lie; see net.Net."""
     return self.backbone.grid_geometry(size_hw)
+
+  def age_places(
+    self, size_hw: tuple[int, int]
+  ) -> tuple[base.Grid, tuple[float, float, float, float] | None]:
+    """Return where the places of `age_map` lie, and the map that is deformed.
+
+    Args:
+      size_hw: height and width of the input in pixels.
+
+    Returns:
+      (step, first) along y and x, of the middles of the windows; and x0, y0,
+      x1, y1, None where nothing is deformed; all in pixels of the input.
+    """
+    windows = zip(self.grid_geometry(size_hw), self.pool.window_hw, strict=True)
+    grid = tuple(
+      (step, first + step * (window - 1) / 2)
+      for (step, first), window in windows
+    )
+    box = getattr(self.backbone, 'deformed_box', lambda _: None)(size_hw)
+    return grid, box
 
   def head(self, features, inputs, rngs=None):
     """Return the outputs of a map.

@@ -1,11 +1,15 @@
-"""Landmarks by votes of a regression forest (Ebner 2014), on plain arrays.
+"""Regression forests on plain arrays: landmarks by votes (Ebner 2014), numbers.
 
 Every pixel of a film goes down every tree. A node compares the mean grey of two
 boxes about the pixel; a leaf says by how much landmarks are displaced from it.
 Then each landmark has trees of its own, which only pixels about its estimate go
 down. A forest is a dict of arrays, `KEYS` and `NEAR`: what an npz file keeps.
+
+Trees of numbers (`TREES`) go the same way down, by one of the numbers that are
+known of a film at each node.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import functools
 
@@ -21,6 +25,9 @@ KEYS = ('boxes', 'feature', 'threshold', 'child', 'vote')
 # The same of the trees of each landmark, with an axis of them in front, but for
 # the boxes, which landmarks share; L of their votes is 1.
 NEAR = tuple(f'near_{key}' for key in KEYS)
+# Trees of numbers: feature, threshold and child [T, N] as above, and of every
+# leaf its value [T, M], of the type that whoever fitted them reckons with.
+TREES = ('feature', 'threshold', 'child', 'value')
 SIDE = 15  # rows and columns of pixels about an estimate; ours
 PARTS = 64  # of a grey: means are whole numbers of these, which are exact
 WEIGHTINGS = ('distance', 'none')
@@ -65,17 +72,66 @@ def descend(
     return PARTS * total // area
 
   def leaf(boxes, feature, threshold, child, pixel):
-    def step(_, node):
-      first, second = boxes[feature[node]]
-      value = mean(pixel, first) - mean(pixel, second)
-      below = child[node] + (value > threshold[node])
-      return jnp.where(child[node] < 0, node, below)
+    def value(number):
+      first, second = boxes[number]
+      return mean(pixel, first) - mean(pixel, second)
 
-    return -1 - child[jax.lax.fori_loop(0, depth, step, 0)]
+    return _leaf(value, feature, threshold, child, depth)
 
   of_pixels = jax.vmap(leaf, (None, None, None, None, 0))
   trees = [forest[key] for key in KEYS[:-1]]
   return jax.vmap(of_pixels, (0, 0, 0, 0, None))(*trees, pixels)
+
+
+def _leaf(
+  value: Callable[[jax.Array], jax.Array],
+  feature: jax.Array,
+  threshold: jax.Array,
+  child: jax.Array,
+  depth: int,
+) -> jax.Array:
+  """Return the leaf of one tree that `value` of features leads to."""
+
+  def step(_, node):
+    below = child[node] + (value(feature[node]) > threshold[node])
+    return jnp.where(child[node] < 0, node, below)
+
+  return -1 - child[jax.lax.fori_loop(0, depth, step, 0)]
+
+
+@functools.partial(jax.jit, static_argnames='depth')
+def leaves(
+  feature: jax.Array,
+  threshold: jax.Array,
+  child: jax.Array,
+  numbers: jax.Array,
+  *,
+  depth: int,
+) -> jax.Array:
+  """Return the leaf of every tree that each row ends in, int32 [B, T].
+
+  Args:
+    feature, threshold, child: of TREES.
+    numbers: float32 [B, D].
+    depth: splits below the root, at most.
+  """
+  one = lambda row, *tree: _leaf(lambda number: row[number], *tree, depth)
+  of_row = jax.vmap(one, (None, 0, 0, 0))
+  return jax.vmap(of_row, (0, None, None, None))(
+    numbers, feature, threshold, child
+  )
+
+
+def values(trees: Arrays, numbers: np.ndarray, depth: int) -> np.ndarray:
+  """Return what every tree says of each row, [B, T].
+
+  Args:
+    trees: of TREES.
+    numbers, depth: as of `leaves`.
+  """
+  first = [jnp.asarray(trees[key]) for key in TREES[:-1]]
+  found = np.asarray(leaves(*first, jnp.asarray(numbers), depth=depth))
+  return trees['value'][np.arange(found.shape[1]), found]
 
 
 def shifts(

@@ -97,6 +97,10 @@ class SpatialTransformer(nnx.Module):
     hidden = nnx.relu(self.fc1(seen.reshape(len(seen), -1)))
     return self.fc2(hidden).reshape(-1, 2, 3)
 
-  def __call__(self, features: jax.Array) -> jax.Array:
-    places = affine_places(self.matrices(features), features.shape[1:3])
+  def bend(self, features: jax.Array, matrices: jax.Array) -> jax.Array:
+    """Sample maps [B, h, w, C] where the affine maps [B, 2, 3] say."""
+    places = affine_places(matrices, features.shape[1:3])
     return sample(features, *places).astype(self.dtype)
+
+  def __call__(self, features: jax.Array) -> jax.Array:
+    return self.bend(features, self.matrices(features))

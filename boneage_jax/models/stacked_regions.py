@@ -18,8 +18,8 @@ class RegionChannels(age_net.AgeNet):
   weights fit every choice. Arguments are those of AgeNet.
   """
 
-  def features(self, batch, rngs=None):
-    """Return the map [B,h,w,C] of `regions`, uint8 [B,R,H,W,1].
+  def _input(self, batch):
+    """Return what the backbone takes of `regions`, uint8 [B,R,H,W,1].
 
     Without any, the whole film, `image`, is the only region.
     """
@@ -35,4 +35,4 @@ class RegionChannels(age_net.AgeNet):
       )
     turns = [channel % count for channel in range(net.in_channels)]
     x = jnp.moveaxis(regions[..., 0], 1, -1)[..., jnp.array(turns)]
-    return super().features({'image': x}, rngs)
+    return super()._input({'image': x})

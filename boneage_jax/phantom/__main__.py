@@ -25,6 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     '--fractures', type=float, default=0.0, help='share of broken hands'
   )
   parser.add_argument('--views', type=int, default=1, help='films of a hand')
+  parser.add_argument(
+    '--turn', type=float, default=0.0, help='most that hands turn, degrees'
+  )
+  parser.add_argument(
+    '--shift', type=float, default=0.0, help='most that they move, of the sides'
+  )
   parser.add_argument('--workers', type=int, default=None)
   args = parser.parse_args(argv)
   with door.one_line_errors():

@@ -59,6 +59,8 @@ def write_archive(
   inverted: float = 0.0,
   fractures: float = 0.0,
   views: int = 1,
+  turn: float = 0.0,
+  shift: float = 0.0,
   workers: int | None = None,
   progress: bool = False,
 ) -> None:
@@ -74,6 +76,8 @@ def write_archive(
     fractures: share of hands with a broken bone. With it, or with more than
       one view, fracture_labels.csv and fracture_masks.json are written too.
     views: films of each hand.
+    turn, shift: most that hands are turned, degrees, and moved, share of the
+      sides; either way.
     workers: processes, by default one per core; with more than one the
       caller's script needs the usual `if __name__ == '__main__'`.
     progress: show a progress bar.
@@ -93,6 +97,8 @@ def write_archive(
     'inverted': inverted,
     'fractures': fractures,
     'views': views,
+    'turn': turn,
+    'shift': shift,
   }
   try:
     made = _films(films, seed, options, workers)

@@ -1,26 +1,20 @@
-"""Films: the pose on the film, soft tissue, annotations."""
+"""Films: the pose on the film, soft tissue."""
 
 from collections.abc import Mapping
 from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from boneage_jax.phantom import anatomy
+from boneage_jax.phantom import drawn
 from boneage_jax.phantom import exposure
 from boneage_jax.phantom import fractures
 from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
 SOFT = 0.021  # attenuation of soft tissue per mm
-# half sizes in mm of the boxes a reader draws round the joints
-BOX_SIZES = {
-  'DIP': (8.5, 10.0),
-  'PIP': (9.5, 11.0),
-  'MCP': (11.5, 13.0),
-  'Radius': (20.0, 15.0),
-  'Ulna': (13.0, 13.0),
-}
 OPTIONS = {
   'long_side': 2000,
   'age': None,
@@ -29,6 +23,8 @@ OPTIONS = {
   'inverted': 0.0,
   'fractures': 0.0,
   'views': 1,
+  'turn': 0.0,
+  'shift': 0.0,
 }
 
 
@@ -45,7 +41,10 @@ def make_film(
       is added to the label, never to the picture), `inverted` (share of
       films shown bright where the beam passed), `fractures` (share of hands
       with one), `views` (films of each hand, one after the other: tilt, place
-      and exposure are the film's own).
+      and exposure are the film's own), `turn` (degrees, most that a hand is
+      turned beside its tilt, either way) and `shift` (share of height and
+      width, most that it is moved, either way; hands that would leave the film
+      are drawn smaller).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
@@ -61,11 +60,17 @@ def make_film(
       f'Expected options among {sorted(OPTIONS)}, got {unknown}: drop them'
     )
   options = OPTIONS | options
+  if not 0 <= options['shift'] < 0.5:
+    raise ValueError(
+      'Expected a shift from 0 to below 0.5 of the side of a film, got '
+      f'{options["shift"]}: set shift (--config.phantom.shift) to 0.15, say'
+    )
   # Streams of their own keep the picture the same when an option changes.
   study = index // options['views']
-  label, body, view, reader, flip, chance = (
+  owners = (study, study, index, study, index, study, index)
+  label, body, view, reader, flip, chance, away = (
     np.random.default_rng((seed, number, stream))
-    for stream, number in enumerate((study, study, index, study, index, study))
+    for stream, number in enumerate(owners)
   )
   age, male = anatomy.sample_label(label)
   age = age if options['age'] is None else options['age']
@@ -75,7 +80,10 @@ def make_film(
   for bone in hand.bones:
     if broken is not None and bone.centre == broken.centre:
       bone.fracture = broken
-  film = _picture(hand, age, male, body, view, int(options['long_side']))
+  moved = away.uniform(-1, 1, 3)
+  turn, shift = options['turn'] * moved[0], options['shift'] * moved[1:]
+  place = _Place(turn, shift, options['shift'], int(options['long_side']))
+  film = _picture(hand, age, male, body, view, place)
   if flip.random() < options['inverted']:
     film['image'] = 255 - film['image']
   noise = reader.normal() * options['label_noise_sd']
@@ -90,14 +98,30 @@ def make_film(
   return film
 
 
-def _picture(hand, age, male, body, view, long_side):
+class _Place(NamedTuple):
+  """Where a hand lies beside its own tilt and place: see `make_film`.
+
+  Attributes:
+    turn: degrees.
+    shift: shares of width and height.
+    most: that `shift` could be.
+    long_side: pixels of the film.
+  """
+
+  turn: float
+  shift: np.ndarray
+  most: float
+  long_side: int
+
+
+def _picture(hand, age, male, body, view, place):
   stages = anatomy.hand_stages(age, male, body)
   lines, blobs = _flesh(hand, body)
-  hw, frame = _place(hand, lines, age, view, long_side)
+  hw, frame = _place(hand, lines, age, view, place)
   canvas = shapes.Canvas(hw, frame, body)
   skeleton.draw(canvas, hand, stages)
   mask, soft = _soft_tissue(hw, frame, lines, blobs, body)
-  film = _annotate(hand, frame, hw, mask)
+  film = drawn.annotate(hand, frame, hw, mask)
   film['image'] = exposure.expose(
     canvas.bone,
     soft,
@@ -174,11 +198,11 @@ def _flesh(hand, rng):
   return limbs, areas
 
 
-def _place(hand, limbs, age, rng, long_side):
+def _place(hand, limbs, age, rng, place):
   """Choose film size, scale, turn and shift; size hardly follows age."""
   ratio = float(np.clip(rng.normal(0.78, 0.08), 0.58, 1.0))
-  height, width = long_side, max(round(long_side * ratio), 8)
-  turn = rng.normal(0, 7)
+  height, width = place.long_side, max(round(place.long_side * ratio), 8)
+  turn = rng.normal(0, 7) + place.turn
   unit = shapes.Frame(1.0, turn, (0, 0))
   ends = [(a, ra) for a, _, ra, _ in limbs[:-1]]
   ends += [(b, rb) for _, b, _, rb in limbs[:-1]]
@@ -188,13 +212,15 @@ def _place(hand, limbs, age, rng, long_side):
   low = (centres - radii).min(0)
   high = (centres + radii).max(0)
   tall = 0.83 * np.exp(rng.normal(0, 0.12) + 0.04 * (age - 127) / 41)
+  side = np.array([width, height])
+  room = (1 - 2 * place.most) * side  # all of the film but for what it is moved
   scale = min(
     np.clip(tall, 0.45, 0.95) * height / (high - low)[1],
-    0.95 * width / (high - low)[0],
+    *(0.95 * room / (high - low)),
   )
-  free = np.array([width, height]) - scale * (high - low)
+  free = room - scale * (high - low)
   where = rng.beta(2.5, 2.5, 2)
-  corner = free * (0.03 + 0.94 * where)
+  corner = free * (0.03 + 0.94 * where) + (place.most + place.shift) * side
   return (height, width), shapes.Frame(scale, turn, corner - scale * low)
 
 
@@ -242,73 +268,3 @@ def _soft_tissue(hw, frame, limbs, areas, rng):
     tissue * np.float32(SOFT), (0, 0), max(0.5 * scale, 0.8)
   )
   return mask.astype(bool), soft
-
-
-def _annotate(hand, frame, hw, mask):
-  size = np.array([hw[1], hw[0]], np.float64)
-  fractions = lambda mm: frame.points(mm) / size
-  wrist = np.array([-1.0, -25.0])
-  joints = [wrist]
-  joints += [hand.joints[1][i] for i in (0, 1, 2, 3)]
-  for digit in (2, 3, 4, 5):
-    joints += [hand.joints[digit][i] for i in (1, 2, 3, 4)]
-  joints.append(hand.carpals['capitate'][0])
-  keypoints = np.clip(fractions(np.array(joints)), 0, 1)
-  rows = [('MCP', hand.joints[d][1]) for d in (1, 2, 3, 4, 5)]
-  rows += [('PIP', hand.joints[d][2]) for d in (1, 2, 3, 4, 5)]
-  rows += [('DIP', hand.joints[d][3]) for d in (2, 3, 4, 5)]
-  ends = {b.centre: b.origin for b in hand.bones}
-  rows += [('Radius', ends['radius'] + (0, -2)), ('Ulna', ends['ulna'])]
-  boxes = [
-    (
-      label,
-      _box(fractions(where), np.array(BOX_SIZES[label]) * frame.scale / size),
-    )
-    for label, where in rows
-  ]
-  outline = np.concatenate(
-    [
-      c + np.stack([np.cos(a) * r, np.sin(a) * r], 1)
-      for name, (c, r) in hand.carpals.items()
-      if name != 'sesamoid'
-      for a in [np.linspace(-np.pi, np.pi, 90)]
-    ]
-  )
-  corners = fractions(outline)
-  pad = np.array([9.0, 7.0]) * frame.scale / size
-  boxes.append(
-    ('Wrist', np.concatenate([corners.min(0) - pad, corners.max(0) + pad]))
-  )
-  # the hand ends a hand's breadth below the wrist, as readers frame it
-  bottom = frame.points(wrist + hand.forearm * 42)[1]
-  limit = int(np.clip(round(bottom), 1, hw[0]))
-  part = mask.copy()
-  part[limit:] = False
-  x = np.flatnonzero(part.any(0))
-  y = np.flatnonzero(part.any(1))
-  box = np.array([x[0], y[0], x[-1] + 1, y[-1] + 1]) / np.tile(size, 2)
-  found, _ = cv2.findContours(
-    mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-  )
-  contour = max(found, key=cv2.contourArea)
-  contour = cv2.approxPolyDP(contour, 0.002 * hw[0], True)[:, 0]
-  marks = None
-  for bone in hand.bones:
-    if bone.fracture is not None:
-      half = skeleton.half_width(bone, bone.fracture.at, bone.widths[3])
-      marks = fractures.annotate(bone.fracture, bone, half, fractions)
-  return {
-    'fracture': marks,
-    'hand_box': box,
-    'keypoints': keypoints,
-    'boxes': [(label, _inside(b, box)) for label, b in boxes],
-    'polygon': (contour + 0.5) / size,
-  }
-
-
-def _box(centre, half):
-  return np.concatenate([centre - half, centre + half])
-
-
-def _inside(box, outer):
-  return np.clip(box, np.tile(outer[:2], 2), np.tile(outer[2:], 2))

@@ -30,7 +30,6 @@ from boneage_jax.runs import lineage
 from boneage_jax.training import loop
 from boneage_jax.training import restore
 
-ROUNDS = 'rounds.json'
 LABELLED, HUMAN, REFUSED = 'labelled', 'human', 'refused'
 ACCEPTED = film_masks.ACCEPTED
 
@@ -65,7 +64,7 @@ def mine(config: Any, stage: str, workdir: str) -> None:
   path = lambda file: stages.path(workdir, stage, file)
 
   def end() -> None:
-    storage.write_json(path(ROUNDS), result, indent=1)
+    storage.write_json(path(stages.ROUNDS_JSON), result, indent=1)
     storage.write_json(path(stages.DONE), done)
 
   distributed.on_main_process(end)

@@ -18,6 +18,7 @@ from boneage_jax.evaluation import regions as regions_lib
 from boneage_jax.imaging import codec
 from boneage_jax.report import hands
 from boneage_jax.report import write
+from boneage_jax.runs import age_map_file
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located
 from boneage_jax.runs import predictions
@@ -64,6 +65,7 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
   regions, coverage, heat = found
   # Of a run of folds, masks and regions are those of the first.
   first = stages.fold_folder(workdir, 0) if folds else workdir
+  folders = stages.fold_folders(config, workdir) or [workdir]
   command = ['python', '-m', 'boneage_jax.main', *sys.argv[1:]]
   return write.ReportInputs(
     workdir,
@@ -82,6 +84,9 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
     produced={'command': shlex.join(command)},
     hands=hands.read(config, section.stage, first),
     region_ages=_region_ages(config, workdir),
+    age_maps=age_map_file.read(
+      [stages.path(folder, section.stage) for folder in folders]
+    ),
   )
 
 

@@ -30,7 +30,6 @@ ALT = {
   'cumulative': 'Share of films whose error is at most a number of months, '
   'by sex.',
 }
-FILM_ALT = ('with the regions found', 'with the heat map of the localizer')
 COVERAGE = {
   'n': 'films with annotated boxes',
   'found': 'of these, found',
@@ -84,7 +83,8 @@ def render(
     report: content of report.json.
     pictures: plot name -> {'light': PNG, 'dark': PNG}.
     films: of the gallery: id, kind, sex, age, prediction, probability,
-      regions, pictures (JPEG), and low and high where there are intervals.
+      regions, pictures (what it is, JPEG), notes, and low and high where there
+      are intervals.
     hands: of `hands_page.sections`.
     produced: what to say about the run itself, as {'command': ...}.
     settings: its config as JSON.
@@ -192,7 +192,8 @@ def _film(film: Mapping[str, Any]) -> dict[str, Any]:
   return {
     'id': film['id'],
     'sex': groups_lib.SINGULAR[str(groups_lib.sex_text(film['sex']))],
-    'pictures': list(zip(FILM_ALT, film['pictures'], strict=False)),
+    'pictures': film['pictures'],
+    'notes': film['notes'],
     'chart': charts.distribution(
       film['probability'], age, prediction, interval
     ),

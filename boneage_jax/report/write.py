@@ -22,12 +22,15 @@ from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import overlay
+from boneage_jax.inference import tables as prediction_tables
 from boneage_jax.report import figures
 from boneage_jax.report import hands as hands_lib
 from boneage_jax.report import hands_page
 from boneage_jax.report import page
 from boneage_jax.report import plots
+from boneage_jax.runs import age_map_file
 from boneage_jax.runs import lineage
 from boneage_jax.runs import predictions
 
@@ -53,6 +56,7 @@ class ReportInputs:
     produced: what to say about the run itself, as {'command': ...}.
     hands: of a run that registers films.
     region_ages: of `regions.region_ages`, where stages read one region each.
+    age_maps: of a net that gives ages at places of films.
   """
 
   workdir: str
@@ -71,6 +75,7 @@ class ReportInputs:
   produced: Mapping[str, str] = dataclasses.field(default_factory=dict)
   hands: hands_lib.Hands | None = None
   region_ages: Mapping[str, Any] | None = None
+  age_maps: age_map_file.AgeMaps | None = None
 
 
 def write_report(inputs: ReportInputs) -> dict[str, Any]:
@@ -199,6 +204,7 @@ def _films(
       'probability': distributions.get(i),
       'regions': inputs.regions.get(i, {}),
       'pictures': _film_pictures(inputs, i),
+      'notes': _film_notes(inputs, i),
     }
     films.append(film)
   return films
@@ -229,20 +235,43 @@ def _picks(rows: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
   ]
 
 
-def _film_pictures(inputs: ReportInputs, film_id: str) -> list[bytes]:
-  """Draw a film twice: its regions, and its heat map with the regions."""
+def _film_pictures(
+  inputs: ReportInputs, film_id: str
+) -> list[tuple[str, bytes]]:
+  """Draw a film with its regions, and with its maps; each with what it is."""
   if inputs.load_film is None:
     return []
   film, regions = inputs.load_film(film_id), inputs.regions.get(film_id, {})
   if inputs.hands:
-    return [overlay.jpeg(inputs.hands.picture(film_id, film))]
-  pictures = [overlay.overlay(film, None, regions)]
+    picture = inputs.hands.picture(film_id, film)
+  else:
+    picture = overlay.overlay(film, None, regions)
+  drawn = [('with the regions found', picture)]
   maps = inputs.heat.get('maps', {})
-  if film_id in maps:
+  if film_id in maps and not inputs.hands:
     resize = inputs.heat['resize']
     heat = overlay.film_heat(maps[film_id], film.shape, resize)
-    pictures.append(overlay.overlay(film, heat, regions))
-  return [overlay.jpeg(picture) for picture in pictures]
+    picture = overlay.overlay(film, heat, regions)
+    drawn.append(('with the heat map of the localizer', picture))
+  found = inputs.age_maps
+  if found and film_id in found.ages:
+    matrix = found.deformation.get(film_id)
+    picture = age_maps.picture(film, found.places, found.ages[film_id], matrix)
+    drawn.append(('with the map of ages', picture))
+  return [(said, overlay.jpeg(picture)) for said, picture in drawn]
+
+
+def _film_notes(inputs: ReportInputs, film_id: str) -> list[str]:
+  """Say what a map of ages and a deformation layer did with a film."""
+  found, notes = inputs.age_maps, []
+  if found and film_id in found.ages:
+    notes.append(
+      f'map of ages: {prediction_tables.map_text(found.ages[film_id])}'
+    )
+  if found and film_id in found.deformation:
+    pose = age_maps.pose(found.deformation[film_id], found.places)
+    notes.append(f'deformation: {prediction_tables.pose_text(pose)}')
+  return notes
 
 
 def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:

@@ -19,11 +19,10 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_features
 from boneage_jax.data import selection
-from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import checkpoints
+from boneage_jax.training import forward
 from boneage_jax.training import prediction
-from boneage_jax.training import restore
 from boneage_jax.training import step as train_step
 from boneage_jax.training import validate
 
@@ -43,13 +42,11 @@ def write_features(config: Any, stage: str, workdir: str) -> None:
     ValueError: features that are not finite in float16.
   """
   section, mesh = config[stage], distributed.make_mesh()
-  films, _ = selection.split_films(
-    config, workdir, section.input.builder_config
-  )
+  films = selection.stage_films(config, stage, workdir)
   graph, variables = _frozen_net(config, stage)
   variables = jax.device_put(variables, distributed.replicated(mesh))
   split = prediction.Split(config, stage, workdir, films, mesh)
-  rows = split.predict(make_predict(graph), variables)['features']
+  rows = split.predict(forward.make_features(graph), variables)['features']
   if not np.isfinite(rows).all():
     bad = films['id'][~np.isfinite(rows).all((1, 2, 3))]
     raise ValueError(
@@ -92,18 +89,6 @@ def weight_files(section: Any) -> dict[str, Any]:
   return {k: v for k, v in section.pretrained.items() if v.path}
 
 
-def make_predict(graph: Any) -> Any:
-  """Compile `predict(variables, batch)`, the `features` of a batch of films."""
-
-  @jax.jit
-  def predict(variables, batch):
-    net = restore.merge(graph, variables)
-    found = age_map.moving_mean(net.features(batch), net.pool.window_hw)
-    return {'features': found.astype(jnp.float16)}
-
-  return predict
-
-
 def shape(section: Any) -> tuple[int, int, int]:
   """Return height, width and channels of the features that a stage reads."""
   size = train_step.net_of(section)[1]
@@ -111,7 +96,7 @@ def shape(section: Any) -> tuple[int, int, int]:
   variables = {'params': params, 'batch_stats': stats}
   film = (1, *sizes.size_hw(section.input.size), 1)
   batch = {'image': jax.ShapeDtypeStruct(film, jnp.uint8)}
-  found = jax.eval_shape(make_predict(graph), variables, batch)
+  found = jax.eval_shape(forward.make_features(graph), variables, batch)
   return found['features'].shape[1:]
 
 
@@ -139,9 +124,10 @@ def check(stage: stages.Stage) -> None:
       f'Expected {name}.eval_batch_size to be divisible by {devices} devices, '
       f'got {section.eval_batch_size} films.'
     )
-  if section.net.name != 'age_net' or section.net.pool != 'gap_map':
+  wanted = 'region_channels' if section.input.crops_from else 'age_net'
+  if section.net.name != wanted or section.net.pool != 'gap_map':
     raise ValueError(
-      f"Expected {name}.net to be an age_net with the pool 'gap_map', got "
+      f"Expected {name}.net to be an {wanted} with the pool 'gap_map', got "
       f'{section.net.name} with {section.net.get("pool")!r}: change '
       f'--config.{name}.net.'
     )

@@ -3,26 +3,33 @@
 from collections.abc import Callable
 from typing import Any
 
+from flax import nnx
 import jax
 from jax import numpy as jnp
 import numpy as np
 
+from boneage_jax import models
 from boneage_jax.core import sizes
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import masks as masks_lib
 from boneage_jax.models import ops
+from boneage_jax.models.heads import age_map
 from boneage_jax.training import restore
 
 Reduce = Callable[[dict, dict], dict[str, jax.Array]]
+KEPT = ('age', *age_maps.NAMES)
 
 
 def age_or_classes(outputs: dict, batch: dict) -> dict[str, jax.Array]:
   """Return `age` [B] and `probability` [B, K] as far as a net has them.
 
-  A scalar net has no probability, and a net of classes no age.
+  A scalar net has no probability, and a net of classes no age. Of a net that
+  gives ages at places also `age_map` [B, h, w], and of one that deforms its map
+  `deformation` [B, 2, 3].
   """
   del batch
-  result = {'age': outputs['age']} if 'age' in outputs else {}
+  result = {key: outputs[key] for key in KEPT if key in outputs}
   if 'logits' in outputs:
     result['probability'] = jax.nn.softmax(outputs['logits'])
   return result
@@ -88,6 +95,38 @@ def make_predict(
     return reduce(restore.merge(graph, variables)(batch), batch)
 
   return jax.jit(predict, compiler_options=ops.compiler_options())
+
+
+def make_features(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
+  """Compile `predict(variables, batch)`, the `features` of a batch of films."""
+
+  @jax.jit
+  def predict(variables, batch):
+    net = restore.merge(graph, variables)
+    found = age_map.moving_mean(net.features(batch), net.pool.window_hw)
+    return {'features': found.astype(jnp.float16)}
+
+  return predict
+
+
+def places(section: Any) -> age_maps.Places | None:
+  """Return where the ages of a stage's map lie on its input.
+
+  Returns:
+    None of a net that gives no map of ages, and where the map is not one of
+    whole films as they are: of crops, or in other views.
+  """
+  net, tta = section.net, section.tta
+  if net.name != 'age_net' or net.get('pool') not in age_map.POOLS:
+    return None
+  if tta.flip or tuple(tta.rotate) != (0.0,) or section.input.crops_from:
+    return None
+  size = sizes.training_hw(section.input)
+  made = nnx.eval_shape(lambda: models.create(net, size=size))
+  film_hw = sizes.size_hw(section.input.size)
+  return age_maps.Places(
+    film_hw, *made.age_places(film_hw), section.input.resize
+  )
 
 
 def views(section: Any) -> list[np.ndarray]:

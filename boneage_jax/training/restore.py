@@ -19,25 +19,31 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   """Graph and best variables of a trained stage, on all devices.
 
   The net reads films: of a stage that was trained on the features of another,
-  it has that one's backbone.
+  it has that one's backbone. Of a stage that writes features, the backbone
+  alone is of use, and all else is zero.
 
   Raises:
     ValueError: the stage has no checkpoint.
   """
   section = config[stage]
   graph, *shapes = train_step.abstract_net(*train_step.net_of(section))
+  if section.job == 'features':
+    found = _best(stage, workdir, *map(_backbone, shapes))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    rest = dict(zip(('params', 'batch_stats'), zeros, strict=True))
+    return graph, {name: rest[name] | found[name] for name in found}
   variables = _best(stage, workdir, *shapes)
   source = section.input.get('features_from')
   if not source:
     return graph, variables
   _, size = train_step.net_of(section)
   graph, *shapes = train_step.abstract_net(section.net, size)
-  of_backbone = (
-    {name: tree for name, tree in one.items() if name == 'backbone'}
-    for one in shapes
-  )
-  frozen = _best(source, workdir, *of_backbone)
+  frozen = _best(source, workdir, *map(_backbone, shapes))
   return graph, {name: frozen[name] | variables[name] for name in frozen}
+
+
+def _backbone(tree: dict) -> dict:
+  return {name: one for name, one in tree.items() if name == 'backbone'}
 
 
 def _best(stage: str, workdir: str, params: dict, stats: dict) -> dict:

@@ -17,6 +17,7 @@ from boneage_jax.regions import register
 from boneage_jax.report import job as report_job
 from boneage_jax.training import features
 from boneage_jax.training import fit_forest
+from boneage_jax.training import fit_regressors
 from boneage_jax.training import forest_rounds
 from boneage_jax.training import loop
 
@@ -29,6 +30,7 @@ JOBS = {
   'locate': locate_job.locate,
   'register': register.register,
   'fit_forest': fit_forest.fit_forest,
+  'fit_regressors': fit_regressors.fit_regressors,
   'forest_rounds': forest_rounds.forest_rounds,
   'patches': patches.cut_patches,
   'ensemble': ensemble.combine_stage,
@@ -40,6 +42,7 @@ REDONE = ('ensemble', 'report', 'classes')
 ALONE = (
   'prepare',
   'fit_forest',
+  'fit_regressors',
   'forest_rounds',
   *REDONE,
 )  # jobs of process 0, while the others wait

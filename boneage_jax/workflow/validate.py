@@ -23,12 +23,15 @@ from boneage_jax.regions import patches
 from boneage_jax.regions import register
 from boneage_jax.training import features
 from boneage_jax.training import fit_forest
+from boneage_jax.training import fit_regressors
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from tfds_rsna import labels
 
 NETS = ('train', 'mine', 'active')  # jobs that train
+READERS = ('features', 'fit_regressors')  # that read films as nets do
+AGES = ('train', 'ensemble', 'fit_regressors')  # jobs that tell ages
 # Jobs of the stages that a field of stages.EDGES may name.
 JOBS = {
   'input.crops_from': ('locate', 'register', 'patches'),
@@ -40,12 +43,13 @@ JOBS = {
   'keypoints': ('train',),
   'forest': ('fit_forest',),
   'masks_from': ('mine', 'active'),
-  'members': ('train', 'ensemble'),
-  'stage': ('train', 'ensemble'),
-  'baselines': ('train', 'ensemble'),
+  'members': AGES,
+  'stage': AGES,
+  'baselines': AGES,
   'init_from.run': ('train', 'mine', 'active'),
   'input.masks_from': ('mine', 'active'),
   'input.features_from': ('features',),
+  'features_from': ('features',),
 }
 
 
@@ -87,6 +91,8 @@ def validate(config: Any, workdir: str) -> None:
         active.check(stage)
     elif stage.section.job in CHECKS:
       CHECKS[stage.section.job](stage)
+      if stage.section.job in READERS:
+        check_films_of(stage)
     else:
       check_report(stage)
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
@@ -257,6 +263,7 @@ CHECKS = {
   'locate': check_locate.check,
   'register': register.check,
   'fit_forest': fit_forest.check,
+  'fit_regressors': fit_regressors.check,
   'forest_rounds': fit_forest.check,
   'patches': patches.check,
   'ensemble': weighing.check,

@@ -5,12 +5,15 @@ import json
 import jax
 import numpy as np
 import pytest
+import transfer_run
 
 from boneage_jax.core import sizes
 from boneage_jax.core import stages
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.inference import net as net_lib
+from boneage_jax.inference import predictor as predictor_lib
+from boneage_jax.runs import age_map_file
 from boneage_jax.runs import predictions
 from boneage_jax.train_compile import programs
 from boneage_jax.training import features
@@ -18,19 +21,16 @@ from boneage_jax.training import loop
 from boneage_jax.training import restore
 from boneage_jax.workflow import validate
 from configs import bonet
-from configs import transfer
 
 
-def tiny(variant='resnet,offtheshelf,phantom'):
-  config = transfer.get_config(variant).unlock()
-  config.data.update(validation_fraction=0.2, test_fraction=0.25)
-  for section in stages.sections(config).values():
-    if 'net' in section:
-      section.net.backbone.update(depth=18, width=0.125, endpoint='stage2')
-      section.net.hidden = 16
-      section.input.update(size=48, crop=2 / 3)
-      section.eval_batch_size = 8
-  return config
+def maps_whose_mean_is_the_age(folder, found):
+  """The maps of ages of a stage that predicted `found`."""
+  maps = age_map_file.read([str(folder)])
+  assert set(maps.ages) == set(found['id'].tolist())
+  rows = zip(found['id'].tolist(), found['prediction'], strict=True)
+  for film, age in rows:
+    assert maps.ages[film].mean() == pytest.approx(age, rel=1e-6, abs=2e-4)
+  return maps
 
 
 def start(config, workdir, prepared):
@@ -42,7 +42,7 @@ def start(config, workdir, prepared):
 
 @pytest.mark.ci
 def test_off_the_shelf(prepared, tmp_path):
-  config = tiny()
+  config = transfer_run.tiny()
   workdir = start(config, tmp_path, prepared)
   validate.validate(config, workdir)
   features.write_features(config, 'features', workdir)
@@ -102,6 +102,11 @@ def test_off_the_shelf(prepared, tmp_path):
     )
   predicted = net_lib.Net(config, stage, workdir, 2)([source[0], source[1]])
   np.testing.assert_allclose(predicted['age'], wanted[:2], rtol=2e-3)
+  maps = maps_whose_mean_is_the_age(tmp_path / stage, found)
+  for film, ages in zip(films['id'], predicted['age_map'], strict=False):
+    np.testing.assert_allclose(ages, maps.ages[film], rtol=2e-3)
+  # Positions lie at 0.5, 8.5, ...; the first window has the first four.
+  assert maps.places.grid == [[8, 12.5], [8, 12.5]]
 
 
 @pytest.mark.ci
@@ -112,7 +117,7 @@ def test_crops_train_and_whole_films_judge(prepared, tmp_path, stage):
     config.bonet.net.backbone.width = 0.02
     config.bonet.input.size = 128
   else:
-    config = tiny('resnet,finetune,phantom')
+    config = transfer_run.tiny('resnet,finetune,phantom')
   section = config[stage]
   config.data.update(validation_fraction=0.2, test_fraction=0.25)
   section.update(epochs=0, steps=4, eval_steps=2, eval_batch_size=8)
@@ -124,6 +129,17 @@ def test_crops_train_and_whole_films_judge(prepared, tmp_path, stage):
     str(tmp_path / stage / 'predictions.csv')
   )
   assert np.isfinite(found['prediction']).all()
+  maps = maps_whose_mean_is_the_age(tmp_path / stage, found)
+  assert len(maps.deformation) == (len(maps.ages) if stage == 'bonet' else 0)
+  predictor = predictor_lib.Predictor(config, stage, workdir)
+  film = np.random.default_rng(0).integers(0, 255, (90, 70), dtype=np.uint8)
+  said = predictor.predict(film, 'F')
+  assert said.age_map.shape == maps.ages[found['id'][0]].shape
+  assert said.age_predicted == pytest.approx(said.age_map.mean(), abs=1e-3)
+  assert (said.deformation is None) == (stage != 'bonet')
+  config[stage].tta.flip = True  # a map lies on films as they are
+  predictor = predictor_lib.Predictor(config, stage, workdir)
+  assert predictor.predict(film, 'F').age_map is None
   # More than one place on a whole film, and in training a crop's alone.
   graph, variables = restore.load_net(config, stage, workdir)
   films = selection.stage_films(config, stage, workdir)
@@ -140,14 +156,16 @@ def test_crops_train_and_whole_films_judge(prepared, tmp_path, stage):
 
 
 def test_a_step_on_features_can_be_lowered_from_shapes():
-  lowered = programs.lower_train(tiny(), 'offtheshelf', 8, jax.devices()[:1])
+  lowered = programs.lower_train(
+    transfer_run.tiny(), 'offtheshelf', 8, jax.devices()[:1]
+  )
   state, batch = lowered.in_avals[0]
   assert batch['features'].shape == (8, 1, 1, 16)
   assert set(state.params) == {'pool', 'age_head'}
 
 
 def test_random_features_are_asked_for():
-  config = tiny()
+  config = transfer_run.tiny()
   config.allow_random_features = False
   stage = stages.Stage(config, 'features', '/nowhere')
   with pytest.raises(ValueError, match=r'--config\.allow_random_features=True'):
@@ -166,7 +184,7 @@ def test_random_features_are_asked_for():
   ],
 )
 def test_features_are_of_the_same_net_and_films(field, value, message):
-  config = tiny()
+  config = transfer_run.tiny()
   stage = stages.Stage(config, 'offtheshelf', '/nowhere')
   features.check_reader(stage)
   *outer, last = field.split('.')

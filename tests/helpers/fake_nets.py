@@ -16,6 +16,7 @@ class FakeNets:
   """
 
   inverted = False
+  places = None
   sexes = tuple(groups.SEX)
   calibration = types.MappingProxyType({})
 

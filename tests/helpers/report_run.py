@@ -6,13 +6,16 @@ import os
 
 import numpy as np
 
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
 from boneage_jax.report import write as report_write
+from boneage_jax.runs import age_map_file
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located
 
 CONFIG = {'name': 'tiny', 'stages': ('localizer', 'assessor')}
 FILMS, TEST = 48, 12  # the others validate
+PLACES = age_maps.Places((64, 64), ((16, 24.0),) * 2, (4, 4, 60, 60))
 MISSED = boxes.Region(boxes.WHOLE_FILM, 0.0, False)
 
 
@@ -57,6 +60,10 @@ def workdir(tmp_path, predict=None):
   annotated = {'carpal': {'n': 5, 'found': 1.0, 'centre_in_wrist': 0.8}}
   coverage = {'all': annotated, 'train': annotated, 'test': {}}
   (tmp_path / 'locate/coverage.json').write_text(json.dumps(coverage))
+  ages = prediction[:, None, None] + rng.normal(0, 9, (FILMS, 2, 2))
+  matrices = np.tile([[0.9, 0, 0.1], [0, 0.9, -0.06]], (FILMS, 1, 1))
+  rows = {'id': ids, 'age_map': ages, 'deformation': matrices}
+  age_map_file.write(str(tmp_path / 'assessor'), rows, PLACES)
   build = {
     'films': FILMS,
     'of': 12611,
@@ -90,6 +97,7 @@ def write(workdir, **changes):
       },
     },
     load_film=film,
+    age_maps=age_map_file.read([os.path.join(workdir, 'assessor')]),
   )
   return report_write.write_report(dataclasses.replace(inputs, **changes))
 

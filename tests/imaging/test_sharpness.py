@@ -109,12 +109,13 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
     assert found.status == ('flagged' if flags else 'ok')
     path = str(tmp_path / f'{k}.png')
     cv2.imwrite(path, image)
-    assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
+    out = tmp_path / f'out_{k}'
+    assert not predict.predict_films(predictor, [path], 'F', str(out))
     output = capsys.readouterr()
     assert output.out.startswith(f'{path}: ')
     warned = 'the film is blurred, or has too few pixels' in output.err
     assert warned == bool(flags)
-    table = (tmp_path / 'predictions.csv').read_text().splitlines()
+    table = (out / 'predictions.csv').read_text().splitlines()
     row = dict(zip(*(line.split(',') for line in table), strict=True))
     assert row['quality_flags'] == ' '.join(flags)
     assert row['status'] == found.status

@@ -18,7 +18,7 @@ IMAGE = np.arange(16, dtype=np.uint8).reshape(4, 4)
 class Net:
   """Tells one age of all films, and which films it was shown."""
 
-  batch_size, builder_config, inverted = 4, 'original', False
+  batch_size, builder_config, inverted, places = 4, 'original', False, None
 
   def __init__(self, age, *sexes):
     self.age, self.sexes, self.seen = age, sexes or ALL, []

@@ -6,10 +6,12 @@ import types
 import numpy as np
 import pytest
 
+from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
+from boneage_jax.inference import row_file
 from boneage_jax.inference import tables
 from boneage_jax.regions import localize
 from boneage_jax.runs import predictions
@@ -94,10 +96,60 @@ def test_an_uncalibrated_run_has_no_interval():
 
 def test_rows_become_a_table(tmp_path):
   rows = [tables.row(predicted(sex=sex), f'{sex}.png') for sex in ('M', 'F')]
-  path = tmp_path / 'predictions.csv'
-  tables.write(str(path), rows)
-  with open(path, newline='') as file:
+  with row_file.RowFile(str(tmp_path)) as written:
+    for row in rows:
+      written.add(row)
+  with open(tmp_path / 'predictions.csv', newline='') as file:
     assert list(csv.DictReader(file)) == rows
+
+
+def test_a_map_of_ages_and_a_deformation_are_said():
+  pose = age_maps.Pose(-4.24, 0.951, 1.02, 0.03, -0.012, False)
+  film = predicted(
+    regions={}, age_map=np.array([[120.0, 131.04]]), deformation=pose
+  )
+  assert tables.format_line(film) == (
+    '10 y 6 mo (126.0 months), 120.0 to 131.0 months at 1 x 2 places; '
+    'frame turned counter-clockwise by 4.2 degrees, 95.1 % wide and 102.0 % '
+    'high, shifted right by 3.0 % and up by 1.2 % of the side'
+  )
+  row = tables.row(film, 'film.png')
+  assert row['age_map_low'] == '120.0000' and row['age_map_high'] == '131.0400'
+  assert row['deformation_turn_deg'] == '-4.24000'
+  assert row['deformation_down'] == '-0.01200'
+
+
+class MapNet:
+  """Gives a map of ages, whatever the film."""
+
+  batch_size, builder_config, inverted = 1, 'original', False
+  sexes = ('M', 'F', 'unknown')
+
+  def __init__(self, ages, step=2):
+    self.ages = np.array(ages, np.float32)
+    self.places = age_maps.Places((4, 4), ((step, 1.0),) * 2, (0, 0, 4, 4))
+
+  def outputs(self, records, memo):
+    film = localize.Film('0', 0.0, IMAGE, {})
+    matrix = np.array([[[1.0, 0, 0.5], [0, 1, 0]]])
+    rows = {'age_map': self.ages[None], 'deformation': matrix}
+    return {'age': self.ages[None].mean((1, 2)), **rows}, [film]
+
+
+def test_maps_of_nets_are_averaged_where_they_lie_alike():
+  first = MapNet([[100, 120], [110, 90]])
+  second = MapNet([[104, 104], [104, 112]])
+  film = ensemble.Ensemble([first, second], [0.75, 0.25]).predict(IMAGE, 'F')
+  np.testing.assert_allclose(film.age_map, [[101, 116], [108.5, 95.5]])
+  assert film.age_predicted == pytest.approx(film.age_map.mean())
+  assert film.deformation is None  # each has its own
+  assert film.overlay.shape == (440, 440, 3)
+  alone = ensemble.Ensemble([first]).predict(IMAGE, 'F')
+  assert alone.deformation.right == pytest.approx(0.25)
+
+  other = MapNet([[100.0, 104, 96]], step=1)
+  film = ensemble.Ensemble([first, other]).predict(IMAGE, 'F')
+  assert film.age_predicted == pytest.approx(102.5) and film.age_map is None
 
 
 def test_intervals_of_an_ensemble_are_not_those_of_its_members():
@@ -114,6 +166,7 @@ def test_intervals_of_an_ensemble_are_not_those_of_its_members():
       batch_size=1,
       builder_config='original',
       inverted=False,
+      places=None,
       sexes=('M', 'F', 'unknown'),
     )
 

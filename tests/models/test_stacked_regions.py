@@ -98,3 +98,29 @@ def test_sex_matters_and_gradients_reach_the_backbone():
     np.isfinite(g).all() and np.asarray(g).any()
     for g in jax.tree.leaves(gradients['backbone'])
   )
+
+
+@pytest.mark.parametrize(
+  ('backbone', 'size', 'wanted'),
+  [
+    (dict(name='googlenet', auxiliary=True, endpoint='inception4b'), 64, 'aux'),
+    (dict(name='bonet'), 112, 'deformation'),
+  ],
+)
+def test_what_a_backbone_says_beside_its_map_is_of_regions(
+  backbone, size, wanted
+):
+  made = nnx.eval_shape(
+    lambda: stacked_regions.RegionChannels(
+      size=size,
+      backbone={'width': 0.05, **backbone},
+      pool='gap_map',
+      output='standardized',
+      sex_features=0,
+      rngs=nnx.Rngs(0),
+    )
+  )
+  made.train()
+  batch = {'regions': jax.ShapeDtypeStruct((2, 1, size, size, 1), jnp.uint8)}
+  outputs = nnx.eval_shape(lambda m, b: m(b, nnx.Rngs(0)), made, batch)
+  assert wanted in outputs and outputs['age'].shape == (2,)

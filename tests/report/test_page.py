@@ -1,5 +1,6 @@
 """The page of a report: self-contained, complete, escaped."""
 
+import csv
 import html.parser
 import os
 import re
@@ -50,6 +51,19 @@ def test_page_says_what_it_must(run):
   assert 'annotated boxes, train' in page and 'boxes, test' not in page
   assert 'Region carpal not found on 1 of 48 films' in page
   assert page.count('aria-label="Predicted distribution') == 9
+  assert page.count('with the map of ages') == 9
+  rows = csv.DictReader(report_run.read(folder, 'predictions.csv').splitlines())
+  age = {row['id']: float(row['age_predicted']) for row in rows}
+  found = re.findall(
+    r'film (\d+),.*?map of ages: ([\d.]+) to ([\d.]+) months at 2 x 2',
+    page,
+    re.DOTALL,
+  )
+  assert len(found) == 9
+  for film, low, high in found:
+    assert abs(float(low) - age[film]) < 50 > abs(float(high) - age[film])
+    assert float(low) < float(high)
+  assert page.count('90.0 % wide and 90.0 % high, shifted right by 5.0 %') == 9
   for name in ('scatter', 'bland_altman', 'training_localizer'):
     with open(os.path.join(folder, f'{name}.png'), 'rb') as file:
       assert file.read(4) == b'\x89PNG'

@@ -79,7 +79,7 @@ CSV = f'{TRAIN}.csv: '
     (flip_byte, 'Corrupt PNG: wrong checksum at byte '),
     (
       cut('2.png', b'GIF89a' * 9),
-      'Expected PNG, JPEG or DICOM, got another kind',
+      'Expected PNG, JPEG, DICOM, TIFF or BMP, got another kind',
     ),
     (cut('2.png', keep=0), 'Expected an image, got an empty file'),
     (

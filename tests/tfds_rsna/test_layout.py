@@ -79,7 +79,8 @@ def test_what_is_not_read_is_named(manual_dir):
   (line,) = [x for x in str(error.value).splitlines() if 'Not read' in x]
   assert line == (
     "Not read there: scans/ (no 'train', 'valid' or 'test' in its name), "
-    'ages train.xls (not of .png, .jpg, .jpeg, .dcm, .csv, .tsv, .xlsx, .zip), '
+    'ages train.xls (not of .png, .jpg, .jpeg, .dcm, '
+    '.tif, .tiff, .bmp, .csv, .tsv, .xlsx, .zip), '
     "labels.csv (no 'train', 'valid' or 'test' in its name), "
     'all.zip/boneage-training-dataset.zip (a zip in a zip: extract all.zip).'
   )

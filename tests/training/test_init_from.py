@@ -155,12 +155,14 @@ def test_nets_that_mask_and_register_are_of_other_films(
   # A mask that the net was trained on there, of a film that is held out.
   folder = tmp_path / f'there/{stage}/round_1'
   folder.mkdir(parents=True)
-  (folder / 'masks.csv').write_text(f'id,stored\n{held_out},1\n9,0\n')
+  table = 'id,status,stored\n'
+  rows = f'{held_out},accepted,1\n9,refused,0\n'
+  (folder / 'masks.csv').write_text(table + rows)
   refused = f'{stage}.init_from.run=.* on 1 films .* such as {held_out}:'
   with pytest.raises(ValueError, match=refused):
     workflow_validate.check_films(here, workdir)
   # Films that nobody marked are masked and registered, too.
-  folder.joinpath('masks.csv').write_text('id,stored\n')
+  folder.joinpath('masks.csv').write_text(table)
   here.data.update(validation_fraction=0.3, test_fraction=0.4)
   real = selection.split_films
 

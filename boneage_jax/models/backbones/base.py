@@ -27,7 +27,7 @@ def grid_geometry(fields: Iterable[Field], size_hw: tuple[int, int]) -> Grid:
     fields: of the layers between input and map.
     size_hw: height and width of the input in pixels.
   """
-  return _follow(fields, size_hw)[0]
+  return follow(fields, size_hw)[0]
 
 
 def check_map(
@@ -47,7 +47,7 @@ def check_map(
   Raises:
     ValueError: they lead to another map, so heat maps would lie elsewhere.
   """
-  told = _follow(fields, size_hw)[1]
+  told = follow(fields, size_hw)[1]
   if told != tuple(map_hw):
     raise ValueError(
       f'The receptive_fields of {name} say that an input of {size_hw} pixels '
@@ -57,7 +57,7 @@ def check_map(
     )
 
 
-def _follow(
+def follow(
   fields: Iterable[Field], size_hw: tuple[int, int]
 ) -> tuple[Grid, tuple[int, int]]:
   """Return where the positions of a map lie, and how many it has."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 
 from boneage_jax.models import layers
@@ -81,3 +82,43 @@ class BoNet(base.Backbone):
         )
       setattr(self, name, stage)
       in_channels = stage.channels
+
+  @property
+  def deforms(self) -> bool:
+    """Whether it has the stage 'deform'."""
+    return DEFORM in self.stages
+
+  def features_and_deformation(
+    self, x: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Return `features`, and the affine maps [B, 2, 3] of the stage 'deform'.
+
+    Such a map takes a place of the stage's output to one of its input, see
+    `spatial_transformer`.
+    """
+    at = self.stages.index(DEFORM)
+    x = self.run(x, stop=at)
+    matrices = self.deform.matrices(x)
+    return self.run(self.deform.bend(x, matrices), start=at + 1), matrices
+
+  def deformed_box(
+    self, size_hw: tuple[int, int]
+  ) -> tuple[float, float, float, float] | None:
+    """Return where the map lies that the stage 'deform' bends.
+
+    Args:
+      size_hw: height and width of the input in pixels.
+
+    Returns:
+      x0, y0, x1, y1, edges of its outermost positions in pixels of the input;
+      None of a net that deforms nothing.
+    """
+    if not self.deforms:
+      return None
+    fields = self.fields(stop=self.stages.index(DEFORM))
+    (y, x), (height, width) = base.follow(fields, size_hw)
+    (x0, x1), (y0, y1) = (
+      (first - step / 2, first + step * (count - 0.5))
+      for (step, first), count in ((x, width), (y, height))
+    )
+    return x0, y0, x1, y1

@@ -7,6 +7,8 @@ import numpy as np
 
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
+from boneage_jax.imaging import age_maps
+from boneage_jax.runs import age_map_file
 from boneage_jax.runs import predictions
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
@@ -48,9 +50,11 @@ def write_predictions(
 
   Ages and probabilities are averaged over the views of `tta`.
   `predictions.csv` (id, split, sex, age, prediction; months) and, for nets
-  with bins, `distributions.npz` (id [N], probability float16 [N,240]).
+  with bins, `distributions.npz` (id [N], probability float16 [N,240]); with a
+  map of ages, `age_maps.npz`, see `age_map_file`.
   """
   parts, order = [], ('validation', 'test')
+  places = forward.places(config[stage])
   for _, part, outputs in prediction.held_out(
     config, stage, workdir, films, predict, variables, order
   ):
@@ -58,9 +62,14 @@ def write_predictions(
     rows['prediction'] = outputs['age'].astype(np.float64)
     if 'probability' in outputs:
       rows['probability'] = outputs['probability']
+    if places is not None:
+      rows |= {
+        name: outputs[name] for name in age_maps.NAMES if name in outputs
+      }
     parts.append(rows)
   if distributed.is_main_process():
-    predictions.write_predictions(
-      stages.path(workdir, stage),
-      {name: np.concatenate([p[name] for p in parts]) for name in parts[0]},
-    )
+    rows = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    folder = stages.path(workdir, stage)
+    if places is not None:
+      age_map_file.write(folder, rows, places)
+    predictions.write_predictions(folder, rows)

@@ -56,9 +56,49 @@ def test_each_place_of_a_large_film_is_what_its_crop_gives():
     for i in range(2)
     for j in range(3)
   ]
-  ages = run(net, jnp.stack(crops))
+  crops = np.stack(crops)
+  ages = run(net, jnp.asarray(crops))
   assert ages['age_map'].shape == (6, 1, 1)
   assert np.ptp(np.asarray(ages['age'])) > 1e-3  # months
   found = np.asarray(whole['age_map']).ravel()
   np.testing.assert_allclose(found, ages['age'], rtol=1e-5)
   np.testing.assert_allclose(whole['age'][0], found.mean(), rtol=1e-6)
+  identity = np.eye(2, 3)[None]
+  np.testing.assert_array_equal(whole['deformation'], identity)
+
+  # A place sees the first 99 pixels of its crop, as what is left over at the
+  # ends of maps is not read: so its middle is at 49.5.
+  changed = crops.copy()
+  changed[0, :, 99:] ^= 255
+  changed[1, :, 98] ^= 255
+  changed[2, 99:] ^= 255
+  changed[3, 98] ^= 255
+  same = run(net, jnp.asarray(changed))['age'] == ages['age']
+  assert same.tolist() == [True, False, True, False, True, True]
+  grid, box = net.age_places((128, 144))
+  assert grid == ((step, 49.5), (step, 49.5))
+  # It is the middle of five positions of conv4, of which there are 10 x 8.
+  start = 49.5 - 2.5 * 8
+  assert box == (start, start, start + 10 * 8, start + 8 * 8)
+
+
+def test_the_deformation_is_what_the_map_was_sampled_by():
+  net = age_net(112, width=0.02)
+  net.eval()
+  shift = 2 / 6  # a position of the map of 6 x 6
+  net.backbone.deform.fc2.bias[...] = jnp.array([1, 0, shift, 0, 1, 0.0])
+  film = draw.greys((1, 112, 112, 1))
+
+  @nnx.jit
+  def run(net, film):
+    outputs = net({'image': film})
+    backbone = net.backbone
+    before = backbone.run(net._input({'image': film}), stop=4)
+    after = jnp.pad(before[:, :, 1:], [(0, 0), (0, 0), (0, 1), (0, 0)])
+    return outputs, net.head(backbone.run(after, start=5), {})
+
+  outputs, wanted = run(net, film)
+  np.testing.assert_allclose(
+    outputs['deformation'], [[[1, 0, shift], [0, 1, 0]]], rtol=1e-6
+  )
+  np.testing.assert_allclose(outputs['age'], wanted['age'], rtol=1e-5)
