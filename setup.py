@@ -25,6 +25,7 @@ setuptools.setup(
   install_requires=[
     'absl-py>=2.1',
     f'array_record>=0.8{NOT_WINDOWS}',
+    'flatbuffers>=24.3',  # jax.export writes with it, undeclared
     'flax>=0.12.8',
     'fsspec>=2025.3',
     f'grain>=0.2.18{NOT_WINDOWS}',

@@ -13,6 +13,7 @@ Commands that read the predictions of a run:
 
 Commands that run its nets again:
   robustness      errors on corrupted films
+  adapt           correct ages for one site, on its own films of known age
   saliency        do heat maps show what a net reads?
 
 For example: python -m boneage_jax.evaluate errors runs/cascade_phantom
@@ -26,7 +27,7 @@ import sys
 # Each is a module of `evaluation`, with `_` for `-`, imported when called.
 COMMANDS = (
   *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
-  *('robustness', 'saliency', 'box-thresholds', 'learning-curve'),
+  *('robustness', 'saliency', 'box-thresholds', 'learning-curve', 'adapt'),
 )
 
 

@@ -5,7 +5,8 @@
 
 FILM is a file, a folder, a zip archive or a DICOMDIR. By the nets that the run
 reports, of a cross-validated run those of all folds; with intervals once the
-run is calibrated (evaluate calibrate RUN). Sex is M, F or unknown and never
+run is calibrated (evaluate calibrate RUN). In the place of a run, --model=MODEL
+takes what boneage_jax.export wrote. Sex is M, F or unknown and never
 guessed: without --sex it must stand in the table or the DICOM header.
 
 With --out a command that was killed goes on where it was, and several share
@@ -17,7 +18,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import hashlib
-import json
 import os
 import re
 import sys
@@ -32,20 +32,18 @@ from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.evaluation import errors
-from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import png
 from boneage_jax.inference import film_batches
 from boneage_jax.inference import film_list
 from boneage_jax.inference import loading
-from boneage_jax.inference import one_film
-from boneage_jax.inference import prediction as prediction_lib
-from boneage_jax.inference import quality
+from boneage_jax.inference import model_file
+from boneage_jax.inference import net_inputs
+from boneage_jax.inference import reference as reference_lib
 from boneage_jax.inference import row_file
-from boneage_jax.inference import tables
+from boneage_jax.inference import row_settings
 from boneage_jax.inference import views
 
-NOTICE = 'For research, not for diagnosis.'
 BATCH = 8  # films
 
 
@@ -57,6 +55,7 @@ def predict_films(
   limits: limits_lib.Limits | None = None,
   view: str = 'text',
   archives: film_list.Archives | None = None,
+  norm: reference_lib.Norm = reference_lib.NO_NORM,
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those that were bad.
 
@@ -73,6 +72,7 @@ def predict_films(
     limits: of the size of a film.
     view: what is printed, of `views.VIEWS`.
     archives: that hold films.
+    norm: that ages are compared with.
 
   Raises:
     OSError: `out` cannot be written.
@@ -81,13 +81,13 @@ def predict_films(
   films = [
     film_list.of_file(film) if isinstance(film, str) else film for film in films
   ]
-  job = _Job(predictor, films, out, view)
+  job = _Job(predictor, films, out, view, norm)
   archives = archives or film_list.Archives()
   reading = film_batches.Reading(archives, sex, limits)
   try:
     with job:
       if out:
-        job.rows.check(settings(predictor, sex))
+        job.rows.check(row_settings.of(predictor, sex, norm))
       for answer in film_batches.predict(predictor, job.unread(), reading):
         job.take(answer)
       job.finish()
@@ -95,18 +95,6 @@ def predict_films(
     _say_bad(job.bad, len(films))
     raise
   return job.bad
-
-
-def settings(predictor: loading.Either, sex: str | None) -> dict[str, Any]:
-  """Say on what rows depend: nets by the ages that they give one phantom."""
-  calibration = json.dumps(dict(predictor.calibration), sort_keys=True)
-  return {
-    'format': 1,
-    'batch_size': predictor.batch_size,
-    'sex': sex or '',
-    'calibration': hashlib.sha256(calibration.encode()).hexdigest()[:12],
-    'ages': one_film.ages_of_phantom(predictor),
-  }
 
 
 class _Job:
@@ -118,11 +106,13 @@ class _Job:
     films: Sequence[film_list.Film],
     out: str | None,
     view: str,
+    norm: reference_lib.Norm,
   ):
     self.bad: list[str] = []
     self.rows: row_file.RowFile | None = None
     self._films, self._out, self._inverted = films, out, predictor.inverted
     self._view = views.VIEWS[view]()
+    self._norm = norm
     self._listed = any(film.listed for film in films)
     self._known: list[dict[str, str]] = []  # rows with a true age
     self._stack = contextlib.ExitStack()
@@ -153,13 +143,21 @@ class _Job:
     if prediction is None:
       self.bad.append(door.shown(f'{name}: {answer.reason}'))
       return
-    for text in _warnings(prediction, answer.file.sex, self._inverted):
+    listed = answer.film.listed and answer.film.listed.chronological_age
+    in_header = answer.file.chronological_age
+    prediction = reference_lib.compared(
+      prediction, self._norm, listed, in_header
+    )
+    for text in views.warnings(prediction, answer.file.sex, self._inverted):
       self._say(f'warning: {name}: {text}', sys.stderr)
+    if self._norm.reference and prediction.sds is None:
+      why = reference_lib.why_none(prediction, self._norm.reference)
+      self._say(f'warning: {name}: {why}', sys.stderr)
     row = views.film_row(prediction, answer, self._listed)
     if self._out:
       row['picture'] = picture_name(name)
       with open(os.path.join(self._out, row['picture']), 'wb') as file:
-        file.write(png.encode(prediction.overlay[..., ::-1]))
+        file.write(png.encode(views.picture(prediction)[..., ::-1]))
       self.rows.add(row)
     elif row['age_true']:
       self._known.append(row)
@@ -230,24 +228,36 @@ def _run(args: argparse.Namespace) -> None:
     print(f'{found.others} other files passed over.', file=sys.stderr)
   total = len(found.films) + len(found.bad)
   bad = found.bad
+  place = sys.stdout if args.format == 'text' else sys.stderr
   if found.films:
     before = row_file.settings(args.out) if args.out else {}
     size = args.batch_size or before.get('batch_size')
     startup.set_up()
     startup.check_device()
-    predictor = loading.load(
-      *(storage.absolute(args.workdir), args.stage),
-      size or min(BATCH, len(found.films)),
-    )
+    if args.model:
+      folder = model_file.open_model(args.model)
+    else:
+      folder = storage.absolute(args.workdir)
+    table = reference_lib.read(args.reference) if args.reference else None
+    # What a net reads is written film by film.
+    size = 1 if args.dump_inputs else size or min(BATCH, len(found.films))
+    predictor = loading.load(folder, args.stage, size, args.site)
+    if args.dump_inputs:
+      predictor.dump = net_inputs.Dump(predictor, folder, args.dump_inputs)
+    print(door.shown(predictor.basis.sentence), file=place, flush=True)
     bad = bad + predict_films(
       *(predictor, found.films, args.sex, args.out),
       limits_lib.Limits(args.max_megapixels, args.max_megabytes),
-      *(args.format, archives),
+      *(
+        args.format,
+        archives,
+        reference_lib.Norm(table, args.chronological_age),
+      ),
     )
   elif not bad:
     print('No films found.', file=sys.stderr)
   _say_bad(bad, total)
-  print(NOTICE, file=sys.stdout if args.format == 'text' else sys.stderr)
+  print(views.NOTICE, file=place)
   if len(bad) == total:
     sys.exit(2)
   sys.exit(1 if bad else 0)
@@ -255,13 +265,15 @@ def _run(args: argparse.Namespace) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    description=f'{__doc__}\n{NOTICE}',
+    description=f'{__doc__}\n{views.NOTICE}',
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument(
     'films', nargs='*', metavar='FILM', help='file, folder, zip or DICOMDIR'
   )
-  parser.add_argument('--workdir', required=True, help='folder of a run')
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument('--workdir', help='folder of a run')
+  source.add_argument('--model', help='model file: a folder or a zip')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument(
     '--table', default='', help='of films: file, sex, perhaps age_true, group'
@@ -281,30 +293,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   )
   parser.add_argument('--max_megapixels', type=float, default=64, help='a film')
   parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
+  parser.add_argument(
+    '--dump_inputs', help='folder for what nets read of each film'
+  )
+  parser.add_argument('--site', default='', help='of evaluate adapt')
+  parser.add_argument('--reference', help='table: sex, age, mean, sd; for SDS')
+  parser.add_argument(
+    '--chronological_age',
+    type=float,
+    help="months, of films without one in the table; else the DICOM header's",
+  )
   args = parser.parse_args(argv)
   if not args.films and not args.table:
     parser.error('expected films or --table, got neither')
   if args.batch_size < 0:
     parser.error(f'expected --batch_size of 1 or more, got {args.batch_size}')
   return args
-
-
-def _warnings(
-  prediction: prediction_lib.Prediction, header_sex: str, inverted: bool
-) -> Iterator[str]:
-  """Yield what a user should know before trusting a prediction."""
-  if header_sex not in ('unknown', prediction.sex):
-    yield f'the header says sex {header_sex}; --sex={prediction.sex} is used'
-  for flag in prediction.quality_flags:
-    yield quality.sentence(flag, inverted)
-  for note in prediction.notes:
-    if note not in prediction.quality_flags:
-      yield codec.NOTES[note]
-  for name, region in prediction.regions.items():
-    if not region.found:
-      yield f'{name} was not found; the whole film stands in for it'
-  if prediction.hand is not None:
-    yield from tables.hand_warnings(prediction.hand)
 
 
 if __name__ == '__main__':

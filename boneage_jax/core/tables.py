@@ -118,6 +118,12 @@ class Table(NamedTuple):
   rows: list[tuple[int, list[str]]]
   sheet: str
 
+  def by_column(self) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line of each row and its cells by column, '' where cut."""
+    for line, cells in self.rows:
+      row = dict.fromkeys(self.header, '')
+      yield line, row | dict(zip(self.header, map(text, cells), strict=False))
+
 
 def read(
   data: bytes, name: str, is_header: Callable[[list[str]], bool]

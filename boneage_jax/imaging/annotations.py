@@ -142,9 +142,7 @@ def _rows(
       f'{path}: expected the columns id,{",".join(columns)}, found '
       f'{",".join(table.header)}.'
     )
-  for line, cells in table.rows:
-    row = dict.fromkeys(table.header, '')
-    row |= zip(table.header, map(tables.text, cells), strict=False)
+  for line, row in table.by_column():
     where = f'{path}, line {line}, film {row["id"]}'
     yield where, _film_id(row['id'], where), row
 

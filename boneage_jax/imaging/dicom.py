@@ -1,7 +1,9 @@
 """One radiograph of a DICOM file as the 8-bit grey film the nets expect."""
 
+import datetime
 import math
 import os
+import re
 from typing import Any
 import warnings
 
@@ -19,6 +21,10 @@ SEXES = ('M', 'F')  # anything else, O included, is unknown
 PROCESSING = tuple(
   f'1.2.840.10008.5.1.4.1.1.{x}' for x in ('1.1.1', '1.2.1', '1.3.1')
 )
+DAYS = 365.25 / 12  # of a month
+# Days of a unit of PatientAge, and the part of it that passed on average: whole
+# years are written.
+UNITS = {'D': (1, 0.0), 'W': (7, 0.5), 'M': (DAYS, 0.5), 'Y': (12 * DAYS, 0.5)}
 
 
 def read(
@@ -38,8 +44,9 @@ def read(
   Returns:
     `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
-    or ''; `laterality`, `body_part`; `pixel_spacing` [row, column] in mm or
-    None; `burned_in` True, False or None (not said); `sop_instance_uid` or ''.
+    or ''; `chronological_age`, months or None; `laterality`, `body_part`;
+    `pixel_spacing` [row, column] in mm or None; `burned_in` True, False or None
+    (not said); `sop_instance_uid` or ''.
 
   Raises:
     ValueError: not DICOM, not one film, too large, or pixels that cannot be
@@ -69,6 +76,7 @@ def read(
     'sex': sex if sex in SEXES else 'unknown',
     'sex_as_written': sex,
     'patient_age': header.text('PatientAge', 'header'),
+    'chronological_age': _chronological_age(header),
     'laterality': (
       header.text('ImageLaterality', 'header')
       or header.text('Laterality', 'header')
@@ -79,6 +87,30 @@ def read(
     'sop_instance_uid': header.text('SOPInstanceUID', 'header'),
     'notes': tuple(header.notes),
   }
+
+
+def _chronological_age(header: dicom_elements.Header) -> float | None:
+  """Return the age at the film, months: by dates, or else by PatientAge."""
+  born = _date(header.text('PatientBirthDate', 'header'))
+  taken = _date(header.text('AcquisitionDate', 'header')) or _date(
+    header.text('StudyDate', 'header')
+  )
+  if born and taken and born <= taken:
+    return (taken - born).days / DAYS
+  written = re.fullmatch(
+    r'(\d{1,3})([DWMY])', header.text('PatientAge', 'header')
+  )
+  if not written:
+    return None
+  days, passed = UNITS[written[2]]
+  return (int(written[1]) + passed) * days / DAYS
+
+
+def _date(text: str) -> datetime.date | None:
+  try:
+    return datetime.datetime.strptime(text, '%Y%m%d').date()
+  except ValueError:
+    return None
 
 
 def import_pydicom() -> Any:

@@ -1,6 +1,7 @@
 """Pictures of a film with its heat map and its regions drawn in."""
 
 from collections.abc import Mapping
+import textwrap
 import types
 from typing import Any
 
@@ -13,6 +14,7 @@ from boneage_jax.imaging import intensity
 # Of regions in the order of regions.csv, RGB; safe for colour-blind readers.
 COLOURS = ((86, 204, 242), (255, 214, 64), (255, 122, 198))
 OUTLINE, POINT, DARK = (255, 255, 255), (255, 90, 60), (10, 10, 10)
+LETTER, LINE = 7, 14  # pixels of a caption
 
 
 def overlay(
@@ -99,6 +101,20 @@ def draw_hand(
       cv2.circle(picture, place, 6, DARK, -1, cv2.LINE_AA)
       cv2.circle(picture, place, 4, POINT, -1, cv2.LINE_AA)
   return picture
+
+
+def captioned(picture: np.ndarray, text: str) -> np.ndarray:
+  """Return a picture with a text below it, uint8 RGB [H + h, W, 3]."""
+  width = max(picture.shape[1] // LETTER, 12)
+  lines = textwrap.wrap(text.encode('ascii', 'replace').decode(), width)
+  height = LINE * len(lines) + LINE // 2
+  strip = np.zeros((height, picture.shape[1], 3), np.uint8)
+  for k, line in enumerate(lines, start=1):
+    cv2.putText(
+      *(strip, line, (4, LINE * k), cv2.FONT_HERSHEY_SIMPLEX, 0.36),
+      *((255, 255, 255), 1, cv2.LINE_AA),
+    )
+  return np.concatenate([picture, strip])
 
 
 def _pixels(fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Nets with weights, used like one."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import codec
+from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import finders
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
@@ -24,6 +26,12 @@ class Ensemble:
   these: boys by those of boys and those of both. Regions and pictures are those
   of the first member that has regions.
   """
+
+  # Of what `loading.load` returns: what its ages rest on, the site whose
+  # correction they get, and who is told what nets read.
+  basis: basis_lib.Basis | None = None
+  site: Mapping[str, Any] | None = None
+  dump: Callable[[str, float], None] | None = None
 
   def __init__(
     self,
@@ -50,7 +58,7 @@ class Ensemble:
     self.batch_size = members[0].batch_size
     configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
-    self.sexes = tuple(sex for sex in groups.SEX if self._readers(sex)[0])
+    self.sexes = tuple(sex for sex in groups.SEX if self.readers(sex)[0])
     # Maps of ages are averaged where they lie alike.
     common = {member.places for member in members}
     self.places = common.pop() if len(common) == 1 else None
@@ -109,7 +117,7 @@ class Ensemble:
     image = films_lib.shrunk(codec.decode_stored(record['image']), side)
     return {**record, 'image': codec.bitmap(image)}
 
-  def _readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
+  def readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
     """Return the members that read films of a sex, and weights of sum 1."""
     weights = self._by_sex.get(sex, self.weights)
     pairs = [
@@ -140,7 +148,7 @@ class Ensemble:
     memo: finders.Memo,
   ) -> tuple[dict[str, np.ndarray], list[localize.Film]]:
     """Predict films with the members that read those of a sex."""
-    members, weights = self._readers(sex)
+    members, weights = self.readers(sex)
     each = [
       member.outputs(
         records

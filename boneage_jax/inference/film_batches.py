@@ -72,7 +72,9 @@ def predict(
   """
   cores = os.cpu_count() or 1
   readers = futures.ThreadPoolExecutor(cores, 'films')
-  runners = futures.ThreadPoolExecutor(AT_ONCE, 'nets')
+  # What nets read is written after each film, see `net_inputs`.
+  threads = 1 if nets.dump else AT_ONCE
+  runners = futures.ThreadPoolExecutor(threads, 'nets')
   read = lambda film: readers.submit(_read, nets, film, reading)
   try:
     films = iter(films)

@@ -18,6 +18,7 @@ class FilmFile(NamedTuple):
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
     sop_instance_uid: of the DICOM header, else ''.
+    chronological_age: of the header, months, or None.
   """
 
   image: np.ndarray
@@ -25,6 +26,7 @@ class FilmFile(NamedTuple):
   is_dicom: bool
   notes: tuple[str, ...]
   sop_instance_uid: str = ''
+  chronological_age: float | None = None
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -59,6 +61,7 @@ def read(
   return FilmFile(
     *(film.image, sex, bool(film.header), film.notes),
     film.header.get('sop_instance_uid', ''),
+    film.header.get('chronological_age'),
   )
 
 

@@ -39,16 +39,16 @@ class Finder:
     """Load what `stage` finds regions with, or what its whole films need."""
     self._key = workdir, stage
     section = config[stage]
-    self._cut = None
+    self.cut = None
     if section.job in JOBS:
-      self._cut = JOBS[section.job](config, stage, workdir, batch_size)
-    source = self._cut or section.input
-    self.film_input = self._cut.film_input if self._cut else section.input
+      self.cut = JOBS[section.job](config, stage, workdir, batch_size)
+    source = self.cut or section.input
+    self.film_input = self.cut.film_input if self.cut else section.input
     self.builder_config = source.builder_config
-    self.crops = self._cut.crops if self._cut else ()
+    self.crops = self.cut.crops if self.cut else ()
     self._crop_borders = config.data.crop_borders
     before = self.film_input.orientation_from
-    self._upright = (
+    self.upright = (
       orientation.OrientationCorrector(config, before, workdir, batch_size)
       if before
       else list
@@ -75,13 +75,13 @@ class Finder:
   def _find(self, records: Sequence[Mapping[str, Any]]) -> list[Found]:
     if self._crop_borders:
       records = [preprocess.without_border(record) for record in records]
-    records = self._upright(records)
+    records = self.upright(records)
     films = [localize.load_film(one, self.film_input) for one in records]
     for film in films:
       film.resize = self.film_input.resize
       film.quality_flags = quality.flags(film.image, self.film_input.size)
-    if self._cut:
-      records = self._cut(films, records)
+    if self.cut:
+      records = self.cut(films, records)
     for film in films:
       film.quality_flags += quality.flags_of_hand(film.hand)
     return list(zip(films, records, strict=True))

@@ -6,26 +6,41 @@ from typing import Any
 
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import finders
 from boneage_jax.inference import predictor
+from boneage_jax.inference import site as site_lib
 from boneage_jax.runs import run as run_lib
 
 Either = predictor.Predictor | ensemble.Ensemble
 
 
-def load(workdir: str, stage: str = '', batch_size: int = 1) -> Either:
+def load(
+  workdir: str, stage: str = '', batch_size: int = 1, site: str = ''
+) -> Either:
   """Load the nets of a stage, by default of the one that the run reports.
 
   Of a cross-validated run these are the nets of all folds, averaged. Once the
   stage is calibrated, predictions have intervals. Of `boys+girls`, two stages
   of one sex each, a film is read by the net of its sex.
 
+  Args:
+    workdir: of the run, or the folder of `model_file.open_model`.
+    stage: that predicts.
+    batch_size: most films that it reads at a time.
+    site: whose correction ages get, see `site`; '' for none.
+
   Raises:
-    ValueError: no such stage, or it is not finished.
+    ValueError: no such stage, or it is not finished; no such site.
   """
   config = run_lib.read_config(workdir)
-  return _load(config, stage, workdir, batch_size, {})
+  stage = stage or config.report.stage
+  correction = site_lib.load(workdir, stage, site) if site else None
+  model = _load(config, stage, workdir, batch_size, {})
+  model.basis = basis_lib.of_run(config, stage, workdir)
+  model.site = correction
+  return model
 
 
 def _load(
@@ -35,7 +50,6 @@ def _load(
   batch_size: int,
   loaded: MutableMapping[tuple[str, str], finders.Finder],
 ) -> Either:
-  stage = stage or config.report.stage
   parts = stages.parts(stage)
   if len(parts) > 1:
     members = [

@@ -19,6 +19,7 @@ class Locator(NamedTuple):
   maps: Any
   film_input: Any
   options: Any
+  loaded: net.Loaded
 
 
 class Locating:
@@ -30,11 +31,11 @@ class Locating:
     for one in stages.Stage(config, stage, workdir).locate_chain():
       options = copy.deepcopy(config[one.name])
       options.batch_size = batch_size
-      graph, variables = net.load(config, options.localizer, workdir)
-      maps = gradcam.make_maps(graph, variables, options)
+      loaded = net.load(config, options.localizer, workdir)
+      maps = gradcam.make_maps(loaded.graph, loaded.variables, options)
       film_input = config[options.localizer].input
-      self.locators.append(Locator(maps, film_input, options))
-    _, self.film_input, options = self.locators[-1]
+      self.locators.append(Locator(maps, film_input, options, loaded))
+    _, self.film_input, options, _ = self.locators[-1]
     self.builder_config = options.input.builder_config
     self.crops = localize.crop_names(options)
 
@@ -50,7 +51,7 @@ class Locating:
       localize.find_regions(
         locator.maps, films, locator.film_input, locator.options
       )
-    _, film_input, options = self.locators[-1]
+    _, film_input, options, _ = self.locators[-1]
     made = []
     for film, record in zip(films, records, strict=True):
       crops = localize.cut_crops(film, film_input, options)

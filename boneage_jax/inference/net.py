@@ -4,20 +4,37 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import age_maps
 from boneage_jax.training import forward
 from boneage_jax.training import restore
 
+Batch = dict[str, np.ndarray]
+
+
+class Loaded(NamedTuple):
+  """A net of a stage: the stage's folder, its graph and its arrays."""
+
+  folder: str
+  graph: Any
+  variables: dict
+
 
 class Net:
   """Predicts records as the stage's own evaluation does.
 
-  `places` says where the ages of its map lie, see `forward.places`.
+  Attributes:
+    loaded: the net.
+    make_predict: compiles it, given its graph.
+    watch: called with each batch that the net reads, the number of its view,
+      and how many films of it are no padding.
+    places: where the ages of its map lie, see `forward.places`.
   """
 
   def __init__(
@@ -33,10 +50,11 @@ class Net:
     `make_predict` compiles what is kept of its graph's outputs.
     """
     self._input, self._batch_size = config[stage].input, batch_size
-    graph, self._variables = load(config, stage, workdir)
-    self._predict = make_predict(graph)
+    self.loaded, self.make_predict = load(config, stage, workdir), make_predict
+    self._predict = make_predict(self.loaded.graph)
     self._views = forward.views(config[stage])
     self.places = forward.places(config[stage])
+    self.watch: Callable[[Batch, int, int], None] | None = None
 
   def __call__(
     self, records: Sequence[Mapping[str, Any]]
@@ -50,7 +68,7 @@ class Net:
       What the compiled function gives, [N, ...]; no map of ages that does not
       lie on films, see `forward.places`.
     """
-    each = [self._outputs(records, view) for view in self._views]
+    each = [self._outputs(records, k) for k in range(len(self._views))]
     mean = lambda name: np.mean([one[name] for one in each], axis=0)
     left_out = age_maps.NAMES if self.places is None else ()
     return {
@@ -60,19 +78,23 @@ class Net:
     }
 
   def _outputs(
-    self, records: Sequence[Mapping[str, Any]], view: np.ndarray
+    self, records: Sequence[Mapping[str, Any]], number: int
   ) -> dict[str, np.ndarray]:
     """Return the outputs on one view, padded to the batch size."""
+    view = self._views[number]
     rows = [
       preprocess.make_example(record, self._input, view=view)
       for record in records
     ]
     rows += rows[-1:] * (self._batch_size - len(rows))
     batch = jax.tree.map(lambda *values: np.stack(values), *rows)
-    return jax.device_get(self._predict(self._variables, batch))
+    if self.watch:
+      self.watch(batch, number, len(records))
+    return jax.device_get(self._predict(self.loaded.variables, batch))
 
 
-def load(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
+def load(config: Any, stage: str, workdir: str) -> Loaded:
   """Load a net to one device: for few films, copies would only compete."""
   graph, variables = restore.load_net(config, stage, workdir)
-  return graph, jax.device_put(variables, jax.local_devices()[0])
+  variables = jax.device_put(variables, jax.local_devices()[0])
+  return Loaded(stages.path(workdir, stage), graph, variables)

@@ -12,15 +12,20 @@ from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
 from boneage_jax.imaging import registration
 from boneage_jax.inference import prediction as prediction_lib
-from boneage_jax.phantom import render
+from boneage_jax.inference import site as site_lib
 from boneage_jax.regions import localize
 from boneage_jax.regions import placement
+
+SEXES = ('M', 'F')
 
 
 def predict(
   nets: Any, image: np.ndarray, sex: str
 ) -> prediction_lib.Prediction:
   """Predict the bone age of one film.
+
+  Of an unknown sex it is read as a boy's and as a girl's, see
+  `prediction.mixture`.
 
   Args:
     nets: a Predictor or an Ensemble.
@@ -49,45 +54,56 @@ def record(nets: Any, image: np.ndarray, sex: str) -> dict[str, Any]:
     raise ValueError('Blank image: every pixel has the same value.')
   if sex not in groups.SEX:
     raise ValueError(f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.')
-  nets.check_sex(sex)
+  wanted = SEXES if sex == 'unknown' else (sex,)
+  if not set(wanted) <= set(nets.sexes):
+    nets.check_sex(sex)
   # Encoded, because training reads encoded films: one code path for both.
-  return nets.encode(
-    {'sex': groups.SEX[sex], 'age': 0.0, 'image': codec.bitmap(image)}
-  )
+  made = nets.encode({'age': 0.0, 'image': codec.bitmap(image)})
+  return {'record': made, 'sexes': wanted}
 
 
 def predict_records(
   nets: Any, records: Sequence[Mapping[str, Any]]
 ) -> list[prediction_lib.Prediction]:
-  """Predict films of `record`, at most `nets.batch_size` of them."""
+  """Predict films of `record`, `nets.batch_size` at a time."""
+  views = [(one['record'], sex) for one in records for sex in one['sexes']]
+  found = iter(
+    [
+      one
+      for k in range(0, len(views), nets.batch_size)
+      for one in _as_of_sexes(nets, views[k : k + nets.batch_size])
+    ]
+  )
+  each = [[next(found) for _ in one['sexes']] for one in records]
+  return [
+    one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in each
+  ]
+
+
+def _as_of_sexes(
+  nets: Any, views: Sequence[tuple[Mapping[str, Any], str]]
+) -> list[prediction_lib.Prediction]:
+  """Predict encoded films as ones of a boy or of a girl."""
   # Ids are those of places in the batch: films have none that is known.
-  numbered = [{**one, 'id': str(k), 'row': k} for k, one in enumerate(records)]
+  numbered = [
+    {**one, 'sex': groups.SEX[sex], 'id': str(k), 'row': k}
+    for k, (one, sex) in enumerate(views)
+  ]
   outputs, films = nets.outputs(numbered)
   return [
-    _prediction(nets, {name: rows[k] for name, rows in outputs.items()}, film)
-    for k, film in enumerate(films)
+    _prediction(nets, sex, {name: x[k] for name, x in outputs.items()}, film)
+    for k, ((_, sex), film) in enumerate(zip(views, films, strict=True))
   ]
-
-
-def ages_of_phantom(nets: Any) -> dict[str, float]:
-  """Return the age of one phantom as of each sex, months: nets show in it."""
-  image = render.make_film(0, 0, {'long_side': 256})['image']
-  records = [record(nets, image, sex) for sex in nets.sexes]
-  each = [
-    one
-    for k in range(0, len(records), nets.batch_size)
-    for one in predict_records(nets, records[k : k + nets.batch_size])
-  ]
-  return {one.sex: one.age_predicted for one in each}
 
 
 def _prediction(
-  nets: Any, outputs: Mapping[str, Any], film: localize.Film
+  nets: Any, sex: str, outputs: Mapping[str, Any], film: localize.Film
 ) -> prediction_lib.Prediction:
-  (sex,) = groups.sex_text(np.array([film.sex])).tolist()
-  matrix = outputs.get('deformation')
+  matrix, age = outputs.get('deformation'), float(outputs['age'])
+  if nets.dump:
+    nets.dump(sex, age)
   found = prediction_lib.Prediction(
-    age_predicted=float(outputs['age']),
+    age_predicted=age,
     sex=sex,
     probability=outputs.get('probability'),
     regions=film.regions,
@@ -98,7 +114,10 @@ def _prediction(
     hand=film.hand,
     age_map=outputs.get('age_map'),
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
+    basis=nets.basis,
   )
+  if nets.site and sex in nets.site['sexes']:
+    return site_lib.corrected(found, nets.site)
   return prediction_lib.with_intervals(found, nets.calibration)
 
 

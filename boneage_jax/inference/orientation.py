@@ -13,7 +13,7 @@ class OrientationCorrector:
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
     """Load the net of `stage`; it sees at most `batch_size` films at a time."""
-    self._net = net.Net(config, stage, workdir, batch_size)
+    self.net = net.Net(config, stage, workdir, batch_size)
 
   def __call__(
     self, records: Sequence[Mapping[str, Any]]
@@ -23,6 +23,6 @@ class OrientationCorrector:
     Those that were turned back have `rotation_deg`.
     """
     as_they_are = [{**record, 'label': 0} for record in records]  # quarters
-    probability = self._net(as_they_are)['probability']
+    probability = self.net(as_they_are)['probability']
     turns = preprocess.quarter_turns(probability).tolist()
     return list(map(preprocess.rotate_back, records, turns))

@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
+from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
 from boneage_jax.regions import placement
@@ -36,6 +37,13 @@ class Prediction:
     age_map: [h, w], months at places of the film; None of a net that gives the
       age of the whole alone.
     deformation: what the net's deformation layer did; None without one.
+    basis: what the prediction rests on; None where nobody said.
+    age_if_male, age_if_female: months, of a film of unknown sex, whose
+      `age_predicted` is their mean; else None.
+    site: whose correction was applied, or ''.
+    chronological_age: months, where it is known.
+    sds: how many standard deviations the bone age lies above the mean of that
+      chronological age and sex, by the user's reference; None without.
   """
 
   age_predicted: float
@@ -53,6 +61,12 @@ class Prediction:
   hand: placement.Hand | None = None
   age_map: np.ndarray | None = None
   deformation: age_maps.Pose | None = None
+  basis: basis_lib.Basis | None = None
+  age_if_male: float | None = None
+  age_if_female: float | None = None
+  site: str = ''
+  chronological_age: float | None = None
+  sds: float | None = None
 
   @property
   def lo90(self) -> float | None:
@@ -100,3 +114,37 @@ def with_intervals(
   (ends,) = intervals_lib.of_new_films(calibration, film)
   found = zip(calibration['levels'], map(tuple, ends.tolist()), strict=True)
   return dataclasses.replace(prediction, intervals=dict(found))
+
+
+def mixture(male: Prediction, female: Prediction) -> Prediction:
+  """Return what is said of a film of unknown sex: one half of each.
+
+  Its intervals reach from the lower of both lower ends to the higher of both
+  upper ends, so that they keep what they promise whichever sex it is. Regions
+  and picture are those of the film as a boy's.
+  """
+  each = (male, female)
+  ages = [one.age_predicted for one in each]
+  probability = None
+  if all(one.probability is not None for one in each):
+    probability = np.mean([one.probability for one in each], axis=0)
+  levels = [level for level in male.intervals if level in female.intervals]
+  ends = {
+    level: tuple(
+      pick(one.intervals[level][side] for one in each)
+      for side, pick in enumerate((min, max))
+    )
+    for level in levels
+  }
+  return dataclasses.replace(
+    male,
+    age_predicted=sum(ages) / 2,
+    age_if_male=male.age_predicted,
+    age_if_female=female.age_predicted,
+    sex='unknown',
+    probability=probability,
+    intervals=ends,
+    quality_flags=tuple(
+      dict.fromkeys(flag for one in each for flag in one.quality_flags)
+    ),
+  )

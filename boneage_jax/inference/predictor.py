@@ -1,5 +1,6 @@
 """One net of a run, and what finds its regions, ready for new films."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import MutableMapping
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
+from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import finders
 from boneage_jax.inference import net
 from boneage_jax.inference import one_film
@@ -31,6 +33,12 @@ class Predictor:
   `builder_config` names the prepared films that it reads, and `places` says
   where the ages of its map lie, if it gives one.
   """
+
+  # Of what `loading.load` returns: what its ages rest on, the site whose
+  # correction they get, and who is told what nets read.
+  basis: basis_lib.Basis | None = None
+  site: Mapping[str, Any] | None = None
+  dump: Callable[[str, float], None] | None = None
 
   def __init__(
     self,
@@ -67,8 +75,8 @@ class Predictor:
     names = own.regions or self.finder.crops
     self._take = [self.finder.crops.index(n) for n in names]
     read = NETS.get(config[stage].job, net.Net)
-    self._net = read(config, stage, workdir, batch_size)
-    self.places = self._net.places
+    self.net = read(config, stage, workdir, batch_size)
+    self.places = self.net.places
 
   def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
     """Predict one film, see `one_film.predict`; the first call compiles."""
@@ -111,7 +119,7 @@ class Predictor:
     """
     found = self.finder(records, {} if memo is None else memo)
     read = [finders.take(record, self._take) for _, record in found]
-    return self._net(read), [film for film, _ in found]
+    return self.net(read), [film for film, _ in found]
 
 
 def _check_stage(config: Any, stage: str) -> None:

@@ -40,24 +40,24 @@ class Registering:
       stages.path(workdir, name, file), name, make
     )
     self._known = read(stage, stages.REGISTRATION_JSON, placement.recall)
-    self._points = net.Net(
+    self.points = net.Net(
       *(config, options.keypoints, workdir, batch_size),
       lambda graph: forward.make_predict(graph, forward.points_of_film),
     )
-    self._masks = None
+    self.masks = None
     if options.masks_from:
       self._limits = read(
         *(options.masks_from, stages.LIMITS),
         lambda limits: mask_quality.Limits(**limits),
       )
-      self._masks = net.Net(
+      self.masks = net.Net(
         *(config, options.masks_from, workdir, batch_size),
         forward.make_mask_views,
       )
       self._mask_input = config[options.masks_from].input
     self.film_input = config[options.keypoints].input
     seen = [options.input.builder_config, self.film_input.builder_config]
-    seen += [self._mask_input.builder_config] if self._masks else []
+    seen += [self._mask_input.builder_config] if self.masks else []
     self.builder_config = seen[0] if len(set(seen)) == 1 else 'original'
     self.crops = tuple(options.regions)
 
@@ -65,7 +65,7 @@ class Registering:
     self, films: Sequence[localize.Film], records: Sequence[Record]
   ) -> list[dict[str, Any]]:
     """Fill `hand` of films; return records with their regions."""
-    rows = self._points(self._shrunk(records, self.film_input))
+    rows = self.points(self._shrunk(records, self.film_input))
     names = tuple(self.film_input.points)
     found = placement.of_net(rows, 'points', names)
     masks = self._find_masks(records)
@@ -89,9 +89,9 @@ class Registering:
     self, records: Sequence[Record]
   ) -> list[tuple[film_masks.FilmMask | None, str]]:
     """Return the mask of each film, and why it is refused; '' if not."""
-    if not self._masks:
+    if not self.masks:
       return [(None, '')] * len(records)
-    rows = self._masks(self._shrunk(records, self._mask_input))
+    rows = self.masks(self._shrunk(records, self._mask_input))
     size, masks = sizes.size_hw(self._mask_input.size), []
     for found, mirrored in zip(rows['found'], rows['mirrored'], strict=True):
       measures = mask_quality.measure(found / 255.0, mirrored / 255.0)

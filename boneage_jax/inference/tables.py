@@ -69,6 +69,15 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
   if prediction.lo90 is not None:
     line += f', 90 %: {prediction.lo90:.1f} to {prediction.hi90:.1f}'
   line += ')'
+  if prediction.age_if_male is not None:
+    line += (
+      f', sex unknown: {prediction.age_if_male:.1f} if male, '
+      f'{prediction.age_if_female:.1f} if female, one half each'
+    )
+  if prediction.sds is not None:
+    line += f', SDS {prediction.sds:+.2f}'
+  if prediction.site:
+    line += f', corrected for {prediction.site}'
   if prediction.regions:
     line += f', regions found: {", ".join(found(prediction)) or "none"}'
   if prediction.hand is not None:
@@ -107,6 +116,7 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
     'status': prediction.status,
     'quality_flags': ' '.join(prediction.quality_flags),
     **ends,
+    **_said(prediction),
     'file_notes': ' '.join(prediction.notes),
     'rotation_deg': str(prediction.rotation_deg),
     'regions': ' '.join(found(prediction)),
@@ -121,6 +131,24 @@ def row(prediction: prediction_lib.Prediction, file: str) -> dict[str, str]:
     pose = prediction.deformation._asdict()
     cells |= {f'deformation_{k}': f'{float(v):.5f}' for k, v in pose.items()}
   return cells | (_hand(prediction.hand) if prediction.hand else {})
+
+
+def _said(prediction: prediction_lib.Prediction) -> dict[str, str]:
+  """Return the cells of what else is said of the age, and what it rests on."""
+  numbers = {
+    'age_if_male': prediction.age_if_male,
+    'age_if_female': prediction.age_if_female,
+    'chronological_age': prediction.chronological_age,
+    'sds': prediction.sds,
+  }
+  texts = dict.fromkeys(('method', 'version', 'trained_on'), '')
+  if prediction.basis is not None:
+    texts = {name: getattr(prediction.basis, name) for name in texts}
+  cells = {
+    name: '' if value is None else f'{value:.4f}'
+    for name, value in numbers.items()
+  }
+  return {**cells, 'site': prediction.site, **texts}
 
 
 def hand_warnings(hand: placement.Hand) -> Iterator[str]:

@@ -14,9 +14,39 @@ import numpy as np
 from boneage_jax.core import door
 from boneage_jax.core import tables as tables_lib
 from boneage_jax.data import groups
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import overlay
 from boneage_jax.inference import film_batches
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import quality
 from boneage_jax.inference import tables
+
+NOTICE = 'For research, not for diagnosis.'
+
+
+def picture(prediction: prediction_lib.Prediction) -> np.ndarray:
+  """Return the film with what was found on it, and what the age rests on."""
+  lines = [tables.format_line(prediction)]
+  lines += [prediction.basis.sentence] if prediction.basis else []
+  return overlay.captioned(prediction.overlay, '. '.join([*lines, NOTICE]))
+
+
+def warnings(
+  prediction: prediction_lib.Prediction, header_sex: str, inverted: bool
+) -> Iterator[str]:
+  """Yield what a user should know before trusting a prediction."""
+  if header_sex not in ('unknown', prediction.sex):
+    yield f'the header says sex {header_sex}; --sex={prediction.sex} is used'
+  for flag in prediction.quality_flags:
+    yield quality.sentence(flag, inverted)
+  for note in prediction.notes:
+    if note not in prediction.quality_flags:
+      yield codec.NOTES[note]
+  for name, region in prediction.regions.items():
+    if not region.found:
+      yield f'{name} was not found; the whole film stands in for it'
+  if prediction.hand is not None:
+    yield from tables.hand_warnings(prediction.hand)
 
 
 def film_row(
@@ -37,7 +67,6 @@ def film_row(
     said = answer.film.listed
     months = lambda age: '' if age is None else f'{age:g}'
     cells['age_true'] = months(said and said.age_true)
-    cells['chronological_age'] = months(said and said.chronological_age)
     cells['group'] = said.group if said else ''
   return cells
 

@@ -177,7 +177,7 @@ def cast(
 
 
 @functools.partial(
-  jax.jit, static_argnames=('size_hw', 'depth', 'weighting', 'step', 'passes')
+  jax.jit, static_argnames=('size_hw', 'depth', 'step', 'passes')
 )
 def locate(
   forest: Arrays,
@@ -188,7 +188,6 @@ def locate(
   *,
   size_hw: tuple[int, int],
   depth: int,
-  weighting: str,
   step: int,
   passes: int,
 ) -> dict[str, jax.Array]:
@@ -197,11 +196,10 @@ def locate(
   Args:
     forest: of KEYS and, for passes beyond the first, NEAR.
     sums, depth: as of `descend`.
-    sigma: pixels; with the weighting 'distance' a vote over r pixels counts
-      exp(-r / sigma), with 'none' 1.
+    sigma: pixels; a vote over r pixels counts exp(-r / sigma). Infinity gives
+      all votes one weight.
     near: pixels; half the side of the square about an estimate.
     smooth, size_hw: as of `cast`.
-    weighting: one of WEIGHTINGS.
     step: in the first pass every pixel votes whose row and column are multiples
       of it; later SIDE x SIDE pixels do, evenly spread.
     passes: 1 or more.
@@ -214,29 +212,35 @@ def locate(
   def maps_of(shift: jax.Array, pixels: jax.Array) -> jax.Array:
     """Cast the votes [T, P, L, 2] of pixels [P, L, 2], row and column."""
     length = jnp.linalg.norm(shift, axis=-1)
-    decay = sigma if weighting == 'distance' else jnp.inf
     votes = (pixels[..., ::-1] + shift).reshape(-1, *shift.shape[2:])
-    weight = jnp.exp(-length / decay).reshape(votes.shape[:2])
+    weight = jnp.exp(-length / sigma).reshape(votes.shape[:2])
     return cast(votes, weight, smooth, size_hw)
 
   rows, columns = np.mgrid[: size_hw[0] : step, : size_hw[1] : step]
   grid = np.stack([rows.ravel(), columns.ravel()], -1).astype(np.int32)
   whole = {key: forest[key] for key in KEYS}
-  maps = [maps_of(shifts(whole, sums, grid, depth), grid[:, None])]
-  points = [peaks(maps[0])]
+  maps = maps_of(shifts(whole, sums, grid, depth), grid[:, None])
+  first = {'points': peaks(maps), 'maps': maps}
+  if passes == 1:
+    return {name: value[None] for name, value in first.items()}
+  trees = {key: forest[f'near_{key}'] for key in KEYS}
+  of_own = {key: None if key == 'boxes' else 0 for key in KEYS}
   offsets = np.stack(np.mgrid[:SIDE, :SIDE], -1).reshape(-1, 2)
   offsets = 2 * offsets / (SIDE - 1) - 1
-  for _ in range(1, passes):
-    pixels = jnp.rint(points[-1][:, None, ::-1] + near * offsets)
+
+  def again(points: jax.Array, _: None) -> tuple[jax.Array, dict]:
+    pixels = jnp.rint(points[:, None, ::-1] + near * offsets)
     pixels = jnp.clip(pixels, 0, np.subtract(size_hw, 1)).astype(jnp.int32)
-    trees = {key: forest[f'near_{key}'] for key in KEYS}
-    axes = {key: None if key == 'boxes' else 0 for key in KEYS}
-    own = jax.vmap(shifts, (axes, None, 0, None))(trees, sums, pixels, depth)
+    own = jax.vmap(shifts, (of_own, None, 0, None))(trees, sums, pixels, depth)
     shift = jnp.moveaxis(own[..., 0, :], 0, 2)  # [T, P, L, 2]
-    maps.append(maps_of(shift, jnp.moveaxis(pixels, 0, 1)))
-    voted = maps[-1].max((1, 2)) > 0
-    points.append(jnp.where(voted[:, None], peaks(maps[-1]), points[-1]))
-  return {'points': jnp.stack(points), 'maps': jnp.stack(maps)}
+    maps = maps_of(shift, jnp.moveaxis(pixels, 0, 1))
+    voted = maps.max((1, 2)) > 0
+    points = jnp.where(voted[:, None], peaks(maps), points)
+    return points, {'points': points, 'maps': maps}
+
+  _, later = jax.lax.scan(again, first['points'], length=passes - 1)
+  join = lambda one, more: jnp.concatenate([one[None], more])
+  return jax.tree.map(join, first, later)
 
 
 def _blur(maps: jax.Array, sd: float, axis: int) -> jax.Array:

@@ -203,13 +203,22 @@ def make_maps(
   graph: Any, variables: dict[str, Any], options: Any
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
   """Compile `predict_maps(image, sex)` for `localize.find_regions`."""
+  maps = compile_maps(graph, options)
+  return lambda image, sex: jax.device_get(
+    maps(variables, {'image': image, 'sex': sex})
+  )
+
+
+def compile_maps(
+  graph: Any, options: Any
+) -> Callable[[dict[str, Any], dict[str, jax.Array]], jax.Array]:
+  """Compile `maps(variables, batch)`, of `image` and `sex`."""
 
   @jax.jit
-  def maps(variables, image, sex):
+  def maps(variables, batch):
     net = restore.merge(graph, variables)
-    batch = {'image': image, 'sex': sex}
     return input_maps(
       net, batch, options.target, options.method, options.mirror
     )
 
-  return lambda image, sex: jax.device_get(maps(variables, image, sex))
+  return maps

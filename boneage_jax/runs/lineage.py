@@ -16,7 +16,8 @@ from tfds_rsna import naming
 def data_set(folder: str | None, split: str, name: str = '') -> dict[str, Any]:
   """Name the data set from its build.json; `subset` where films are missing.
 
-  `label_files` has the name and the hash of the labels of every split.
+  `label_files` has the name and the hash of the labels of every split, and
+  `phantom` says whether films are synthetic.
 
   Args:
     folder: of the prepared data; None where they are gone.
@@ -28,7 +29,8 @@ def data_set(folder: str | None, split: str, name: str = '') -> dict[str, Any]:
     build = storage.read_json(os.path.join(folder, 'build.json'), {})
   if build:
     build = naming.rename(build, name)
-  keys = ('name', 'films', 'of', 'label_file', 'label_file_sha256')
+  keys = ('name', 'films', 'of', 'phantom')
+  keys += ('label_file', 'label_file_sha256')
   out = {key: build[key] for key in keys if key in build}
   if 'label_file' in out:  # the name alone: the folder differs by machine
     out['label_file'] = os.path.basename(str(out['label_file']))

@@ -168,15 +168,15 @@ class Finder:
       weighting: '' is that of the config.
     """
     options = self._section.votes
+    weighted = (weighting or options.weighting) == 'distance'
     found = forest_lib.locate(
       self._forest,
       forest_lib.integral(image).astype(np.int32),
-      options.sigma * self.hand,
+      options.sigma * self.hand if weighted else np.inf,
       options.near * self.hand,
       options.smooth * self.hand,
       size_hw=image.shape,
       depth=self._section.depth,
-      weighting=weighting or options.weighting,
       step=options.step,
       passes=options.passes,
     )

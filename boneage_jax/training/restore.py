@@ -12,11 +12,14 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
+from boneage_jax.runs import parameters
 from boneage_jax.training import step as train_step
 
 
 def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   """Graph and best variables of a trained stage, on all devices.
+
+  They are those of its checkpoint; of a model file, of its safetensors.
 
   The net reads films: of a stage that was trained on the features of another,
   it has that one's backbone. Of a stage that writes features, the backbone
@@ -26,6 +29,13 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
     ValueError: the stage has no checkpoint.
   """
   section = config[stage]
+  path = stages.path(workdir, stage, parameters.FILE)
+  if storage.exists(path):  # of a model file: the whole net
+    _, size = train_step.net_of(section)
+    graph, params, stats = train_step.abstract_net(section.net, size)
+    whole = parameters.read(path, {'params': params, 'batch_stats': stats})
+    mesh = distributed.make_mesh()
+    return graph, jax.device_put(whole, distributed.replicated(mesh))
   graph, *shapes = train_step.abstract_net(*train_step.net_of(section))
   if section.job == 'features':
     found = _best(stage, workdir, *map(_backbone, shapes))

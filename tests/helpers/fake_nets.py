@@ -16,7 +16,7 @@ class FakeNets:
   """
 
   inverted = False
-  places = None
+  places = basis = site = dump = None
   sexes = tuple(groups.SEX)
   calibration = types.MappingProxyType({})
 

@@ -285,3 +285,32 @@ def test_a_deflated_film_is_inflated_as_far_as_allowed():
 def test_a_large_film_is_refused_before_it_is_decoded():
   with pytest.raises(ValueError, match=r'64 megapixels.*max_megapixels=3600'):
     dicom_film.read(Rows=60000, Columns=60000)
+
+
+@pytest.mark.parametrize(
+  ('tags', 'months'),
+  [
+    ({'PatientBirthDate': '20100115', 'StudyDate': '20200115'}, 120.0),
+    # The day of the film counts before that of the study.
+    (
+      {
+        'PatientBirthDate': '20100115',
+        'StudyDate': '20250115',
+        'AcquisitionDate': '20200115',
+        'PatientAge': '099Y',
+      },
+      120.0,
+    ),
+    ({'PatientAge': '010Y'}, 126.0),  # ten whole years, and half of one
+    ({'PatientAge': '018M', 'StudyDate': '20200115'}, 18.5),
+    ({'PatientAge': '002W'}, 17.5 / 30.4375),
+    ({'PatientBirthDate': '20210101', 'StudyDate': '20200115'}, None),
+    ({'PatientBirthDate': '', 'StudyDate': '20200115'}, None),
+    ({}, None),
+  ],
+)
+def test_the_chronological_age_of_the_header(tags, months):
+  found = dicom.read(dicom_film.encoded(**tags))['chronological_age']
+  assert found == (
+    months if months is None else pytest.approx(months, abs=0.02)
+  )

@@ -50,3 +50,13 @@ def test_hands_are_drawn_where_they_are():
   corners = [lines[lines[:, 0].argmin()], lines[lines[:, 1].argmax()]]
   np.testing.assert_allclose(corners, [[20, 80], [100, 144]], atol=2)
   assert plain.min() == plain.max()
+
+
+def test_a_caption_lies_below_the_picture():
+  picture = np.full((50, 140, 3), 7, np.uint8)
+  text = 'ages of real films are meaningless'
+  found = overlay.captioned(picture, text)
+  assert found.shape[0] > 50 + 2 * overlay.LINE and found.shape[1:] == (140, 3)
+  np.testing.assert_array_equal(found[:50], picture)
+  assert found[50:].max() > 200 and found[50:].mean() < 100
+  assert len(overlay.captioned(picture, text[:4])) < len(found)

@@ -8,6 +8,7 @@ import pytest
 
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
+from boneage_jax.inference import basis
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
@@ -92,6 +93,47 @@ def test_all_that_is_known_is_said():
 def test_an_uncalibrated_run_has_no_interval():
   film = prediction_lib.with_intervals(predicted(), {})
   assert film.intervals == {} and film.lo90 is None and film.hi90 is None
+
+
+def test_of_an_unknown_sex_both_ages_are_said():
+  male, female = (
+    prediction_lib.with_intervals(
+      predicted(
+        age_predicted=age,
+        sex=sex,
+        probability=np.eye(240)[int(age)],
+        quality_flags=flags,
+      ),
+      calibration(1, reach),
+    )
+    for age, sex, reach, flags in (
+      (100.0, 'M', 10, ('polarity',)),
+      (140.0, 'F', 20, ('polarity', 'sharpness')),
+    )
+  )
+  film = prediction_lib.mixture(male, female)
+  assert (film.age_if_male, film.age_if_female) == (100, 140)
+  assert film.age_predicted == 120 and film.sex == 'unknown'
+  assert film.probability[100] == film.probability[140] == 0.5
+  assert film.intervals[90] == (90, 160)  # holds whichever sex it is
+  assert film.quality_flags == ('polarity', 'sharpness')
+  row = tables.row(film, 'a.png')
+  assert float(row['age_if_male']) == 100 and float(row['age_if_female']) == 140
+  assert '100.0 if male, 140.0 if female' in tables.format_line(film)
+
+
+def test_every_view_says_what_it_rests_on():
+  said = basis.Basis('cascade:phantom, assessor', '0.1', 'phantoms', True)
+  row = tables.row(predicted(basis=said), 'a.png')
+  assert row['method'] == 'cascade:phantom, assessor'
+  assert row['version'] == '0.1'
+  assert row['trained_on'] == f'phantoms; {basis.SYNTHETIC}'
+  assert basis.SYNTHETIC in said.sentence
+  real = said._replace(data='RSNA', synthetic=False)
+  assert real.trained_on == 'RSNA'
+  assert real.sentence == (
+    'cascade:phantom, assessor, boneage_jax 0.1, trained on RSNA.'
+  )
 
 
 def test_rows_become_a_table(tmp_path):

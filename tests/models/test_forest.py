@@ -52,7 +52,6 @@ def test_votes_by_hand():
     *(2.0, 1.0, 0.1),
     size_hw=(4, 8),
     depth=1,
-    weighting='distance',
     step=2,
     passes=1,
   )
@@ -81,10 +80,9 @@ def test_pixels_about_the_estimate_go_down_trees_of_their_landmark():
   trees |= {'near_boxes': trees['boxes'], 'near_vote': own}
   found = forest.locate(
     *(trees, forest.integral(image).astype(np.int32)),
-    *(2.0, 3.0, 1.0),
+    *(np.inf, 3.0, 1.0),
     size_hw=(12, 20),
     depth=1,
-    weighting='none',
     step=1,
     passes=2,
   )
@@ -134,7 +132,6 @@ def test_a_forest_finds_planted_places():
       *(4.0, 6.0, 1.0),
       size_hw=(SIZE, SIZE),
       depth=OPTIONS.depth,
-      weighting='distance',
       step=1,
       passes=3,
     )

@@ -41,6 +41,12 @@ def relative_error(ours, theirs):
   return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
+# When each is compared; the others by hand, as each takes half a minute.
+MARKS = {
+  'resnet_50': (),
+  'inception_v3': pytest.mark.ci,
+  'mobilenet_v3': pytest.mark.ci,
+}
 KERAS = {
   'convnext_tiny': ('ConvNeXtTiny', convnext.ConvNeXt, (64, 90)),
   # Built for no size in particular, Keras' net pads odd maps as if even.
@@ -112,7 +118,7 @@ def fill(keras, model, rng):
 @pytest.mark.filterwarnings('ignore')  # Keras': NumPy, legacy file format
 @pytest.mark.parametrize(
   'name',
-  [pytest.param(n, marks=[pytest.mark.ci] * (n != 'resnet_50')) for n in KERAS],
+  [pytest.param(n, marks=MARKS.get(n, pytest.mark.large)) for n in KERAS],
 )
 def test_equal_to_keras(keras, tmp_path, draw, name):
   path = str(tmp_path / 'keras.h5')
