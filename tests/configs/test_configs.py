@@ -22,7 +22,7 @@ from configs import presets
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'configs').glob('*.py'))
-SHARED = ('__init__', 'common', 'presets', 'regional_nets')
+SHARED = ('__init__', 'common', 'orientation_net', 'presets', 'regional_nets')
 FILES = [path.stem for path in PATHS if path.stem not in SHARED]
 # Fields of a section, or of its input, that name other stages.
 EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
