@@ -1,6 +1,6 @@
 """Print what corrections of a site find that was planted, and where none is.
 
-  python results/commands/site_correction.py RUN[:STAGE] [DRAWS]
+  python -m benchmarks.site_correction RUN[:STAGE] [DRAWS]
 
 Test films of a run are drawn as a site of 100 films; all other test films
 judge. First as the run reads them, so that there is nothing to correct; then
