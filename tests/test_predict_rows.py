@@ -5,12 +5,11 @@ import os
 import types
 
 from encode import encode
+import made_prediction
 import numpy as np
 import pytest
 
 from boneage_jax import predict
-from boneage_jax.imaging import boxes
-from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import tables
 
 FILM = encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
@@ -28,16 +27,7 @@ class Fake:
     self.count += 1
     if self.count == self.at:
       raise self.error
-    return prediction_lib.Prediction(
-      age_predicted=100.0,
-      sex=sex,
-      probability=None,
-      regions={},
-      rotation_deg=0,
-      film_box=boxes.WHOLE_FILM,
-      quality_flags=(),
-      overlay=np.zeros((4, 4, 3), np.uint8),
-    )
+    return made_prediction.made(sex=sex)
 
 
 def run(folder, names, predictor):
