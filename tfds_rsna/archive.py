@@ -17,6 +17,7 @@ from tfds_rsna import labels
 from tfds_rsna import layout
 from tfds_rsna import naming
 
+MOST_HANDLES = 8  # zips that a thread holds open
 _local = threading.local()
 
 
@@ -41,6 +42,8 @@ class Film:
       return limits_lib.read_file(self.member, limits)
     handles = _local.__dict__.setdefault('handles', {})
     if self.container not in handles:
+      if len(handles) == MOST_HANDLES:
+        handles.pop(next(iter(handles))).close()
       handles[self.container] = zipfile.ZipFile(self.container)
     with handles[self.container].open(self.member) as f:
       return limits_lib.read_stream(f, self.size, limits)

@@ -1,6 +1,7 @@
 """The check of sharpness: films as they are, blurred and shrunk."""
 
 import copy
+import csv
 
 import cv2
 import numpy as np
@@ -115,8 +116,8 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
     assert output.out.startswith(f'{path}: ')
     warned = 'the film is blurred, or has too few pixels' in output.err
     assert warned == bool(flags)
-    table = (out / 'predictions.csv').read_text().splitlines()
-    row = dict(zip(*(line.split(',') for line in table), strict=True))
+    with open(out / 'predictions.csv', newline='') as file:
+      (row,) = csv.DictReader(file)
     assert row['quality_flags'] == ' '.join(flags)
     assert row['status'] == found.status
 
