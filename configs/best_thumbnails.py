@@ -75,7 +75,7 @@ def get_config(variant: str = '') -> ConfigDict:
     stage='finetune_corrupted', baselines=(*nets[:-1], 'baseline_resnet18')
   )
   presets.thumbnails(config)
-  return config.lock()
+  return presets.lock(config)
 
 
 VARIANTS = dict()

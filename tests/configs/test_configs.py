@@ -94,6 +94,10 @@ def test_it_loads_locked(name, variant):
   for section in (config, *stages.sections(config).values()):
     with pytest.raises(AttributeError):
       section.epoch = 3
+  for section in stages.sections(config).values():
+    for part in (section, section.get('input', {})):
+      for size in {'size', 'crop_size'} & set(part):
+        part[size] = 30 if isinstance(part[size], tuple) else (30, 20)
 
 
 @each
