@@ -134,10 +134,10 @@ def read(
       continue
     if not containers[split]:
       raise ValueError(
-        f'{os.path.join(*table)} labels the {text} films, but no {text} film '
+        f'{layout.named(*table)} labels the {text} films, but no {text} film '
         f'was found in {manual_dir}.\n{unread}{layout.LAYOUT}'
       )
-    data, path = layout.read_bytes(*table), os.path.join(*table)
+    data, path = layout.read_bytes(*table), layout.named(*table)
     good, bad, doubts = labels.read(path, age_unit, data)
     notes += doubts
     archive.listed[split] = {label.id for label in good} | {i for i, _ in bad}
@@ -161,7 +161,7 @@ def _label_file(
   """Chooses the table with ages; two that differ are an error."""
   rated: list[tuple[str, str]] = []
   for file in files:
-    path, data = os.path.join(*file), layout.read_bytes(*file)
+    path, data = layout.named(*file), layout.read_bytes(*file)
     if split != 'train' and not labels.has_ages(path, data):
       notes.append(f'{path} lists films without bone ages: ignored.')
       continue
@@ -169,7 +169,7 @@ def _label_file(
     if data not in [layout.read_bytes(*other) for other in others]:
       rated.append(file)  # the same one may lie in a zip and beside it
   if len(rated) > 1:
-    names = ' and '.join(os.path.join(*file) for file in rated)
+    names = ' and '.join(layout.named(*file) for file in rated)
     raise ValueError(
       f'Expected one label file for {split}, found {names}. '
       'Published label files differ: keep the one you mean.'

@@ -132,7 +132,13 @@ def describe_unread(unread: list[str]) -> str:
   if not unread:
     return ''
   more = f' and {len(unread) - SHOWN} more' if len(unread) > SHOWN else ''
-  return f'Not read there: {", ".join(unread[:SHOWN])}{more}.\n'
+  names = ', '.join(map(door.shown, unread[:SHOWN]))
+  return f'Not read there: {names}{more}.\n'
+
+
+def named(container: str, member: str) -> str:
+  """Names a file, or a member of a zip file, in one line of plain letters."""
+  return door.shown(os.path.join(container, member))
 
 
 def read_bytes(container: str, member: str) -> bytes:
@@ -191,7 +197,7 @@ def index(
       continue
     size = sizes[container, member] if container else _size(member)
     files.setdefault(film, (container, member, size))
-    twice[film].append(os.path.join(container, member))
+    twice[film].append(named(container, member))
   return files, {i: paths for i, paths in twice.items() if len(paths) > 1}
 
 
@@ -279,8 +285,8 @@ def _check_form(path: str, infos: list[zipfile.ZipInfo]) -> None:
     else:
       continue
     raise ValueError(
-      f'{path} {found} ({info.filename}): extract it with another program, or '
-      'pack the files anew (zip -r).'
+      f'{path} {found} ({door.shown(info.filename)}): extract it with another '
+      'program, or pack the files anew (zip -r).'
     )
 
 
