@@ -4,6 +4,9 @@ import pathlib
 
 import setuptools
 
+# Of packages without wheels for Windows, where films can be predicted.
+NOT_WINDOWS = '; sys_platform != "win32"'
+
 setuptools.setup(
   name='boneage_jax',
   version='0.1.0',
@@ -21,11 +24,11 @@ setuptools.setup(
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1',
-    'array_record>=0.8',
+    f'array_record>=0.8{NOT_WINDOWS}',
     'flatbuffers>=24.3',  # jax.export writes with it, undeclared
     'flax>=0.12.8',
     'fsspec>=2025.3',
-    'grain>=0.2.18',
+    f'grain>=0.2.18{NOT_WINDOWS}',
     'h5py>=3.10',
     'importlib_resources>=6',  # tensorflow-datasets needs it, undeclared
     'isal>=1.7',
@@ -41,7 +44,7 @@ setuptools.setup(
     'scipy>=1.13',
     'simplejpeg>=1.9',  # says what libjpeg warns about
     'tensorboardX>=2.6.4',
-    'tensorflow-datasets>=4.9.10',
+    f'tensorflow-datasets>=4.9.10{NOT_WINDOWS}',
     'tqdm>=4.66',
   ],
   extras_require={

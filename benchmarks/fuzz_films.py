@@ -4,7 +4,8 @@
 
 Films of every form that is read, at most 4 MiB, are changed at random places
 (bytes, cuts, blocks of zeros, parts of other films, sizes in headers) and read
-as `predict` reads them. The line that is printed, and appended to the CSV file
+as `predict` reads them; of the kind `archive` zips and tables, as the builder
+reads them. The line that is printed, and appended to the CSV file
 of --out, says how many were read and refused, and the worst of time and memory.
 Exit 1 says that a bound was broken; the film lies in --keep then.
 """
@@ -19,14 +20,16 @@ import os
 import pathlib
 import sys
 import time
+from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks import fuzz_archives
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import codec_pool
 
-KINDS = ('image', 'dicom')
+KINDS = ('image', 'dicom', 'archive')
 SECONDS = 10  # of the processor
 MEMORY = 1 << 30  # bytes over idle
 MOST = 4 << 20  # bytes of a film
@@ -104,15 +107,20 @@ def fuzz(
   kind: str, seconds: float, seed: int, keep: str | os.PathLike
 ) -> dict[str, object]:
   """Read changed films for some time; return the row of the table."""
-  seeds = {'image': image_seeds, 'dicom': dicom_seeds}[kind]()
+  make = {
+    'image': (image_seeds, codec.read),
+    'dicom': (dicom_seeds, codec.read),
+    'archive': (fuzz_archives.seeds, fuzz_archives.read),
+  }
+  seeds, read = make[kind][0](), make[kind][1]
   count = dict.fromkeys(COLUMNS, 0) | {'kind': kind, 'seed': seed}
   for data in seeds:  # idle is with all that is imported
-    _outcome(data)
+    _outcome(data, read)
   idle = _memory()
   worst_time = worst_memory = 0.0
   for data in _films(seeds, seconds, seed):
     start = time.process_time()
-    outcome = _outcome(data)
+    outcome = _outcome(data, read)
     took = time.process_time() - start
     grown = max(_memory() - idle, 0)
     worst_time, worst_memory = max(worst_time, took), max(worst_memory, grown)
@@ -138,9 +146,7 @@ def _films(seeds: list[bytes], seconds: float, seed: int) -> Iterator[bytes]:
     yield changed(rng, seeds)
 
 
-def _outcome(
-  data: bytes, read: Callable[[bytes], codec.Film] = codec.read
-) -> str:
+def _outcome(data: bytes, read: Callable[[bytes], Any]) -> str:
   """Read a film, and say what became of it."""
   try:
     read(data)

@@ -76,7 +76,7 @@ def get_config(variant: str = '') -> ConfigDict:
   else:
     stages = {'assessor': rows[0] if rows else 'h+r1+r2'}
   train(config, parts, stages)
-  return config.lock()
+  return presets.lock(config)
 
 
 def paper() -> ConfigDict:

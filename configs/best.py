@@ -58,7 +58,7 @@ def get_config(variant: str = '') -> ConfigDict:
     archive(config)
   if preset == 'full':
     presets.full(config)
-  return config.lock()
+  return presets.lock(config)
 
 
 def archive(config: ConfigDict) -> None:

@@ -76,7 +76,7 @@ def get_config(variant: str = '') -> ConfigDict:
     members=('finetune_corrupted', 'localizer', 'assessor'),
     others=('inception', 'baseline_resnet18'),
   )
-  return config.lock()
+  return presets.lock(config)
 
 
 VARIANTS = dict()

@@ -26,6 +26,7 @@ from ml_collections import ConfigDict
 
 from configs import best
 from configs import common
+from configs import orientation_net
 from configs import presets
 
 
@@ -37,7 +38,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.stages = (
     *('prepare', 'orientation', 'baseline_resnet18', *nets, 'report'),
   )
-  config.orientation = common.orientation_stage()
+  config.orientation = orientation_net.stage()
   config.baseline_resnet18 = best.baseline_resnet18(dict(size=108), epochs=12)
   config.inception = best.whole_film(
     # Not 100, as the films: those in step would be sharper than rotated ones.
@@ -74,7 +75,7 @@ def get_config(variant: str = '') -> ConfigDict:
     stage='finetune_corrupted', baselines=(*nets[:-1], 'baseline_resnet18')
   )
   presets.thumbnails(config)
-  return config.lock()
+  return presets.lock(config)
 
 
 VARIANTS = dict()

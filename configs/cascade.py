@@ -23,6 +23,7 @@ that runs of ours reached.
 from ml_collections import ConfigDict
 
 from configs import common
+from configs import orientation_net
 from configs import presets
 from configs import whole_image
 
@@ -120,7 +121,7 @@ def add_stages(config: ConfigDict) -> None:
     **training,
   )
   # For input.orientation_from; no paper has it.
-  config.orientation = common.orientation_stage()
+  config.orientation = orientation_net.stage()
   config.orientation.input.builder_config = 'px768'
 
 

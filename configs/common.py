@@ -210,34 +210,6 @@ def finetune(
   return new
 
 
-def orientation_stage() -> dict:
-  """A small net that tells by how many quarters a film is rotated; ours."""
-  return train_stage(
-    task='orientation',
-    input=image_input(
-      size=96,
-      percentiles=(1.0, 99.0),
-      rotate90=True,
-      corruption_prob=0.5,
-      **light_augmentation() | {'rotate': 25.0},
-    ),
-    net=age_net(
-      backbone=dict(name='inception_v3', width=0.25, endpoint='mixed2'),
-      pool='cam_mean',
-      output='classes',
-      classes=4,
-      sex_features=0,
-      bn_momentum=0.9,
-    ),
-    loss=dict(name='cross_entropy'),
-    optimizer=fast_optimizer(),
-    batch_size=16,
-    epochs=0,
-    steps=2000,
-    eval_steps=200,
-  )
-
-
 def locate_stage(**changes) -> dict:
   """A stage that finds regions in the maps of a net, and cuts them."""
   fields = dict(

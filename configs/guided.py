@@ -51,7 +51,7 @@ def get_config(variant: str = '') -> ConfigDict:
     )
   if variants:
     fracture(config)
-    return config.lock()
+    return presets.lock(config)
   config.stages = ('prepare', 'guided_net', 'report')
   config.guided_net = guided_stage()
   config.report = common.report_stage(stage='guided_net')

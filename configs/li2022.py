@@ -54,7 +54,7 @@ def get_config(variant: str = '') -> ConfigDict:
     stage='assessor', regions_from=last
   ) | dict(cited=PUBLISHED)
   config.stages = (*config.stages, 'assessor', 'report')
-  return config.lock()
+  return presets.lock(config)
 
 
 def assessor() -> ConfigDict:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 
 from ml_collections import ConfigDict
+from ml_collections import FieldReference
 
 from configs import common
 
@@ -61,6 +62,19 @@ def apply(
     variants[name](config)
   if preset:
     presets[preset](config)
+  return lock(config)
+
+
+def lock(config: ConfigDict) -> ConfigDict:
+  """Lock a config; a flag may give a size as one number or as a pair."""
+  for section in config.values():
+    for part in (section, getattr(section, 'input', None)):
+      if isinstance(part, ConfigDict):
+        for name in {'size', 'crop_size'} & set(part):
+          value = part[name]
+          with part.unlocked():
+            del part[name]  # or its type would stay
+            part[name] = FieldReference(value, field_type=object)
   return config.lock()
 
 

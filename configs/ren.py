@@ -48,7 +48,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.report = common.report_stage(
     stage='assessor', regions_from='hand'
   ) | dict(cited=PUBLISHED)
-  return config.lock()
+  return presets.lock(config)
 
 
 def assessor() -> ConfigDict:

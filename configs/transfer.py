@@ -76,7 +76,7 @@ def get_config(variant: str = '') -> ConfigDict:
   config.report = common.report_stage(stage=route)
   if preset:
     PRESETS[preset](config)
-  return config.lock()
+  return presets.lock(config)
 
 
 def one_of(chosen: list[str], names: tuple[str, ...] | dict) -> str:

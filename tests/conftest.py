@@ -65,6 +65,7 @@ MARKERS = {
     'training/step',
     'data/device_augment',
     'phantom/phantom',
+    'phantom/drawn',
     'workflow/validate',
     'report/page',
     'report/hands',

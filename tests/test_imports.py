@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 import without
@@ -141,6 +142,20 @@ def test_predict_imports_nothing_that_windows_lacks():
   deep = 'boneage_jax.runs.run'  # were it to import one, it would be found
   planted = lambda module: [*found(module), ('grain', module == deep)]
   assert 'grain' in outside('boneage_jax.predict', planted)
+
+
+def test_setup_asks_for_none_of_them_on_windows():
+  named = {}
+  for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text())):
+    if isinstance(node, ast.keyword) and node.arg == 'install_requires':
+      for one in node.value.elts:
+        plain = isinstance(one, ast.Constant)
+        text = one.value if plain else one.values[0].value
+        name = re.split('[<>=]', text)[0].replace('-', '_')
+        named[name] = None if plain else one.values[1].value.id
+  marked = {name for name, marker in named.items() if marker}
+  assert marked == without.NOT_TO_PREDICT
+  assert {named[name] for name in marked} == {'NOT_WINDOWS'}
 
 
 def test_nothing_lies_outside_the_rooms():

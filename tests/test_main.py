@@ -109,6 +109,14 @@ def test_stages_are_a_comma_list_or_a_tuple(parsed):
   assert parsed("--config.stages=('prepare', 'localizer')").stages == both
 
 
+def test_sizes_are_numbers_or_pairs(parsed):
+  read = lambda text: parsed(f'--config.localizer.input.size={text}')
+  assert read('64').localizer.input.size == 64
+  assert read('(64, 48)').localizer.input.size == (64, 48)
+  regions = parsed('--config.regions.crop_size=(64,48)').regions
+  assert regions.crop_size == (64, 48)
+
+
 def config(**changes):
   value = tiny_cascade.get_config()
   value.update(changes)

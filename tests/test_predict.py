@@ -18,6 +18,7 @@ from boneage_jax import predict
 from boneage_jax.data import groups
 from boneage_jax.imaging import boxes
 from boneage_jax.inference import loading
+from boneage_jax.inference import one_film
 from boneage_jax.inference import tables
 
 
@@ -51,7 +52,12 @@ def sex_of(row):
 
 def write_dicom(path, bright_bones, sex):
   data = dicom_film.encoded(
-    bright_bones, PatientSex=sex, WindowCenter=128, WindowWidth=256
+    bright_bones,
+    PatientSex=sex,
+    PatientName='Miller^Ann',
+    SOPInstanceUID='1.2.840.7',
+    WindowCenter=128,
+    WindowWidth=256,
   )
   pathlib.Path(path).write_bytes(data)
 
@@ -181,7 +187,8 @@ def test_command(run, tmp_path, capsys):
     sides = [float(table[0][f'{name}_{side}']) for side in boxes.COLUMNS[2:6]]
     np.testing.assert_allclose(sides, region.box, atol=1e-6)
   pictures = sorted(path.name for path in (tmp_path / 'out').glob('*.png'))
-  assert pictures == ['001_1.png', '002_2.png']
+  assert pictures == sorted(row['picture'] for row in table)
+  assert [name[:2] for name in pictures] == ['1_', '2_']
 
 
 def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
@@ -231,7 +238,7 @@ def test_a_region_that_is_not_found_is_said(
 def test_sex_of_a_film_is_never_guessed(run, capsys):
   film = film_path(run, 1)
   code, _, errors = command(capsys, film, f'--workdir={run}/run')
-  assert code == 1
+  assert code == 2  # no film was read
   assert f'{film}: The sex is not known' in errors
   code, lines, _ = command(
     capsys, film, f'--workdir={run}/run', '--sex=unknown'
@@ -247,9 +254,12 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
   age = {sex: predictor.predict(image, sex).age_predicted for sex in groups.SEX}
   for flag, used in ((None, 'M'), ('F', 'F'), ('unknown', 'unknown')):
-    assert not predict.predict_films(predictor, [path], flag, str(tmp_path))
-    row = rows(tmp_path / 'predictions.csv')[0]
+    out = tmp_path / f'out_{flag}'
+    assert not predict.predict_films(predictor, [path], flag, str(out))
+    row = rows(out / 'predictions.csv')[0]
     assert row['sex'] == used
+    assert row['sop_instance_uid'] == '1.2.840.7'
+    assert 'Miller' not in (out / 'predictions.csv').read_text()
     assert float(row['age_predicted']) == pytest.approx(age[used], abs=1e-3)
     assert ('header says sex M' in capsys.readouterr().err) == (used != 'M')
   write_dicom(path, 255 - image, 'O')
@@ -280,15 +290,18 @@ def test_what_is_odd_about_a_file_is_said(run, predictor, tmp_path, capsys):
 
 
 def test_no_run_and_no_checkpoint(run, tmp_path, capsys):
-  code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}/none')
-  assert code == f'Error: No run in {tmp_path}/none: there is no config.json.'
+  code, _, errors = command(capsys, 'a.png', f'--workdir={tmp_path}/none')
+  assert code == 2
+  assert errors == (
+    f'Error: No run in {tmp_path}/none: there is no config.json.\n'
+  )
   (tmp_path / 'ensemble.json').write_text('{}')
-  code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}')
-  assert 'holds predictions of several runs, but no net' in code
+  _, _, errors = command(capsys, 'a.png', f'--workdir={tmp_path}')
+  assert 'holds predictions of several runs, but no net' in errors
   (tmp_path / 'ensemble.json').unlink()
   shutil.copy(run / 'run/config.json', tmp_path)
-  code, _, _ = command(capsys, 'a.png', f'--workdir={tmp_path}')
-  assert code.startswith(f'Error: No checkpoint in {tmp_path}/localizer')
+  _, _, errors = command(capsys, 'a.png', f'--workdir={tmp_path}')
+  assert errors.startswith(f'Error: No checkpoint in {tmp_path}/localizer')
   assert os.listdir(tmp_path) == ['config.json']
 
 
@@ -321,15 +334,44 @@ def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
   image = read(run, 1)
   assert predictor.inverted  # so these films, with bright bones, are not as its
   for film, other in ((image, True), (255 - image, False)):
-    path = str(tmp_path / 'film.png')
+    path, out = str(tmp_path / 'film.png'), str(tmp_path / f'{other}')
     cv2.imwrite(path, film)
-    assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
+    assert not predict.predict_films(predictor, [path], 'F', out)
     errors = capsys.readouterr().err
     assert (f'{path}: the bones look bright, but' in errors) == other
     assert ('--config.STAGE.input.polarity=keep' in errors) == other
-    (row,) = rows(tmp_path / 'predictions.csv')
+    (row,) = rows(tmp_path / f'{other}/predictions.csv')
     found = predictor.predict(film, 'F')
     assert float(row['age_predicted']) == pytest.approx(
       found.age_predicted, abs=1e-3
     )
     assert ('polarity' in row['quality_flags'].split()) == other
+
+
+def test_an_age_does_not_depend_on_the_films_beside_it(run):
+  """Bit for bit in any order; within 0.001 months for other batches."""
+  images = [read(run, k) for k in range(1, 6)]
+  sexes = ['F', 'M', 'unknown', 'F', 'M']
+  nets = loading.load(str(run / 'run'), 'whole_image', batch_size=4)
+  records = [
+    one_film.record(nets, image, sex)
+    for image, sex in zip(images, sexes, strict=True)
+  ]
+
+  def ages(order, size):
+    said = {}
+    for k in range(0, len(order), size):
+      some = order[k : k + size]
+      found = one_film.predict_records(nets, [records[i] for i in some])
+      said |= {i: one.age_predicted for i, one in zip(some, found, strict=True)}
+    return [said[i] for i in range(5)]
+
+  whole = ages([0, 1, 2, 3, 4], 4)
+  assert np.ptp(whole) > 0.1
+  assert ages([4, 2, 0, 3, 1], 4) == whole
+  assert ages([0, 1, 2, 3, 4], 1) == whole  # padded
+  single = loading.load(str(run / 'run'), 'whole_image')
+  for image, sex, age in zip(images, sexes, whole, strict=True):
+    assert single.predict(image, sex).age_predicted == pytest.approx(
+      age, abs=1e-3
+    )

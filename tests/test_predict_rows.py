@@ -1,81 +1,75 @@
 """Rows as they come, and names of files as they are."""
 
 import csv
+import json
 import os
-import types
+import subprocess
+import sys
+import textwrap
 
 from encode import encode
+import fake_nets
 import numpy as np
 import pytest
 
 from boneage_jax import predict
-from boneage_jax.imaging import boxes
-from boneage_jax.inference import prediction as prediction_lib
-from boneage_jax.inference import tables
-
-FILM = encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
+from boneage_jax.data import film_table
+from boneage_jax.inference import film_list
+from boneage_jax.inference import row_file
 
 
-class Fake:
-  """Says 100 months, and fails at the film `at` with `error`."""
-
-  inverted = False
-
-  def __init__(self, at=0, error=None):
-    self.count, self.at, self.error = 0, at, error
-
-  def predict(self, image, sex):
-    self.count += 1
-    if self.count == self.at:
-      raise self.error
-    return prediction_lib.Prediction(
-      age_predicted=100.0,
-      sex=sex,
-      probability=None,
-      regions={},
-      rotation_deg=0,
-      film_box=boxes.WHOLE_FILM,
-      quality_flags=(),
-      overlay=np.zeros((4, 4, 3), np.uint8),
-    )
+def film(first=0):
+  image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+  image[0, 0] = first
+  return encode(image)
 
 
-def run(folder, names, predictor):
-  """Predicts films of these names; returns what was bad."""
+def write(folder, names):
+  """Writes films whose first pixels are 1, 2, ...; returns their paths."""
   folder.mkdir(exist_ok=True)
-  paths = []
-  for name in names:
-    path = os.path.join(os.fsencode(folder), name)
+  paths = [os.path.join(os.fsencode(folder), name) for name in names]
+  for number, path in enumerate(paths, start=1):
     with open(path, 'wb') as file:
-      file.write(FILM)
-    paths.append(os.fsdecode(path))
-  return predict.predict_films(predictor, paths, 'F', str(folder / 'out'))
+      file.write(film(number))
+  return list(map(os.fsdecode, paths))
+
+
+def run(folder, names, nets, out='out'):
+  """Predicts films of these names; returns what was bad."""
+  paths = write(folder, names)
+  return predict.predict_films(nets, paths, 'F', str(folder / out))
+
+
+def rows(folder):
+  with open(folder / 'predictions.csv', newline='', encoding='utf-8') as f:
+    return list(csv.DictReader(f))
 
 
 def files(folder):
-  with open(folder / 'out/predictions.csv', newline='', encoding='utf-8') as f:
-    return [os.path.basename(row['file']) for row in csv.DictReader(f)]
+  return [os.path.basename(row['file']) for row in rows(folder / 'out')]
 
 
 def test_names_of_any_bytes_and_length(tmp_path, capsys):
   names = [b'a.png', b'caf\xe9.png', b'\x1b[2Jx.png', b'y' * 251 + b'.png']
-  assert not run(tmp_path, names, Fake())
+  assert not run(tmp_path, names, fake_nets.FakeNets())
   shown = ['a.png', 'caf\\xe9.png', '\\x1b[2Jx.png', 'y' * 251 + '.png']
   assert files(tmp_path) == shown
   lines = capsys.readouterr().out.splitlines()
   assert [os.path.basename(x.partition(': ')[0]) for x in lines] == shown
-  pictures = sorted(path.name for path in (tmp_path / 'out').glob('*.png'))
-  assert pictures == [
-    '001_a.png', '002_caf_xe9.png', '003__x1b[2Jx.png',
-    f'004_{"y" * 200}.png',
+  pictures = [row['picture'] for row in rows(tmp_path / 'out')]
+  assert {path.name for path in (tmp_path / 'out').glob('*.png')} == {*pictures}
+  assert [name[:-13] for name in pictures] == [
+    'a', 'caf_xe9', '_x1b[2Jx', 'y' * 200,
   ]  # fmt: skip
 
 
 def test_a_name_that_is_a_formula_gets_an_apostrophe(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  (tmp_path / '=1+1.png').write_bytes(FILM)
-  assert not predict.predict_films(Fake(), ['=1+1.png'], 'F', 'out')
-  assert files(tmp_path) == ["'=1+1.png"]
+  (tmp_path / '=1+1.png').write_bytes(film())
+  nets = fake_nets.FakeNets()
+  for _ in range(2):  # it is known again, too
+    assert not predict.predict_films(nets, ['=1+1.png'], 'F', 'out')
+    assert files(tmp_path) == ["'=1+1.png"]
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt(), OSError(28, 'full')])
@@ -83,37 +77,31 @@ def test_a_command_that_ends_early_leaves_its_rows(
   tmp_path, monkeypatch, error, capsys
 ):
   names = [b'none.png', b'a.png', b'b.png', b'c.png']
-  real = tables.File.add
+  real = row_file.RowFile.add
 
   def add(self, row):
-    if len(self) == 2:
+    if row['file'].endswith('c.png'):
       raise error
     real(self, row)
 
-  monkeypatch.setattr(tables.File, 'add', add)
-  monkeypatch.setattr(
-    predict.film_file,
-    'read',
-    _refuse_first(predict.film_file.read),
-  )
-  with pytest.raises(type(error)):
-    run(tmp_path, names, Fake())
+  nets = fake_nets.FakeNets(1, bad=1, error=ValueError('no film.'))
+  with monkeypatch.context() as patch:
+    patch.setattr(row_file.RowFile, 'add', add)
+    with pytest.raises(type(error)):
+      run(tmp_path, names, nets)
   assert files(tmp_path) == ['a.png', 'b.png']
   assert 'none.png: no film.' in capsys.readouterr().err
-
-
-def _refuse_first(read):
-  def read_or_refuse(path, limits=None):
-    if path.endswith('none.png'):
-      raise ValueError('no film.')
-    return read(path, limits)
-
-  return read_or_refuse
+  (bad,) = run(tmp_path, names, nets)  # goes on with those that lack a row
+  assert bad.endswith('none.png: no film.')
+  assert files(tmp_path) == ['a.png', 'b.png', 'c.png']
+  assert [age - 99 for age in nets.seen if age < 110].count(2) == 1
 
 
 def test_no_film_ends_the_command(tmp_path):
+  """Of a batch with a bad film the others are read."""
   error = RuntimeError('RESOURCE_EXHAUSTED: out of memory\nand a page')
-  (bad,) = run(tmp_path, [b'a.png', b'b.png', b'c.png'], Fake(2, error))
+  nets = fake_nets.FakeNets(3, bad=2, error=error)
+  (bad,) = run(tmp_path, [b'a.png', b'b.png', b'c.png'], nets)
   assert bad.endswith(
     'b.png: Cannot be predicted: RuntimeError: RESOURCE_EXHAUSTED: out of '
     'memory.'
@@ -121,47 +109,123 @@ def test_no_film_ends_the_command(tmp_path):
   assert files(tmp_path) == ['a.png', 'c.png']
 
 
-def test_rows_are_there_before_the_next_film(tmp_path):
-  path = tmp_path / 'predictions.csv'
-  path.write_text('of a former command')
-  table = tables.File(str(path))
-  assert path.read_text() == 'of a former command'
-  table.add({'file': 'a', 'sex': 'F'})
-  assert path.read_text() == 'file,sex\na,F\n'
-  table.add({'file': 'b', 'sex': 'M'})
-  assert path.read_text() == 'file,sex\na,F\nb,M\n'
-  table.add({'file': 'c', 'sex': 'M', 'lo80': '1'})  # of other nets
-  assert path.read_text() == 'file,sex,lo80\na,F,\nb,M,\nc,M,1\n'
+def test_rows_are_the_same_in_any_order_and_however_often_it_ended(tmp_path):
+  names = [f'{k}.png'.encode() for k in range(9)]
+  paths = write(tmp_path, names)
+  go = lambda films, out: predict.predict_films(
+    fake_nets.FakeNets(), films, 'M', str(tmp_path / out)
+  )
+  go(paths, 'once')
+  whole = (tmp_path / 'once/predictions.csv').read_bytes()
+  for some in ([paths[6], paths[2]], [paths[7]], paths):
+    go(some, 'often')
+  assert (tmp_path / 'often/predictions.csv').read_bytes() == whole
+  go(paths[::-1], 'back')
+  back = (tmp_path / 'back/predictions.csv').read_bytes()
+  assert back != whole
+  assert sorted(back.splitlines()) == sorted(whole.splitlines())
+  assert [row['age_predicted'] for row in rows(tmp_path / 'once')] == [
+    f'{102 + k:.4f}' for k in range(9)
+  ]
 
 
-def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
-  path = tmp_path / 'predictions.csv'
-  table = tables.File(str(path))
-  table.add({'file': 'a'})
-  real = open
-
-  def short(*args, **kwargs):
-    file = real(*args, **kwargs)
-    write = lambda data: file.write(data[:1])
-    return _With(
-      types.SimpleNamespace(write=write, truncate=file.truncate), file
-    )
-
-  monkeypatch.setattr(tables, 'open', short, raising=False)
-  with pytest.raises(OSError, match='No space left'):
-    table.add({'file': 'b'})
-  monkeypatch.undo()
-  assert path.read_text() == 'file\na\n'
-  table.add({'file': 'c'})
-  assert path.read_text() == 'file\na\nc\n'
+def test_rows_of_other_nets_are_not_mixed(tmp_path):
+  paths = write(tmp_path, [b'a.png'])
+  out = str(tmp_path / 'out')
+  go = lambda nets, sex='F': predict.predict_films(nets, paths, sex, out)
+  go(fake_nets.FakeNets())
+  for nets, sex, why in (
+    (fake_nets.FakeNets(base=100.01), 'F', r'\(ages differ'),
+    (fake_nets.FakeNets(), 'M', r'\(sex differ'),
+    (fake_nets.FakeNets(4), 'F', r'\(batch_size differ'),
+  ):
+    with pytest.raises(ValueError, match=why):
+      go(nets, sex)
+  go(fake_nets.FakeNets(base=100.0001))  # another machine
+  (tmp_path / 'out/predictions.json').unlink()
+  with pytest.raises(ValueError, match='rows alone'):
+    go(fake_nets.FakeNets())
 
 
-class _With:
-  def __init__(self, given, file):
-    self.given, self.file = given, file
+def test_processes_share_a_table(tmp_path):
+  """Each film is read once; what one has claimed, the other leaves."""
+  paths = write(tmp_path, [b'a.png', b'b.png', b'c.png'])
+  out, nets = tmp_path / 'out', fake_nets.FakeNets()
+  predict.predict_films(nets, paths[:1], 'F', str(out))
+  text = textwrap.dedent("""
+    import sys
+    from boneage_jax.inference import row_file
+    with row_file.RowFile(sys.argv[1]) as rows:
+      print(*(int(rows.claim(name)) for name in sys.argv[2:]), flush=True)
+      sys.stdin.read()
+  """)
+  other = subprocess.Popen(
+    [sys.executable, '-c', text, str(out), *paths[:2]],
+    env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  try:
+    assert other.stdout.readline() == '0 1\n'  # a has a row, b has not
+    predict.predict_films(nets, paths, 'F', str(out))
+    assert files(tmp_path) == ['a.png', 'c.png']
+  finally:
+    other.kill()  # and the system frees what it claimed
+    other.communicate()
+  predict.predict_films(nets, paths, 'F', str(out))
+  assert files(tmp_path) == ['a.png', 'b.png', 'c.png']
+  read = [age for age in nets.seen if age < 110]
+  assert sorted(read) == [100, 101, 102]
 
-  def __enter__(self):
-    return self.given
 
-  def __exit__(self, *error):
-    self.file.close()
+def test_a_table_with_true_ages_ends_in_their_errors(tmp_path, capsys):
+  write(tmp_path, [b'a.png', b'b.png', b'c.png'])
+  table = tmp_path / 'films.csv'
+  table.write_text(
+    'file,sex,age_true,group\na.png,M,100,north\nb.png,F,105,\nc.png,,90,north\n'
+  )
+  found = film_list.find([], film_list.Archives(), str(table))
+  nets = fake_nets.FakeNets()
+  assert not predict.predict_films(nets, found.films, 'unknown', None)
+  lines = capsys.readouterr().out.splitlines()
+  all_films = next(line.split() for line in lines if line.startswith('all '))
+  # Errors of 2, -4 and 13 months.
+  assert all_films[1:3] == ['3', f'{(2 + 4 + 13) / 3:.2f}']
+  assert any(line.split()[:3] == ['north', '2', '7.50'] for line in lines)
+  assert lines[0].startswith('a.png: ')
+
+
+@pytest.mark.parametrize('view', ['csv', 'jsonl'])
+def test_formats(tmp_path, capsys, view):
+  paths = write(tmp_path, [b'a.png', b'b, "c".png'])
+  predict.predict_films(fake_nets.FakeNets(), paths, 'F', None, view=view)
+  lines = capsys.readouterr().out.splitlines()
+  found = list(csv.DictReader(lines))
+  if view == 'jsonl':
+    found = list(map(json.loads, lines))
+    assert found[0]['age_predicted'] == 100
+  assert [row['file'] for row in found] == paths
+  assert [float(row['age_predicted']) for row in found] == [100, 101]
+
+
+def test_nothing_read_is_told_from_some(tmp_path, capsys):
+  (tmp_path / 'words.txt').write_text('no film')
+  code = _exit(str(tmp_path), '--workdir=nowhere')
+  output = capsys.readouterr().err
+  assert code == 2
+  assert '1 other files passed over.\nNo films found.' in output
+  assert _exit(f'--table={tmp_path}/words.txt', '--workdir=nowhere') == 2
+  assert 'file and sex' in capsys.readouterr().err
+
+
+def _exit(*arguments):
+  with pytest.raises(SystemExit) as stop:
+    predict.main(arguments)
+  return stop.value.code
+
+
+def test_listed_names_are_columns():
+  assert {'file', 'sex', 'age_true', 'chronological_age', 'group'} == {
+    *film_table.Listed._fields
+  }

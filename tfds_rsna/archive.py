@@ -17,6 +17,7 @@ from tfds_rsna import labels
 from tfds_rsna import layout
 from tfds_rsna import naming
 
+MOST_HANDLES = 8  # zips that a thread holds open
 _local = threading.local()
 
 
@@ -41,6 +42,8 @@ class Film:
       return limits_lib.read_file(self.member, limits)
     handles = _local.__dict__.setdefault('handles', {})
     if self.container not in handles:
+      if len(handles) == MOST_HANDLES:
+        handles.pop(next(iter(handles))).close()
       handles[self.container] = zipfile.ZipFile(self.container)
     with handles[self.container].open(self.member) as f:
       return limits_lib.read_stream(f, self.size, limits)
@@ -131,10 +134,10 @@ def read(
       continue
     if not containers[split]:
       raise ValueError(
-        f'{os.path.join(*table)} labels the {text} films, but no {text} film '
+        f'{layout.named(*table)} labels the {text} films, but no {text} film '
         f'was found in {manual_dir}.\n{unread}{layout.LAYOUT}'
       )
-    data, path = layout.read_bytes(*table), os.path.join(*table)
+    data, path = layout.read_bytes(*table), layout.named(*table)
     good, bad, doubts = labels.read(path, age_unit, data)
     notes += doubts
     archive.listed[split] = {label.id for label in good} | {i for i, _ in bad}
@@ -158,7 +161,7 @@ def _label_file(
   """Chooses the table with ages; two that differ are an error."""
   rated: list[tuple[str, str]] = []
   for file in files:
-    path, data = os.path.join(*file), layout.read_bytes(*file)
+    path, data = layout.named(*file), layout.read_bytes(*file)
     if split != 'train' and not labels.has_ages(path, data):
       notes.append(f'{path} lists films without bone ages: ignored.')
       continue
@@ -166,7 +169,7 @@ def _label_file(
     if data not in [layout.read_bytes(*other) for other in others]:
       rated.append(file)  # the same one may lie in a zip and beside it
   if len(rated) > 1:
-    names = ' and '.join(os.path.join(*file) for file in rated)
+    names = ' and '.join(layout.named(*file) for file in rated)
     raise ValueError(
       f'Expected one label file for {split}, found {names}. '
       'Published label files differ: keep the one you mean.'

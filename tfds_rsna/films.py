@@ -1,6 +1,7 @@
 """Checks one film and encodes it as the data set keeps it."""
 
 import cv2
+import numpy as np
 
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import png
@@ -34,12 +35,17 @@ def shrink(data: bytes, long_side: int | None) -> bytes:
 
 def pack(film: codec.Film, long_side: int | None) -> bytes:
   """Encodes what `codec.read` found; see `encode`."""
-  image = film.image
-  height, width = image.shape
-  if long_side is not None and max(height, width) > long_side:
-    scale = long_side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-  elif film.plain is not None:
+  image = shrunk(film.image, long_side)
+  if image is film.image and film.plain is not None:
     return film.plain
   return png.encode(image)
+
+
+def shrunk(image: np.ndarray, long_side: int | None) -> np.ndarray:
+  """Shrinks uint8 [H, W] as the data set does; a small one is returned."""
+  height, width = image.shape
+  if long_side is None or max(height, width) <= long_side:
+    return image
+  scale = long_side / max(height, width)
+  size = max(1, round(width * scale)), max(1, round(height * scale))
+  return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

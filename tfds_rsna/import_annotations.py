@@ -53,7 +53,9 @@ def polygons_of(
   ]
   names = collections.Counter(name for _, name, _ in rings)
   if len(names) > 1:
-    counts = ', '.join(f'{name or "none"} ({n})' for name, n in names.items())
+    counts = ', '.join(
+      f'{door.shown(name) or "none"} ({n})' for name, n in names.items()
+    )
     raise ValueError(
       f'Expected outlines of one label, got {counts}: choose that of the hand '
       'with --label.'

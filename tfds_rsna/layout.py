@@ -1,12 +1,20 @@
 """The public archive layouts: where tables and films lie, by their names."""
 
 import collections
+from collections.abc import Iterator
+import contextlib
+import errno
+import lzma
 import os
 import re
+import struct
 from typing import NamedTuple
 import zipfile
+import zlib
 
+from boneage_jax.core import door
 from boneage_jax.core import ids
+from boneage_jax.core import tables
 
 # Split: name in texts, films of the full release, pattern of file names.
 SPLITS = {
@@ -124,16 +132,53 @@ def describe_unread(unread: list[str]) -> str:
   if not unread:
     return ''
   more = f' and {len(unread) - SHOWN} more' if len(unread) > SHOWN else ''
-  return f'Not read there: {", ".join(unread[:SHOWN])}{more}.\n'
+  names = ', '.join(map(door.shown, unread[:SHOWN]))
+  return f'Not read there: {names}{more}.\n'
+
+
+def named(container: str, member: str) -> str:
+  """Names a file, or a member of a zip file, in one line of plain letters."""
+  return door.shown(os.path.join(container, member))
 
 
 def read_bytes(container: str, member: str) -> bytes:
-  """Reads a file, or a member of a zip file."""
+  """Reads a table: a file, or a member of a zip file.
+
+  Of one that is too large for a table no more than `tables.read` needs to see.
+
+  Raises:
+    ValueError: the zip file is damaged.
+  """
+  most = tables.MOST_BYTES + 1
   if not container:
     with open(member, 'rb') as file:
-      return file.read()
-  with zipfile.ZipFile(container) as archive:
-    return archive.read(member)
+      return file.read(most)
+  with (
+    _whole(container),
+    zipfile.ZipFile(container) as archive,
+    archive.open(member) as file,
+  ):
+    return file.read(most)
+
+
+@contextlib.contextmanager
+def _whole(path: str) -> Iterator[None]:
+  """Names a zip file that Python fails to read, in one of many ways.
+
+  Raises:
+    ValueError: it is damaged.
+  """
+  try:
+    yield
+  except (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, OSError),
+  ) as error:
+    if getattr(error, 'errno', None) not in (None, errno.EINVAL):
+      raise  # of the disk
+    raise ValueError(
+      f'{path} is not a whole zip file ({door.reason(error)}); fetch it again.'
+    ) from error
 
 
 def index(
@@ -152,7 +197,7 @@ def index(
       continue
     size = sizes[container, member] if container else _size(member)
     files.setdefault(film, (container, member, size))
-    twice[film].append(os.path.join(container, member))
+    twice[film].append(named(container, member))
   return files, {i: paths for i, paths in twice.items() if len(paths) > 1}
 
 
@@ -196,16 +241,14 @@ def _split_members(
     ValueError: one that is named as ours is no zip file.
   """
   try:
-    with zipfile.ZipFile(path) as archive:
+    with _whole(path), zipfile.ZipFile(path) as archive:
       infos = archive.infolist()
       members = [info.filename for info in infos]
-  except zipfile.BadZipFile as error:
+  except ValueError:
     if split is None:
       unread.append(f'{os.path.basename(path)} (not a whole zip file)')
       return []
-    raise ValueError(
-      f'{path} is not a whole zip file ({error}); fetch it again.'
-    ) from error
+    raise
   _check_form(path, infos)
   found, name = [], os.path.basename(path)
   for member in members:
@@ -242,8 +285,8 @@ def _check_form(path: str, infos: list[zipfile.ZipInfo]) -> None:
     else:
       continue
     raise ValueError(
-      f'{path} {found} ({info.filename}): extract it with another program, or '
-      'pack the files anew (zip -r).'
+      f'{path} {found} ({door.shown(info.filename)}): extract it with another '
+      'program, or pack the files anew (zip -r).'
     )
 
 

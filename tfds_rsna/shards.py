@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 import tqdm
 
+from boneage_jax.core import door
 from boneage_jax.core import storage
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
@@ -112,7 +113,7 @@ def write(
     for film, _ in shard.films:
       found = next(examples)
       if isinstance(found, ValueError):
-        bad.append([film.id, f'{film.member}: {found}'])
+        bad.append([film.id, f'{door.shown(film.member)}: {found}'])
         continue
       if found.pop('looks_inverted'):
         inverted.append(film.id)

@@ -17,6 +17,8 @@ from typing import Any
 from typing import NamedTuple
 import zipfile
 
+from boneage_jax.core import door
+
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?')
 DELIMITERS = (',', ';', '\t', '|')
@@ -264,7 +266,7 @@ def _sheets(data: bytes, name: str) -> dict[str, list[tuple[int, list[str]]]]:
   except Exception as error:  # of any kind: XML, zip, or what is not there
     raise ValueError(
       f'{name}: cannot be read as an Excel file ({type(error).__name__}: '
-      f'{error}): open it and save it again as .xlsx, or as .csv.'
+      f'{door.reason(error)}): open it and save it again as .xlsx, or as .csv.'
     ) from error
   return found
 

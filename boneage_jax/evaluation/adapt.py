@@ -17,10 +17,11 @@ import numpy as np
 
 from boneage_jax.core import door
 from boneage_jax.core import storage
+from boneage_jax.data import film_table
 from boneage_jax.data import groups
-from boneage_jax.data import new_films
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import site_fit
+from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
 from boneage_jax.inference import site as site_lib
@@ -34,7 +35,7 @@ def adapt(
 
   Args:
     workdir: of the run.
-    table: of films, see `new_films.read`.
+    table: of films, see `film_table.read_listed`.
     site: its name.
     kind: of the correction, see `site_fit.fit`.
     stage: that predicts, by default the reported one.
@@ -47,7 +48,7 @@ def adapt(
   """
   stage = stage or run_lib.read_config(workdir).report.stage
   place = site_lib.path(workdir, stage, site)
-  films = new_films.read(table)
+  films = film_table.read_listed(table, needs=('sex', 'age_true'))
   unknown = [film.file for film in films if film.sex == 'unknown']
   if unknown:
     raise ValueError(
@@ -58,7 +59,7 @@ def adapt(
   rows = {
     'age': np.array([film.age_true for film in films], np.float64),
     'sex': groups.sex_number(film.sex for film in films),
-    'prediction': np.array([_predicted(model, film) for film in films]),
+    'prediction': np.array([_predicted(model, table, film) for film in films]),
   }
   result = {'site': site, **site_fit.fit(rows, kind)}
   storage.make_folder(os.path.dirname(place))
@@ -66,9 +67,12 @@ def adapt(
   return result
 
 
-def _predicted(model: loading.Either, film: new_films.NewFilm) -> float:
+def _predicted(
+  model: loading.Either, table: str, film: film_table.Listed
+) -> float:
+  path = os.path.join(os.path.dirname(os.path.abspath(table)), film.file)
   try:
-    found = film_file.read(film.file)
+    found = film_file.read(lambda: limits_lib.read_file(path))
     image = found.with_polarity(model.inverted)
     return model.predict(image, film.sex).age_predicted
   except ValueError as error:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from boneage_jax.core import door
 from boneage_jax.core import storage
 from boneage_jax.data import selection
@@ -56,28 +58,63 @@ def errors_table(result: Mapping[str, Any], by: Sequence[str] = DEFAULT) -> str:
   if 'test' not in result['splits']:
     parts.append(text_table.NO_TEST)
   for split, summary in result['splits'].items():
-    rows = [['all', *text_table.errors(summary, HEAD)]]
-    for key in by:
-      cells = summary[f'by_{key}'].items()
-      rows += [
-        [''],
-        *(
-          [f'  {text_table.group(name)}', *text_table.errors(row, HEAD)]
-          for name, row in cells
-        ),
-      ]
-    balanced = summary['age_balanced']
-    if 'mae' in balanced:
-      cells = [f'{balanced["mae"]:.2f}', text_table.interval(balanced, 'mae')]
-      rows += [[''], ['age-balanced', '', *cells]]
-    parts.append(text_table.layout((split, *HEAD), rows))
-    left_out = [f'{band} ({n})' for band, n in balanced['left_out'].items()]
-    parts.append(
-      'age-balanced: the mean of the MAE of the bands '
-      f'{", ".join(balanced["bands"]) or "(none)"}; too few films in '
-      f'{", ".join(left_out) or "none"}.'
-    )
+    parts += _split_parts(split, summary, by)
   return '\n\n'.join(parts)
+
+
+def films_table(
+  age: np.ndarray,
+  prediction: np.ndarray,
+  sex: np.ndarray,
+  group: np.ndarray,
+  by: Sequence[str] = DEFAULT,
+) -> str:
+  """Lay out the errors on new films whose ages are known.
+
+  Args:
+    age, prediction: true and predicted age, months, [N].
+    sex: as of `groups.SEX`, [N].
+    group: of each film, as a user names it; '' for none, [N].
+    by: of GROUPS.
+  """
+  summary = metrics.summary(age, prediction, sex)
+  parts = _split_parts('films', summary, by)
+  names = sorted({*group.tolist()} - {''})
+  if names:
+    each = {
+      name: metrics.error_summary((prediction - age)[group == name])
+      for name in names
+    }
+    rows = [[name, *text_table.errors(row, HEAD)] for name, row in each.items()]
+    parts.append(text_table.layout(('group', *HEAD), rows))
+  return '\n\n'.join(parts)
+
+
+def _split_parts(
+  split: str, summary: Mapping[str, Any], by: Sequence[str]
+) -> list[str]:
+  """Lay out `metrics.summary`."""
+  rows = [['all', *text_table.errors(summary, HEAD)]]
+  for key in by:
+    cells = summary[f'by_{key}'].items()
+    rows += [
+      [''],
+      *(
+        [f'  {text_table.group(name)}', *text_table.errors(row, HEAD)]
+        for name, row in cells
+      ),
+    ]
+  balanced = summary['age_balanced']
+  if 'mae' in balanced:
+    cells = [f'{balanced["mae"]:.2f}', text_table.interval(balanced, 'mae')]
+    rows += [[''], ['age-balanced', '', *cells]]
+  left_out = [f'{band} ({n})' for band, n in balanced['left_out'].items()]
+  return [
+    text_table.layout((split, *HEAD), rows),
+    'age-balanced: the mean of the MAE of the bands '
+    f'{", ".join(balanced["bands"]) or "(none)"}; too few films in '
+    f'{", ".join(left_out) or "none"}.',
+  ]
 
 
 def runs_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -10,6 +10,11 @@ SIGNATURE = b'BM'
 _DEPTHS = (8, 24)  # bits a pixel: of a palette, or of three colours
 
 
+def begins(head: bytes) -> bool:
+  """Whether a file begins as a BMP: many a text has its first two letters."""
+  return head.startswith(SIGNATURE) and head[6:10] == bytes(4)
+
+
 def read(data: bytes, admission: limits.Admission) -> np.ndarray:
   """Read a BMP that is not compressed.
 

@@ -169,6 +169,16 @@ def turn(data: bytes, quarters: int) -> bytes:
   return png.encode(np.ascontiguousarray(film))
 
 
+def is_film(head: bytes) -> bool:
+  """Whether a file that begins so is of a kind that is read."""
+  return (
+    head.startswith((png.SIGNATURE, jpeg.SIGNATURE + b'\xff'))
+    or is_dicom(head)
+    or tiff.is_tiff(head)
+    or bmp.begins(head)
+  )
+
+
 def is_dicom(data: bytes) -> bool:
   """Whether a file is DICOM, also without its preamble and header."""
   return dicom_file.looks_like(data)

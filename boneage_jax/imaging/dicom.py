@@ -46,7 +46,7 @@ def read(
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
     or ''; `chronological_age`, months or None; `laterality`, `body_part`;
     `pixel_spacing` [row, column] in mm or None; `burned_in` True, False or None
-    (not said).
+    (not said); `sop_instance_uid` or ''.
 
   Raises:
     ValueError: not DICOM, not one film, too large, or pixels that cannot be
@@ -84,6 +84,7 @@ def read(
     'body_part': header.text('BodyPartExamined', 'header'),
     'pixel_spacing': spacing or _spacing(header, 'PixelSpacing'),
     'burned_in': burned_in,
+    'sop_instance_uid': header.text('SOPInstanceUID', 'header'),
     'notes': tuple(header.notes),
   }
 

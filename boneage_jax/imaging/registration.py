@@ -6,7 +6,6 @@ whether the film is mirrored. Points are x, y of pixels, see `geometry`. A film
 without good points is registered by its mask, see `palm`.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +23,9 @@ REGIONS = {
   'carpal': ((750, 750), (800, 1600)),
   'metacarpal': ((600, 1400), (800, 1000)),
 }
-# Why no transform follows from three points, and what else may be wrong.
+# Why no transform follows from three points.
 MISSING, TOGETHER, ON_LINE = 'missing_point', 'points_together', 'thumb_on_line'
-CHECKS = ('scale', 'angle', 'thumb_to_tip', 'thumb_to_capitate', 'order')
 NEAR = 1.0  # pixels; points that are closer are one
-
-Limits = dict[str, tuple[float, float]]
 
 
 class Registration(NamedTuple):
@@ -152,91 +148,6 @@ def degenerate(points: np.ndarray) -> str:
   if np.hypot(*gaps.T).min() < NEAR:
     return TOGETHER
   return '' if thumb_side(points) else ON_LINE
-
-
-def measure(points: np.ndarray, film_hw: np.ndarray) -> dict[str, np.ndarray]:
-  """Measure what limits are put on.
-
-  Args:
-    points: [..., 3, 2], those of POINTS in pixels of the film.
-    film_hw: [..., 2], height and width of the film.
-
-  Returns:
-    By name of CHECKS, [...]: 'scale', from tip to capitate, share of the film's
-    longer side; 'angle', of that line, degrees clockwise of upright;
-    'thumb_to_tip' and 'thumb_to_capitate', shares of its length; 'order', where
-    the thumb stands along it, 0 at the tip and 1 at the capitate.
-  """
-  tip, capitate, thumb = np.moveaxis(np.asarray(points, np.float64), -2, 0)
-  down, across = capitate - tip, thumb - tip
-  length = np.linalg.norm(down, axis=-1)
-  return {
-    'scale': length / np.max(film_hw, axis=-1),
-    'angle': np.rad2deg(np.arctan2(-down[..., 0], down[..., 1])),
-    'thumb_to_tip': np.linalg.norm(across, axis=-1) / length,
-    'thumb_to_capitate': np.linalg.norm(thumb - capitate, axis=-1) / length,
-    'order': np.sum(across * down, axis=-1) / length**2,
-  }
-
-
-def fit_limits(
-  points: np.ndarray,
-  film_hw: np.ndarray,
-  tail: float = 1.0,
-  margin: float = 0.25,
-) -> Limits:
-  """Learn from annotated films what is plausible.
-
-  Args:
-    points: [N, 3, 2], those of POINTS in pixels, NaN where not marked.
-    film_hw: [N, 2], height and width of the films.
-    tail: percent of the films that are left out at either end.
-    margin: added at either end, share of the range of the others.
-
-  Returns:
-    By name of CHECKS, the least and the largest value.
-
-  Raises:
-    ValueError: no film has all points.
-  """
-  points = np.asarray(points, np.float64)
-  whole = np.array([not degenerate(film) for film in points], bool)
-  if not whole.any():
-    raise ValueError(
-      f'Expected films with {", ".join(POINTS)} in three places, got none of '
-      f'{len(points)}: mark them in hand_keypoints.csv.'
-    )
-  measured = measure(points[whole], np.asarray(film_hw)[whole])
-  limits = {}
-  for name in CHECKS:
-    low, high = np.percentile(measured[name], (tail, 100 - tail))
-    more = margin * (high - low)
-    limits[name] = (float(low - more), float(high + more))
-  return limits
-
-
-def faults(
-  points: np.ndarray,
-  film_hw: tuple[int, int],
-  limits: Mapping[str, tuple[float, float]],
-) -> tuple[str, ...]:
-  """Name all that is implausible about the points of a film.
-
-  Args:
-    points: [3, 2], those of POINTS in pixels of the film.
-    film_hw: height and width of the film.
-    limits: of `fit_limits`.
-
-  Returns:
-    Some of CHECKS in their order, or what `degenerate` says alone; () of points
-    to register by.
-  """
-  fault = degenerate(points)
-  if fault:
-    return (fault,)
-  measured = measure(points, film_hw)
-  within = lambda name: limits[name][0] <= measured[name] <= limits[name][1]
-  return tuple(name for name in CHECKS if not within(name))
 
 
 def region_matrix(

@@ -9,6 +9,7 @@ import numpy as np
 
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
+from boneage_jax.imaging import codec
 from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import finders
 from boneage_jax.inference import one_film
@@ -116,8 +117,8 @@ class Ensemble:
   def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a film of any size to that of the members' prepared films."""
     side = layout.LONG_SIDES[self.builder_config]
-    image, *_ = films_lib.encode(record['image'], side)
-    return {**record, 'image': image}
+    image = films_lib.shrunk(codec.decode_stored(record['image']), side)
+    return {**record, 'image': codec.bitmap(image)}
 
   def readers(self, sex: str) -> tuple[list[Any], np.ndarray]:
     """Return the members that read films of a sex, and weights of sum 1."""

@@ -1,5 +1,6 @@
 """Files of new films: their pixels, and the sex that their header knows."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ class FilmFile(NamedTuple):
     is_dicom: whether it is DICOM.
     notes: names of what is odd about it, see `codec.NOTES`.
     flags: what its header says against it, see `quality.flags_of_header`.
+    sop_instance_uid: of the DICOM header, else ''.
     chronological_age: of the header, months, or None.
   """
 
@@ -26,6 +28,7 @@ class FilmFile(NamedTuple):
   is_dicom: bool
   notes: tuple[str, ...]
   flags: tuple[str, ...] = ()
+  sop_instance_uid: str = ''
   chronological_age: float | None = None
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
@@ -37,15 +40,20 @@ class FilmFile(NamedTuple):
     return 255 - self.image if self.is_dicom and inverted else self.image
 
 
-def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
+def read(
+  load: Callable[[], bytes], limits: limits_lib.Limits | None = None
+) -> FilmFile:
   """Read a PNG, JPEG, DICOM, TIFF or BMP file.
+
+  Args:
+    load: reads its bytes.
+    limits: of its size.
 
   Raises:
     ValueError: there is none, it holds no film, or it is too large.
   """
   try:
-    data = limits_lib.read_file(path, limits)
-    film = codec.read(data, limits)
+    film = codec.read(load(), limits)
   except ValueError:
     raise
   except Exception as e:  # decoders raise their own kinds on odd files
@@ -56,6 +64,7 @@ def read(path: str, limits: limits_lib.Limits | None = None) -> FilmFile:
   return FilmFile(
     *(film.image, sex, bool(film.header), film.notes),
     quality.flags_of_header(film.header),
+    film.header.get('sop_instance_uid', ''),
     film.header.get('chronological_age'),
   )
 
@@ -73,6 +82,7 @@ def choose_sex(given: str | None, header: str) -> str:
   if not given and header == 'unknown':
     raise ValueError(
       'The sex is not known, as the file does not say it. Give --sex=M or '
-      '--sex=F, or --sex=unknown to predict without it.'
+      '--sex=F, or --sex=unknown to predict without it; or a --table with a '
+      'column sex.'
     )
   return given or header

@@ -33,6 +33,10 @@ class Dump:
     np.savez(path, **self._seen, sex=sex, age=age)
     self._seen = {}
 
+  def forget(self) -> None:
+    """Leave out what was read since the last film."""
+    self._seen = {}
+
   def _see(self, net: Any, batch: dict, view: int, films: int) -> None:
     name = self._names.get(id(net))  # none of a net that finds regions
     if name is None:

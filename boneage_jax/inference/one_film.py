@@ -1,14 +1,15 @@
-"""One film that somebody has at hand, read by nets of a run."""
+"""Films that somebody has at hand, read by nets of a run."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
+from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
-from boneage_jax.imaging import png
 from boneage_jax.imaging import registration
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
@@ -36,36 +37,74 @@ def predict(
   Raises:
     ValueError: no such image or sex, or a sex that the nets are not of.
   """
+  return predict_records(nets, [record(nets, image, sex)])[0]
+
+
+def record(nets: Any, image: np.ndarray, sex: str) -> dict[str, Any]:
+  """Prepare a film for `predict_records`; arguments as of `predict`.
+
+  Raises:
+    ValueError: as `predict`.
+  """
   image = np.asarray(image)
   if image.dtype != np.uint8 or image.ndim != 2 or not image.size:
     raise ValueError(
       'Expected a grey image, uint8 [H, W], got '
       f'{image.dtype} {list(image.shape)}.'
     )
+  if image.min() == image.max():
+    raise ValueError('Blank image: every pixel has the same value.')
   if sex not in groups.SEX:
     raise ValueError(f'Expected a sex of {", ".join(groups.SEX)}, got {sex!r}.')
   wanted = SEXES if sex == 'unknown' else (sex,)
   if not set(wanted) <= set(nets.sexes):
     nets.check_sex(sex)
   # Encoded, because training reads encoded films: one code path for both.
-  record = nets.encode(
-    {'id': '0', 'row': 0, 'age': 0.0, 'image': png.encode(image)}
+  made = nets.encode({'age': 0.0, 'image': codec.bitmap(image)})
+  return {'record': made, 'sexes': wanted}
+
+
+def predict_records(
+  nets: Any, records: Sequence[Mapping[str, Any]]
+) -> list[prediction_lib.Prediction]:
+  """Predict films of `record`, `nets.batch_size` at a time."""
+  views = [(one['record'], sex) for one in records for sex in one['sexes']]
+  found = iter(
+    [
+      one
+      for k in range(0, len(views), nets.batch_size)
+      for one in _as_of_sexes(nets, views[k : k + nets.batch_size])
+    ]
   )
-  found = [_as_of_sex(nets, record, one) for one in wanted]
-  return found[0] if len(found) == 1 else prediction_lib.mixture(*found)
+  each = [[next(found) for _ in one['sexes']] for one in records]
+  return [
+    one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in each
+  ]
 
 
-def _as_of_sex(
-  nets: Any, record: Mapping[str, Any], sex: str
+def _as_of_sexes(
+  nets: Any, views: Sequence[tuple[Mapping[str, Any], str]]
+) -> list[prediction_lib.Prediction]:
+  """Predict encoded films as ones of a boy or of a girl."""
+  # Ids are those of places in the batch: films have none that is known.
+  numbered = [
+    {**one, 'sex': groups.SEX[sex], 'id': str(k), 'row': k}
+    for k, (one, sex) in enumerate(views)
+  ]
+  outputs, films = nets.outputs(numbered)
+  return [
+    _prediction(nets, sex, {name: x[k] for name, x in outputs.items()}, film)
+    for k, ((_, sex), film) in enumerate(zip(views, films, strict=True))
+  ]
+
+
+def _prediction(
+  nets: Any, sex: str, outputs: Mapping[str, Any], film: localize.Film
 ) -> prediction_lib.Prediction:
-  """Predict an encoded film as one of a boy or of a girl."""
-  outputs, (film,) = nets.outputs([{**record, 'sex': groups.SEX[sex]}])
-  of_film = {name: rows[0] for name, rows in outputs.items()}
-  matrix = of_film.get('deformation')
-  age = float(of_film['age'])
+  matrix, age = outputs.get('deformation'), float(outputs['age'])
   if nets.dump:
     nets.dump(sex, age)
-  probability = of_film.get('probability')
+  probability = outputs.get('probability')
   flags, evidence = judged(nets, film, probability)
   found = prediction_lib.Prediction(
     age_predicted=age,
@@ -76,9 +115,9 @@ def _as_of_sex(
     film_box=film.film_box,
     quality_flags=flags,
     evidence=evidence,
-    overlay=picture(film, nets.places, of_film),
+    overlay=picture(film, nets.places, outputs),
     hand=film.hand,
-    age_map=of_film.get('age_map'),
+    age_map=outputs.get('age_map'),
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
     basis=nets.basis,
   )

@@ -10,6 +10,7 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.data import groups
+from boneage_jax.imaging import codec
 from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import finders
 from boneage_jax.inference import net
@@ -99,8 +100,8 @@ class Predictor:
   def encode(self, record: Mapping[str, Any]) -> dict[str, Any]:
     """Bring a film of any size to that of the prepared films."""
     side = layout.LONG_SIDES[self.builder_config]
-    image, *_ = films_lib.encode(record['image'], side)
-    return {**record, 'image': image}
+    image = films_lib.shrunk(codec.decode_stored(record['image']), side)
+    return {**record, 'image': codec.bitmap(image)}
 
   def outputs(
     self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,21 @@ from boneage_jax.inference import prediction as prediction_lib
 
 COLUMNS = ('sex', 'age', 'mean', 'sd')
 Reference = Mapping[str, Mapping[str, np.ndarray]]
+
+
+class Norm(NamedTuple):
+  """What bone ages are compared with: a norm, and the age of these children.
+
+  Attributes:
+    reference: of `read`, or None.
+    chronological_age: months, in the place of the headers' ages, or None.
+  """
+
+  reference: Reference | None = None
+  chronological_age: float | None = None
+
+
+NO_NORM = Norm()
 
 
 def read(path: str) -> Reference:
@@ -54,6 +70,26 @@ def read(path: str) -> Reference:
       )
     result[sex] = {'age': age, 'mean': mean, 'sd': sd}
   return result
+
+
+def compared(
+  prediction: prediction_lib.Prediction,
+  norm: Norm,
+  listed: float | None,
+  in_header: float | None,
+) -> prediction_lib.Prediction:
+  """Add the chronological age and, with a norm, the SDS.
+
+  Args:
+    prediction: of a film.
+    norm: whose age counts where no table lists one.
+    listed: age in a table, months, or None.
+    in_header: age of the DICOM header, months, or None.
+  """
+  ages = [listed, norm.chronological_age, in_header, None]
+  age = next((age for age in ages if age is not None), None)
+  known = dataclasses.replace(prediction, chronological_age=age)
+  return with_sds(known, norm.reference)
 
 
 def with_sds(

@@ -1,16 +1,10 @@
 """Predictions of new films as lines of text and rows of predictions.csv."""
 
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
-import errno
-import io
-import os
 
 import numpy as np
 
-from boneage_jax.core import storage
-from boneage_jax.core import tables as tables_lib
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import mask_quality
@@ -201,49 +195,6 @@ def hand_warnings(hand: placement.Hand) -> Iterator[str]:
 def found(prediction: prediction_lib.Prediction) -> list[str]:
   """Name the regions that were found; the whole film stands for the others."""
   return [name for name, region in prediction.regions.items() if region.found]
-
-
-class File:
-  """predictions.csv, row by row: what is written stays, whatever comes.
-
-  A former file is replaced with the first row.
-  """
-
-  def __init__(self, path: str):
-    self._path = path
-    self._columns: list[str] = []
-    self._rows: list[Mapping[str, str]] = []
-
-  def __len__(self) -> int:
-    return len(self._rows)
-
-  def add(self, row: Mapping[str, str]) -> None:
-    """Write a row; of a full disk nothing is left of it.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    rows = [*self._rows, row]
-    columns = list(dict.fromkeys([*self._columns, *row]))
-    if columns == self._columns:
-      self._append(row)
-    else:  # the first, or nets of another kind, that say more
-      with storage.replacing(self._path) as file:
-        tables_lib.write_dicts(file, rows, columns)
-    self._rows, self._columns = rows, columns
-
-  def _append(self, row: Mapping[str, str]) -> None:
-    line = io.StringIO()
-    tables_lib.Writer(line).writerow(row.get(c, '') for c in self._columns)
-    data = line.getvalue().encode()
-    before = os.path.getsize(self._path)
-    with open(self._path, 'ab', buffering=0) as file:
-      try:
-        if file.write(data) < len(data):
-          raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
-      except OSError:
-        file.truncate(before)
-        raise
 
 
 def _hand(hand: placement.Hand) -> dict[str, str]:

@@ -20,6 +20,7 @@ from boneage_jax.data import film_masks
 from boneage_jax.imaging import boxes
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import palm
+from boneage_jax.imaging import plausible_points
 from boneage_jax.imaging import points as points_lib
 from boneage_jax.imaging import registration
 
@@ -51,12 +52,12 @@ class Known(NamedTuple):
   """What annotated training films say.
 
   Attributes:
-    limits: see registration.fit_limits.
+    limits: see plausible_points.fit_limits.
     side: of the thumb on the canvas, see registration.majority_side.
     rule: of masks, see palm.fit_rule; None where there are no masks.
   """
 
-  limits: registration.Limits
+  limits: plausible_points.Limits
   side: int
   rule: palm.Rule | None
 
@@ -133,7 +134,7 @@ def learn(hands: Hands, masks: Mapping[str, film_masks.FilmMask]) -> Known:
   train = hands.split == 'train'
   hw = hands.film_hw[train]
   marked = pixels(hands.marked[train], hw)
-  limits = registration.fit_limits(marked, hw)
+  limits = plausible_points.fit_limits(marked, hw)
   side = registration.majority_side(marked)
   if not masks:
     return Known(limits, side, None)
@@ -171,7 +172,7 @@ def place(
     mask: uint8 [H, W] of the film, not 0 inside, where there is one.
     known: of `learn`.
   """
-  faults = registration.faults(points, film_hw, known.limits)
+  faults = plausible_points.faults(points, film_hw, known.limits)
   if not faults:
     by_points = registration.register(points, film_hw, known.side)
     return Placed(by_points, BY_POINTS, '')

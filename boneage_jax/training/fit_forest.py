@@ -30,9 +30,7 @@ def fit_forest(config: Any, stage: str, workdir: str) -> None:
   """Fit a forest; write it, predictions.csv and a picture of votes."""
   section, path = config[stage], stages.Stage(config, stage, workdir).path
   storage.make_folder(stages.path(workdir, stage))
-  marked, odd = landmarks_lib.read(config, stage, workdir)
-  for line in odd:
-    print(f'{stage}: {line}')
+  marked = landmarks_lib.read(config, stage, workdir)
   train = marked.select(marked.films['split'] == 'train')
   finder, arrays = fit(train, section, [config.seed, section.seed])
   with storage.replacing(path(stages.FOREST), 'wb') as file:

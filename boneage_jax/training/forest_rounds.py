@@ -28,9 +28,7 @@ def forest_rounds(config: Any, stage: str, workdir: str) -> None:
   """Fit and judge forests on films drawn anew in each round."""
   section, path = config[stage], stages.Stage(config, stage, workdir).path
   storage.make_folder(stages.path(workdir, stage))
-  marked, odd = landmarks_lib.read(config, stage, workdir)
-  for line in odd:
-    print(f'{stage}: {line}')
+  marked = landmarks_lib.read(config, stage, workdir)
   needed = section.train_films + section.test_films
   if len(marked.points) < needed:
     raise ValueError(

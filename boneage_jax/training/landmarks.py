@@ -95,12 +95,10 @@ def view(film: np.ndarray, options: Any) -> tuple[np.ndarray, np.ndarray]:
   return cv2.LUT(geometry.warp(film, matrix, size_hw), lut), matrix
 
 
-def read(config: Any, stage: str, workdir: str) -> tuple[Marked, list[str]]:
+def read(config: Any, stage: str, workdir: str) -> Marked:
   """Read the films whose landmarks are known.
 
-  Returns:
-    them, and of each film that is left out, though readers drew on it, a line
-    that says why.
+  Of each film that is left out, though readers drew on it, a line says why.
 
   Raises:
     ValueError: there is none.
@@ -117,7 +115,7 @@ def read(config: Any, stage: str, workdir: str) -> tuple[Marked, list[str]]:
   source = sources.whole_films(
     config, workdir, options.builder_config, films, rotations
   )
-  keep, rows, odd = [], [], []
+  keep, rows = [], []
   for i, film in enumerate(films['id'].tolist()):
     record = source[i]
     image = preprocess.decode(record)
@@ -125,7 +123,7 @@ def read(config: Any, stage: str, workdir: str) -> tuple[Marked, list[str]]:
     points = of_film(found, kind, image.shape)
     if np.isnan(points).any():
       why = ossification.fault(found) if kind == 'ossification' else 'turned'
-      odd.append(f'film {film} is left out: {why}')
+      print(f'{stage}: film {film} is left out: {why}')
       continue
     image = 255 - image if options.polarity == 'invert' else image
     seen, matrix = view(image, options)
@@ -139,7 +137,7 @@ def read(config: Any, stage: str, workdir: str) -> tuple[Marked, list[str]]:
       f'--config.{stage}.landmarks.'
     )
   columns = map(np.array, zip(*rows, strict=True))
-  return Marked(film_table.select(films, np.array(keep)), *columns), odd
+  return Marked(film_table.select(films, np.array(keep)), *columns)
 
 
 class Finder:

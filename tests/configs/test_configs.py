@@ -22,7 +22,7 @@ from configs import presets
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'configs').glob('*.py'))
-SHARED = ('__init__', 'common', 'presets', 'regional_nets')
+SHARED = ('__init__', 'common', 'orientation_net', 'presets', 'regional_nets')
 FILES = [path.stem for path in PATHS if path.stem not in SHARED]
 # Fields of a section, or of its input, that name other stages.
 EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
@@ -94,6 +94,10 @@ def test_it_loads_locked(name, variant):
   for section in (config, *stages.sections(config).values()):
     with pytest.raises(AttributeError):
       section.epoch = 3
+  for section in stages.sections(config).values():
+    for part in (section, section.get('input', {})):
+      for size in {'size', 'crop_size'} & set(part):
+        part[size] = 30 if isinstance(part[size], tuple) else (30, 20)
 
 
 @each

@@ -24,6 +24,7 @@ from boneage_jax.training.tasks import classification
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
 from configs import common
+from configs import orientation_net
 
 FILMS = 190
 # Film -> how many quarters it lies turned, and the film that stands as it was.
@@ -102,7 +103,7 @@ def test_films_are_shown_turned_and_the_net_is_asked_by_how_much():
 
 
 def test_mirrored_views_are_refused():
-  settings = ConfigDict({'orientation': common.orientation_stage()})
+  settings = ConfigDict({'orientation': orientation_net.stage()})
   classification.check(settings, 'orientation')
   settings.orientation.tta.flip = True
   with pytest.raises(ValueError, match=r'orientation\.tta\.flip=False'):
@@ -140,7 +141,7 @@ def run(tmp_path_factory):
   write_archive(folder / 'manual')
   settings = untrained_run.tiny(str(folder / 'manual'))
   settings.data.update(validation_fraction=0.2, test_fraction=0.2)
-  settings.orientation = ConfigDict(common.orientation_stage())
+  settings.orientation = ConfigDict(orientation_net.stage())
   settings.orientation.update(
     batch_size=16, steps=200, epochs=0, eval_steps=100
   )
@@ -238,17 +239,14 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
       [*map(str, paths), f'--workdir={run}', '--sex=M', f'--out={tmp_path}']
     )
   assert not stop.value.code
-  printed = capsys.readouterr().out.splitlines()
+  _, *printed = capsys.readouterr().out.splitlines()  # what ages rest on
   assert 'turned back' not in printed[0]
   assert printed[1].endswith('; was rotated by 90 degrees, turned back')
   table = runs_table(tmp_path / 'predictions.csv')
   assert [row['rotation_deg'] for row in table] == ['0', '90']
   assert table[0]['carpal_x0'] == pytest.approx(table[1]['carpal_x0'])
-  shown = [
-    cv2.imread(str(tmp_path / f'00{k}_{p.stem}.png'))
-    for k, p in enumerate(paths, 1)
-  ]
-  assert shown[0].shape == shown[1].shape
+  shown = [cv2.imread(str(tmp_path / row['picture'])) for row in table]
+  assert shown[0].shape[1] == shown[1].shape[1]  # below are lines of words
 
 
 def test_the_report_counts_them(run):

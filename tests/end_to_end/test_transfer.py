@@ -187,10 +187,6 @@ def test_features_are_of_the_same_net_and_films(field, value, message):
   config = transfer_run.tiny()
   stage = stages.Stage(config, 'offtheshelf', '/nowhere')
   features.check_reader(stage)
-  *outer, last = field.split('.')
-  section = config.offtheshelf
-  for name in outer:
-    section = section[name]
-  section[last] = value
+  config.offtheshelf.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=message):
     features.check_reader(stage)

@@ -4,10 +4,10 @@ import active_run
 from ml_collections import ConfigDict
 import tiny_cascade
 import tiny_registration
+import transfer_run
 
 from boneage_jax.core import stages
 from configs import guided
-from configs import transfer
 
 
 def cascade():
@@ -23,14 +23,7 @@ def cascade():
 
 def features():
   """Jobs features, train and report."""
-  config = transfer.get_config('resnet,offtheshelf,phantom').unlock()
-  config.data.update(validation_fraction=0.2, test_fraction=0.25)
-  for section in stages.sections(config).values():
-    if 'net' in section:
-      section.net.backbone.update(depth=18, width=0.125, endpoint='stage2')
-      section.net.hidden = 16
-      section.input.update(size=48, crop=2 / 3)
-      section.eval_batch_size = 8
+  config = transfer_run.tiny()
   config.offtheshelf.update(
     epochs=0, steps=12, eval_steps=6, checkpoint_steps=1, log_steps=1
   )

@@ -1,5 +1,8 @@
 """Registration against the two targets and complex numbers."""
 
+import hand_points
+from hand_points import FILM
+from hand_points import HAND
 import numpy as np
 import pytest
 
@@ -7,21 +10,7 @@ from boneage_jax.imaging import geometry
 from boneage_jax.imaging import points as points_lib
 from boneage_jax.imaging import registration
 
-FILM = (500, 400)
-# Tip of the middle finger, capitate, tip of the thumb: the thumb at the right.
-HAND = np.array([[180.0, 60.0], [210.0, 330.0], [300.0, 190.0]])
 RIGHT = -1
-
-
-def hands(count=40, seed=0):
-  """Points of hands that differ a little, the same film's."""
-  rng = np.random.default_rng(seed)
-  return HAND + rng.normal(0, 6, (count, 3, 2))
-
-
-def limits():
-  made = hands()
-  return registration.fit_limits(made, np.tile(FILM, (len(made), 1)))
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -60,55 +49,13 @@ def test_a_mirrored_film_lies_on_the_canvas_as_the_other():
 
 
 def test_the_side_is_that_of_most_films():
-  made = hands()
+  made = hand_points.hands()
   assert registration.thumb_side(HAND) == RIGHT
   made[:9] = registration.mirror(made[:9], FILM)
   made[-1] = np.nan
   assert registration.majority_side(made) == RIGHT
   with pytest.raises(ValueError, match='got 9 on the left and 9 on the right'):
     registration.majority_side(made[:18])
-
-
-@pytest.mark.parametrize(
-  'row, place, name',
-  [
-    (1, (np.nan, np.nan), 'missing_point'),
-    (1, HAND[0] + 0.1, 'points_together'),
-    (2, HAND[1], 'points_together'),
-    (2, (HAND[0] + HAND[1]) / 2, 'thumb_on_line'),
-  ],
-)
-def test_points_that_say_no_transform_are_a_named_failure(row, place, name):
-  hand = HAND.copy()
-  hand[row] = place
-  assert registration.faults(hand, FILM, limits()) == (name,)
-  with pytest.raises(ValueError, match=f'^{name}: expected middle_finger4'):
-    registration.register(hand, FILM, RIGHT)
-
-
-def test_hands_as_annotated_are_plausible():
-  known = limits()
-  found = [registration.faults(hand, FILM, known) for hand in hands(50, 1)]
-  assert sum(map(bool, found)) <= 2
-  assert registration.faults(HAND, FILM, known) == ()
-  with pytest.raises(ValueError, match='got none of 2: mark them'):
-    registration.fit_limits(np.full((2, 3, 2), np.nan), np.tile(FILM, (2, 1)))
-
-
-@pytest.mark.parametrize(
-  'hand, names',
-  [
-    (HAND * 0.3, {'scale'}),
-    (HAND[::-1], {'thumb_to_capitate', 'order'}),  # tip and thumb swapped
-    (HAND[[1, 0, 2]], {'angle'}),  # upside down
-    (np.array([*HAND[:2], [600.0, 200.0]]), {'thumb_to_tip'}),
-    (np.array([*HAND[:2], [240.0, 450.0]]), {'order', 'thumb_to_capitate'}),
-  ],
-)
-def test_planted_faults_are_named(hand, names):
-  found = registration.faults(hand, FILM, limits())
-  assert names <= set(found) <= set(registration.CHECKS)
-  assert found == tuple(n for n in registration.CHECKS if n in found)
 
 
 @pytest.mark.parametrize('region', registration.REGIONS)

@@ -1,6 +1,7 @@
 """The check of sharpness: films as they are, blurred and shrunk."""
 
 import copy
+import csv
 
 import cv2
 import numpy as np
@@ -110,13 +111,14 @@ def test_a_blurred_film_is_named_and_read(untrained, tmp_path, capsys):
       assert found.status == 'check'
     path = str(tmp_path / f'{k}.png')
     cv2.imwrite(path, image)
-    assert not predict.predict_films(predictor, [path], 'F', str(tmp_path))
+    out = tmp_path / f'out_{k}'
+    assert not predict.predict_films(predictor, [path], 'F', str(out))
     output = capsys.readouterr()
     assert output.out.startswith(f'{path}: ')
     warned = 'the film is blurred, or has too few pixels' in output.err
     assert warned == bool(flags)
-    table = (tmp_path / 'predictions.csv').read_text().splitlines()
-    row = dict(zip(*(line.split(',') for line in table), strict=True))
+    with open(out / 'predictions.csv', newline='') as file:
+      (row,) = csv.DictReader(file)
     assert row['quality_flags'] == ' '.join(found.quality_flags)
     assert row['status'] == found.status
 

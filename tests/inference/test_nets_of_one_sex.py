@@ -16,7 +16,7 @@ IMAGE = np.arange(16, dtype=np.uint8).reshape(4, 4)
 
 
 class Net:
-  """Tells one age of all films, and which films it was shown."""
+  """Tells an age and the film's row, and keeps which films it was shown."""
 
   batch_size, builder_config, inverted, places = 4, 'original', False, None
 
@@ -62,9 +62,10 @@ def test_a_film_of_unknown_sex_takes_nets_of_both():
   # (0 + 60) / 2; then quarters of 0 and 60 and half of a boy's or girl's.
   np.testing.assert_allclose(outputs['age'], [30, 66, 117])
   assert nets.predict(IMAGE, 'F').age_predicted == pytest.approx(115)
-  found = nets.predict(IMAGE, 'unknown')  # read as a boy's, then as a girl's
-  assert (found.age_if_male, found.age_if_female) == (65, 115)
-  assert found.age_predicted == pytest.approx(90)
+  # Read as a boy's in row 0 and as a girl's in row 1, which adds its number.
+  found = nets.predict(IMAGE, 'unknown')
+  assert (found.age_if_male, found.age_if_female) == (65, 115 + 1)
+  assert found.age_predicted == pytest.approx(90.5)
 
 
 def test_without_a_net_of_both_the_film_is_named():
@@ -73,7 +74,8 @@ def test_without_a_net_of_both_the_film_is_named():
   for one in (nets, pair()):
     with pytest.raises(ValueError, match=message):
       one.outputs(records(1, 0))
-    assert one.predict(IMAGE, 'unknown').age_predicted == 150
+    found = one.predict(IMAGE, 'unknown')  # in rows 0 and 1
+    assert found.age_predicted == (100 + 201) / 2
 
 
 def test_weights_of_each_sex():
@@ -132,7 +134,8 @@ def test_loaded_as_the_stage_found_them(run):
   nets = loading.load(run)
   assert [len(nets.members), nets.sexes] == [2, ALL]  # one has no weight
   ages = [nets.predict(IMAGE, sex).age_predicted for sex in ALL]
-  np.testing.assert_allclose(ages, [10, 160, 85])
+  # The sex unknown: in rows 0 and 1, so that the girl's age is 161.
+  np.testing.assert_allclose(ages, [10, 160, (10 + 161) / 2])
   alone = loading.load(run, 'boys+girls')
   assert alone.predict(IMAGE, 'F').age_predicted == 200
   with pytest.raises(ValueError, match=r"Expected 'boys.both' to be stages of"):

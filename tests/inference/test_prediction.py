@@ -14,6 +14,7 @@ from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
 from boneage_jax.inference import quality_checks
+from boneage_jax.inference import row_file
 from boneage_jax.inference import tables
 from boneage_jax.regions import localize
 from boneage_jax.runs import predictions
@@ -184,11 +185,10 @@ def test_every_view_says_what_it_rests_on():
 
 def test_rows_become_a_table(tmp_path):
   rows = [tables.row(predicted(sex=sex), f'{sex}.png') for sex in ('M', 'F')]
-  path = tmp_path / 'predictions.csv'
-  written = tables.File(str(path))
-  for row in rows:
-    written.add(row)
-  with open(path, newline='') as file:
+  with row_file.RowFile(str(tmp_path)) as written:
+    for row in rows:
+      written.add(row)
+  with open(tmp_path / 'predictions.csv', newline='') as file:
     assert list(csv.DictReader(file)) == rows
 
 

@@ -11,4 +11,4 @@ def test_a_net_of_one_sex_speaks_of_no_other(sex):
   predictor = object.__new__(predictor_lib.Predictor)  # without its nets
   predictor.sexes = ('F',)
   with pytest.raises(ValueError, match='Expected a film of the sex F, as the'):
-    predictor.predict(np.ones((8, 8), np.uint8), sex)
+    predictor.predict(np.eye(8, dtype=np.uint8), sex)

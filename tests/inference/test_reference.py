@@ -1,10 +1,8 @@
 """SDS by a norm that the user brings."""
 
-import numpy as np
+import made_prediction
 import pytest
 
-from boneage_jax.imaging import boxes
-from boneage_jax.inference import prediction
 from boneage_jax.inference import reference
 
 TABLE = 'sex,age,mean,sd\nF,120,118,10\nF,132,134,14\nM,120,110,12\n'
@@ -18,17 +16,7 @@ def norm(tmp_path):
 
 
 def film(**changes):
-  fields = dict(
-    age_predicted=126.04,
-    sex='F',
-    probability=None,
-    regions={},
-    rotation_deg=0,
-    film_box=boxes.WHOLE_FILM,
-    quality_flags=(),
-    overlay=np.zeros((4, 4, 3), np.uint8),
-  )
-  return prediction.Prediction(**fields | changes)
+  return made_prediction.made(**{'age_predicted': 126.04} | changes)
 
 
 def test_between_two_ages_of_the_norm(norm):

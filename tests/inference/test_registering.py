@@ -118,8 +118,9 @@ def test_table_picture_and_words(run, records, tmp_path, capsys):
 def test_a_film_without_a_hand_is_flagged_in_words(
   run, nets, records, capsys, tmp_path, monkeypatch
 ):
-  close = np.array([[[0.5, 0.5], [0.5, 0.55], [0.8, 0.5]]])
-  monkeypatch.setattr(registering.placement, 'of_net', lambda *_: close)
+  close = [[0.5, 0.5], [0.5, 0.55], [0.8, 0.5]]
+  found = lambda rows, *_: np.array([close] * len(rows['points']))
+  monkeypatch.setattr(registering.placement, 'of_net', found)
   monkeypatch.setattr(
     registering.mask_quality, 'reason', lambda *_: 'several parts'
   )

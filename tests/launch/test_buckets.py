@@ -131,7 +131,8 @@ def test_checkpoints_go_on(folder):
     1,
     11,
   )
-  assert store.restore(make(0))['weight'].tolist() == [0, 2, 4, 6, 8, 10]
+  state = store.go_on(make(0), make(0))
+  assert state['weight'].tolist() == [0, 2, 4, 6, 8, 10]
   assert store.restore_best(make(0))['step'] == 1
   store.close()
 

@@ -86,6 +86,23 @@ def test_what_is_not_read_is_named(manual_dir):
   )
 
 
+def test_names_of_any_letters_stand_in_one_line(manual_dir):
+  (manual_dir / f'{TRAIN}.csv').unlink()
+  with zipfile.ZipFile(manual_dir / 'all.zip', 'w') as file:
+    file.writestr('a\n\x1b.png', b'')
+  with pytest.raises(ValueError, match='holds no label file') as error:
+    archive.read(manual_dir)
+  assert 'Not read there: all.zip/a\\x0a\\x1b.png (no split' in str(error.value)
+  with zipfile.ZipFile(manual_dir / 'all.zip', 'w') as file:
+    file.writestr('train/1.png', b'')
+    file.writestr('train\n/1.png', b'')
+    file.writestr('train\n.csv', 'id,boneage,male\n1,90,True\n')
+  found = archive.read(manual_dir)
+  (bad,) = found.bad
+  assert 'all.zip/train\\x0a/1.png' in bad[1]
+  assert found.label_files['train']['file'] == 'all.zip/train\\x0a.csv'
+
+
 def test_links_to_nothing_are_named(manual_dir, tmp_path):
   (manual_dir / TRAIN / '2.png').unlink()
   (manual_dir / TRAIN / '2.png').symlink_to('/nowhere/2.png')

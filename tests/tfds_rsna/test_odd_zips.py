@@ -55,3 +55,24 @@ def test_each_folder_is_visited_once(tmp_path):
   os.symlink('..', folder / 'above')
   found = layout.find(str(tmp_path)).films['train']
   assert sorted(found) == [('', str(folder / f)) for f in ('1.png', '2.tif')]
+
+
+@pytest.mark.parametrize('change', ['content', 'header', 'version', 'list'])
+def test_a_damaged_zip_is_named(tmp_path, change):
+  path, table = tmp_path / 'all.zip', b'id,boneage,male\n1,30,True\n'
+  with zipfile.ZipFile(path, 'w') as z:
+    z.writestr('train.csv', table)
+  data = path.read_bytes()
+  at = data.index(b'PK\1\2')  # the list
+  found = {
+    'content': data.replace(b'30', b'31', 1),
+    'header': b'?' + data[1:],
+    'version': data[: at + 6] + b'\xff' + data[at + 7 :],
+    'list': data[: at + 44] + b'\xff' + data[at + 45 :],
+  }[change]
+  assert layout.read_bytes(str(path), 'train.csv') == table
+  path.write_bytes(found)
+  with pytest.raises(ValueError, match=r'all\.zip is not a whole zip file'):
+    layout.read_bytes(str(path), 'train.csv')
+  # Where nothing says that it is ours, it is listed as not read, or later.
+  layout.find(str(tmp_path))

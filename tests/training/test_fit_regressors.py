@@ -105,11 +105,7 @@ def test_what_cannot_be_fitted_is_refused(monkeypatch, field, value, message):
   config = pan.get_config('phantom').unlock()
   stage = stages.Stage(config, 'regressors', '/nowhere')
   fit_regressors.check(stage)
-  *outer, last = field.split('.')
-  target = config.regressors
-  for name in outer:
-    target = target[name]
-  target[last] = value
+  config.regressors.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=message):
     fit_regressors.check(stage)
 

@@ -1,13 +1,13 @@
 """Print what corrections of a site find that was planted, and where none is.
 
-  python results/commands/site_correction.py RUN[:STAGE] [DRAWS]
+  python -m benchmarks.site_correction --run=RUN[:STAGE]
 
 Test films of a run are drawn as a site of 100 films; all other test films
 judge. First as the run reads them, so that there is nothing to correct; then
 with girls read as 0.9 x age + 6 months.
 """
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -32,8 +32,12 @@ def draw(rows, rng):
 
 def main() -> None:
   """Run the command."""
-  name, draws = sys.argv[1], int((*sys.argv[2:], 200)[0])
-  rows = run_lib.read_run(name).rows
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--run', required=True, help='RUN or RUN:STAGE')
+  parser.add_argument('--draws', type=int, default=200, help='sites')
+  args = parser.parse_args()
+  draws = args.draws
+  rows = run_lib.read_run(args.run).rows
   test = rows['split'] == 'test'
   kept = {name: rows[name][test] for name in ('age', 'sex', 'prediction')}
   rows = {name: kept[name].astype(np.float64) for name in kept}
@@ -41,7 +45,7 @@ def main() -> None:
   shifted = np.where(
     girls, SLOPE * rows['prediction'] + OFFSET, rows['prediction']
   )
-  print(f'{name}: {len(girls)} test films, {draws} draws of {FILMS}')
+  print(f'{args.run}: {len(girls)} test films, {draws} draws of {FILMS}')
   for title, said in (('as read', rows['prediction']), ('planted', shifted)):
     films, rng = {**rows, 'prediction': said}, np.random.default_rng(0)
     refused, inside, gains = 0, [], {'F': [], 'M': []}

@@ -1,0 +1,303 @@
+"""Which films a command names: files, folders, zip archives, DICOMDIR, tables.
+
+In folders and archives the content of a file says whether it is a film.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import os
+import re
+import stat
+import threading
+from typing import NamedTuple
+import zipfile
+
+from boneage_jax.core import door
+from boneage_jax.core import storage
+from boneage_jax.data import film_table
+from boneage_jax.imaging import codec
+from boneage_jax.imaging import dicom
+from boneage_jax.imaging import limits as limits_lib
+from boneage_jax.imaging import two_hands as two_hands_lib
+
+HEAD = 4096  # bytes that say what a file is
+ZIP = (b'PK\x03\x04', b'PK\x05\x06')
+DIRECTORY = b'1.2.840.10008.1.3.10'  # SOP class of a DICOMDIR
+OFFICE = '[Content_Types].xml'  # of documents, whose pictures are no films
+_DAMAGED = (
+  *(zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError),
+  *(ValueError, EOFError, LookupError),
+)
+
+
+class Film(NamedTuple):
+  """One film that is to be read.
+
+  Attributes:
+    name: as rows say it; no other film has it.
+    path: of its file, or of the archive that holds it.
+    member: its name within the archive, else ''.
+    listed: what a table says of it, or None.
+    side: of the picture that is read, of `two_hands.SIDES`; '' is all of it.
+  """
+
+  name: str
+  path: str
+  member: str = ''
+  listed: film_table.Listed | None = None
+  side: str = ''
+
+
+class Found(NamedTuple):
+  """What is to be read.
+
+  Attributes:
+    films: in order.
+    bad: `FILE: reason` of what cannot be looked into.
+    others: how many files were passed over in folders and archives.
+  """
+
+  films: list[Film]
+  bad: list[str]
+  others: int
+
+
+class Archives:
+  """Zip archives, each opened once; threads may read at the same time."""
+
+  def __init__(self):
+    """Open none yet."""
+    self._lock = threading.Lock()
+    self._open: dict[str, zipfile.ZipFile] = {}
+
+  def get(self, path: str) -> zipfile.ZipFile:
+    """Return an archive.
+
+    Raises:
+      ValueError: it is none, or damaged.
+    """
+    with self._lock:
+      if path not in self._open:
+        try:
+          self._open[path] = zipfile.ZipFile(path)
+        except _DAMAGED as error:
+          raise ValueError(
+            f'Cannot be read as a zip archive ({door.reason(error)}): copy it '
+            'again, or unpack it and name the folder.'
+          ) from error
+      return self._open[path]
+
+  def read(self, film: Film, limits: limits_lib.Limits | None) -> bytes:
+    """Read the bytes of a film.
+
+    Raises:
+      ValueError: there is none, or it is too large.
+      OSError: it cannot be read.
+    """
+    if not film.member:
+      return limits_lib.read_file(film.path, limits)
+    archive = self.get(film.path)
+    try:
+      info = archive.getinfo(film.member)
+    except KeyError:
+      raise ValueError(f'There is no {film.member} in {film.path}.') from None
+    if info.flag_bits & 1:
+      raise ValueError('Encrypted: unpack the archive with its password.')
+    try:
+      with archive.open(info) as file:
+        return limits_lib.read_stream(file, info.file_size, limits)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+      raise ValueError(
+        f'Cannot be unpacked ({door.reason(error)}): copy the archive again.'
+      ) from error
+
+  def close(self) -> None:
+    """Close all."""
+    for archive in self._open.values():
+      archive.close()
+
+
+def cut(films: Sequence[Film], two_hands: str) -> list[Film]:
+  """Return the parts of films to read, named FILM#left and FILM#right.
+
+  Args:
+    films: whole ones.
+    two_hands: of `two_hands.CHOICES`; '' leaves them whole.
+  """
+  sides = two_hands_lib.SIDES if two_hands == 'both' else (two_hands,)
+  named = lambda film, side: f'{film.name}#{side}' if side else film.name
+  return [
+    film._replace(name=named(film, side), side=side)
+    for film in films
+    for side in sides
+  ]
+
+
+def find(
+  names: Sequence[str], archives: Archives, table: str = '', out: str = ''
+) -> Found:
+  """Find films, each once.
+
+  Args:
+    names: of files, folders (with all folders in them), zip archives, DICOMDIR.
+    archives: that are opened.
+    table: of films, see `film_table.read_listed`; '' for none.
+    out: folder of pictures that are no films.
+
+  Raises:
+    ValueError: the table is not as expected.
+  """
+  search = _Search(archives, out)
+  each = [_listed(row, table) for row in _rows(table)]
+  for name in names:
+    try:
+      each += search.named(name)
+    except (ValueError, OSError) as error:
+      search.bad.append(door.shown(f'{name}: {door.reason(error)}'))
+  films = {film.name: film for film in reversed(each)}  # the first counts
+  order = dict.fromkeys(film.name for film in each)
+  return Found([films[name] for name in order], search.bad, search.others)
+
+
+def of_file(path: str) -> Film:
+  """Return the film of a file."""
+  return Film(door.shown(path), path)
+
+
+class _Search:
+  """Looks into what a user names, and counts what is passed over."""
+
+  def __init__(self, archives: Archives, out: str):
+    self.bad: list[str] = []
+    self.others = 0
+    self._archives, self._out = archives, out
+
+  def named(self, path: str) -> Iterator[Film]:
+    """Yield the films of a file, folder or archive that the user names."""
+    if os.path.isdir(path):
+      yield from self._folder(path)
+      return
+    head = _head(path) or b''
+    if head.startswith(ZIP):
+      yield from self._archive(path)
+    elif _is_directory(path, head):
+      yield from _of_directory(path)
+    else:
+      yield of_file(path)
+
+  def _folder(self, top: str) -> Iterator[Film]:
+    def say(error):
+      self.bad.append(door.shown(door.reason(error)))
+
+    seen = set()
+    for folder, folders, files in os.walk(top, onerror=say, followlinks=True):
+      info = os.stat(folder)
+      place = info.st_dev, info.st_ino
+      own = self._out and os.path.isdir(self._out)
+      if place in seen or (own and os.path.samefile(folder, self._out)):
+        folders.clear()
+        continue
+      seen.add(place)
+      folders.sort()
+      for name in sorted(files):
+        yield from self._inside(os.path.join(folder, name))
+
+  def _inside(self, path: str) -> Iterator[Film]:
+    """Yield the films of a file in a folder, which may be anything."""
+    head = _head(path)
+    if head is None:
+      self.bad.append(door.shown(f'{path}: Cannot be read.'))
+    elif head.startswith(ZIP):
+      try:
+        yield from self._archive(path, in_folder=True)
+      except ValueError as error:
+        self.bad.append(door.shown(f'{path}: {error}'))
+    elif codec.is_film(head) and not _is_directory(path, head):
+      yield of_file(path)
+    else:
+      self.others += 1
+
+  def _archive(self, path: str, in_folder: bool = False) -> Iterator[Film]:
+    archive = self._archives.get(path)
+    if in_folder and OFFICE in archive.namelist():
+      self.others += 1
+      return
+    for info in archive.infolist():
+      if info.is_dir():
+        continue
+      name = f'{path}/{info.filename}'
+      try:
+        with archive.open(info) as file:
+          head = file.read(HEAD)
+      except _DAMAGED:
+        yield Film(door.shown(name), path, info.filename)  # said when read
+        continue
+      if codec.is_film(head) and not _is_directory(info.filename, head):
+        yield Film(door.shown(name), path, info.filename)
+      else:
+        self.others += 1
+
+
+def _head(path: str) -> bytes | None:
+  """Return how a file begins: b'' of what is no file, None if unreadable."""
+  try:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+      return b''
+    with open(path, 'rb') as file:
+      return file.read(HEAD)
+  except OSError:
+    return None
+
+
+def _is_directory(path: str, head: bytes) -> bool:
+  if not codec.is_dicom(head):
+    return False
+  return os.path.basename(path).upper() == 'DICOMDIR' or DIRECTORY in head
+
+
+def _of_directory(path: str) -> Iterator[Film]:
+  """Yield the images that a DICOMDIR lists (PS3.3, F.3)."""
+  pydicom = dicom.import_pydicom()
+  try:
+    dataset = pydicom.dcmread(path)
+    records = dataset.DirectoryRecordSequence
+    files = [
+      record.ReferencedFileID
+      for record in records
+      if record.DirectoryRecordType == 'IMAGE'
+    ]
+  except Exception as error:  # damaged headers raise many kinds
+    raise ValueError(
+      f'Cannot be read as a DICOMDIR ({type(error).__name__}: '
+      f'{door.reason(error)}): name its folder instead.'
+    ) from error
+  top = os.path.dirname(path)
+  for one in files:
+    parts = [one] if isinstance(one, str) else [str(part) for part in one]
+    if not all(re.fullmatch('[A-Za-z0-9_ ]+', part) for part in parts):
+      raise ValueError(
+        f'Expected names of files in the DICOMDIR, got {"/".join(parts)!r}: '
+        'name its folder instead.'
+      )
+    exact = os.path.join(top, *parts)
+    lower = os.path.join(top, *(part.lower() for part in parts))
+    found = lower if os.path.exists(lower) else exact
+    yield of_file(exact if os.path.exists(exact) else found)
+
+
+def _rows(table: str) -> list[film_table.Listed]:
+  return film_table.read_listed(table) if table else []
+
+
+def _listed(row: film_table.Listed, table: str) -> Film:
+  """Return the film of a row, whose file may be `ARCHIVE.zip/NAME`."""
+  path = os.path.join(os.path.dirname(storage.absolute(table)), row.file)
+  name, archive = door.shown(row.file), path
+  while not os.path.exists(archive) and archive != os.path.dirname(archive):
+    archive = os.path.dirname(archive)
+  with contextlib.suppress(OSError):
+    if archive != path and os.path.isfile(archive):
+      member = path[len(archive) + 1 :].replace(os.sep, '/')
+      return Film(name, archive, member, row)
+  return Film(name, path, listed=row)

@@ -1,0 +1,49 @@
+"""What the rows of a folder rest on, so that those of others are not mixed."""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from boneage_jax.inference import one_film
+from boneage_jax.inference import reference as reference_lib
+from boneage_jax.phantom import render
+
+
+def of(
+  nets: Any, sex: str | None, norm: reference_lib.Norm, force: bool = False
+) -> dict[str, Any]:
+  """Return settings for `row_file.RowFile.check`.
+
+  Nets, and a site's correction, show in the ages that they give one phantom.
+  """
+  calibration = json.dumps(dict(nets.calibration), sort_keys=True)
+  checks = nets.checks and [np.asarray(x).tolist() for x in nets.checks]
+  given = norm.reference is not None or norm.chronological_age is not None
+  return {
+    'format': 1,
+    'batch_size': nets.batch_size,
+    'sex': sex or '',
+    'calibration': _short(calibration),
+    'checks': _short(repr(checks)) if checks else '',
+    'force': force,
+    'norm': _short(repr(norm)) if given else '',
+    'ages': _ages_of_phantom(nets),
+  }
+
+
+def _short(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _ages_of_phantom(nets: Any) -> dict[str, float]:
+  """Return the age of one phantom as of each sex, months."""
+  image = render.make_film(0, 0, {'long_side': 256})['image']
+  dump, nets.dump = nets.dump, None
+  records = [one_film.record(nets, image, sex) for sex in nets.sexes]
+  found = one_film.predict_records(nets, records)
+  if dump:
+    dump.forget()
+    nets.dump = dump
+  return {one.sex: one.age_predicted for one in found}

@@ -1,0 +1,1 @@
+python tests/launch/random_kills.py --out=killed_runs.csv
