@@ -1,9 +1,10 @@
 """Fit the quality checks of a run: scores on planted faults, limits on clean.
 
 Each check is a ridge regression that tells films of the run's training split
-from the same films with a planted fault. Its limit comes from clean validation
-films: of these at most 1 % are refused, a quarter of that by each of the four
-checks that refuse, and at most 5 % get any other flag.
+from the same films with a planted fault. One that refuses learns that films
+with a fault of a lesser kind are none of its own. Limits come from clean
+validation films: of these at most 1 % are refused, a quarter of that by each of
+the four checks that refuse, and at most 5 % get any other flag.
 """
 
 from collections.abc import Collection
@@ -47,6 +48,8 @@ FAULTS = {
   'metal': ('metal',),
   'cast': ('cast',),
 }
+# Faults that no check of ours learns; those that refuse must let them pass.
+OTHERS = ('inverted', 'few_pixels', 'blurred')
 FILMS = 300  # of training; each has every fault
 LEAST = 20  # of validation
 RIDGE = 3.0
@@ -248,7 +251,7 @@ def _scores(
   source: Films, names: Sequence[str], films: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Fit weights [kinds, N] and offsets [kinds]."""
-  plain, bad = [], {kind: [] for kind in FAULTS}
+  plain, bad = [], {kind: [] for kind in (*FAULTS, *OTHERS)}
   bar = tqdm.tqdm(
     zip(names, films, strict=True),
     total=len(names),
@@ -259,22 +262,37 @@ def _scores(
   for name, film in bar:
     hand = faults.find_hand(film)
     plain.append(descriptor.describe(film))
-    for kind, planted in FAULTS.items():
+    for kind, rows in bad.items():
+      planted = FAULTS.get(kind, (kind,))
       which = planted[len(plain) % len(planted)]
       changed = faults.plant(which, film, seed(name), hand)
-      bad[kind].append(descriptor.describe(source.fitted(changed)))
+      rows.append(descriptor.describe(source.fitted(changed)))
   plain = np.stack(plain).astype(np.float64)
-  found = [_ridge(plain, np.stack(rows)) for rows in bad.values()]
+  bad = {kind: np.stack(rows) for kind, rows in bad.items()}
+  lesser = [rows for kind, rows in bad.items() if kind not in quality.REFUSING]
+  lesser = np.concatenate(lesser)
+  found = [
+    _ridge(plain, bad[kind], lesser if kind in quality.REFUSING else plain[:0])
+    for kind in FAULTS
+  ]
   weights, offsets = zip(*found, strict=True)
   return np.stack(weights), np.array(offsets)
 
 
-def _ridge(plain: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, float]:
-  """Return weights [N] and offset that give plain rows 0, bad ones 1."""
-  rows = np.concatenate([plain, bad])
-  wanted = np.repeat([0.0, 1.0], [len(plain), len(bad)])
-  mean = rows.mean(0)
+def _ridge(
+  plain: np.ndarray, bad: np.ndarray, lesser: np.ndarray
+) -> tuple[np.ndarray, float]:
+  """Return weights [N] and offset that give plain and lesser rows 0, bad 1.
+
+  All rows of a kind together weigh as much as those of another.
+  """
+  rows = np.concatenate([plain, bad, lesser])
+  counts = [len(plain), len(bad), len(lesser)]
+  wanted = np.repeat([0.0, 1.0, 0.0], counts)
+  weigh = np.repeat([len(plain) / max(n, 1) for n in counts], counts)
+  share = weigh / weigh.sum()
+  mean, middle = share @ rows, share @ wanted
   centred = rows - mean
-  kernel = centred @ centred.T + RIDGE * np.eye(len(rows))
-  weights = centred.T @ np.linalg.solve(kernel, wanted - wanted.mean())
-  return weights, float(wanted.mean() - mean @ weights)
+  kernel = centred @ centred.T + np.diag(RIDGE / weigh)
+  weights = centred.T @ np.linalg.solve(kernel, wanted - middle)
+  return weights, float(middle - mean @ weights)

@@ -39,19 +39,22 @@ def test_few_films_give_the_largest_value_and_say_so():
   assert '3 of them flagged' in notes[1] and 'largest' in notes[1]
 
 
-def test_ridge_is_the_closed_form():
+def test_ridge_is_the_closed_form_of_kinds_that_weigh_alike():
   rng = np.random.default_rng(0)
-  plain, bad = rng.normal(0, 1, (7, 3)), rng.normal(1, 1, (5, 3))
-  weights, offset = quality_fit._ridge(plain, bad)
-  rows = np.concatenate([plain, bad])
-  wanted = np.r_[np.zeros(7), np.ones(5)]
-  centred = rows - rows.mean(0)
+  parts = [rng.normal(at, 1, (n, 3)) for at, n in ((0, 7), (1, 5), (2, 9))]
+  weights, offset = quality_fit._ridge(*parts)
+  rows = np.concatenate(parts)
+  wanted = np.repeat([0, 1, 0], [7, 5, 9])
+  weigh = np.repeat([1, 7 / 5, 7 / 9], [7, 5, 9])
+  middle = np.average(wanted, weights=weigh)
+  centred = rows - np.average(rows, axis=0, weights=weigh)
   expected = np.linalg.solve(
-    centred.T @ centred + quality_fit.RIDGE * np.eye(3),
-    centred.T @ (wanted - wanted.mean()),
+    centred.T @ (weigh[:, None] * centred) + quality_fit.RIDGE * np.eye(3),
+    centred.T @ (weigh * (wanted - middle)),
   )
   np.testing.assert_allclose(weights, expected)
-  assert np.mean(rows @ weights + offset) == pytest.approx(wanted.mean())
+  said = np.average(rows @ weights + offset, weights=weigh)
+  assert said == pytest.approx(middle)
 
 
 def test_counts():
