@@ -2,15 +2,17 @@
 
 Each check is a ridge regression that tells films of the run's training split
 from the same films with a planted fault. One that refuses learns that films
-with a fault of a lesser kind are none of its own. Limits come from clean
-validation films: of these at most 1 % are refused, a quarter of that by each of
-the four checks that refuse, and at most 5 % get any other flag.
+with a fault of a lesser kind are none of its own. Limits come from clean films
+that no check learned, those for validation and, where these are few, more of
+training: at most 1 % are refused, a quarter of that by each of the four checks
+that refuse, and at most 5 % get any other flag.
 """
 
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import itertools
 import os
 from typing import Any
 
@@ -52,6 +54,7 @@ FAULTS = {
 OTHERS = ('inverted', 'few_pixels', 'blurred')
 FILMS = 300  # of training; each has every fault
 LEAST = 20  # of validation
+CLEAN = 1000  # films that limits come from, if there are as many
 RIDGE = 3.0
 REFUSED, CHECKED = 0.01, 0.05  # shares of clean films, at most
 
@@ -129,9 +132,9 @@ def fit(
 
   Returns:
     The checks, and what `quality.json` says of them: `films` of training,
-    `clean` of validation, `checks` (of each: limit, over, the clean films above
-    it, and whether the limit is the largest value seen), `refused` and
-    `checked`, shares of clean films, `notes`.
+    `clean` of validation and `more` of training for limits, `checks` (of each:
+    limit, over, the clean films above it, and whether the limit is the largest
+    value seen), `refused` and `checked`, shares of clean films, `notes`.
 
   Raises:
     ValueError: no prepared data, or fewer than LEAST validation films.
@@ -150,7 +153,10 @@ def fit(
     tuple(FAULTS), weights, offsets, np.zeros(len(FAULTS))
   )
   rows, fixed = [], []
-  for film in clean:
+  more, others = source.of(
+    'train', max(CLEAN - len(names), 1), {*fitted, *excluded}
+  )
+  for film in itertools.chain(clean, others):
     rows.append(descriptor.describe(film))
     fixed.append(bool(quality.flags(film, source.size)))
   scores, fixed = checks.scores(np.stack(rows)), np.array(fixed)
@@ -162,6 +168,7 @@ def fit(
     'run': run.name,
     'films': len(fitted),
     'clean': len(names),
+    'more': len(more),
     'excluded': sorted(excluded),
     'refused': float(refused.mean()),
     'checked': float(((over[:, ~refuse].any(1) | fixed) & ~refused).mean()),
@@ -235,7 +242,8 @@ def sentence(said: Mapping[str, Any]) -> str:
   """Say what `fit` found."""
   head = (
     f'Quality checks fitted on {said["films"]} training films with planted '
-    f'faults and {said["clean"]} clean validation films: '
+    f'faults; limits from {said["clean"]} clean validation films and '
+    f'{said["more"]} more training films: '
     f'{100 * said["refused"]:.1f} % of these are refused, '
     f'{100 * said["checked"]:.1f} % are to be checked.'
   )
