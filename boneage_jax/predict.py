@@ -10,7 +10,7 @@ takes what boneage_jax.export wrote. Sex is M, F or unknown and never
 guessed: without --sex it must stand in the table or the DICOM header.
 
 With --out a command that was killed goes on where it was, and several share
-the work. Exit code 0: all films are read, 1: some are not, 2: none.
+the work. Exit code 0: all films have an age, 1: some have none, 2: all.
 """
 
 import argparse

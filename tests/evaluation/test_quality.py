@@ -12,6 +12,7 @@ from boneage_jax.evaluation import non_hands
 from boneage_jax.evaluation import quality
 from boneage_jax.evaluation import quality_fit
 from boneage_jax.inference import quality as quality_lib
+from boneage_jax.runs import run as run_lib
 
 KINDS = tuple(quality_fit.FAULTS)
 REFUSE = np.isin(KINDS, quality_lib.REFUSING)
@@ -94,9 +95,13 @@ def test_a_run_from_its_checks_to_a_refused_film(
   monkeypatch.setattr(quality_fit, 'LEAST', 2)
   with pytest.raises(SystemExit, match='Expected fitted quality checks'):
     evaluate.main(['quality', f'{run}:whole_image'])
-  evaluate.main(['calibrate', f'{run}:whole_image', '--quality_films=12'])
-  assert 'Quality checks fitted on 12 training films' in capsys.readouterr().out
-  said = json.loads((run / 'whole_image/quality.json').read_text())
+  read = run_lib.read_run(f'{run}:whole_image')
+  checks, said = quality_fit.fit(read, films=12)
+  quality_fit.write(read.folder, checks, said)
+  sentence = quality_fit.sentence(said)
+  assert 'fitted on 12 training films with planted faults; limits' in sentence
+  assert 'from 8 clean validation films and 2 more training films' in sentence
+  assert said == json.loads((run / 'whole_image/quality.json').read_text())
   assert said['refused'] == 0 and list(said['checks']) == list(KINDS)
   evaluate.main(['quality', f'{run}:whole_image', '--pictures=5'])
   assert 'not_a_hand' in capsys.readouterr().out
@@ -113,7 +118,7 @@ def test_a_run_from_its_checks_to_a_refused_film(
   command = [f'--workdir={run}', '--stage=whole_image', '--sex=F', str(pair)]
   with pytest.raises(SystemExit) as stop:
     predict.main([*command, f'--out={tmp_path}/out'])
-  assert stop.value.code == 1
+  assert stop.value.code == 2
   assert 'refused, no age: ' in capsys.readouterr().out
   with open(tmp_path / 'out/predictions.csv', newline='') as file:
     (row,) = csv.DictReader(file)
@@ -124,6 +129,6 @@ def test_a_run_from_its_checks_to_a_refused_film(
   assert stop.value.code == 0 and 'months' in capsys.readouterr().out
   with pytest.raises(SystemExit):
     predict.main([*command, '--two_hands=both', '--force'])
-  lines = capsys.readouterr().out.splitlines()
+  _, *lines = capsys.readouterr().out.splitlines()  # what ages rest on
   assert lines[0].startswith(f'{pair}#left: ')
   assert lines[1].startswith(f'{pair}#right: ')
