@@ -29,6 +29,7 @@ from boneage_jax.core import tables
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import non_hands
 from boneage_jax.evaluation import plot_style
+from boneage_jax.evaluation import quality_films
 from boneage_jax.evaluation import quality_fit
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import quality
@@ -99,7 +100,7 @@ def run_checks(
   Raises:
     ValueError: the run has no fitted checks, no prepared data or no test film.
   """
-  source = quality_fit.Films(run)
+  source = quality_films.Films(run)
   checks = quality_checks.load(run.folder)
   if checks is None:
     raise ValueError(

@@ -16,24 +16,20 @@ import itertools
 import os
 from typing import Any
 
-import cv2
 import numpy as np
 import tqdm
 
 from boneage_jax.core import ids
 from boneage_jax.core import stages
 from boneage_jax.core import storage
-from boneage_jax.data import film_table
-from boneage_jax.data import selection
-from boneage_jax.data import sources
-from boneage_jax.data import splits
+from boneage_jax.evaluation import quality_answers
+from boneage_jax.evaluation import quality_films
 from boneage_jax.imaging import descriptor
+from boneage_jax.inference import loading
 from boneage_jax.inference import quality
 from boneage_jax.inference import quality_checks
 from boneage_jax.phantom import faults
-from boneage_jax.regions import localize
 from boneage_jax.runs import run as run_lib
-from tfds_rsna import layout
 
 # The faults that a check learns.
 FAULTS = {
@@ -59,67 +55,6 @@ RIDGE = 3.0
 REFUSED, CHECKED = 0.01, 0.05  # shares of clean films, at most
 
 
-class Films:
-  """The films of a run as its nets see whole ones: upright, bones bright."""
-
-  def __init__(self, run: run_lib.Run):
-    """Open those of a run.
-
-    Raises:
-      ValueError: it is of predictions alone, or its prepared data are gone.
-    """
-    if run.config is None:
-      raise ValueError(
-        f'Expected the folder of a run, got the ensemble {run.name}: name a '
-        'stage with the job ensemble, or a member as RUN:STAGE.'
-      )
-    self._run, self._workdir = run, os.path.dirname(run.folder)
-    stage = stages.Stage(
-      run.config, os.path.basename(run.folder), self._workdir
-    ).whole_film_stage()
-    self._input = input_config = stage.section.input
-    self.size = input_config.size
-    self._long_side = layout.LONG_SIDES[input_config.builder_config]
-    table, _ = selection.split_films(
-      run.config, self._workdir, input_config.builder_config
-    )
-    self._table = selection.of_sex(
-      table, run.config[os.path.basename(run.folder)]
-    )
-
-  def of(
-    self, split: str, most: int = 0, excluded: Collection[str] = ()
-  ) -> tuple[list[str], Any]:
-    """Return ids of a split, `most` by a hash, and a generator of its films."""
-    table = selection.select_split(self._table, split)
-    keep = ~np.isin(table['id'], list(excluded))
-    table = film_table.select(table, np.flatnonzero(keep))
-    if most and most < len(table['id']):
-      table = film_table.select(table, splits.some(table['id'], most))
-    source = sources.whole_films(
-      *(self._run.config, self._workdir, self._input.builder_config),
-      *(
-        table,
-        selection.film_rotations(
-          self._workdir, self._input.get('orientation_from', '')
-        ),
-      ),
-    )
-    made = (
-      localize.load_film(source[k], self._input).image
-      for k in range(len(source))
-    )
-    return table['id'].tolist(), made
-
-  def fitted(self, film: np.ndarray) -> np.ndarray:
-    """Shrink a film to the size of the prepared films."""
-    scale = (self._long_side or np.inf) / max(film.shape)
-    if scale >= 1:
-      return film
-    height, width = (max(round(scale * n), 1) for n in film.shape)
-    return cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA)
-
-
 def fit(
   run: run_lib.Run, excluded: Collection[str] = (), films: int = FILMS
 ) -> tuple[quality_checks.Checks, dict[str, Any]]:
@@ -139,7 +74,7 @@ def fit(
   Raises:
     ValueError: no prepared data, or fewer than LEAST validation films.
   """
-  source = Films(run)
+  source = quality_films.Films(run)
   names, clean = source.of('validation', 0, excluded)
   if len(names) < LEAST:
     raise ValueError(
@@ -149,6 +84,13 @@ def fit(
     )
   fitted, plain = source.of('train', films)
   weights, offsets = _scores(source, fitted, plain)
+  nets = loading.load(
+    source.workdir, os.path.basename(run.folder), quality_answers.BATCH
+  )
+  seen = quality_answers.answers(nets, plain, source.sexes(fitted))
+  usual = None
+  if len(seen.get('embedding', ())) > 1:
+    usual = quality_checks.fit_usual(seen['embedding'])
   checks = quality_checks.Checks(
     tuple(FAULTS), weights, offsets, np.zeros(len(FAULTS))
   )
@@ -159,10 +101,17 @@ def fit(
   for film in itertools.chain(clean, others):
     rows.append(descriptor.describe(film))
     fixed.append(bool(quality.flags(film, source.size)))
-  scores, fixed = checks.scores(np.stack(rows)), np.array(fixed)
-  limits, notes = fit_limits(checks.kinds, scores, fixed)
+  sexes = source.sexes([*names, *more])
+  of_clean = itertools.chain(clean, others)
+  found = quality_checks.answers(
+    usual, quality_answers.answers(nets, of_clean, sexes)
+  )
+  kinds = (*checks.kinds, *found)
+  scores = np.column_stack([checks.scores(np.stack(rows)), *found.values()])
+  fixed = np.array(fixed)
+  limits, notes = fit_limits(kinds, scores, fixed)
   over = scores > limits
-  refuse = np.isin(checks.kinds, quality.REFUSING)
+  refuse = np.isin(kinds, quality.REFUSING)
   refused = over[:, refuse].any(1)
   said = {
     'run': run.name,
@@ -178,11 +127,16 @@ def fit(
         'over': int(over[:, k].sum()),
         'largest_seen': bool(not over[:, k].any()),
       }
-      for k, kind in enumerate(checks.kinds)
+      for k, kind in enumerate(kinds)
     },
     'notes': notes,
   }
-  return checks._replace(limits=limits), said
+  own = len(checks.kinds)
+  of_nets = dict(zip(found, limits[own:].tolist(), strict=True))
+  return (
+    checks._replace(limits=limits[:own], usual=usual, answer_limits=of_nets),
+    said,
+  )
 
 
 def fit_limits(
@@ -256,7 +210,7 @@ def seed(film: str) -> int:
 
 
 def _scores(
-  source: Films, names: Sequence[str], films: Iterable[np.ndarray]
+  source: quality_films.Films, names: Sequence[str], films: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
   """Fit weights [kinds, N] and offsets [kinds]."""
   plain, bad = [], {kind: [] for kind in (*FAULTS, *OTHERS)}

@@ -86,10 +86,12 @@ def estimates(
       ]
       outputs, seen = predictor.outputs(views)
       out[i, batch.start : batch.stop] = outputs['age']
-      probability = outputs.get('probability', [None] * len(seen))
+      rows = [
+        {name: x[k] for name, x in outputs.items()} for k in range(len(seen))
+      ]
       flags = [
         bool(one_film.judged(predictor, film, row)[0])
-        for film, row in zip(seen, probability, strict=True)
+        for film, row in zip(seen, rows, strict=True)
       ]
       flagged[i, batch.start : batch.stop] = flags
       bar.update(len(batch))

@@ -164,14 +164,28 @@ class Ensemble:
     films = next((films for _, films in each if _shows(films[0])), each[0][1])
     for film, *same in zip(films, *(seen for _, seen in each), strict=True):
       film.quality_flags = _any_of([one.quality_flags for one in same])
-    left_out = ['deformation'] if len(each) > 1 else []  # each has its own
+    left_out = ['embedding']  # each has its own, as it has its deformation
+    left_out += ['deformation'] if len(each) > 1 else []
     left_out += age_maps.NAMES if self.places is None else ()
     combined = {
       name: _combine([outputs.get(name) for outputs, _ in each], weights)
       for name in each[0][0]
       if name not in left_out
     }
+    answers = [outputs for outputs, _ in each]
+    combined['embedding'] = self._embedding(answers)
+    if len(each) > 1:
+      ages = np.stack([outputs['age'] for outputs in answers])
+      off = (ages - combined['age']) ** 2
+      combined['spread'] = np.sqrt(np.tensordot(weights, off, 1))
     return {k: v for k, v in combined.items() if v is not None}, films
+
+  def _embedding(self, answers: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the embeddings of all members; None where not all read a film."""
+    each = [outputs.get('embedding') for outputs in answers]
+    if len(each) < len(self.members) or any(one is None for one in each):
+      return None
+    return np.concatenate(each, -1)
 
 
 def _shows(film: localize.Film) -> bool:

@@ -43,7 +43,7 @@ class Net:
     stage: str,
     workdir: str,
     batch_size: int,
-    make_predict: Callable[[Any], Callable] = forward.make_predict,
+    make_predict: Callable[[Any], Callable] = forward.make_answers,
   ):
     """Load the best net of `stage`; it sees `batch_size` films at a time.
 

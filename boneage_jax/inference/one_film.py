@@ -105,7 +105,7 @@ def _prediction(
   if nets.dump:
     nets.dump(sex, age)
   probability = outputs.get('probability')
-  flags, evidence = judged(nets, film, probability)
+  flags, evidence = judged(nets, film, outputs)
   found = prediction_lib.Prediction(
     age_predicted=age,
     sex=sex,
@@ -127,20 +127,20 @@ def _prediction(
 
 
 def judged(
-  nets: Any, film: localize.Film, probability: np.ndarray | None
+  nets: Any, film: localize.Film, outputs: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], dict[str, quality_checks.Measure]]:
   """Return all quality flags of a film, and what fitted checks measured.
 
   Args:
     nets: a Predictor or an Ensemble.
     film: that they returned.
-    probability: of its months; None for a net without bins.
+    outputs: what they said of it.
   """
-  evidence = nets.checks.measure(film.image) if nets.checks else {}
+  evidence = nets.checks.measure(film.image, outputs) if nets.checks else {}
   flags = (
     *film.quality_flags,
     *quality_checks.failed(evidence),
-    *quality.flags_of_answer(film.regions, probability),
+    *quality.flags_of_answer(film.regions, outputs.get('probability')),
   )
   return flags, evidence
 

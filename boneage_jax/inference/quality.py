@@ -42,6 +42,8 @@ SENTENCES = {
   'jpeg': 'the film has blocks of heavy JPEG: take it as it was first stored',
   'metal': 'there seems to be metal on the hand: look at the film',
   'cast': 'the hand seems to be in a cast: look at the film',
+  'unusual': 'no film of the run looks like it to the nets: look at the film',
+  'apart': 'the members of the ensemble do not agree: look at the film',
   'region': 'a region was not found: the whole film stands in for it',
   'bin_end': 'the most probable month is the first or the last that there is',
   'body_part': 'the DICOM header names another part of the body than the hand',

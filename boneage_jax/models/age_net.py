@@ -132,7 +132,8 @@ class AgeNet(net_lib.Net):
     if getattr(net, 'deforms', False):
       x, matrices = net.features_and_deformation(self._input(batch))
       outputs = self.head(self._attend(x), self.scalars(batch), rngs=rngs)
-      return outputs | {'deformation': matrices}
+      seen = {'deformation': matrices, 'embedding': net_lib.embedding(x)}
+      return outputs | seen
     names = getattr(net, 'auxiliaries', ())
     if not names or getattr(net, names[0]).dropout.deterministic:
       return super().__call__(batch, rngs)

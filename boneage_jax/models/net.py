@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import nnx
 import jax
+from jax import numpy as jnp
 
 from boneage_jax.models.backbones import base
 
@@ -55,4 +56,12 @@ class Net(nnx.Module):
 
   def __call__(self, batch: Batch, rngs: nnx.Rngs | None = None) -> Outputs:
     features = self.features(batch, rngs)
-    return self.head(features, self.scalars(batch), rngs=rngs)
+    outputs = self.head(features, self.scalars(batch), rngs=rngs)
+    return outputs | {'embedding': embedding(features)}
+
+
+def embedding(features: Maps) -> jax.Array:
+  """Return the mean over positions of one map or of all, float32 [B,C]."""
+  maps = features.values() if isinstance(features, dict) else [features]
+  means = [jnp.mean(x.astype(jnp.float32), (1, 2)) for x in maps]
+  return jnp.concatenate(means, -1)

@@ -35,6 +35,12 @@ def age_or_classes(outputs: dict, batch: dict) -> dict[str, jax.Array]:
   return result
 
 
+def age_and_embedding(outputs: dict, batch: dict) -> dict[str, jax.Array]:
+  """Return `age_or_classes`, and the `embedding` [B, C] if a net has one."""
+  found = {key: outputs[key] for key in ('embedding',) if key in outputs}
+  return age_or_classes(outputs, batch) | found
+
+
 def points_of_film(outputs: dict, batch: dict) -> dict[str, jax.Array]:
   """Return points of the film instead of the input, and what judges them.
 
@@ -95,6 +101,11 @@ def make_predict(
     return reduce(restore.merge(graph, variables)(batch), batch)
 
   return jax.jit(predict, compiler_options=ops.compiler_options())
+
+
+def make_answers(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
+  """Compile `predict(variables, batch)`, what is said of new films."""
+  return make_predict(graph, age_and_embedding)
 
 
 def make_features(graph: Any) -> Callable[[dict, dict], dict[str, jax.Array]]:
