@@ -44,9 +44,9 @@ def read(
   Returns:
     `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
-    or ''; `chronological_age`, months or None; `laterality`, `body_part`;
-    `pixel_spacing` [row, column] in mm or None; `burned_in` True, False or None
-    (not said); `sop_instance_uid` or ''.
+    or ''; `chronological_age`, months or None; `laterality`, `body_part`,
+    `view`; `pixel_spacing` [row, column] in mm or None; `burned_in` True, False
+    or None (not said); `sop_instance_uid` or ''.
 
   Raises:
     ValueError: not DICOM, not one film, too large, or pixels that cannot be
@@ -82,6 +82,7 @@ def read(
       or header.text('Laterality', 'header')
     ),
     'body_part': header.text('BodyPartExamined', 'header'),
+    'view': header.text('ViewPosition', 'header'),
     'pixel_spacing': spacing or _spacing(header, 'PixelSpacing'),
     'burned_in': burned_in,
     'sop_instance_uid': header.text('SOPInstanceUID', 'header'),

@@ -20,8 +20,13 @@ OK, CHECK, REFUSED = 'ok', 'check', 'refused'
 REFUSING = ('not_a_hand', 'two_hands', 'blank', 'half_hand')
 # Notes of `codec` that are flags.
 OF_FILE = ('window', 'rescale', 'for_processing')
-OF_HEADER = ('body_part', 'adult')  # of DICOM, where headers are often wrong
+OF_HEADER = (
+  'body_part',
+  'view',
+  'adult',
+)  # of DICOM, where headers are often wrong
 ADULT = 20  # years
+VIEWS = ('', 'AP', 'PA', 'DP', 'PD', 'FRONTAL')  # of a hand that lies flat
 PARTS = ('HAND', 'WRIST', 'FINGER', 'UP EXM', 'EXTREMIT', 'CARPAL')
 SENTENCES = {
   'not_a_hand': 'the film does not show a hand: give a film of one hand',
@@ -47,6 +52,7 @@ SENTENCES = {
   'region': 'a region was not found: the whole film stands in for it',
   'bin_end': 'the most probable month is the first or the last that there is',
   'body_part': 'the DICOM header names another part of the body than the hand',
+  'view': 'the DICOM header names another view than that of a flat hand',
   'adult': f'the DICOM header says an age of {ADULT} years or more',
 }
 
@@ -89,11 +95,12 @@ def flags_of_answer(
 
 
 def flags_of_header(header: Mapping[str, Any]) -> tuple[str, ...]:
-  """Name what a DICOM header says against a film: 'body_part', 'adult'."""
+  """Name what a DICOM header says against a film, of OF_HEADER."""
   part = str(header.get('body_part', '')).upper()
   age = re.fullmatch(r'(\d{1,3})Y', str(header.get('patient_age', '')).strip())
   pairs = {
     'body_part': bool(part) and not any(name in part for name in PARTS),
+    'view': str(header.get('view', '')).strip().upper() not in VIEWS,
     'adult': age is not None and int(age[1]) >= ADULT,
   }
   return tuple(name for name, fails in pairs.items() if fails)

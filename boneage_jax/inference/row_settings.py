@@ -19,18 +19,26 @@ def of(
   Nets, and a site's correction, show in the ages that they give one phantom.
   """
   calibration = json.dumps(dict(nets.calibration), sort_keys=True)
-  checks = nets.checks and [np.asarray(x).tolist() for x in nets.checks]
   given = norm.reference is not None or norm.chronological_age is not None
   return {
     'format': 1,
     'batch_size': nets.batch_size,
     'sex': sex or '',
     'calibration': _short(calibration),
-    'checks': _short(repr(checks)) if checks else '',
+    'checks': _short(repr(_plain(nets.checks))) if nets.checks else '',
     'force': force,
     'norm': _short(repr(norm)) if given else '',
     'ages': _ages_of_phantom(nets),
   }
+
+
+def _plain(value: Any) -> Any:
+  """Return nested tuples and dicts of arrays as lists, all of their numbers."""
+  if isinstance(value, dict):
+    value = sorted(value.items())
+  if isinstance(value, np.ndarray):
+    return value.tolist()
+  return list(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 
 def _short(text: str) -> str:

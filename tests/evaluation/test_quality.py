@@ -102,7 +102,7 @@ def test_a_run_from_its_checks_to_a_refused_film(
   assert 'fitted on 12 training films with planted faults; limits' in sentence
   assert 'from 8 clean validation films and 2 more training films' in sentence
   assert said == json.loads((run / 'whole_image/quality.json').read_text())
-  assert said['refused'] == 0 and list(said['checks']) == list(KINDS)
+  assert said['refused'] == 0 and list(said['checks']) == [*KINDS, 'unusual']
   evaluate.main(['quality', f'{run}:whole_image', '--pictures=5'])
   assert 'not_a_hand' in capsys.readouterr().out
   with open(run / 'whole_image/quality_checks.csv', newline='') as file:

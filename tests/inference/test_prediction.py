@@ -118,6 +118,7 @@ def test_a_refused_film_has_no_age_unless_it_is_forced():
 def test_flags_of_headers_and_answers():
   header = lambda **fields: quality.flags_of_header(fields)
   assert header() == header(body_part='Hand', patient_age='010Y') == ()
+  assert header(view='PA ') == () and header(view='LL') == ('view',)
   assert header(body_part='CHEST', patient_age='020Y') == ('body_part', 'adult')
   assert header(body_part='', patient_age='240M') == ()
   found = boxes.Region(BOX, 0.5, True)

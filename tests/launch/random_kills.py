@@ -1,6 +1,6 @@
 """Kills runs at random moments and says whether they end as others do.
 
-  python tests/launch/random_kills.py --out=FILE.csv [--seed=S] [--runs=N]
+  python tests/launch/random_kills.py --out=FILE.csv [--seed=S] [--jobs=a,b]
 
 Twenty runs of tiny systems, two for each kind of job. Each is killed within
 that job; in ten of them a training is killed before, and the newest of its
@@ -96,11 +96,16 @@ def times(folder, kind, stage, began, ended):
 
 
 def newest(folder):
-  """The newest checkpoint to go on from, below a folder."""
-  steps = [
-    path for path in folder.rglob('checkpoints/latest/*') if path.name.isdigit()
-  ]
-  return max(steps, key=lambda path: path.stat().st_mtime, default=None)
+  """The newest checkpoint to go on from, below a folder; None if none is."""
+  try:
+    steps = [
+      path
+      for path in folder.rglob('checkpoints/latest/*')
+      if path.name.isdigit()
+    ]
+    return max(steps, key=lambda path: path.stat().st_mtime, default=None)
+  except FileNotFoundError:  # the run renames what is written
+    return None
 
 
 def damage(step, how):
@@ -184,23 +189,24 @@ def main():
   parser.add_argument('--out', required=True, help='CSV file to write')
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--runs', type=int, default=20)
+  parser.add_argument('--jobs', default=','.join(TARGETS))
   args = parser.parse_args()
   random.seed(args.seed)
   work = pathlib.Path(tempfile.mkdtemp())
-  kinds = dict.fromkeys(kind for kind, _, _ in TARGETS.values())
+  kinds = dict.fromkeys(TARGETS[job][0] for job in args.jobs.split(','))
   whole, span = {}, {}
   for kind in kinds:
     folder, began = work / f'whole_{kind}', time.time()
     finish(start(kind, folder))
     whole[kind], ended = files(folder), time.time()
     for job, (of, stage, _) in TARGETS.items():
-      if of == kind:
+      if of == kind and job in args.jobs.split(','):
         span[job] = times(folder, kind, stage, began, ended)
     print(
       f'{kind}: {len(whole[kind])} files, {ended - began:.0f} s', flush=True
     )
   rows = []
-  plans = [job for job in TARGETS for _ in range(2)]
+  plans = [job for job in args.jobs.split(',') for _ in range(2)]
   ways = ('cut', 'removed', 'changed')
   for job in plans[: args.runs]:
     kind, stage, training = TARGETS[job]
