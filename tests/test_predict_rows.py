@@ -229,3 +229,25 @@ def test_listed_names_are_columns():
   assert {'file', 'sex', 'age_true', 'chronological_age', 'group'} == {
     *film_table.Listed._fields
   }
+
+
+def test_a_refused_film_has_a_row_without_an_age(tmp_path, capsys):
+  """And is named again by a command that finds its row."""
+  nets = fake_nets.FakeNets()
+  nets.checks = fake_nets.FakeChecks(blank=2)
+  names = [b'1.png', b'2.png', b'3.png']
+  (bad,) = run(tmp_path, names, nets)
+  assert bad.endswith('2.png: refused, no age: blank (1.00, limit 0.50)')
+  assert '2.png: refused, no age' in capsys.readouterr().out
+  first, refused, _ = rows(tmp_path / 'out')
+  assert refused['age_predicted'] == '' and refused['status'] == 'refused'
+  assert refused['blank_value'] == '1.0000' and first['status'] == 'ok'
+  (bad,) = run(tmp_path, names, nets)
+  assert bad.endswith('2.png: refused, no age: blank')
+  paths = write(tmp_path, names)
+  forced = str(tmp_path / 'forced')
+  assert not predict.predict_films(nets, paths, 'F', forced, force=True)
+  (row,) = rows(tmp_path / 'forced')[1:2]
+  assert float(row['age_predicted']) == 101 and row['status'] == 'refused'
+  with pytest.raises(ValueError, match='force differ'):
+    predict.predict_films(nets, paths, 'F', forced)

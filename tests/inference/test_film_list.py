@@ -162,3 +162,14 @@ def test_a_table_names_films_and_members_of_archives(tmp_path):
   assert archives.read(found.films[1], None) == PNG
   with pytest.raises(OSError, match='No such file'):
     archives.read(found.films[2], None)
+
+
+def test_parts_of_films_have_names_of_their_own():
+  films = [film_list.Film('a.png', '/a.png'), film_list.Film('b.png', '/b.png')]
+  assert film_list.cut(films, '') == films
+  names = lambda side: [one.name for one in film_list.cut(films, side)]
+  assert names('left') == ['a.png#left', 'b.png#left']
+  assert names('both')[:3] == ['a.png#left', 'a.png#right', 'b.png#left']
+  assert [one.side for one in film_list.cut(films[:1], 'both')] == [
+    *('left', 'right'),
+  ]
