@@ -22,6 +22,9 @@ DOCS = FOLDER.parent / 'docs'
 PAGES = {
   'page.md': 'results.md',
   'geometry.md': 'explanation/registration.md',
+  'hostile.md': 'explanation/hostile_films.md',
+  'faults.md': 'explanation/quality_checks.md',
+  'forest.md': 'explanation/forest.md',
 }
 # Value, low and high end.
 INTERVALS = (
@@ -30,6 +33,7 @@ INTERVALS = (
   ('validation_value', 'validation_lo', 'validation_hi'),
   ('difference', 'difference_lo', 'difference_hi'),
   ('dice', 'dice_lo', 'dice_hi'),
+  ('found', 'found_lo', 'found_hi'),
   ('jaccard', 'jaccard_lo', 'jaccard_hi'),
   ('change', 'change_ci95_low', 'change_ci95_high'),
   ('bias_change', 'bias_change_ci95_low', 'bias_change_ci95_high'),
@@ -41,6 +45,7 @@ NUMBERS = {
   *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
   *('flagged', 'trusted_change'),
 }
+ELSEWHERE = ('registration',)  # configs whose answers stand on pages of theirs
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 
@@ -114,8 +119,16 @@ def _system(row: Row) -> Sequence[str]:
   )
 
 
-def _comparisons() -> Table:
-  rows = [r for r in _current('comparisons.csv') if r['split'] == 'test']
+def _of(rows: Iterable[Row], configs: Sequence[str]) -> list[Row]:
+  """Return test rows of configs; of none, of those without another page."""
+  rows = [row for row in rows if row['split'] == 'test']
+  if configs:
+    return [row for row in rows if row['config'] in configs]
+  return [row for row in rows if row['config'] not in ELSEWHERE]
+
+
+def _comparisons(*configs: str) -> Table:
+  rows = _of(_current('comparisons.csv'), configs)
   line = lambda row: (
     f'{_run(row)}: {row["a"]} less {row["b"]}: '
     f'**{_interval(row, "difference", "difference_lo", "difference_hi")}**'
@@ -126,8 +139,8 @@ def _comparisons() -> Table:
   ]
 
 
-def _ablations() -> Table:
-  rows = [r for r in read('ablations.csv') if r['split'] == 'test']
+def _ablations(*configs: str) -> Table:
+  rows = _of(read('ablations.csv'), configs)
   kinds = ('mae', 'accuracy_films')
   rows = [r for r in rows if r['value'] and r['metric'] in kinds]
   rows.sort(key=lambda row: float(row['value']))
@@ -174,6 +187,65 @@ def _landmarks() -> Table:
   return head, map(line, _current('landmarks.csv'))
 
 
+def _region_ages() -> Table:
+  """Nets of one sex on its test films, all of them and those in puberty."""
+  rows = [r for r in _current('region_ages.csv') if r['split'] == 'test']
+  rows = [r for r in rows if r['nets'] == r['films']]
+  cell = lambda group, part: next(
+    f'{_interval(row, "mae", "lo", "hi")}; {row["n"]} films'
+    for row in group
+    if row['part'] == part
+  )
+  return 'data | films | region | all ages | in puberty', [
+    (*name, cell(group, 'all ages'), cell(group, 'in puberty'))
+    for name, group in _grouped(rows, 'data_set', 'films', 'region')
+  ]
+
+
+def _fuzzing() -> Table:
+  columns = ('kind', 'minutes', 'n', 'read', 'refused', 'workers_ended')
+  columns += ('broken', 'worst_seconds', 'worst_megabytes')
+  head = ' | '.join(columns).replace('_', ' ').replace(' n ', ' inputs ')
+  return head, [[row[k] for k in columns] for row in read('fuzzing.csv')]
+
+
+def _quality_checks(data_set: str) -> Table:
+  percent = lambda row, *names: (row[n] and f'{row[n]} %' for n in names)
+  return 'films | n | refused | to be checked | found', [
+    (
+      *(row['kind'].replace('_', ' '), row['n']),
+      *percent(row, 'refused', 'checked'),
+      _interval(row, 'found', 'found_lo', 'found_hi'),
+    )
+    for row in read('quality_checks.csv')
+    if row['data_set'] == data_set
+  ]
+
+
+def _forest() -> Table:
+  of = lambda group, name: next(
+    _interval(row, 'value', 'lo', 'hi')
+    for row in group
+    if row['measure'] == name
+  )
+  names = ('mean_error_percent', 'median_error_percent', 'beyond_10_percent')
+  head = 'landmarks | weights of votes | passes | mean | median | beyond 10 %'
+  groups = _grouped(read('forest.csv'), 'landmarks', 'weighting', 'passes')
+  return head, [
+    (*name, *(of(group, measure) for measure in names))
+    for name, group in groups
+  ]
+
+
+def _killed() -> Table:
+  head = 'job | kills | a checkpoint is | files compared | same'
+  return head, [
+    (row['job'], row['kills'], row['checkpoint'] or 'left', row['files'], same)
+    for row in read('killed_runs.csv')
+    for same in ['yes' if row['same'] == '1' else f'no: {row["differ"]}']
+  ]
+
+
 def _speed() -> Table:
   rows = [r for r in read('speed.csv') if r['ratio'] and r['peer_value']]
   line = lambda row: f'{row["subject"]}: {row["peer"]} **{row["ratio"]}**'
@@ -186,7 +258,8 @@ def _speed() -> Table:
 TABLES = dict(
   leaderboard=_leaderboard, comparisons=_comparisons, ablations=_ablations,
   robustness=_robustness, speed=_speed, segmentation=_segmentation,
-  landmarks=_landmarks,
+  landmarks=_landmarks, region_ages=_region_ages, fuzzing=_fuzzing,
+  killed=_killed, quality_checks=_quality_checks, forest=_forest,
 )  # fmt: skip
 
 
