@@ -68,6 +68,17 @@ def test_a_film_of_unknown_sex_takes_nets_of_both():
   assert found.age_predicted == pytest.approx(90.5)
 
 
+def test_an_ensemble_says_how_far_its_members_lie_apart():
+  nets = ensemble.Ensemble([Net(100.0), Net(110.0)], weights=[0.75, 0.25])
+  outputs, _ = nets.outputs(records(1, -1))
+  ages = np.array([[100, 101], [110, 111]])
+  mean = np.average(ages, axis=0, weights=[0.75, 0.25])
+  variance = np.average((ages - mean) ** 2, axis=0, weights=[0.75, 0.25])
+  np.testing.assert_allclose(outputs['spread'], np.sqrt(variance))
+  alone, _ = ensemble.Ensemble([Net(100.0)]).outputs(records(1))
+  assert 'spread' not in alone
+
+
 def test_without_a_net_of_both_the_film_is_named():
   nets = ensemble.Ensemble([Net(9.0), pair()], weights=[0.0, 1.0])
   message = 'Film film1: expected a film of the sex M or F, .* got .unknown.'

@@ -10,6 +10,7 @@ import tiny_nets
 
 from boneage_jax import models
 from boneage_jax.models import layers
+from boneage_jax.models import net as net_lib
 from boneage_jax.models import two_stream
 from boneage_jax.models.backbones import resnet
 from boneage_jax.training import step as train_step
@@ -259,3 +260,18 @@ def test_the_seed_gives_the_net():
 def test_wrong_settings_are_errors(make, message):
   with pytest.raises(ValueError, match=message):
     make()
+
+
+def test_an_embedding_is_the_mean_over_positions_of_all_maps():
+  rng = np.random.default_rng(0)
+  one, two = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 6, 2, 7))
+  np.testing.assert_allclose(
+    net_lib.embedding(one.astype(np.float32)),
+    one.reshape(2, 12, 5).mean(1),
+    rtol=1e-4,
+    atol=1e-6,
+  )
+  both = net_lib.embedding({'carpal': one, 'metacarpal': two})
+  expected = np.hstack([one.mean((1, 2)), two.mean((1, 2))])
+  np.testing.assert_allclose(both, expected, rtol=1e-4, atol=1e-6)
+  assert both.dtype == np.float32
