@@ -241,7 +241,7 @@ def test_new_films_are_turned_back_and_it_is_said(run, tmp_path, capsys):
   assert not stop.value.code
   _, *printed = capsys.readouterr().out.splitlines()  # what ages rest on
   assert 'turned back' not in printed[0]
-  assert printed[1].endswith('; was rotated by 90 degrees, turned back')
+  assert '; was rotated by 90 degrees, turned back' in printed[1]
   table = runs_table(tmp_path / 'predictions.csv')
   assert [row['rotation_deg'] for row in table] == ['0', '90']
   assert table[0]['carpal_x0'] == pytest.approx(table[1]['carpal_x0'])

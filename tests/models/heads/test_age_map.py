@@ -106,4 +106,5 @@ def test_auxiliary_heads_say_an_age_in_training_alone():
   assert set(trained['aux']) == {'aux1'}
   assert trained['aux']['aux1']['age'].shape == (2,)
   net.eval()
-  assert set(nnx.eval_shape(run, net, batch)) == {'age', 'age_map'}
+  said = set(nnx.eval_shape(run, net, batch))
+  assert said == {'age', 'age_map', 'embedding'}

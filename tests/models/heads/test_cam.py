@@ -176,12 +176,13 @@ def test_classes_have_no_age_and_a_convolution_has_no_maps():
   outputs = net(pool='cam', output='classes', classes=4)(
     {'image': image(), 'sex': SEX}
   )
-  assert set(outputs) == {'logits', 'maps', 'attention', 'grid'}
+  seen = {'maps', 'attention', 'grid', 'embedding'}
+  assert set(outputs) == {'logits'} | seen
   assert outputs['logits'].shape == (3, 4)
   assert outputs['maps'].shape == (3, 6, 6, 4)
   outputs = net(pool='conv_pool', output='scalar')(
     {'image': image(), 'sex': SEX}
   )
-  assert set(outputs) == {'age'}
+  assert set(outputs) == {'age', 'embedding'}
   with pytest.raises(ValueError, match=r"choose one of .'bins', 'scalar'"):
     net(pool='gap', output='classes', classes=4)
