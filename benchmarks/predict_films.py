@@ -23,6 +23,7 @@ import numpy as np
 
 from boneage_jax import predict
 from boneage_jax.core import startup
+from boneage_jax.data import groups
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import png
 from boneage_jax.inference import loading
@@ -62,9 +63,10 @@ def alone(run: str, paths: Sequence[pathlib.Path]) -> tuple[float, float]:
     images = list(pool.map(read, paths))
     decoding = time.perf_counter() - before
   nets = loading.load(run, batch_size=predict.BATCH)
+  made = [one_film.record(nets, image, 'M')['record'] for image in images]
   records = [
-    {**one_film.record(nets, image, 'M'), 'id': str(k), 'row': k}
-    for k, image in enumerate(images)
+    {**one, 'sex': groups.SEX['M'], 'id': str(k), 'row': k}
+    for k, one in enumerate(made)
   ]
   batches = [
     records[k : k + predict.BATCH]
