@@ -155,8 +155,12 @@ def jpeg(film, rng, hand):
 
 
 def metal(film, rng, hand):
-  """Lay a plate with screws, wires or rings over the hand."""
-  film = film.copy()
+  """Lay a plate with screws, or wires, over the hand.
+
+  Nothing is as bright, and its edges are sharp: the window that shows it leaves
+  darker greys to bones.
+  """
+  film = np.uint8(np.rint(rng.uniform(0.65, 0.85) * film.astype(np.float32)))
   (height, width), (x0, y0, x1, _) = film.shape, hand.box
   long = (hand.wrist - y0) * height
   middle = np.array(

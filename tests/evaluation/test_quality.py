@@ -10,8 +10,11 @@ from boneage_jax import evaluate
 from boneage_jax import predict
 from boneage_jax.evaluation import non_hands
 from boneage_jax.evaluation import quality
+from boneage_jax.evaluation import quality_films
 from boneage_jax.evaluation import quality_fit
+from boneage_jax.inference import loading
 from boneage_jax.inference import quality as quality_lib
+from boneage_jax.inference import quality_checks
 from boneage_jax.runs import run as run_lib
 
 KINDS = tuple(quality_fit.FAULTS)
@@ -109,6 +112,20 @@ def test_a_run_from_its_checks_to_a_refused_film(
     rows = {row['kind']: row for row in csv.DictReader(file)}
   assert float(rows['two_hands']['found']) == 1
   assert float(rows['rotated']['found']) > 0.5
+  nets = loading.load(str(run), 'whole_image')
+  source = quality_films.Films(read)
+  names, films = source.of('test')
+  pairs = zip(films, source.sexes(names), strict=True)
+  said = [nets.predict(*pair).quality_flags for pair in pairs]
+  clean = json.loads((run / 'whole_image/quality_checks.json').read_text())
+  assert clean['rows'][0] == quality.count('clean', said)
+  strict = checks._replace(answer_limits={'unusual': 0.0})
+  quality_checks.save(read.folder, strict)
+  with monkeypatch.context() as patch:
+    patch.setattr(quality.faults, 'KINDS', {})
+    (row,) = quality.run_checks(read, pictures=0)['rows']
+  assert row['refused'] + row['checked'] == 1  # no film is usual enough
+  quality_checks.save(read.folder, checks)
   film = next((untrained / 'films').glob('*.png'))
   pair = tmp_path / 'pair.png'
   import cv2
