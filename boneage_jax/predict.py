@@ -89,7 +89,9 @@ def predict_films(
   try:
     with job:
       if out:
-        job.rows.check(row_settings.of(predictor, sex, norm, force))
+        sides = sorted({film.side for film in films})
+        settings = row_settings.of(predictor, sex, norm, force, sides)
+        job.rows.check(settings)
       for answer in film_batches.predict(predictor, job.unread(), reading):
         job.take(answer)
       known = job.finish()
