@@ -57,8 +57,10 @@ setuptools.setup(
     'bench': ['keras>=3.15', 'timm>=1.0', 'torch>=2.9', 'torchvision>=0.24'],
     'tables': ['openpyxl>=3.1'],  # label tables of Excel
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
+    'dicom-out': ['highdicom>=0.27', 'pydicom>=3.0', 'python-gdcm>=3.2'],
     'test': [
       'gcsfs>=2025.3',
+      'highdicom>=0.27',
       'keras>=3.15',
       'moto[s3,server]>=5',
       'openpyxl>=3.1',

@@ -19,7 +19,9 @@ DATA = {'launch'}  # scripts and manifests, no Python
 NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 NUMPY_ROOMS = {'imaging', 'phantom'}
 BANNED = {'tensorflow', 'tf_keras', 'keras'}
-LATE = {'matplotlib', 'pydicom', 'sklearn'}  # imported where first needed
+LATE = {
+  *('matplotlib', 'sklearn', 'pydicom', 'highdicom', 'pynetdicom'),
+}  # imported where first needed
 CONFIGS = {'configs', 'ml_collections', 'collections', 'typing', 'functools'}
 
 
