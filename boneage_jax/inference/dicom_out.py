@@ -5,18 +5,23 @@ and a file that is there stays as it is: whoever gets an object twice gets the
 same bytes.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import io
 import json
 import os
 from typing import Any
+from typing import NamedTuple
 import uuid
 
 from boneage_jax.core import durable
 from boneage_jax.inference import contents
 from boneage_jax.inference import dicom_picture
 from boneage_jax.inference import dicom_report
+from boneage_jax.inference import dicom_source
+from boneage_jax.inference import film_batches
+from boneage_jax.inference import film_list
 from boneage_jax.inference import model_file
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import reference as reference_lib
@@ -104,3 +109,40 @@ def write(
       durable.write_once(path, data.getvalue())
     paths.append(path)
   return paths
+
+
+class Objects(NamedTuple):
+  """Where the objects of films go.
+
+  Attributes:
+    folder: for files named by their UIDs.
+    settings: of `settings`.
+    read: returns the bytes of a film.
+  """
+
+  folder: str
+  settings: Mapping[str, Any]
+  read: Callable[[film_list.Film], bytes]
+
+  def add(
+    self,
+    answer: film_batches.Answer,
+    prediction: prediction_lib.Prediction,
+    said: Sequence[str],
+  ) -> None:
+    """Write the report and the picture of a film.
+
+    Args:
+      answer: of the film.
+      prediction: as it is to be shown.
+      said: `views.warnings` of it.
+
+    Raises:
+      OSError: the folder cannot be written.
+      ValueError: the film is no DICOM, or its header has no identifiers.
+    """
+    if not answer.file.is_dicom:
+      raise ValueError('No DICOM film, so that it gets no DICOM objects.')
+    film = dicom_source.read(self.read(answer.film))
+    side = answer.film.side
+    write(self.folder, self.settings, film, prediction, said, side)
