@@ -58,6 +58,12 @@ setuptools.setup(
     'tables': ['openpyxl>=3.1'],  # label tables of Excel
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
     'dicom-out': ['highdicom>=0.27', 'pydicom>=3.0', 'python-gdcm>=3.2'],
+    'pacs': [
+      'highdicom>=0.27',
+      'pydicom>=3.0',
+      'pynetdicom>=3.0',
+      'python-gdcm>=3.2',
+    ],
     'test': [
       'gcsfs>=2025.3',
       'highdicom>=0.27',
@@ -65,6 +71,7 @@ setuptools.setup(
       'moto[s3,server]>=5',
       'openpyxl>=3.1',
       'pydicom>=3.0',
+      'pynetdicom>=3.0',
       'pytest>=8',
       'python-gdcm>=3.2',
       'pytest-xdist>=3.8',
