@@ -58,6 +58,7 @@ class Folder:
       OSError: it cannot be written.
     """
     self.path = os.path.abspath(os.path.expanduser(path))
+    os.makedirs(self.path, 0o700, exist_ok=True)  # there are names of patients
     for name in (FILMS, SENDING, OBJECTS):
       os.makedirs(self.place(name), exist_ok=True)
     for name in (FILMS, SENDING):
