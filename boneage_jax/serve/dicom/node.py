@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import json
 import os
 import pathlib
@@ -48,10 +49,15 @@ def run(
   stop = threading.Event()
   with folder.alone():
     answering = Answering(folder, task)
+
+    def end(*_: Any) -> None:
+      stop.set()
+      answering.kill()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, end)
     try:
-      print(answering.start(), flush=True)
-      for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+      answering.launch()  # loads nets while films are taken
       sender = send.Sender(folder, peer, title, give_up_hours)
       limits = limits_lib.Limits(*task['limits'])
       server = receive.start(folder, (address, port), title, allow, limits)
@@ -62,6 +68,8 @@ def run(
         f'{title} takes films at port {port}, keeps them in {folder.path} and '
         f'sends to {peer.title} at {peer.host}:{peer.port}.'
       )
+      if not answering.wait() and not stop.is_set():
+        raise ValueError('The process that predicts did not start: see above.')
       answering.watch(stop)
       server.shutdown()
       sending.join(PATIENCE)
@@ -81,12 +89,8 @@ class Answering:
     self._process: subprocess.Popen | None = None
     self._ends: dict[str, int] = {}  # by the film that was the oldest then
 
-  def start(self) -> str:
-    """Start it; return what its nets rest on, once they are loaded.
-
-    Raises:
-      ValueError: it ended before.
-    """
+  def launch(self) -> None:
+    """Start it."""
     paths = [_ROOT, os.environ.get('PYTHONPATH', '')]
     self._process = subprocess.Popen(
       [sys.executable, '-P', '-m', MODULE],
@@ -95,12 +99,16 @@ class Answering:
       env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))},
       start_new_session=True,  # Ctrl-C is for the node
     )
-    self._process.stdin.write(self._task)
-    self._process.stdin.flush()
-    line = self._process.stdout.readline().decode()
-    if not line:
-      raise ValueError('The process that predicts did not start: see above.')
-    return line.strip()
+    with contextlib.suppress(BrokenPipeError):  # it has ended
+      self._process.stdin.write(self._task)
+      self._process.stdin.flush()
+
+  def wait(self) -> bool:
+    """Wait for its nets, and say what they rest on; whether there are any."""
+    line = self._process.stdout.readline().decode().strip()
+    if line:
+      door.say(line)
+    return bool(line)
 
   def watch(self, stop: threading.Event) -> None:
     """Start it again where it ends, until it is to stop."""
@@ -110,21 +118,28 @@ class Answering:
         continue
       door.say(f'The process that predicts ended ({self._process.returncode}).')
       self._blame()
+      self.end()
       failures += 1
-      stop.wait(send.backoff(failures))
-      try:
-        self.start()
-        failures = 0
-      except (ValueError, OSError) as error:
-        door.say(f'It cannot be started again: {door.reason(error)}')
+      if stop.wait(send.backoff(failures)):
+        break
+      self.launch()
+      if stop.is_set():  # since it ended
+        break
+      failures = 0 if self.wait() else failures
+
+  def kill(self) -> None:
+    """Kill it; a film that it was at is predicted at the next start."""
+    if self._process:
+      self._process.kill()
 
   def end(self) -> None:
-    """End it; a film that it was at is predicted at the next start."""
+    """Kill it, and free what it holds here."""
     if self._process:
       self._process.kill()
       self._process.wait()
       for pipe in (self._process.stdin, self._process.stdout):
-        pipe.close()
+        with contextlib.suppress(BrokenPipeError):
+          pipe.close()
 
   def _blame(self) -> None:
     """Give a film up that ended the process again and again."""
