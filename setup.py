@@ -7,6 +7,9 @@ import setuptools
 # Of packages without wheels for Windows, where films can be predicted.
 NOT_WINDOWS = '; sys_platform != "win32"'
 
+# Reads DICOM films.
+DICOM = ['pydicom>=3.0', 'python-gdcm>=3.2']
+
 setuptools.setup(
   name='boneage_jax',
   version='0.1.0',
@@ -57,13 +60,17 @@ setuptools.setup(
     'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own
     'bench': ['keras>=3.15', 'timm>=1.0', 'torch>=2.9', 'torchvision>=0.24'],
     'tables': ['openpyxl>=3.1'],  # label tables of Excel
-    'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
+    'dicom-out': [*DICOM, 'highdicom>=0.27'],
+    'pacs': [*DICOM, 'highdicom>=0.27', 'pynetdicom>=3.0'],
+    'dicom': DICOM,
     'test': [
       'gcsfs>=2025.3',
+      'highdicom>=0.27',
       'keras>=3.15',
       'moto[s3,server]>=5',
       'openpyxl>=3.1',
       'pydicom>=3.0',
+      'pynetdicom>=3.0',
       'pytest>=8',
       'python-gdcm>=3.2',
       'pytest-xdist>=3.8',

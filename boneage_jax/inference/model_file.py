@@ -137,7 +137,7 @@ def _fill(
     if place:
       run = os.path.join(workdir, place)
       own = config_lib.read_config(stages.config_path(run))
-    write_json(os.path.join(place, stages.CONFIG), _bare(own, stage))
+    write_json(os.path.join(place, stages.CONFIG), bare(own, stage))
     for name in _read_stages(own, stage, workdir):
       for file in OF_STAGES:
         path = stages.path(os.path.join(workdir, place), name, file)
@@ -179,7 +179,7 @@ def _folds(config: Any) -> list[str]:
   return [os.path.relpath(f, '.') for f in stages.fold_folders(config, '.')]
 
 
-def _bare(config: ml_collections.ConfigDict, stage: str) -> dict[str, Any]:
+def bare(config: ml_collections.ConfigDict, stage: str) -> dict[str, Any]:
   """Return the content of config.json without places on this machine."""
   content = config_lib.to_json(config)
   content['report'] = {**content.get('report', {}), 'stage': stage}
