@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import math
+import types
 from typing import Any
 
 from flax import nnx
@@ -180,6 +181,10 @@ def _as_they_are(values: Any, dtype: Any) -> Any:
   return values
 
 
+# Batch normalisation begins at constants, and looks at no key.
+_NO_KEYS = types.SimpleNamespace(params=lambda: None)
+
+
 class BatchNorm(nnx.BatchNorm):
   """Flax's batch normalisation with float32 statistics, Keras' conventions.
 
@@ -205,7 +210,7 @@ class BatchNorm(nnx.BatchNorm):
       use_fast_variance=False,
       dtype=dtype,
       promote_dtype=_as_they_are,
-      rngs=Keys(0),  # unused: it begins at constants
+      rngs=_NO_KEYS,
     )
 
 
