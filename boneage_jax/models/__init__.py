@@ -7,6 +7,7 @@ from flax import nnx
 
 from boneage_jax.models import age_net
 from boneage_jax.models import keypoint_net
+from boneage_jax.models import layers
 from boneage_jax.models import point_unet
 from boneage_jax.models import stacked_regions
 from boneage_jax.models import two_stream
@@ -52,7 +53,7 @@ def create(
       f'need scaled losses); choose one of {DTYPES}.'
     )
   momentum = arguments.pop('bn_momentum')
-  net = NETS[name](size=size, rngs=nnx.Rngs(seed), **arguments)
+  net = NETS[name](size=size, rngs=layers.Keys(seed), **arguments)
   for _, module in nnx.iter_modules(net) if momentum else ():
     if isinstance(module, nnx.BatchNorm):
       module.momentum = momentum

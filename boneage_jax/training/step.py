@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 from flax import nnx
@@ -71,7 +72,13 @@ def abstract_net(
   net_config: Any, size: int | Sequence[int]
 ) -> tuple[Any, dict, dict]:
   """Graph of a net, and shapes of its parameters and statistics."""
-  return split(nnx.eval_shape(lambda: models.create(net_config, size=size)))
+  net = ml_collections.FrozenConfigDict(net_config)
+  return _abstract_net(net, sizes.size_hw(size))
+
+
+@functools.lru_cache(maxsize=8)  # nets of all folds are one
+def _abstract_net(net: Any, size: tuple[int, int]) -> tuple[Any, dict, dict]:
+  return split(nnx.eval_shape(lambda: models.create(net, size=size)))
 
 
 def create_state(

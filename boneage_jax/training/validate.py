@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 import contextlib
 import functools
-import json
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
@@ -234,15 +232,7 @@ def about(name: str) -> Iterator[None]:
 
 def abstract_net(section: Any) -> tuple[dict, dict]:
   """Parameters and statistics of a stage's net, as shapes."""
-  net, size = train_step.net_of(section)
-  return _abstract_net(json.dumps([net.to_dict(), size]))
-
-
-@functools.cache
-def _abstract_net(section: str) -> tuple[dict, dict]:
-  net, size = json.loads(section)
-  net = ml_collections.ConfigDict(net)
-  return train_step.abstract_net(net, tuple(size))[1:]
+  return train_step.abstract_net(*train_step.net_of(section))[1:]
 
 
 def _check_task(config: Any, stage: str) -> None:
