@@ -142,7 +142,8 @@ def read_listed(
   Args:
     path: of the table.
     needs: columns of which each row must say something.
-    columns: the user's names of columns, by ours; others have our names.
+    columns: the user's names of columns, by ours; '' of one that is not read.
+      Others have our names.
     age_unit: of its ages, of `labels.UNITS`.
 
   Raises:
@@ -178,17 +179,13 @@ def parse_listed(
   with storage.reading(path, 'rb') as file:
     data = file.read()
   fold = lambda row: [name.strip().lower() for name in row]
-  theirs = {name: columns.get(name) or name for name in LISTED}
+  theirs = {name: columns.get(name, name) for name in LISTED}
   lowered = {name: column.strip().lower() for name, column in theirs.items()}
   must = {lowered['file'], lowered['sex']}
   table = tables.read(data, path, lambda row: must <= set(fold(row)))
   header = fold(table.header)
-  asked = (
-    'file',
-    'sex',
-    *needs,
-    *(n for n in LISTED if columns.get(n, n) != n),
-  )
+  renamed = [n for n in LISTED if columns.get(n, n) not in (n, '')]
+  asked = ('file', 'sex', *needs, *renamed)
   missing = dict.fromkeys(
     theirs[name] for name in asked if lowered[name] not in header
   )
@@ -197,7 +194,8 @@ def parse_listed(
       f'{path}: expected a table with the columns {theirs["file"]} and '
       f'{theirs["sex"]} (and, where they are known, age_true, '
       'chronological_age, group), got no '
-      f'{", ".join(missing)}: name the columns in its first line.'
+      f'{", ".join(missing)}, only {", ".join(header)}: name the columns in '
+      'its first line' + (', or set data.columns.' if columns else '.')
     )
   sexes = SEXES | (MALE if lowered['sex'] == 'male' else {})
   rows: list[Listed] = []
@@ -205,7 +203,10 @@ def parse_listed(
   lines: dict[str, int] = {}
   for line, row in table.rows:
     by_column = dict(zip(header, row, strict=False))
-    cells = {name: by_column.get(lowered[name], '') for name in LISTED}
+    cells = {
+      name: by_column.get(column, '') if column else ''
+      for name, column in lowered.items()
+    }
     found, wrong = _listed(line, cells, sexes, age_unit)
     if len(row) > len(header) and any(row[len(header) :]):
       wrong['file'] = 'the line has more cells than the header: quote commas'
