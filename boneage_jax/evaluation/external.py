@@ -83,13 +83,14 @@ def predict(
   """Predict films; return the rows as `predict` writes them.
 
   Raises:
-    ValueError: `out` has rows of other nets or settings.
+    ValueError: `out` has rows of other nets, settings or films.
   """
   with (
     row_file.RowFile(os.path.join(out, ROWS)) as rows,
     tqdm.tqdm(total=len(films.films), unit='film', disable=None) as bar,
   ):
-    rows.check(row_settings.of(nets, None, reference.NO_NORM, force))
+    settings = row_settings.of(nets, None, reference.NO_NORM, force)
+    rows.check(settings | {'data': films.fingerprint})
     unread = [film for film in films.films if rows.claim(film.name)]
     bar.update(len(films.films) - len(unread))
     for answer in film_batches.predict(nets, unread, films.reading):

@@ -23,6 +23,7 @@ class Films:
     films: to predict.
     data: what they are, as of `lineage.data_set`.
     bad: id and reason of those that cannot be read.
+    fingerprint: of the films and what is known of them.
   """
 
   def __init__(self, archive: archives.Archive, side: str, name: str):
@@ -35,6 +36,7 @@ class Films:
     """
     self.bad = [[film, reason] for film, reason in archive.bad]
     self.films = [_film(one) for some in archive.films.values() for one in some]
+    self.fingerprint = f'{archive.fingerprint()[:12]}{side}'
     self._side, self._archives = side, film_list.Archives()
     self.data = _described(archive, name)
 

@@ -60,28 +60,30 @@ def of_run(config: Any, stage: str, workdir: str) -> dict[str, Print] | None:
   These are the training and validation films of the run and of all runs from
   which its nets went on; None where prepared data or such a run are gone.
   """
-  found: dict[str, Print] = {}
   try:
     nets = [
       net
       for part in stages.parts(stage)
       for net in lineage.origins(config, part, workdir)
     ]
-    places = {folder: settings for settings, _, folder in nets}
-    for folder, settings in places.items():
-      found |= _of_data(settings, folder)
+    places = {
+      folder: (settings, stages.builder_configs(settings)[0])
+      for settings, _, folder in nets
+    }
+    for folder, (_, size) in places.items():
+      sources.prepared_folder(folder, size)
   except ValueError:
     return None
+  found: dict[str, Print] = {}
+  for folder, (settings, size) in places.items():
+    found |= _of_data(settings, folder, size)
   return found
 
 
-def _of_data(config: Any, workdir: str) -> dict[str, Print]:
-  """Read the films of a run that are not for test.
-
-  Raises:
-    ValueError: the prepared data are gone.
-  """
-  builder_config = stages.builder_configs(config)[0]
+def _of_data(
+  config: Any, workdir: str, builder_config: str
+) -> dict[str, Print]:
+  """Read the films of a run that are not for test."""
   folder = sources.prepared_folder(workdir, builder_config)
   films, _ = selection.split_films(config, workdir, builder_config)
   _, stored = records.of_data_set(folder)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pages
 import pytest
@@ -53,6 +54,7 @@ def test_from_a_table_to_an_external_test(tmp_path, monkeypatch, capsys):
   said = capsys.readouterr().out
   assert "the run's own validation films" in said or 'own test films' in said
   found = json.loads((tmp_path / 'out/external.json').read_text())
+  assert cv2.imread('out/bland_altman.png').std() > 0
   assert found['checked'] and found['data']['phantom']
   with open('others/films.csv', newline='') as file:
     truth = [float(row['age_true']) for row in csv.DictReader(file)]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import types
 
 import cv2
@@ -13,9 +14,12 @@ import pytest
 from boneage_jax import evaluate
 from boneage_jax.core import config as config_lib
 from boneage_jax.data import prepare
+from boneage_jax.data import selection
 from boneage_jax.evaluation import compare
 from boneage_jax.evaluation import external
+from boneage_jax.evaluation import plot_style
 from boneage_jax.inference import loading
+from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from configs import common
 
@@ -35,31 +39,41 @@ def table(folder, rows, name='films.csv', header='file,sex,age_true,group'):
   return str(folder / name)
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-  """A run on 40 films of a table, whose net is a fake; 12 other films."""
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+  """A folder of 52 films, with a run on the first 40 of them."""
+  folder = tmp_path_factory.mktemp('external')
   for k in range(SEEN + NEW):
-    (tmp_path / f'{k}.png').write_bytes(encode(film(k, k % 100)))
+    (folder / f'{k}.png').write_bytes(encode(film(k, k % 100)))
   config = common.base('made_up', '')
   config.data.table = table(
-    tmp_path, [(f'{k}.png', 'MF'[k % 2], 60 + k, '') for k in range(SEEN)]
+    folder, [(f'{k}.png', 'MF'[k % 2], 60 + k, '') for k in range(SEEN)]
   )
+  config.data_dir = str(folder / 'data')
   config.data.test_fraction = 0.3
-  stage = common.train_stage(input=common.image_input())
-  config.net = stage
+  config.net = common.train_stage(input=common.image_input())
   config.report = common.report_stage(stage='net')
-  run = tmp_path / 'run'
-  prepare.prepare(config, 'prepare', str(run))
-  (run / 'config.json').write_text(json.dumps(config_lib.to_json(config)))
+  prepare.prepare(config, 'prepare', str(folder / 'run'))
+  content = json.dumps(config_lib.to_json(config))
+  (folder / 'run/config.json').write_text(content)
+  return folder
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+  """The run, whose net is a fake, and rows of 12 other films; no plots."""
+  shutil.copytree(made / 'run', tmp_path / 'run')
   nets = fake_nets.FakeNets()
   nets.checks = fake_nets.FakeChecks(50)
   monkeypatch.setattr(loading, 'load', lambda *args, **kwargs: nets)
+  monkeypatch.setattr(plot_style, 'png', lambda draw: b'')
   new = [
     (f'{k}.png', 'MF'[k % 2], 150 + (k - SEEN), f'p{k // 2}')
     for k in range(SEEN, SEEN + NEW)
   ]
+  run = str(tmp_path / 'run')
   return types.SimpleNamespace(
-    folder=tmp_path, run=str(run), new=new, nets=nets
+    films=made, folder=tmp_path, run=run, new=new, nets=nets
   )
 
 
@@ -69,7 +83,7 @@ def rows(path):
 
 
 def test_figures_files_and_a_folder_that_compare_reads(place, capsys):
-  data, out = table(place.folder, place.new, 'new.csv'), place.folder / 'out'
+  data, out = table(place.films, place.new, 'new.csv'), place.folder / 'out'
   call = [place.run, f'--data={data}', f'--out={out}', '--batch_size=4']
   evaluate.main(['external', *call])
   # The fake says 100, the first pixel and the sex; that of 50 it refuses.
@@ -91,8 +105,8 @@ def test_figures_files_and_a_folder_that_compare_reads(place, capsys):
     str(k): value for k, value in predicted.items()
   }
   assert {r['split'] for r in table_out} == {'test'}
-  for name in ('scatter', 'bland_altman', 'error_by_age', 'cumulative'):
-    assert cv2.imread(str(out / f'{name}.png')) is not None
+  plots = ('scatter', 'bland_altman', 'error_by_age', 'cumulative')
+  assert all((out / f'{name}.png').exists() for name in plots)
   place.nets.base = 103  # another net
   other = place.folder / 'other'
   evaluate.main(['external', place.run, f'--data={data}', f'--out={other}'])
@@ -109,33 +123,62 @@ def test_figures_files_and_a_folder_that_compare_reads(place, capsys):
 
 
 def test_a_command_that_was_stopped_goes_on(place):
-  data, out = table(place.folder, place.new, 'new.csv'), place.folder / 'out'
-  some = table(place.folder, place.new[:5], 'some.csv')
-  external.external(place.run, some, str(out))
-  before = len(place.nets.seen)
+  data, out = table(place.films, place.new, 'new.csv'), place.folder / 'out'
   external.external(place.run, data, str(out))
-  assert (
-    len(place.nets.seen) - before == 7 + 4
-  )  # of a phantom, by sex; unknown is both
-  assert len(rows(out / 'predictions.csv')) == 11
+  path, before = out / 'films/predictions.csv', len(place.nets.seen)
+  whole = (out / 'predictions.csv').read_text()
+  path.write_text(''.join(path.read_text().splitlines(keepends=True)[:6]))
+  (out / 'predictions.csv').unlink()
+  external.external(place.run, data, str(out))
+  assert len(place.nets.seen) - before == 7 + 4  # of a phantom, by sex
+  assert (out / 'predictions.csv').read_text() == whole
+  other = [(f, sex, age + 1, group) for f, sex, age, group in place.new]
+  data = table(place.films, other, 'new.csv')
+  with pytest.raises(ValueError, match=r'other nets or settings \(data'):
+    external.external(place.run, data, str(out))
+
+
+def test_films_of_the_run_that_a_net_goes_on_from_are_seen(place):
+  config = run_lib.read_config(place.run)
+  films = [(f'{k}.png', 'F', 90, '') for k in range(SEEN, SEEN + 8)]
+  config.data.table = table(place.films, films, 'own.csv')
+  config.data_dir = str(place.folder / 'data')
+  config.net.init_from.run = f'{place.run}:net'
+  run = place.folder / 'next'
+  prepare.prepare(config, 'prepare', str(run))
+  (run / 'config.json').write_text(json.dumps(config_lib.to_json(config)))
+  first = next(
+    film
+    for film in lineage.prepared(config, place.run)[1]  # trained the first run
+  )
+  rest = [(f'{k}.png', 'M', 90, '') for k in range(SEEN + 8, SEEN + NEW)]
+  some = [*rest, (f'{first}.png', 'M', 90, '')]
+  data, out = table(place.films, some, 'new.csv'), str(place.folder / 'out')
+  with pytest.raises(
+    ValueError, match=f'{first} is film {first} .train. of run'
+  ):
+    external.external(str(run), data, out)
+  (place.folder / 'run').rename(place.folder / 'gone')
+  data = table(place.films, rest, 'new.csv')
+  result, _ = external.external(str(run), data, out)
+  assert not result['checked']
 
 
 def test_films_that_the_run_has_seen_are_named(place):
-  films = run_lib.selection.split_films(
-    run_lib.read_config(place.run), place.run, 'original'
-  )[0]
+  config = run_lib.read_config(place.run)
+  films, _ = selection.split_films(config, place.run, 'original')
   split = dict(zip(films['id'].tolist(), films['split'].tolist(), strict=True))
   trained = next(f for f in split if split[f] == 'train')
   chosen = next(f for f in split if split[f] == 'validation')
   tested = next(f for f in split if split[f] == 'test')
   for name, of in (('other_name.png', trained), ('own_test.png', tested)):
-    data = (place.folder / f'{of}.png').read_bytes()
-    (place.folder / name).write_bytes(data)
-  image = cv2.imread(str(place.folder / f'{chosen}.png'), cv2.IMREAD_GRAYSCALE)
-  cv2.imwrite(str(place.folder / 'again.bmp'), image)
+    data = (place.films / f'{of}.png').read_bytes()
+    (place.films / name).write_bytes(data)
+  image = cv2.imread(str(place.films / f'{chosen}.png'), cv2.IMREAD_GRAYSCALE)
+  cv2.imwrite(str(place.films / 'again.bmp'), image)
   names = ('other_name.png', 'again.bmp', 'own_test.png')
   some = [(name, 'F', 100, '') for name in names]
-  data, out = table(place.folder, [*place.new, *some], 'new.csv'), 'out'
+  data, out = table(place.films, [*place.new, *some], 'new.csv'), 'out'
   out = place.folder / 'out'
   with pytest.raises(ValueError, match='not seen, got 2 of 15') as error:
     external.external(place.run, data, str(out))
@@ -148,7 +191,7 @@ def test_films_that_the_run_has_seen_are_named(place):
 def test_a_run_without_its_data_says_that_nothing_was_looked_up(place, capsys):
   done = place.folder / 'run/prepare/done.json'
   done.unlink()
-  data, out = table(place.folder, place.new, 'new.csv'), place.folder / 'out'
+  data, out = table(place.films, place.new, 'new.csv'), place.folder / 'out'
   result, _ = external.external(place.run, data, str(out))
   assert not result['checked']
   assert 'it may have seen some of these' in capsys.readouterr().err
@@ -156,9 +199,9 @@ def test_a_run_without_its_data_says_that_nothing_was_looked_up(place, capsys):
 
 
 def test_bad_films_and_wrong_flags_are_said(place, capsys):
-  (place.folder / 'words.png').write_bytes(b'no film')
+  (place.films / 'words.png').write_bytes(b'no film')
   some = [*place.new, ('words.png', 'F', 90, '')]
-  data = table(place.folder, some, 'new.csv', 'file,sex,boneage,group')
+  data = table(place.films, some, 'new.csv', 'file,sex,boneage,group')
   out = str(place.folder / 'out')
   call = ['external', place.run, f'--data={data}', f'--out={out}']
   with pytest.raises(SystemExit, match='got no age_true, only file, sex, bone'):
