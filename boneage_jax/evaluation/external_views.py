@@ -36,7 +36,10 @@ def summarise(rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     'groups': len({*group.tolist()} - {''}),
   }
   levels = [name[2:] for name in rows[0] if name.startswith('lo')]
-  levels = [level for level in levels if all(row[f'lo{level}'] for row in rows)]
+  levels = sorted(
+    (level for level in levels if all(row[f'lo{level}'] for row in rows)),
+    key=int,
+  )
   if levels:
     ends = np.array(
       [
@@ -84,12 +87,14 @@ def table(result: Mapping[str, Any], rows: Any) -> str:
     )
   if result['refused']:
     parts.append(
-      f'{len(result["refused"])} films were refused and have no age: '
-      f'{", ".join(result["refused"])}.'
+      f'{len(result["refused"])} of {len(rows) + len(result["refused"])} films '
+      f'were refused and have no age: {", ".join(result["refused"])}.'
     )
   if result['bad']:
     lines = [f'  {film}: {reason}' for film, reason in result['bad']]
-    parts.append('\n'.join([f'{len(lines)} films cannot be read:', *lines]))
+    parts.append(
+      '\n'.join([f'Films that cannot be read, {len(lines)}:', *lines])
+    )
   return '\n\n'.join(parts)
 
 

@@ -10,8 +10,11 @@ import pytest
 
 from boneage_jax import phantom
 from boneage_jax.data import own_table
+from boneage_jax.data import prepare
 from boneage_jax.data import sources
 from boneage_jax.data import splits
+from boneage_jax.workflow import validate
+from configs import common
 from tfds_rsna import build
 
 HEADER = 'file,sex,age_true,group,chronological_age'
@@ -157,3 +160,28 @@ def test_films_of_two_hands_are_cut_and_counted(tmp_path):
   assert images['b'] == (tmp_path / 'b.png').read_bytes()
   notes = sources.build_info(folder)['notes']
   assert [n for n in notes if n.startswith('1 film (a): wider than high')]
+
+
+@pytest.mark.parametrize(
+  ('manual_dir', 'table', 'hands', 'says'),
+  [
+    ('', '', '', r'no data .* --config\.data\.table=FILE, the folder of'),
+    ('archive', 'a.csv', '', 'one source of films, got data.table=a.csv and'),
+    ('archive', '', 'left', 'cuts films of a table, but there is none'),
+  ],
+)
+def test_a_run_has_one_source_of_films(manual_dir, table, hands, says):
+  config = common.base('made_up', '')
+  config.manual_dir = manual_dir
+  config.data.update(table=table, two_hands=hands)
+  with pytest.raises(ValueError, match=says):
+    prepare.check_source(config)
+
+
+def test_settings_of_a_table_are_checked():
+  config = common.base('made_up', '')
+  config.data.update(table='a.csv', age_unit='years')
+  validate.check_data(config)  # not of phantoms
+  config.data.two_hands = 'both'
+  with pytest.raises(ValueError, match='data.two_hands to be one of , left'):
+    validate.check_data(config)

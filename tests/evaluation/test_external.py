@@ -17,6 +17,7 @@ from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.evaluation import compare
 from boneage_jax.evaluation import external
+from boneage_jax.evaluation import external_views
 from boneage_jax.evaluation import plot_style
 from boneage_jax.inference import loading
 from boneage_jax.runs import lineage
@@ -93,7 +94,7 @@ def test_figures_files_and_a_folder_that_compare_reads(place, capsys):
   del predicted[50]
   error = np.array([predicted[k] - (150 + k - SEEN) for k in predicted])
   said = capsys.readouterr().out
-  assert '1 films were refused and have no age: 50.' in said
+  assert '1 of 12 films were refused and have no age: 50.' in said
   assert '11 films are of 6 groups' in said
   found = json.loads((out / 'external.json').read_text())
   assert found['checked'] and found['refused'] == ['50'] and not found['bad']
@@ -210,4 +211,23 @@ def test_bad_films_and_wrong_flags_are_said(place, capsys):
     evaluate.main([*call, '--column=age=boneage'])
   evaluate.main([*call, '--column=age_true=boneage'])
   said = capsys.readouterr().out
-  assert '1 films cannot be read:\n  words: ' in said
+  assert 'Films that cannot be read, 1:\n  words: ' in said
+
+
+def test_how_often_intervals_hold_the_age():
+  row = lambda age, low, high: {
+    **{'file': str(age), 'age_true': str(age), 'age_predicted': '100'},
+    **{'sex': 'F', 'group': '', 'lo90': str(low), 'hi90': str(high)},
+    **{'lo80': str(low + 5), 'hi80': str(high - 5)},
+  }
+  rows = [row(100, 90, 110), row(92, 90, 110), row(80, 90, 110)]
+  found = external_views.summarise(rows)
+  assert found['levels'] == [80, 90]
+  np.testing.assert_allclose(found['intervals']['covered'], [1 / 3, 2 / 3])
+  assert found['intervals']['width'] == [10, 20]
+  result = found | {'run': 'r', 'data': {}, 'refused': [], 'bad': []}
+  said = external_views.table(result, rows)
+  assert '90 % intervals hold the age of 66.7 % of films' in said
+  for name in ('lo90', 'lo80'):  # of a run that is not calibrated
+    rows[0][name] = ''
+  assert 'levels' not in external_views.summarise(rows)
