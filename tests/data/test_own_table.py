@@ -183,5 +183,5 @@ def test_settings_of_a_table_are_checked():
   config.data.update(table='a.csv', age_unit='years')
   validate.check_data(config)  # not of phantoms
   config.data.two_hands = 'both'
-  with pytest.raises(ValueError, match='data.two_hands to be one of , left'):
+  with pytest.raises(ValueError, match=r'data\.two_hands to be one of , left'):
     validate.check_data(config)
