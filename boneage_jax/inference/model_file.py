@@ -196,12 +196,16 @@ def _without_places(value: Any) -> Any:
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Return what is read of ensemble.json: weights, no folders."""
+  """Return what is read of ensemble.json: weights, no folders.
+
+  That of a cross-validated run has no weights: its folds count alike.
+  """
   members = [
     {name: row[name] for name in OF_MEMBERS if name in row}
     for row in content['members']
   ]
-  return {'weights': content['weights'], 'members': members}
+  weights = {name: content[name] for name in ('weights',) if name in content}
+  return weights | {'members': members}
 
 
 def _manifest(
