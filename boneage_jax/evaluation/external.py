@@ -20,7 +20,6 @@ import tqdm
 
 from boneage_jax.core import door
 from boneage_jax.core import startup
-from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import own_table
 from boneage_jax.evaluation import command
@@ -140,10 +139,7 @@ def external(
   place, _, named = run.rpartition(':')
   if place and not os.path.exists(run):
     run, stage = place, stage or named
-  is_model = os.path.isfile(run) or os.path.exists(
-    os.path.join(run, model_file.MANIFEST)
-  )
-  workdir = model_file.open_model(run) if is_model else storage.absolute(run)
+  workdir = model_file.open_run(run)
   config = run_lib.read_config(workdir)
   stage = stage or config.report.stage
   if os.path.isdir(data):
@@ -172,7 +168,7 @@ def external(
     'data': films.data,
     'checked': checked,
     **external_views.summarise(kept),
-    'own': None if is_model else _own(workdir, stage),
+    'own': _own(workdir, stage),
     'refused': [row['file'] for row in rows if not row['age_predicted']],
     'bad': films.bad,
   }
@@ -181,7 +177,10 @@ def external(
 
 
 def _own(workdir: str, stage: str) -> dict[str, Any] | None:
-  """Return the errors of a run on its own test films, else validation."""
+  """Return the errors of a run on its own test films, else validation.
+
+  A model file has no predictions of its own, so that there are none.
+  """
   try:
     summary = errors.run_summary(run_lib.read_member(workdir, stage))
   except ValueError:

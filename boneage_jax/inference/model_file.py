@@ -87,6 +87,17 @@ def write(
   return manifest
 
 
+def open_run(path: str) -> str:
+  """Return the folder of a run, or that of `open_model`.
+
+  Raises:
+    ValueError: a file that is no model file, or one that is damaged.
+  """
+  if os.path.isfile(path) or storage.exists(os.path.join(path, MANIFEST)):
+    return open_model(path)
+  return storage.absolute(path)
+
+
 def open_model(path: str) -> str:
   """Check a model file and return its folder, of a zip a temporary copy.
 
