@@ -9,6 +9,11 @@ from ml_collections import ConfigDict
 # Keras' inputs: 'inception_v3' and 'xception' in [-1, 1], 'resnet' BGR less
 # the ImageNet mean. Grey films are repeated over the three channels.
 
+# Columns of a user's table of films; all but the first three may be missing.
+COLUMNS = (
+  *('file', 'sex', 'age_true', 'id', 'group', 'split', 'chronological_age'),
+)
+
 
 def base(name: str, variant: str) -> ConfigDict:
   """Fields of every system, before its stages."""
@@ -18,13 +23,18 @@ def base(name: str, variant: str) -> ConfigDict:
       variant=variant,  # all that follows the colon of --config=FILE:...
       seed=0,
       stages=(),  # run in this order; each is a section below
-      manual_dir='',  # folder of the archive; '' makes phantoms
+      manual_dir='',  # folder of the archive; '' makes phantoms, or see data
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
         # Whose films these are, in reports; '' is the RSNA's where ids and
         # counts are those of its release, and else the folder's name.
         name='',
-        age_unit='months',  # of ages in the label files; or 'years'
+        # Or a table of films, in the place of the folder of an archive.
+        table='',
+        # Names of its columns.
+        columns={name: name for name in COLUMNS},
+        two_hands='',  # side kept of its films wider than high: 'left', 'right'
+        age_unit='months',  # of ages in label files and tables; or 'years'
         # 'official' validation and test films of the challenge; 'hash': all by
         # film id alone; 'auto': the archive's own validation and test films,
         # by id what it lacks; 'chen500': 500 and 500 of the training films
@@ -50,7 +60,8 @@ def base(name: str, variant: str) -> ConfigDict:
         label_noise_sd=0.0,  # months
         inverted=0.0,  # share of MONOCHROME1 films
         fractures=0.0,  # share of hands with a broken bone
-        views=1,  # films of each hand
+        views=1,  # films of each hand at one visit
+        visits=1,  # of each hand, 3 to 12 months apart
         turn=0.0,  # degrees, most that hands are turned either way
         shift=0.0,  # share of the sides, most that they are moved either way
       ),

@@ -67,5 +67,5 @@ def known_data(config: Any, workdir: str) -> dict[str, Any]:
   except (ValueError, IndexError):
     path = stages.report_path(workdir, stages.REPORT_JSON)
     data = storage.read_json(path, {}).get('data', {})
-  data.setdefault('phantom', not config.manual_dir)
+  data.setdefault('phantom', not (config.manual_dir or config.data.table))
   return data

@@ -87,6 +87,17 @@ def write(
   return manifest
 
 
+def open_run(path: str) -> str:
+  """Return the folder of a run, or that of `open_model`.
+
+  Raises:
+    ValueError: a file that is no model file, or one that is damaged.
+  """
+  if os.path.isfile(path) or storage.exists(os.path.join(path, MANIFEST)):
+    return open_model(path)
+  return storage.absolute(path)
+
+
 def open_model(path: str) -> str:
   """Check a model file and return its folder, of a zip a temporary copy.
 
@@ -196,12 +207,16 @@ def _without_places(value: Any) -> Any:
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Return what is read of ensemble.json: weights, no folders."""
+  """Return what is read of ensemble.json: weights, no folders.
+
+  That of a cross-validated run has no weights: its folds count alike.
+  """
   members = [
     {name: row[name] for name in OF_MEMBERS if name in row}
     for row in content['members']
   ]
-  return {'weights': content['weights'], 'members': members}
+  weights = {name: content[name] for name in ('weights',) if name in content}
+  return weights | {'members': members}
 
 
 def _manifest(
