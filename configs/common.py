@@ -165,6 +165,7 @@ def train_stage(**changes) -> dict:
     guidance=guidance(),
     optimizer=optimizer(),
     batch_size=32,  # over all devices
+    accumulate=1,  # slices that a batch goes through the net in, for memory
     eval_batch_size=32,
     # Averaged in the final predictions: films rotated by these degrees and,
     # with flip, mirrored too. Validation in between sees films as they are.

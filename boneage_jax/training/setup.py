@@ -235,6 +235,7 @@ def make_update(
     seed=seed,
     freeze_statistics=section.freeze_statistics,
     mesh=mesh,
+    slices=section.accumulate,
   )
   return graph, rule, update, rate
 

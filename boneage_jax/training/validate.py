@@ -19,7 +19,7 @@ from boneage_jax.imaging import masks
 from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
-from boneage_jax.training import early_stopping
+from boneage_jax.training import check_options
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -50,7 +50,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   check_input(section.input, f'{stage}.input')
   choose(section, stage, 'checkpoint_selection', ('best', 'last'))
-  early_stopping.check(section, stage)
+  check_options.check(section, stage)
   devices = jax.device_count()
   for field in ('batch_size', 'eval_batch_size'):
     if section[field] < 1 or section[field] % devices:
