@@ -137,6 +137,7 @@ def age_net(**changes) -> dict:
     fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
+    remat=False,  # maps computed again in the backward pass, for memory
   )
   return _with(fields, changes)
 
