@@ -181,6 +181,7 @@ def train_stage(**changes) -> dict:
     early_stopping=dict(patience=0),
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
+    profile_steps=(),  # or (10, 15): these are traced, see profiling.py
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
     freeze_statistics=False,  # BatchNorm keeps its loaded statistics
   )

@@ -33,6 +33,7 @@ NO_EFFECT = (
   'data.name',
   'threads',
   'log_steps',
+  'profile_steps',
   'eval_batch_size',
   'checkpoint_steps',
   'data_dir',

@@ -4,6 +4,7 @@ from typing import Any
 
 from boneage_jax.training import accumulation
 from boneage_jax.training import early_stopping
+from boneage_jax.training import profiling
 
 
 def check(section: Any, stage: str) -> None:
@@ -14,3 +15,4 @@ def check(section: Any, stage: str) -> None:
   """
   accumulation.check(section, stage)
   early_stopping.check(section, stage)
+  profiling.check(section, stage)
