@@ -154,9 +154,10 @@ def train_stage(**changes) -> dict:
     input=image_input(),
     net=age_net(),
     pretrained=dict(),  # backbone's section of the net -> weights()
-    # Or all weights from a net of the same kind, of an earlier run or stage.
+    # Or weights of a net of an earlier run or stage.
     init_from=dict(
       run='',  # RUN:STAGE, or :STAGE of this run
+      only='',  # regex on paths of what is taken; '' is all, of one structure
       ids_are_unrelated=False,  # its film ids stand for other films than ours
     ),
     # Or 'age_histogram', of the training films: where the last layer of bins

@@ -78,7 +78,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   if before := lineage.parent_run(config, stage, workdir):
     with about(stage):
       of = abstract_net(before[0][before[1]])
-      restore.check_same_structure((params, stats), of, section.init_from.run)
+      restore.take((params, stats), of, section.init_from)
       if not (section.steps or section.epochs):
         restore.check_same_input(section, before[0][before[1]])
 
