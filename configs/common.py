@@ -18,6 +18,8 @@ def base(name: str, variant: str) -> ConfigDict:
       variant=variant,  # all that follows the colon of --config=FILE:...
       seed=0,
       stages=(),  # run in this order; each is a section below
+      # A stage that goes on from this one, with `rate` times its learning rate.
+      longer=dict(stage='', epochs=10, rate=0.5),
       manual_dir='',  # folder of the archive; '' makes phantoms
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
