@@ -23,6 +23,8 @@ def base(name: str, variant: str) -> ConfigDict:
       variant=variant,  # all that follows the colon of --config=FILE:...
       seed=0,
       stages=(),  # run in this order; each is a section below
+      # A stage that goes on from this one, with `rate` times its learning rate.
+      longer=dict(stage='', epochs=10, rate=0.5),
       manual_dir='',  # folder of the archive; '' makes phantoms, or see data
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
@@ -148,6 +150,7 @@ def age_net(**changes) -> dict:
     fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
+    remat=False,  # maps computed again in the backward pass, for memory
   )
   return _with(fields, changes)
 
@@ -164,9 +167,10 @@ def train_stage(**changes) -> dict:
     input=image_input(),
     net=age_net(),
     pretrained=dict(),  # backbone's section of the net -> weights()
-    # Or all weights from a net of the same kind, of an earlier run or stage.
+    # Or weights of a net of an earlier run or stage.
     init_from=dict(
       run='',  # RUN:STAGE, or :STAGE of this run
+      only='',  # regex on paths of what is taken; '' is all, of one structure
       ids_are_unrelated=False,  # its film ids stand for other films than ours
     ),
     # Or 'age_histogram', of the training films: where the last layer of bins
@@ -176,6 +180,7 @@ def train_stage(**changes) -> dict:
     guidance=guidance(),
     optimizer=optimizer(),
     batch_size=32,  # over all devices
+    accumulate=1,  # slices that a batch goes through the net in, for memory
     eval_batch_size=32,
     # Averaged in the final predictions: films rotated by these degrees and,
     # with flip, mirrored too. Validation in between sees films as they are.
@@ -190,6 +195,7 @@ def train_stage(**changes) -> dict:
     early_stopping=dict(patience=0),
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
+    profile_steps=(),  # or (10, 15): these are traced, see profiling.py
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
     freeze_statistics=False,  # BatchNorm keeps its loaded statistics
   )

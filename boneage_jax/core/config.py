@@ -44,11 +44,13 @@ DEFAULT = 'configs/cascade.py'
 FORMAT = 1  # of config.json; the next one when old folders can't be read
 # Usual values of sections by their job; see `complete` for those of nets and
 # films. Weights and losses have other fields by their names.
-_STAGE = lambda: common.train_stage(net={}, pretrained={}, loss={}, input={})
+_NET = {'remat': False}
+_STAGE = lambda: common.train_stage(net=_NET, pretrained={}, loss={}, input={})
 _SECTIONS = {
   'train': _STAGE,
   'mine': _STAGE,
   'active': _STAGE,
+  'features': lambda: {'net': _NET},
   'locate': lambda: common.locate_stage(input={}),
   'report': common.report_stage,
 }
@@ -58,6 +60,7 @@ NO_EFFECT = (
   'data.name',
   'threads',
   'log_steps',
+  'profile_steps',
   'eval_batch_size',
   'checkpoint_steps',
   'data_dir',

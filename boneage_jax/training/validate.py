@@ -17,7 +17,7 @@ from boneage_jax.imaging import masks
 from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
-from boneage_jax.training import early_stopping
+from boneage_jax.training import check_options
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -48,7 +48,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   check_input(section.input, f'{stage}.input')
   choose(section, stage, 'checkpoint_selection', ('best', 'last'))
-  early_stopping.check(section, stage)
+  check_options.check(section, stage)
   devices = jax.device_count()
   for field in ('batch_size', 'eval_batch_size'):
     if section[field] < 1 or section[field] % devices:
@@ -76,7 +76,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   if before := lineage.parent_run(config, stage, workdir):
     with about(stage):
       of = abstract_net(before[0][before[1]])
-      restore.check_same_structure((params, stats), of, section.init_from.run)
+      restore.take((params, stats), of, section.init_from)
       if not (section.steps or section.epochs):
         restore.check_same_input(section, before[0][before[1]])
 
