@@ -12,6 +12,7 @@ from boneage_jax.core import door
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.training import preemption
+from boneage_jax.workflow import plan
 from boneage_jax.workflow import run as workflow_run
 
 FLAGS = flags.FLAGS
@@ -30,6 +31,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer('processes', None, 'How many there are; with coordinator.')
 flags.DEFINE_integer('process', None, 'Which one this is; with coordinator.')
+flags.DEFINE_bool(
+  'dry_run',
+  False,
+  'Check the settings and print the plan: stages, films, steps, parameters, '
+  'operations and memory. Nothing is written.',
+)
 
 
 def main(argv: list[str]) -> None:
@@ -48,6 +55,9 @@ def main(argv: list[str]) -> None:
     if FLAGS.distributed or any(value is not None for value in where):
       distributed.join(*where)
     startup.check_device()
+    if FLAGS.dry_run:
+      plan.show(config, storage.absolute(workdir))
+      return
     try:
       workflow_run.run(config, storage.absolute(workdir))
     except preemption.Preempted as stopped:
