@@ -1,4 +1,14 @@
-"""Run a system: `python -m boneage_jax.main --config=configs/cascade.py`."""
+"""Run a system, all of its stages or some.
+
+  python -m boneage_jax.main --config=configs/cascade.py:phantom
+  python -m boneage_jax.main --config=configs/cascade.py \
+    --config.manual_dir=ARCHIVE --config.stages=prepare,localizer \
+    --config.localizer.epochs=10 --workdir=runs/mine
+
+--config=FILE[:VARIANT,...][,PRESET] names the system, and
+--config.SECTION.FIELD=VALUE changes a field of it. Stages that are done are
+left out: the same command goes on where it was stopped.
+"""
 
 import os
 

@@ -5,6 +5,7 @@ import re
 import sys
 from typing import Any
 
+from absl import app
 from absl import flags
 import ml_collections
 from ml_collections import config_flags
@@ -14,6 +15,7 @@ from configs import common
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
+HELP = ('--help', '-help', '-h', '--helpshort')
 FORMAT = 1  # of config.json; the next one when old folders can't be read
 # Usual values of sections by their job; see `complete` for those of nets and
 # films. Weights and losses have other fields by their names.
@@ -60,6 +62,28 @@ def parse(argv: list[str]) -> list[str]:
       argv[i] = match[1] + str(tuple(match[2].split(',')))
   if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
     argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
+  if any(a in HELP for a in argv):
+    argv[1:] = [a for a in argv[1:] if a not in HELP]
+    _parse(argv)
+    app.usage(shorthelp=True, writeto_stdout=True)
+    print(f'\nStages of {FLAGS["config"].config_filename}: {stages_text()}')
+    sys.exit(0)
+  return _parse(argv)
+
+
+def stages_text() -> str:
+  """Name the stages of the parsed config, and others that it describes."""
+  config = FLAGS.config
+  others = [
+    k for k, v in config.items() if hasattr(v, 'job') and k not in config.stages
+  ]
+  text = ', '.join(config.stages)
+  if others:
+    text += f'; described, too: {", ".join(others)}'
+  return f'{text}. Run some: --config.stages={",".join(config.stages[:2])}'
+
+
+def _parse(argv: list[str]) -> list[str]:
   try:
     rest = FLAGS(argv)
     FLAGS.config.name  # noqa: B018, raises where the file could not be read
