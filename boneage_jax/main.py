@@ -24,6 +24,7 @@ from boneage_jax.core import storage
 from boneage_jax.training import preemption
 from boneage_jax.workflow import plan
 from boneage_jax.workflow import run as workflow_run
+from boneage_jax.workflow import timing
 
 FLAGS = flags.FLAGS
 config_lib.define()
@@ -47,6 +48,12 @@ flags.DEFINE_bool(
   'Check the settings and print the plan: stages, films, steps, parameters, '
   'operations and memory. Nothing is written.',
 )
+flags.DEFINE_integer(
+  'dry_run_steps',
+  0,
+  'Prepare a few films, time so many steps of every net, and say what the '
+  'whole run will take. Nothing is written.',
+)
 
 
 def main(argv: list[str]) -> None:
@@ -65,8 +72,10 @@ def main(argv: list[str]) -> None:
     if FLAGS.distributed or any(value is not None for value in where):
       distributed.join(*where)
     startup.check_device()
-    if FLAGS.dry_run:
+    if FLAGS.dry_run or FLAGS['dry_run_steps'].present:
       plan.show(config, storage.absolute(workdir))
+      if FLAGS['dry_run_steps'].present:
+        timing.show(config, storage.absolute(workdir), FLAGS.dry_run_steps)
       return
     try:
       workflow_run.run(config, storage.absolute(workdir))
