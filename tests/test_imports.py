@@ -14,8 +14,8 @@ ROOMS = (
   *('core', 'imaging', 'phantom', 'tfds_rsna', 'data', 'models', 'runs'),
   *('training', 'regions', 'inference', 'evaluation', 'report', 'workflow'),
 )
-DOORS = {'api', 'evaluate', 'export', 'main', 'predict', 'serve'}
-DOORS |= {'train_compile'}
+DOORS = {'api', 'evaluate', 'export', 'main', 'predict', 'preview', 'serve'}
+DOORS |= {'sweep', 'train_compile'}
 DATA = {'launch'}  # scripts and manifests, no Python
 NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 NUMPY_ROOMS = {'imaging', 'phantom'}

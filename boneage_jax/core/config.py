@@ -8,6 +8,7 @@ import re
 import sys
 from typing import Any
 
+from absl import app
 from absl import flags
 import ml_collections
 from ml_collections import config_flags
@@ -41,6 +42,7 @@ from configs import common  # noqa: E402
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
+HELP = ('--help', '-help', '-h', '--helpshort')
 FORMAT = 1  # of config.json; the next one when old folders can't be read
 # Usual values of sections by their job; see `complete` for those of nets and
 # films. Weights and losses have other fields by their names.
@@ -92,6 +94,28 @@ def parse(argv: list[str]) -> list[str]:
   if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
     argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
   argv = packaged(argv)
+  if any(a in HELP for a in argv):
+    argv[1:] = [a for a in argv[1:] if a not in HELP]
+    _parse(argv)
+    app.usage(shorthelp=True, writeto_stdout=True)
+    print(f'\nStages of {FLAGS["config"].config_filename}: {stages_text()}')
+    sys.exit(0)
+  return _parse(argv)
+
+
+def stages_text() -> str:
+  """Name the stages of the parsed config, and others that it describes."""
+  config = FLAGS.config
+  others = [
+    k for k, v in config.items() if hasattr(v, 'job') and k not in config.stages
+  ]
+  text = ', '.join(config.stages)
+  if others:
+    text += f'; described, too: {", ".join(others)}'
+  return f'{text}. Run some: --config.stages={",".join(config.stages[:2])}'
+
+
+def _parse(argv: list[str]) -> list[str]:
   try:
     rest = FLAGS(argv)
     FLAGS.config.name  # noqa: B018, raises where the file could not be read

@@ -1,4 +1,7 @@
-"""Command: python -m boneage_jax.phantom --out=DIR --films=N --seed=S."""
+"""Write an archive of phantoms, synthetic films of hands.
+
+python -m boneage_jax.phantom --out=phantoms --films=200 --seed=0
+"""
 
 import argparse
 
@@ -9,7 +12,9 @@ from boneage_jax.phantom import archive
 def main(argv: list[str] | None = None) -> None:
   """Write an archive of phantoms."""
   parser = argparse.ArgumentParser(
-    prog='python -m boneage_jax.phantom', description=main.__doc__
+    prog='python -m boneage_jax.phantom',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('--out', required=True, help='folder to write')
   parser.add_argument('--films', type=int, required=True)

@@ -24,6 +24,7 @@ from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
 from boneage_jax.training import optimizers
 from boneage_jax.training import prediction
+from boneage_jax.training import preview
 from boneage_jax.training import progress
 from boneage_jax.training import restore
 from boneage_jax.training import step as train_step
@@ -175,6 +176,9 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   measure = attention_metrics.measure(config, stage, workdir, films, graph)
   if not start:
     measure('before', state.variables)
+    distributed.on_main_process(
+      lambda: preview.write(config, stage, workdir, train_films, kinds)
+    )
   held_out = selection.select_split(films, 'validation')
   parameters = sum(x.size for x in jax.tree.leaves(state.params))
   distributed.print_once(

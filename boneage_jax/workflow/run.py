@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 from boneage_jax.core import distributed
+from boneage_jax.workflow import capacity
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from boneage_jax.workflow import lock
@@ -24,6 +25,7 @@ def run(config: Any, workdir: str) -> None:
   """
   config = longer.expand(config)
   distributed.on_main_process(lambda: validate.validate(config, workdir))
+  distributed.on_main_process(lambda: capacity.check(config, workdir))
   with contextlib.ExitStack() as stack:
     distributed.on_main_process(lambda: stack.enter_context(lock.held(workdir)))
     resume.start(config, workdir)

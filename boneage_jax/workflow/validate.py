@@ -26,11 +26,11 @@ from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import fit_regressors
 from boneage_jax.training import validate as training_validate
+from boneage_jax.workflow import capacity
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from tfds_rsna import labels
 
-NETS = ('train', 'mine', 'active')  # jobs that train
 READERS = ('features', 'fit_regressors')  # that read films as nets do
 AGES = ('train', 'ensemble', 'fit_regressors')  # jobs that tell ages
 # Jobs of the stages that a field of stages.EDGES may name.
@@ -54,8 +54,12 @@ JOBS = {
 }
 
 
-def validate(config: Any, workdir: str) -> None:
+def validate(config: Any, workdir: str, without_films: bool = False) -> None:
   """Check a run before its first stage.
+
+  Args:
+    config, workdir: of the run.
+    without_films: nobody need say yet where films come from.
 
   Raises:
     ValueError: a stage that is not described, names one that it can't read, or
@@ -78,12 +82,13 @@ def validate(config: Any, workdir: str) -> None:
     for stage in waiting
     if not stage.done or stage.section.job in jobs_lib.REDONE
   ]
-  if any(stage.section.job == 'prepare' for stage in waiting):
+  prepares = any(stage.section.job == 'prepare' for stage in waiting)
+  if prepares and not without_films:
     prepare.check_source(config)
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
-    if stage.section.job in NETS:
+    if stage.section.job in capacity.NETS:
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
       if stage.section.job == 'mine':
@@ -240,7 +245,7 @@ def check_films(config: Any, workdir: str) -> None:
   """
   for name in config.stages:
     stage = stages.Stage(config, name, workdir)
-    if stage.section.job not in NETS or stage.done:
+    if stage.section.job not in capacity.NETS or stage.done:
       continue
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):
