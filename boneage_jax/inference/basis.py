@@ -47,13 +47,14 @@ def of_run(config: Any, stage: str, workdir: str) -> Basis:
   preset = f':{config.variant}' if config.get('variant') else ''
   return Basis(
     f'{config.name}{preset}, {stage}',
-    _version(),
+    code_version(),
     lineage.dataset_line({k: v for k, v in data.items() if k != 'split'}),
     data['phantom'],
   )
 
 
-def _version() -> str:
+def code_version() -> str:
+  """Return the version of this package, in words."""
   try:
     return metadata.version('boneage_jax')
   except metadata.PackageNotFoundError:  # run from its folder, not installed

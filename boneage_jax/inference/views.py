@@ -150,7 +150,7 @@ class JsonView:
     """Yield the line of a film; ages are numbers, months."""
     del prediction
     yield json.dumps(
-      {name: _value(name, cell) for name, cell in cells.items() if cell != ''},
+      {name: value(name, cell) for name, cell in cells.items() if cell != ''},
       ensure_ascii=False,
     )
 
@@ -160,7 +160,8 @@ VIEWS = {'text': TextView, 'csv': CsvView, 'jsonl': JsonView}
 _TEXTS = ('file', 'sop_instance_uid', 'group', 'picture', 'site', 'version')
 
 
-def _value(name: str, cell: str) -> str | float:
+def value(name: str, cell: str) -> str | float:
+  """Return what a cell says: a number where it is one, such as months."""
   with contextlib.suppress(ValueError):
     if name not in _TEXTS and math.isfinite(float(cell)):
       return float(cell)
