@@ -7,6 +7,13 @@ import setuptools
 # Of packages without wheels for Windows, where films can be predicted.
 NOT_WINDOWS = '; sys_platform != "win32"'
 
+WEB = [
+  'fastapi>=0.120',
+  'jinja2>=3.1',
+  'python-multipart>=0.0.20',
+  'uvicorn>=0.35',
+]
+
 setuptools.setup(
   name='boneage_jax',
   version='0.1.0',
@@ -18,7 +25,12 @@ setuptools.setup(
     include=['boneage_jax*', 'tfds_rsna*', 'configs*']
   ),
   package_data={
-    'boneage_jax': ['report/templates/*', 'launch/*'],
+    'boneage_jax': [
+      'report/templates/*',
+      'serve/templates/*',
+      'serve/static/*',
+      'launch/*',
+    ],
     'tfds_rsna': ['*.md', '*.bib', '*.txt', '*.tsv'],
   },
   python_requires='>=3.11',
@@ -57,7 +69,10 @@ setuptools.setup(
     'bench': ['keras>=3.15', 'timm>=1.0', 'torch>=2.9', 'torchvision>=0.24'],
     'tables': ['openpyxl>=3.1'],  # label tables of Excel
     'dicom': ['pydicom>=3.0', 'python-gdcm>=3.2'],
+    'web': WEB,  # page and REST
     'test': [
+      *WEB,
+      'httpx2>=2',  # of Starlette's client for tests
       'gcsfs>=2025.3',
       'keras>=3.15',
       'moto[s3,server]>=5',
