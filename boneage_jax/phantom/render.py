@@ -25,6 +25,7 @@ OPTIONS = {
   'views': 1,
   'turn': 0.0,
   'shift': 0.0,
+  'median': False,
 }
 
 
@@ -42,16 +43,17 @@ def make_film(
       films shown bright where the beam passed), `fractures` (share of hands
       with one), `views` (films of each hand, one after the other: tilt, place
       and exposure are the film's own), `turn` (degrees, most that a hand is
-      turned beside its tilt, either way) and `shift` (share of height and
+      turned beside its tilt, either way), `shift` (share of height and
       width, most that it is moved, either way; hands that would leave the film
-      are drawn smaller).
+      are drawn smaller) and `median` (every centre is as at the median of the
+      age, and has no deviation of its own).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
     were drawn), male, hand_box [4], keypoints [22, 2], boxes (list of label
-    and [4]), polygon [N, 2]; study (of the hand, from 1), finding (one of
-    fractures.FINDINGS) and fracture, its masks or None; coordinates are
-    fractions of width and height.
+    and [4]), polygon [N, 2], centres (ossification centre -> [2]); study (of
+    the hand, from 1), finding (one of fractures.FINDINGS) and fracture, its
+    masks or None; coordinates are fractions of width and height.
   """
   options = dict(options or {})
   unknown = sorted(set(options) - set(OPTIONS))
@@ -83,7 +85,9 @@ def make_film(
   moved = away.uniform(-1, 1, 3)
   turn, shift = options['turn'] * moved[0], options['shift'] * moved[1:]
   place = _Place(turn, shift, options['shift'], int(options['long_side']))
-  film = _picture(hand, age, male, body, view, place)
+  deviations = None if options['median'] else body
+  stages = anatomy.hand_stages(age, male, deviations)
+  film = _picture(hand, age, stages, body, view, place)
   if flip.random() < options['inverted']:
     film['image'] = 255 - film['image']
   noise = reader.normal() * options['label_noise_sd']
@@ -114,8 +118,7 @@ class _Place(NamedTuple):
   long_side: int
 
 
-def _picture(hand, age, male, body, view, place):
-  stages = anatomy.hand_stages(age, male, body)
+def _picture(hand, age, stages, body, view, place):
   lines, blobs = _flesh(hand, body)
   hw, frame = _place(hand, lines, age, view, place)
   canvas = shapes.Canvas(hw, frame, body)

@@ -48,7 +48,7 @@ class Reader:
     """
     prepared = await asyncio.gather(
       *(
-        _run(self._decoders, self._prepare, *film)
+        run(self._decoders, self._prepare, *film)
         for film in zip(form.names, form.films, form.sexes, strict=True)
       )
     )
@@ -73,8 +73,8 @@ class Reader:
       pool.shutdown()
 
   async def _answer(self, one: _Prepared, pictures: bool) -> dict[str, Any]:
-    said = await _run(self._thread, self._predict, one.record, pictures)
-    return await _run(
+    said = await run(self._thread, self._predict, one.record, pictures)
+    return await run(
       self._decoders, answers.of, one.answer, said, self.nets.inverted
     )
 
@@ -113,7 +113,8 @@ class Reader:
     return one_film.predict_records(self.nets, [record], pictures)[0]
 
 
-async def _run(pool: futures.Executor, call: Any, *arguments: Any) -> Any:
+async def run(pool: futures.Executor, call: Any, *arguments: Any) -> Any:
+  """Call a function in another thread."""
   return await asyncio.get_running_loop().run_in_executor(
     pool, call, *arguments
   )

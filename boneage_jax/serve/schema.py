@@ -1,11 +1,14 @@
 """What `/openapi.json` says of bodies and answers, with examples."""
 
+from typing import Annotated
 from typing import Any
 
+import fastapi
 import pydantic
 
 from boneage_jax.data import groups
 from boneage_jax.inference import quality
+from boneage_jax.serve import atlas
 from boneage_jax.serve import form
 from boneage_jax.serve import refusals
 
@@ -120,6 +123,18 @@ class Version(pydantic.BaseModel):
   limits: Limits
 
 
+class Change(pydantic.BaseModel):
+  """A change of an ossification centre, of phantoms."""
+
+  month: int = pydantic.Field(
+    description='bone age at which half of the hands show it', examples=[71]
+  )
+  centre: str = pydantic.Field(examples=['trapezium'])
+  what: str = pydantic.Field(examples=['appears'])
+  x: float = pydantic.Field(description='of the width of the picture')
+  y: float = pydantic.Field(description='of its height')
+
+
 class Refusal(pydantic.BaseModel):
   """Why a request is refused."""
 
@@ -128,6 +143,20 @@ class Refusal(pydantic.BaseModel):
   )
 
 
+AtlasSex = Annotated[
+  str,
+  fastapi.Path(description='M or F', json_schema_extra={'enum': ['M', 'F']}),
+]
+Months = Annotated[
+  int,
+  fastapi.Path(
+    description='bone age',
+    json_schema_extra={
+      'minimum': atlas.ages()[0],
+      'maximum': atlas.ages()[-1],
+    },
+  ),
+]
 _SEX = {'type': 'string', 'enum': list(groups.SEX)}
 PREDICT: dict[str, Any] = {
   'requestBody': {
