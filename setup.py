@@ -77,6 +77,7 @@ setuptools.setup(
       'keras>=3.15',
       'moto[s3,server]>=5',
       'openpyxl>=3.1',
+      'playwright>=1.50',  # with a browser of the machine
       'pydicom>=3.0',
       'pytest>=8',
       'python-gdcm>=3.2',

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from boneage_jax.phantom import anatomy
 
 # What happens at the months of `anatomy.CARPALS` and `anatomy.EPIPHYSES`.
-OF_CARPALS = ('appears', 'has its adult shape')
+OF_CARPALS = ('appears', 'adult shape')
 OF_EPIPHYSES = (
-  'its epiphysis appears',
-  'its epiphysis is as wide as the shaft',
-  'begins to fuse',
-  'is fused',
+  'epiphysis appears',
+  'epiphysis as wide as the shaft',
+  'fusion begins',
+  'fused',
 )
 _DIGITS = ('thumb', 'index finger', 'middle finger', 'ring finger')
 DIGITS = (*_DIGITS, 'little finger')

@@ -18,7 +18,7 @@ from boneage_jax.phantom import schedule
 HAND = (3, 7)  # index and seed of one that lies upright
 SIDE, HEIGHT = 800, 640  # pixels of the film, and of the hand cut out of it
 MARGIN = 0.03  # of the film, about the hand
-NEAR = 6  # months before and after, in which changes are named
+NEAR = 9  # months before and after, in which changes are named
 SEXES = {'M': True, 'F': False}
 KEPT = 96  # phantoms, of about 150 kB
 

@@ -25,8 +25,8 @@ function hands(root) {
     const one = {M: found.age_if_male, F: found.age_if_female}[sex.value];
     const rows = [['Estimate', one ?? found.age_predicted]];
     if (found.lo90 !== null) {
-      rows.unshift(['Lower end, 90 %', found.lo90]);
-      rows.push(['Upper end, 90 %', found.hi90]);
+      rows.unshift(['Lower end', found.lo90]);
+      rows.push(['Upper end', found.hi90]);
     }
     return rows.map(([name, age]) => [name, whole(age)]);
   };
@@ -40,7 +40,7 @@ function hands(root) {
       button.dataset.age = age;
       image.src = `${place(sex.value, age)}/hand.png`;
       image.alt = '';
-      text.textContent = `${name}: ${years(age)}`;
+      text.textContent = `${name}\n${years(age)}`;
       button.append(image, text);
       button.addEventListener('click', () => {
         slider.value = age;
@@ -124,9 +124,13 @@ function words(changes, age) {
     return [title, none];
   }
   const list = document.createElement('ul');
-  for (const {month, centre, what} of changes) {
+  for (const what of new Set(changes.map((one) => one.what))) {
     const item = document.createElement('li');
-    item.textContent = `${centre}: ${what} (${years(month)})`;
+    const head = document.createElement('strong');
+    const same = changes.filter((one) => one.what === what);
+    head.textContent = what[0].toUpperCase() + what.slice(1);
+    const each = same.map((one) => `${one.centre} (${years(one.month)})`);
+    item.append(head, `: ${each.join(', ')}`);
     list.append(item);
   }
   return [title, list];

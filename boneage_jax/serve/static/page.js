@@ -118,7 +118,7 @@ async function send(ticket) {
       const [found] = content;
       show(film, found.status, '');
       fill(film, found);
-      say(`${file.name}: ${film.querySelector('.age').textContent.trim()}`);
+      say(`${file.name}: ${film.querySelector('.age strong').textContent}`);
       return;
     }
     if (answer.status !== 429 || tries === TRIES) {

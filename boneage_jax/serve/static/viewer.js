@@ -36,6 +36,7 @@ function layers(film) {
   for (const name of ['.show-heat', '.strength', '.show-marks']) {
     part(name).addEventListener('input', show);
   }
+  show();
 }
 
 // Greys from `low` to `high` become black to white, as on a film viewer.
