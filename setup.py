@@ -63,6 +63,7 @@ setuptools.setup(
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'landmarks': ['scikit-learn>=1.5'],  # fits trees of configs/pan.py
+    'notebook': ['ipykernel>=6', 'nbclient>=0.10'],
     'gs': ['gcsfs>=2025.3'],
     's3': ['s3fs>=2025.3'],
     'beam': ['apache-beam>=2.77'],  # pins older protobuf: an env of its own

@@ -14,7 +14,15 @@ ROOMS = (
   *('core', 'imaging', 'phantom', 'tfds_rsna', 'data', 'models', 'runs'),
   *('training', 'regions', 'inference', 'evaluation', 'report', 'workflow'),
 )
-DOORS = {'main', 'predict', 'evaluate', 'export', 'serve', 'train_compile'}
+DOORS = {
+  'main',
+  'predict',
+  'evaluate',
+  'export',
+  'train_compile',
+  'api',
+  'serve',
+}
 DATA = {'launch'}  # scripts and manifests, no Python
 NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 NUMPY_ROOMS = {'imaging', 'phantom'}

@@ -40,6 +40,7 @@ class Film(NamedTuple):
     member: its name within the archive, else ''.
     listed: what a table says of it, or None.
     side: of the picture that is read, of `two_hands.SIDES`; '' is all of it.
+    data: of the file, where it is in memory; else b''.
   """
 
   name: str
@@ -47,6 +48,7 @@ class Film(NamedTuple):
   member: str = ''
   listed: film_table.Listed | None = None
   side: str = ''
+  data: bytes = b''
 
 
 class Found(NamedTuple):
@@ -95,6 +97,8 @@ class Archives:
       ValueError: there is none, or it is too large.
       OSError: it cannot be read.
     """
+    if film.data:
+      return film.data
     if not film.member:
       return limits_lib.read_file(film.path, limits)
     archive = self.get(film.path)

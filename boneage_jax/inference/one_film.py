@@ -75,32 +75,49 @@ def predict_records(
     records: of films.
     layers: whether predictions get theirs.
   """
+  found = [
+    [_prediction(nets, *one, layers) for one in views]
+    for views in seen(nets, records)
+  ]
+  return [
+    one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in found
+  ]
+
+
+def seen(
+  nets: Any, records: Sequence[Mapping[str, Any]]
+) -> list[list[tuple[str, dict[str, Any], localize.Film]]]:
+  """Return what nets say of films of `record`, `nets.batch_size` at a time.
+
+  Returns:
+    For each film and each sex that it is read as: the sex, the outputs, and the
+    film with what was found on it.
+  """
   views = [(one['record'], sex) for one in records for sex in one['sexes']]
   found = iter(
     [
       one
       for k in range(0, len(views), nets.batch_size)
-      for one in _as_of_sexes(nets, views[k : k + nets.batch_size], layers)
+      for one in _as_of_sexes(nets, views[k : k + nets.batch_size])
     ]
   )
-  each = [[next(found) for _ in one['sexes']] for one in records]
-  return [
-    one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in each
-  ]
+  return [[next(found) for _ in one['sexes']] for one in records]
+
+
+def as_of(record: Mapping[str, Any], sex: str, place: int) -> dict[str, Any]:
+  """Return an encoded film as one of 'M' or 'F', at a place of a batch."""
+  # Its id is that of its place: films have none that is known.
+  return {**record, 'sex': groups.SEX[sex], 'id': str(place), 'row': place}
 
 
 def _as_of_sexes(
-  nets: Any, views: Sequence[tuple[Mapping[str, Any], str]], layers: bool
-) -> list[prediction_lib.Prediction]:
-  """Predict encoded films as ones of a boy or of a girl."""
-  # Ids are those of places in the batch: films have none that is known.
-  numbered = [
-    {**one, 'sex': groups.SEX[sex], 'id': str(k), 'row': k}
-    for k, (one, sex) in enumerate(views)
-  ]
+  nets: Any, views: Sequence[tuple[Mapping[str, Any], str]]
+) -> list[tuple[str, dict[str, Any], localize.Film]]:
+  """Read encoded films as ones of a boy or of a girl."""
+  numbered = [as_of(one, sex, k) for k, (one, sex) in enumerate(views)]
   outputs, films = nets.outputs(numbered)
   return [
-    _prediction(nets, sex, {n: x[k] for n, x in outputs.items()}, film, layers)
+    (sex, {name: x[k] for name, x in outputs.items()}, film)
     for k, ((_, sex), film) in enumerate(zip(views, films, strict=True))
   ]
 

@@ -50,6 +50,7 @@ class Prediction:
     evidence: what the fitted checks of quality measured, by check; empty of a
       run without them.
     forced: whether views show the age of a film that is refused.
+    reason: why the film cannot be read, else ''; see `unread`.
   """
 
   age_predicted: float
@@ -78,6 +79,7 @@ class Prediction:
     default_factory=dict
   )
   forced: bool = False
+  reason: str = ''
 
   @property
   def lo90(self) -> float | None:
@@ -92,12 +94,31 @@ class Prediction:
   @property
   def status(self) -> str:
     """'ok', 'check' or 'refused', see `quality.status`."""
+    if self.reason:
+      return quality.REFUSED
     return quality.status(self.quality_flags)
 
   @property
   def withheld(self) -> bool:
     """Whether views leave the age out."""
+    if self.reason:
+      return True
     return self.status == quality.REFUSED and not self.forced
+
+
+def unread(sex: str, reason: str) -> Prediction:
+  """Return what is said of a film that cannot be read: why, and no age."""
+  return Prediction(
+    age_predicted=np.nan,
+    sex=sex,
+    probability=None,
+    regions={},
+    rotation_deg=0,
+    film_box=boxes.WHOLE_FILM,
+    quality_flags=(),
+    overlay=np.zeros((440, 440, 3), np.uint8),
+    reason=reason,
+  )
 
 
 def with_notes(
