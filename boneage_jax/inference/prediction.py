@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import overlay as overlay_lib
 from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
@@ -33,6 +34,7 @@ class Prediction:
       picture, before it was turned back.
     quality_flags: why not to trust the age, see `quality`; often none.
     overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
+    layers: the same as pictures that lie on each other; None unless asked for.
     notes: what is odd about the film's file, names of `codec.NOTES`.
     hand: how the film was registered; None of a run that does not.
     age_map: [h, w], months at places of the film; None of a net that gives the
@@ -59,6 +61,7 @@ class Prediction:
   film_box: tuple[float, float, float, float]
   quality_flags: tuple[str, ...]
   overlay: np.ndarray
+  layers: overlay_lib.Layers | None = None
   intervals: Mapping[int, tuple[float, float]] = dataclasses.field(
     default_factory=dict
   )

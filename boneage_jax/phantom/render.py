@@ -27,6 +27,7 @@ OPTIONS = {
   'visits': 1,
   'turn': 0.0,
   'shift': 0.0,
+  'median': False,
 }
 
 
@@ -45,16 +46,17 @@ def make_film(
       with one), `views` (films of each hand, one after the other: tilt, place
       and exposure are the film's own), `visits` (of each hand, one after the
       other, 3 to 12 months apart, with all views at each), `turn` (degrees,
-      most that a hand is turned beside its tilt, either way) and `shift` (share
+      most that a hand is turned beside its tilt, either way), `shift` (share
       of height and width, most that it is moved, either way; hands that would
-      leave the film are drawn smaller).
+      leave the film are drawn smaller) and `median` (every centre is as at the
+      median of the age, and has no deviation of its own).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
     were drawn), male, hand_box [4], keypoints [22, 2], boxes (list of label
-    and [4]), polygon [N, 2]; study (of the hand, from 1), finding (one of
-    fractures.FINDINGS) and fracture, its masks or None; coordinates are
-    fractions of width and height.
+    and [4]), polygon [N, 2], centres (ossification centre -> [2]); study (of
+    the hand, from 1), finding (one of fractures.FINDINGS) and fracture, its
+    masks or None; coordinates are fractions of width and height.
   """
   options = dict(options or {})
   unknown = sorted(set(options) - set(OPTIONS))
@@ -88,7 +90,9 @@ def make_film(
   moved = away.uniform(-1, 1, 3)
   turn, shift = options['turn'] * moved[0], options['shift'] * moved[1:]
   place = _Place(turn, shift, options['shift'], int(options['long_side']))
-  film = _picture(hand, age, male, body, view, place)
+  deviations = None if options['median'] else body
+  stages = anatomy.hand_stages(age, male, deviations)
+  film = _picture(hand, age, stages, body, view, place)
   if flip.random() < options['inverted']:
     film['image'] = 255 - film['image']
   noise = reader.normal() * options['label_noise_sd']
@@ -124,8 +128,7 @@ class _Place(NamedTuple):
   long_side: int
 
 
-def _picture(hand, age, male, body, view, place):
-  stages = anatomy.hand_stages(age, male, body)
+def _picture(hand, age, stages, body, view, place):
   lines, blobs = _flesh(hand, body)
   hw, frame = _place(hand, lines, age, view, place)
   canvas = shapes.Canvas(hw, frame, body)
