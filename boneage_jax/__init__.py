@@ -10,6 +10,8 @@ docs/how-to/python.md says what else there is.
 
 import importlib
 
+__version__ = '0.1.0'
+
 _OF_API = ('Run', 'contact_sheet', 'load')
 
 

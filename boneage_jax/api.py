@@ -19,7 +19,6 @@ import jax
 import numpy as np
 
 from boneage_jax.core import startup
-from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.evaluation import errors
 from boneage_jax.imaging import png
@@ -198,12 +197,7 @@ def load(
   """
   startup.set_up()
   startup.check_device()
-  path = os.fspath(path)
-  manifest = os.path.join(path, model_file.MANIFEST)
-  if os.path.isfile(path) or storage.exists(manifest):
-    folder = model_file.open_model(path)
-  else:
-    folder = storage.absolute(path)
+  folder = model_file.open_run(os.fspath(path))
   nets = loading.load(folder, stage, batch_size, site)
   return Run(nets, folder, stage or run_lib.read_config(folder).report.stage)
 

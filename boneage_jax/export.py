@@ -1,6 +1,7 @@
 """Write a run as a model file, which `predict --model` reads.
 
   python -m boneage_jax.export --workdir=RUN --out=MODEL [--stablehlo=DIR]
+  python -m boneage_jax.export --workdir=runs/cascade_phantom --out=cascade.zip
 
 MODEL is a new folder, or a name that ends in .zip. It holds arrays, settings,
 calibration and a model card, and nothing that can execute. DIR gets the nets

@@ -1,4 +1,14 @@
-"""Run a system: `python -m boneage_jax.main --config=configs/cascade.py`."""
+"""Run a system, all of its stages or some.
+
+  python -m boneage_jax.main --config=configs/cascade.py:phantom
+  python -m boneage_jax.main --config=configs/cascade.py \
+    --config.manual_dir=ARCHIVE --config.stages=prepare,localizer \
+    --config.localizer.epochs=10 --workdir=runs/mine
+
+--config=FILE[:VARIANT,...][,PRESET] names the system, and
+--config.SECTION.FIELD=VALUE changes a field of it. Stages that are done are
+left out: the same command goes on where it was stopped.
+"""
 
 import os
 
@@ -12,7 +22,9 @@ from boneage_jax.core import door
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.training import preemption
+from boneage_jax.workflow import plan
 from boneage_jax.workflow import run as workflow_run
+from boneage_jax.workflow import timing
 
 FLAGS = flags.FLAGS
 config_lib.define()
@@ -30,6 +42,18 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer('processes', None, 'How many there are; with coordinator.')
 flags.DEFINE_integer('process', None, 'Which one this is; with coordinator.')
+flags.DEFINE_bool(
+  'dry_run',
+  False,
+  'Check the settings and print the plan: stages, films, steps, parameters, '
+  'operations and memory. Nothing is written.',
+)
+flags.DEFINE_integer(
+  'dry_run_steps',
+  0,
+  'Prepare a few films, time so many steps of every net, and say what the '
+  'whole run will take. Nothing is written.',
+)
 
 
 def main(argv: list[str]) -> None:
@@ -48,6 +72,11 @@ def main(argv: list[str]) -> None:
     if FLAGS.distributed or any(value is not None for value in where):
       distributed.join(*where)
     startup.check_device()
+    if FLAGS.dry_run or FLAGS['dry_run_steps'].present:
+      plan.show(config, storage.absolute(workdir))
+      if FLAGS['dry_run_steps'].present:
+        timing.show(config, storage.absolute(workdir), FLAGS.dry_run_steps)
+      return
     try:
       workflow_run.run(config, storage.absolute(workdir))
     except preemption.Preempted as stopped:

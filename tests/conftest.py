@@ -1,6 +1,5 @@
 """What all tests share: workers, virtual devices, archives and runs."""
 
-import contextlib
 import fcntl
 import os
 import pathlib
@@ -22,13 +21,9 @@ from absl import flags  # noqa: E402
 import cv2  # noqa: E402
 import pytest  # noqa: E402
 
-# Flax asks every tracer that it stores for its sharding. JAX answers with an
-# error that tells where the tracer comes from, which takes half of all tracing.
-# The names are JAX's own: without them tests are slower.
-with contextlib.suppress(ImportError, AttributeError):
-  from jax._src.interpreters import partial_eval
+from boneage_jax.core import startup  # noqa: E402
 
-  partial_eval.DynamicJaxprTracer._origin_msg = lambda self: ''
+startup.trace_quickly()
 
 FILMS = 48
 TESTS = pathlib.Path(__file__).parent
@@ -53,6 +48,7 @@ MARKERS = {
     'imaging/borders',
     'end_to_end/guided',
     'predict',
+    'predict_dicom',
     'inference/ensemble',
     'report/write',
     'evaluation/robustness',

@@ -1,6 +1,7 @@
 """Turns outlines and points into annotations/ of an archive.
 
   python -m tfds_rsna.import_annotations FILE... --out=ARCHIVE/annotations
+  python -m tfds_rsna.import_annotations hands.json --out=archive/annotations
 
 FILE is JSON of COCO, LabelMe (a file for each film) or VIA.
 """
@@ -214,8 +215,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs the command."""
   parser = argparse.ArgumentParser(
     prog='python -m tfds_rsna.import_annotations',
-    description='Turn outlines and points of COCO, LabelMe or VIA into the '
-    'annotations of an archive.',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('files', nargs='+', help='JSON of COCO, LabelMe or VIA')
   parser.add_argument('--out', required=True, help='folder annotations/')

@@ -95,7 +95,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = adapt(workdir, args.table, args.site, args.kind, args.stage)
   print(site_fit.table(result))
   print(f'Use it with python -m boneage_jax.predict --site={args.site}.')
-
-
-if __name__ == '__main__':
-  main()

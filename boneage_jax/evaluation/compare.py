@@ -19,6 +19,7 @@ from boneage_jax.data import groups
 from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
+from boneage_jax.evaluation import settings
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
@@ -145,16 +146,19 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
   with door.one_line_errors():
-    result = compare(
+    runs = (
       run_lib.read_run(args.a, args.stage_a),
       run_lib.read_run(args.b, args.stage_b),
     )
+    result = compare(*runs)
     if any(result['leaks'].values()) and not args.force:
       raise ValueError(
         f'{"; ".join(warnings(result))}. Compare runs of one split, or look '
         'at the films that are test films in both with --force.'
       )
   print(comparison_table(result))
+  if differ := settings.settings_table(runs):
+    print(f'\n{differ}')
   if args.out:
     storage.write_json(args.out, result, indent=1)
 

@@ -20,6 +20,7 @@ from boneage_jax.data import selection
 from boneage_jax.data import splits as splits_lib
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import metrics
+from boneage_jax.evaluation import settings
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
 from boneage_jax.runs import metric_writer
@@ -154,9 +155,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
   with door.one_line_errors():
-    results = [run_summary(run_lib.read_run(name)) for name in args.runs]
+    runs = [run_lib.read_run(name) for name in args.runs]
+    results = [run_summary(run) for run in runs]
   alone = len(results) == 1
   print(errors_table(results[0], args.by) if alone else runs_table(results))
+  if differ := settings.settings_table(runs):
+    print(f'\n{differ}')
   if args.out:
     storage.write_json(args.out, results[0] if alone else results, indent=1)
 

@@ -1,6 +1,7 @@
 """Pictures of a film with its heat map and its regions drawn in."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import textwrap
 import types
 from typing import Any
@@ -199,6 +200,26 @@ def captioned(picture: np.ndarray, text: str) -> np.ndarray:
       *((255, 255, 255), 1, cv2.LINE_AA),
     )
   return np.concatenate([picture, strip])
+
+
+def sheet(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
+  """Lay pictures side by side, in rows.
+
+  Args:
+    cells: uint8 RGB [h, w, 3] each, from the left and the top.
+    columns: pictures of a row.
+
+  Returns:
+    uint8 RGB [H, W, 3], black where a picture is smaller than others.
+  """
+  height = max(one.shape[0] for one in cells)
+  width = max(one.shape[1] for one in cells)
+  rows = -(-len(cells) // columns)
+  whole = np.zeros((rows * height, columns * width, 3), np.uint8)
+  for k, one in enumerate(cells):
+    y, x = height * (k // columns), width * (k % columns)
+    whole[y : y + one.shape[0], x : x + one.shape[1]] = one
+  return whole
 
 
 def _pixels(fractions: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -22,6 +22,7 @@ from boneage_jax.inference import film_list
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
 
+FAULT = 'Cannot be predicted'  # of the machine, rather than of the film
 AT_ONCE = 2  # batches: one is prepared while the nets read the other
 
 
@@ -157,4 +158,4 @@ def _answers(nets: Any, batch: list[Read]) -> list[Answer]:
 
 
 def _why(error: Exception) -> str:
-  return f'Cannot be predicted: {type(error).__name__}: {door.reason(error)}.'
+  return f'{FAULT}: {type(error).__name__}: {door.reason(error)}.'

@@ -5,7 +5,6 @@ In folders and archives the content of a file says whether it is a film.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import contextlib
 import os
 import re
 import stat
@@ -14,7 +13,6 @@ from typing import NamedTuple
 import zipfile
 
 from boneage_jax.core import door
-from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import dicom
@@ -296,12 +294,5 @@ def _rows(table: str) -> list[film_table.Listed]:
 
 def _listed(row: film_table.Listed, table: str) -> Film:
   """Return the film of a row, whose file may be `ARCHIVE.zip/NAME`."""
-  path = os.path.join(os.path.dirname(storage.absolute(table)), row.file)
-  name, archive = door.shown(row.file), path
-  while not os.path.exists(archive) and archive != os.path.dirname(archive):
-    archive = os.path.dirname(archive)
-  with contextlib.suppress(OSError):
-    if archive != path and os.path.isfile(archive):
-      member = path[len(archive) + 1 :].replace(os.sep, '/')
-      return Film(name, archive, member, row)
-  return Film(name, path, listed=row)
+  path, member = row.place(table)
+  return Film(door.shown(row.file), path, member, row)

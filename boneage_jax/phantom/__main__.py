@@ -1,4 +1,7 @@
-"""Command: python -m boneage_jax.phantom --out=DIR --films=N --seed=S."""
+"""Write an archive of phantoms, synthetic films of hands.
+
+python -m boneage_jax.phantom --out=phantoms --films=200 --seed=0
+"""
 
 import argparse
 
@@ -9,7 +12,9 @@ from boneage_jax.phantom import archive
 def main(argv: list[str] | None = None) -> None:
   """Write an archive of phantoms."""
   parser = argparse.ArgumentParser(
-    prog='python -m boneage_jax.phantom', description=main.__doc__
+    prog='python -m boneage_jax.phantom',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('--out', required=True, help='folder to write')
   parser.add_argument('--films', type=int, required=True)
@@ -24,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument(
     '--fractures', type=float, default=0.0, help='share of broken hands'
   )
-  parser.add_argument('--views', type=int, default=1, help='films of a hand')
+  parser.add_argument('--views', type=int, default=1, help='films of a visit')
+  parser.add_argument('--visits', type=int, default=1, help='of a hand')
   parser.add_argument(
     '--turn', type=float, default=0.0, help='most that hands turn, degrees'
   )

@@ -14,6 +14,7 @@ from boneage_jax.phantom import fractures
 from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
+BETWEEN = (3, 12)  # months from one visit to the next
 SOFT = 0.021  # attenuation of soft tissue per mm
 OPTIONS = {
   'long_side': 2000,
@@ -23,6 +24,7 @@ OPTIONS = {
   'inverted': 0.0,
   'fractures': 0.0,
   'views': 1,
+  'visits': 1,
   'turn': 0.0,
   'shift': 0.0,
   'median': False,
@@ -42,11 +44,12 @@ def make_film(
       is added to the label, never to the picture), `inverted` (share of
       films shown bright where the beam passed), `fractures` (share of hands
       with one), `views` (films of each hand, one after the other: tilt, place
-      and exposure are the film's own), `turn` (degrees, most that a hand is
-      turned beside its tilt, either way), `shift` (share of height and
-      width, most that it is moved, either way; hands that would leave the film
-      are drawn smaller) and `median` (every centre is as at the median of the
-      age, and has no deviation of its own).
+      and exposure are the film's own), `visits` (of each hand, one after the
+      other, 3 to 12 months apart, with all views at each), `turn` (degrees,
+      most that a hand is turned beside its tilt, either way), `shift` (share
+      of height and width, most that it is moved, either way; hands that would
+      leave the film are drawn smaller) and `median` (every centre is as at the
+      median of the age, and has no deviation of its own).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
@@ -68,7 +71,8 @@ def make_film(
       f'{options["shift"]}: set shift (--config.phantom.shift) to 0.15, say'
     )
   # Streams of their own keep the picture the same when an option changes.
-  study = index // options['views']
+  views, visits = options['views'], options['visits']
+  study, visit = divmod(index // views, visits)
   owners = (study, study, index, study, index, study, index)
   label, body, view, reader, flip, chance, away = (
     np.random.default_rng((seed, number, stream))
@@ -76,6 +80,7 @@ def make_film(
   )
   age, male = anatomy.sample_label(label)
   age = age if options['age'] is None else options['age']
+  age = _later(age, label, visit)
   male = male if options['male'] is None else bool(options['male'])
   hand = skeleton.pose(body)
   broken = fractures.sample(chance, hand.bones, options['fractures'])
@@ -100,6 +105,11 @@ def make_film(
     finding=broken.finding if broken else 'none',
   )
   return film
+
+
+def _later(age: float, rng: np.random.Generator, visit: int) -> float:
+  """Return the age at a visit, never beyond the oldest that is drawn."""
+  return min(age + rng.uniform(*BETWEEN, visit).sum(), anatomy.OLDEST)
 
 
 class _Place(NamedTuple):

@@ -8,7 +8,7 @@ import fastapi
 from fastapi import exceptions
 import jax
 
-from boneage_jax.inference import basis as basis_lib
+import boneage_jax
 from boneage_jax.serve import atlas
 from boneage_jax.serve import form as form_lib
 from boneage_jax.serve import gate as gate_lib
@@ -37,7 +37,7 @@ def create(
   app = fastapi.FastAPI(
     title='boneage_jax',
     description=schema.DESCRIPTION,
-    version=basis_lib.code_version(),
+    version=boneage_jax.__version__,
     docs_url=None,  # these pages load from another host
     redoc_url=None,
   )
@@ -139,7 +139,7 @@ def about(nets: Any, settings: settings_lib.Settings) -> dict[str, Any]:
   """Say what ages rest on and what is allowed; see `schema.Version`."""
   basis = nets.basis
   return {
-    'version': basis_lib.code_version(),
+    'version': boneage_jax.__version__,
     'jax': jax.__version__,
     'method': basis.method,
     'trained_on': basis.trained_on,

@@ -10,58 +10,19 @@ import numpy as np
 
 from boneage_jax import models
 from boneage_jax.core import distributed
-from boneage_jax.data import preprocess
-from boneage_jax.imaging import png
 from boneage_jax.models import ops
 from boneage_jax.regions import gradcam
 from boneage_jax.train_compile import cost
-from boneage_jax.training import features
 from boneage_jax.training import setup
+from boneage_jax.training import shapes
 from boneage_jax.training import step as train_step
 
 STEPS = 1000  # of the schedule: they change its constants, not the program
 
 
-def _like(tree: Any, sharding: jax.sharding.Sharding, rows: int = 0) -> Any:
-  """Shapes of a tree's arrays, of `rows` examples each unless 0."""
-  lead = (rows,) if rows else ()
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(
-      lead + np.shape(x), x.dtype, sharding=sharding
-    ),
-    tree,
-  )
-
-
-def _batch(
-  config: Any, stage: str, rows: int, mesh: Any, rng: Any = None
-) -> dict[str, Any]:
-  """Shapes of a batch, those that a film of noise takes; `rng` augments it."""
-  section = config[stage].input
-  noise = np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)
-  pixels = {'image': png.encode(noise)}
-  if section.crops_from:
-    chosen = section.regions or config[section.crops_from].regions
-    pixels = {'regions': [png.encode(noise)] * len(chosen)}
-  if section.get('features_from'):
-    pixels = {'features': np.zeros(features.shape(config[stage]), np.float16)}
-  record = {
-    **pixels,
-    **dict.fromkeys(('row', 'sex', 'age'), 0),
-  }
-  if config[stage].net.get('output') == 'classes':
-    record['label'] = 0
-  sharding = jax.sharding.NamedSharding(
-    mesh, jax.sharding.PartitionSpec('data')
-  )
-  masks = _masks(config[stage]) if rng is not None else ()
-  example = preprocess.make_example(record, section, rng, masks)
-  return _like(example, sharding, rows)
-
-
-def _masks(section: Any) -> tuple[str, ...]:
-  """Return the kinds of masks that guide a stage, () where nothing does."""
-  return tuple(section.guidance.mask) if section.guidance.weight else ()
+def _split(mesh: Any) -> jax.sharding.Sharding:
+  """Return how a batch lies on the devices of a mesh."""
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
 
 
 def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
@@ -70,15 +31,18 @@ def lower_train(config: Any, stage: str, films: int, devices: Any) -> Any:
   mesh = distributed.make_mesh(devices)
   seed = config.seed + section.seed
   _, rule, update, _ = setup.make_update(
-    section, seed, section.steps or STEPS, mesh, bool(_masks(section))
+    section, seed, section.steps or STEPS, mesh, bool(shapes.masks(section))
   )
   create = lambda: train_step.create_state(
     *train_step.net_of(section), seed, rule, section.ema, mesh
   )
   state = jax.eval_shape(create)
   return update.lower(
-    _like(state, distributed.replicated(mesh)),
-    _batch(config, stage, films * len(devices), mesh, np.random.default_rng(0)),
+    shapes.like(state, distributed.replicated(mesh)),
+    shapes.batch(
+      *(config, stage, films * len(devices)),
+      *(np.random.default_rng(0), _split(mesh)),
+    ),
   )
 
 
@@ -91,14 +55,17 @@ def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
   make = lambda: models.create(net, size=size)
   graph, params, stats = train_step.split(nnx.eval_shape(make))
   variables = {'params': params, 'batch_stats': stats}
-  batch = _batch(config, section.localizer, films * len(devices), mesh)
+  rows = films * len(devices)
+  batch = shapes.batch(
+    *(config, section.localizer, rows), sharding=_split(mesh)
+  )
 
   @jax.jit
   def maps(variables, image, sex):
     return gradcam.make_maps(graph, variables, section)(image, sex)
 
   return maps.lower(
-    _like(variables, distributed.replicated(mesh)),
+    shapes.like(variables, distributed.replicated(mesh)),
     batch['image'],
     batch['sex'],
   )

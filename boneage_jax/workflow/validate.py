@@ -15,6 +15,7 @@ from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import mask_quality
+from boneage_jax.imaging import two_hands
 from boneage_jax.regions import active
 from boneage_jax.regions import check_locate
 from boneage_jax.regions import localize
@@ -25,11 +26,11 @@ from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import fit_regressors
 from boneage_jax.training import validate as training_validate
+from boneage_jax.workflow import capacity
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from tfds_rsna import labels
 
-NETS = ('train', 'mine', 'active')  # jobs that train
 READERS = ('features', 'fit_regressors')  # that read films as nets do
 AGES = ('train', 'ensemble', 'fit_regressors')  # jobs that tell ages
 # Jobs of the stages that a field of stages.EDGES may name.
@@ -53,8 +54,12 @@ JOBS = {
 }
 
 
-def validate(config: Any, workdir: str) -> None:
+def validate(config: Any, workdir: str, without_films: bool = False) -> None:
   """Check a run before its first stage.
+
+  Args:
+    config, workdir: of the run.
+    without_films: nobody need say yet where films come from.
 
   Raises:
     ValueError: a stage that is not described, names one that it can't read, or
@@ -77,12 +82,13 @@ def validate(config: Any, workdir: str) -> None:
     for stage in waiting
     if not stage.done or stage.section.job in jobs_lib.REDONE
   ]
-  if any(stage.section.job == 'prepare' for stage in waiting):
+  prepares = any(stage.section.job == 'prepare' for stage in waiting)
+  if prepares and not without_films:
     prepare.check_source(config)
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
   for stage in waiting:
-    if stage.section.job in NETS:
+    if stage.section.job in capacity.NETS:
       training_validate.check_stage(config, stage.name, workdir)
       check_films_of(stage)
       if stage.section.job == 'mine':
@@ -104,10 +110,13 @@ def check_data(config: Any) -> None:
   data = config.data
   fractions = (data.validation_fraction, data.test_fraction)
   training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
-  if not config.manual_dir and data.age_unit != labels.UNITS[0]:
+  training_validate.choose(data, 'data', 'two_hands', ('', *two_hands.SIDES))
+  drawn = not (config.manual_dir or data.table)
+  if drawn and data.age_unit != labels.UNITS[0]:
     raise ValueError(
       f'Expected data.age_unit={labels.UNITS[0]!r} for phantoms, got '
-      f'{data.age_unit!r}: give an archive with --config.manual_dir=DIR.'
+      f'{data.age_unit!r}: give a table with --config.data.table=FILE, or an '
+      'archive with --config.manual_dir=DIR.'
     )
   if data.split not in splits.WAYS:
     raise ValueError(
@@ -132,7 +141,7 @@ def check_data(config: Any) -> None:
     )
   # Phantoms have no splits of their own.
   by_hash = data.split == 'hash'
-  by_hash |= data.split == 'auto' and not config.manual_dir
+  by_hash |= data.split == 'auto' and drawn
   if by_hash and not data.validation_fraction and not data.folds:
     raise ValueError(
       'Expected validation films, got data.validation_fraction=0: raise '
@@ -236,7 +245,7 @@ def check_films(config: Any, workdir: str) -> None:
   """
   for name in config.stages:
     stage = stages.Stage(config, name, workdir)
-    if stage.section.job not in NETS or stage.done:
+    if stage.section.job not in capacity.NETS or stage.done:
       continue
     builder_config = stage.whole_film_stage().section.input.builder_config
     for one in folds.fold_configs(config):

@@ -46,6 +46,19 @@ def test_noise_and_blocks_are_measured_in_the_middle():
   assert measured(np.full((50, 50), 255))[3] == 1
 
 
+def test_metal_is_brighter_than_bone_and_steep():
+  film = body()
+  cv2.ellipse(film, (60, 90), (12, 40), 0, 0, 360, 180, -1)  # a bone
+  soft, metal = film.copy(), film.copy()
+  soft[70:76, 40:80] = 190
+  metal[70:76, 40:80] = 255
+  measured = descriptor._brightest
+  bright, steep = np.split(measured(metal), 2)
+  assert bright[2:].sum() > 0.1 and steep[2:].sum() > 0.1
+  for other in (film, soft):
+    assert measured(other)[2:8].sum() == 0
+
+
 @pytest.mark.parametrize('inverted', [False, True])
 def test_two_hands_are_cut_in_the_gap(inverted):
   film = np.hstack([body(110, 50), body(130, 70)])

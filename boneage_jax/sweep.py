@@ -1,0 +1,153 @@
+"""Run a config with several values of some settings, and several seeds.
+
+  python -m boneage_jax.sweep --config=configs/whole_image.py:phantom \
+    --grid=whole_image.optimizer.learning_rate=1e-3,2e-3,4e-3 --seeds=3
+
+Runs go one after the other; the same command goes on where it was stopped. They
+share phantoms and prepared data. The end is a table of the settings that
+differ, validation first, which is written with a plot into the folder of the
+sweep.
+
+With --print the command of each run is printed in the place of running it, such
+as for a scheduler: --seeds=3 --print | sed 's/^/sbatch job.sh /' | sh
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+
+from boneage_jax.core import config as config_lib
+from boneage_jax.core import door
+from boneage_jax.core import storage
+from boneage_jax.report import sweep as sweep_report
+from boneage_jax.workflow import grid as grid_lib
+
+FLAGS = flags.FLAGS
+
+
+def sweep(
+  config: Any,
+  arguments: list[str],
+  *,
+  fields: dict[str, list[str]],
+  seeds: int,
+  out: str,
+  stage: str = '',
+  print_only: bool = False,
+) -> None:
+  """Run what is not finished, then print the table and write it to `out`.
+
+  Args:
+    config: of all runs.
+    arguments: --config and its overrides.
+    fields: values of each field that is swept, as text.
+    seeds: runs of each setting.
+    out: folder of the sweep, with a folder for each run.
+    stage: whose errors are shown; '' is the reported one.
+    print_only: print the command of each run, and run none.
+
+  Raises:
+    ValueError: settings that cannot be, or a run that failed.
+  """
+  grid_lib.check(fields, config)
+  runs = grid_lib.cells(fields, seeds, config.seed, out)
+  shared = grid_lib.shares_data(fields)
+  if shared:
+    grid_lib.share_phantoms(config, out, runs)
+  data = config.data_dir or (os.path.join(out, 'data') if shared else '')
+  failed = []
+  for k, cell in enumerate(runs, start=1):
+    words = grid_lib.command(cell, arguments, data)
+    if print_only:
+      print(shlex.join(['python', *words]))
+      continue
+    name = os.path.basename(cell.folder)
+    if grid_lib.finished(cell, config):
+      print(f'{k} of {len(runs)}, {name}: already done.', flush=True)
+      continue
+    print(f'{k} of {len(runs)}, {name}', flush=True)
+    code = subprocess.run([sys.executable, *words], check=False).returncode
+    if code or not grid_lib.finished(cell, config):
+      failed.append(name)
+  if print_only:
+    return
+  done = [cell for cell in runs if grid_lib.finished(cell, config)]
+  if done:
+    show(done, list(grid_lib.short_names(fields).values()), out, stage)
+  if failed:
+    raise ValueError(
+      f'{len(failed)} of {len(runs)} runs did not end: {", ".join(failed)}. '
+      'What they said stands above; the same command runs these again.'
+    )
+
+
+def show(
+  done: list[grid_lib.Cell], names: list[str], out: str, stage: str
+) -> None:
+  """Print the table of finished runs; write it and a plot into `out`."""
+  rows = sweep_report.sweep_rows(
+    [
+      (cell.values, cell.seed, sweep_report.errors_of(cell.folder, stage))
+      for cell in done
+    ]
+  )
+  sweep_report.write(out, names, rows)
+  print(f'\n{sweep_report.sweep_table(names, rows)}')
+  print(f'{sweep_report.CSV} and {sweep_report.PNG} lie in {out}.')
+
+
+def overrides(words: list[str]) -> list[str]:
+  """Return --config and its overrides, less the seed, of a command line."""
+  own = [w for w in words if re.match(r'--?config\.(?!seed=)', w)]
+  return [f'--config={FLAGS["config"].config_filename}', *own]
+
+
+def main(argv: list[str]) -> None:
+  """Run the command."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  with door.one_line_errors():
+    config = FLAGS.config
+    parts = filter(None, [config.name, config.variant, 'sweep'])
+    out = FLAGS.out or os.path.join('runs', '_'.join(parts))
+    if storage.is_remote(out):
+      raise ValueError(
+        f'Expected a folder of this machine for --out, got {out}: runs share '
+        'what lies in it by links.'
+      )
+    sweep(
+      config,
+      overrides(sys.argv[1:]),
+      fields=grid_lib.parse(FLAGS.grid),
+      seeds=FLAGS.seeds,
+      out=storage.absolute(out),
+      stage=FLAGS.stage,
+      print_only=FLAGS['print'].value,
+    )
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Define the flags of this command and parse them."""
+  config_lib.define()
+  flags.DEFINE_multi_string(
+    'grid',
+    [],
+    'SECTION.FIELD=VALUE,VALUE; several flags give all combinations.',
+  )
+  flags.DEFINE_integer('seeds', 1, 'Runs of each setting, with seeds in order.')
+  flags.DEFINE_string(
+    'out', '', 'Folder of the sweep (default: runs/..._sweep).'
+  )
+  flags.DEFINE_string('stage', '', 'Whose errors are shown; the reported one.')
+  flags.DEFINE_bool('print', False, 'Print the command of each run, run none.')
+  return config_lib.parse(argv)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,171 @@
+"""Runs of a sweep: settings, folders, commands and the table at the end."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import types
+
+import fake_run
+import numpy as np
+import pytest
+import tiny_cascade
+
+from boneage_jax import sweep
+from boneage_jax.report import sweep as sweep_report
+from boneage_jax.workflow import grid
+
+RATE = 'assessor.optimizer.learning_rate'
+
+
+def test_values_are_split_at_commas_outside_of_brackets():
+  assert grid.parse([f'{RATE}=1e-4,3e-4']) == {RATE: ['1e-4', '3e-4']}
+  found = grid.parse(['config.a.size=64,(64,48),[1,2]', "a.b='x,y',z"])
+  assert found == {'a.size': ['64', '(64,48)', '[1,2]'], 'a.b': ["'x,y'", 'z']}
+  for wrong in (['a.b'], ['a.b='], ['=1'], ['a=1', 'a=2']):
+    with pytest.raises(ValueError, match=r'^Expected '):
+      grid.parse(wrong)
+
+
+def test_names_are_as_short_as_they_can_be():
+  assert grid.short_names(['a.b.c', 'd.c', 'e.f']) == {
+    'a.b.c': 'b.c',
+    'd.c': 'd.c',
+    'e.f': 'f',
+  }
+
+
+def test_every_combination_gets_a_folder():
+  fields = {'a.rate': ['1e-3', '2e-3'], 'b.size': ['(64, 48)']}
+  runs = grid.cells(fields, 2, 5, '/out')
+  assert [cell.folder for cell in runs] == [
+    '/out/rate_1e-3__size_64-48__seed_5',
+    '/out/rate_1e-3__size_64-48__seed_6',
+    '/out/rate_2e-3__size_64-48__seed_5',
+    '/out/rate_2e-3__size_64-48__seed_6',
+  ]
+  words = grid.command(runs[3], ['--config=f.py', '--config.a.c=1'], '/data')
+  assert words[2:] == [
+    '--config=f.py',
+    '--config.a.c=1',
+    '--config.a.rate=2e-3',
+    '--config.b.size=(64, 48)',
+    '--config.seed=6',
+    '--config.data_dir=/data',
+    f'--workdir={runs[3].folder}',
+  ]
+  with pytest.raises(ValueError, match='got one twice'):
+    grid.cells({'a.rate': ['1', '1']}, 1, 0, '/out')
+  with pytest.raises(ValueError, match='--seeds of 1 or more, got 0'):
+    grid.cells(fields, 0, 0, '/out')
+
+
+def test_fields_are_those_of_the_config():
+  config = tiny_cascade.get_config()
+  grid.check({RATE: ['1']}, config)
+  for name in ('asessor.epochs', 'assessor.epoch', 'seed', 'seed.x'):
+    with pytest.raises(ValueError, match=r'^Expected '):
+      grid.check({name: ['1']}, config)
+
+
+def test_prepared_films_are_shared_unless_they_differ():
+  assert grid.shares_data([RATE, 'data.validation_fraction'])
+  assert not grid.shares_data(['phantom.films'])
+  assert not grid.shares_data(['data.age_unit', RATE])
+
+
+def test_means_and_deviations_are_over_seeds():
+  of = lambda validation, test: {'validation': validation, 'test': test}
+  runs = [
+    ({RATE: 'a'}, 0, of(9.0, 5.0)),
+    ({RATE: 'b'}, 0, of(7.0, 8.0)),
+    ({RATE: 'a'}, 1, of(11.0, 7.0)),
+    ({RATE: 'b'}, 1, of(8.0, 9.0)),
+  ]
+  rows = sweep_report.sweep_rows(runs)
+  assert [row.values for row in rows] == [('b',), ('a',)]  # not by the test
+  assert rows[1].mean('validation') == 10 and rows[1].mean('test') == 6
+  assert rows[1].sd('validation') == pytest.approx(np.sqrt(2))
+  lines = sweep_report.sweep_table(['rate'], rows).splitlines()
+  head = ['rate', 'seeds', 'validation', 'MAE', 'sd', 'test', 'MAE', 'sd']
+  assert lines[0].split() == head
+  assert lines[1].split() == ['b', '2', '7.50', '0.71', '8.50', '0.71']
+  assert sweep_report.sweep_rows(runs[:1])[0].sd('test') is None
+
+
+@pytest.fixture
+def commands(monkeypatch):
+  """Replace the commands by made-up runs; gives the list of those that ran.
+
+  Runs with the rate 3 fail. Errors grow with the rate and depend on the seed.
+  """
+  table, ran = fake_run.films(60), []
+
+  def run(words, check):
+    assert not check
+    flags = dict(w.removeprefix('--').split('=') for w in words[3:])
+    ran.append(flags)
+    rate, seed = float(flags[f'config.{RATE}']), int(flags['config.seed'])
+    if rate == 3:
+      return types.SimpleNamespace(returncode=1)
+    folder = pathlib.Path(flags['workdir'])
+    fake_run.write(folder, table, noise=4 * rate, seed=seed)
+    for stage in ('localizer', 'regions', 'assessor'):
+      (folder / stage).mkdir(exist_ok=True)
+      (folder / stage / 'done.json').write_text('{}')
+    (folder / 'report').mkdir()
+    (folder / 'report' / 'report.json').write_text(json.dumps({}))
+    return types.SimpleNamespace(returncode=0)
+
+  monkeypatch.setattr(subprocess, 'run', run)
+  return ran
+
+
+def go(config, tmp_path, rates, seeds=2, **options):
+  sweep.sweep(
+    config,
+    ['--config=f.py'],
+    fields={RATE: rates},
+    seeds=seeds,
+    out=str(tmp_path / 'out'),
+    **options,
+  )
+
+
+def test_a_sweep_runs_goes_on_and_ends_in_a_table(
+  commands, tmp_path, capsys, archive
+):
+  config = tiny_cascade.get_config()
+  config.manual_dir = archive
+  go(config, tmp_path, ['2', '1'])
+  assert [c['config.seed'] for c in commands] == ['0', '1'] * 2
+  assert {c['config.data_dir'] for c in commands} == {f'{tmp_path}/out/data'}
+  text = capsys.readouterr().out
+  rows = [line.split() for line in text.splitlines()[-3:-1]]
+  assert [row[:2] for row in rows] == [['1', '2'], ['2', '2']]
+  with open(tmp_path / 'out' / 'sweep.csv', newline='') as file:
+    table = list(csv.DictReader(file))
+  assert [row['learning_rate'] for row in table] == ['1', '1', '2', '2']
+  mean = np.mean([float(row['validation_mae']) for row in table[:2]])
+  assert f'{mean:.2f}' == rows[0][2]
+  assert (tmp_path / 'out' / 'sweep.png').read_bytes().startswith(b'\x89PNG')
+  # The same command runs what is missing alone; one that fails is named.
+  del commands[:]
+  with pytest.raises(ValueError, match=r'1 of 3 runs did not end: learn.*_3__'):
+    go(config, tmp_path, ['2', '1', '3'], seeds=1)
+  assert [c[f'config.{RATE}'] for c in commands] == ['3']
+  assert 'already done' in capsys.readouterr().out
+
+
+def test_commands_are_printed_and_phantoms_shared(commands, tmp_path, capsys):
+  config = tiny_cascade.get_config()
+  config.phantom.update(films=2, long_side=64)
+  go(config, tmp_path, ['1', '2'], seeds=1, print_only=True)
+  lines = capsys.readouterr().out.splitlines()
+  assert not commands and len(lines) == 2
+  assert lines[0].startswith('python -m boneage_jax.main --config=f.py ')
+  out = tmp_path / 'out'
+  links = sorted(out.glob('learning_rate_*/phantoms'))
+  assert len(links) == 2
+  assert {link.resolve() for link in links} == {(out / 'phantoms').resolve()}
+  assert (links[0] / 'phantom.json').exists()

@@ -1,0 +1,140 @@
+"""What a run would do, and whether it has room, before anything is written."""
+
+import importlib
+import json
+import pathlib
+import shutil
+import time
+
+import fake_jobs
+import numpy as np
+import pytest
+import tiny_cascade
+
+from boneage_jax.core import config as config_lib
+from boneage_jax.core import stages
+from boneage_jax.data import sources
+from boneage_jax.workflow import capacity
+from boneage_jax.workflow import plan
+from boneage_jax.workflow import run as workflow_run
+from configs import hand_geometry
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def shown(config, workdir, capsys):
+  """Cells of the plan by stage, and all that was printed."""
+  plan.show(config, str(workdir))
+  text = capsys.readouterr().out
+  rows = [line.split() for line in text.splitlines()]
+  return {row[0]: row[1:] for row in rows if row[0] in config.stages}, text
+
+
+def test_plan_of_an_archive(archive, tmp_path, capsys):
+  config = tiny_cascade.get_config()
+  config.manual_dir = archive
+  workdir = tmp_path / 'run'
+  rows, text = shown(config, workdir, capsys)
+  assert not workdir.exists()
+  count = int(rows['localizer'][1])
+  assert f'films: hash split of 48 films by id: {count} train, ' in text
+  # 4 epochs of batches of 8; a bare line is of a stage that trains no net.
+  assert rows['localizer'][2:4] == [str(count // 8 * 4), '8']
+  assert rows['regions'] == ['locate', '48'] and rows['report'] == ['report']
+  assert len(rows['assessor']) == len(plan.HEAD) - 1
+
+
+def test_plan_equals_that_of_the_prepared_films(archive, prepared, tmp_path):
+  config = tiny_cascade.get_config()
+  config.manual_dir = archive
+  before = plan.known_films(config, str(tmp_path))
+  after = sources.load_films(prepared)
+  order = np.argsort(before['id']), np.argsort(after['id'])
+  for name in before:
+    one, other = before[name][order[0]], after[name][order[1]]
+    np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def test_plan_without_films_says_what_is_missing(tmp_path, capsys):
+  config = tiny_cascade.get_config()
+  config.phantom.films = 0
+  rows, text = shown(config, tmp_path, capsys)
+  assert 'not known before there is an archive (--config.manual_dir' in text
+  assert rows['localizer'][:2] == ['train', '8']  # no films, no steps
+
+
+def test_plan_of_folds_and_finished_stages(prepared, tmp_path, capsys):
+  config = tiny_cascade.get_config()
+  config.data.update(folds=3)
+  for name in ('prepare', 'localizer'):
+    (tmp_path / name).mkdir()
+    done = {'folders': {'original': prepared}}
+    (tmp_path / name / 'done.json').write_text(json.dumps(done))
+  rows, text = shown(config, tmp_path, capsys)
+  assert rows['localizer'] == ['train', 'done']
+  assert 'Each of 3 folds trains all of these nets.' in text
+
+
+def test_a_full_disk_is_said_before_the_first_stage(
+  monkeypatch, prepared, tmp_path
+):
+  ran = fake_jobs.replace(monkeypatch, prepared)
+  config = tiny_cascade.get_config()
+  needed = capacity.checkpoint_bytes(config, str(tmp_path))
+  usage = lambda free: lambda folder: shutil._ntuple_diskusage(0, 0, free)
+  monkeypatch.setattr(shutil, 'disk_usage', usage(needed - 1))
+  with pytest.raises(ValueError, match=r'room for checkpoints of .* GiB in'):
+    workflow_run.run(config, str(tmp_path / 'run'))
+  assert not ran and not (tmp_path / 'run').exists()
+  monkeypatch.setattr(shutil, 'disk_usage', usage(needed))
+  workflow_run.run(config, str(tmp_path / 'run'))
+  assert ran
+
+
+def test_a_small_device_is_said(monkeypatch, tmp_path, capsys):
+  config = tiny_cascade.get_config()
+  needed = capacity.step_memory(config, 'assessor')
+  monkeypatch.setattr(capacity, 'device_memory', lambda: needed - 1)
+  capacity.check(config, str(tmp_path))
+  text = capsys.readouterr().out
+  assert 'warning: assessor: a step of 8 films needs about' in text
+  assert '--config.assessor.batch_size' in text
+  monkeypatch.setattr(capacity, 'device_memory', lambda: 0)  # not known
+  capacity.check(config, str(tmp_path))
+  assert not capsys.readouterr().out
+
+
+def spellings():
+  """Every shipped config with each preset, and each variant without one."""
+  for path in sorted((ROOT / 'configs').glob('*.py')):
+    module = importlib.import_module(f'configs.{path.stem}')
+    if hasattr(module, 'get_config'):
+      for variant in ('', *module.PRESETS, *module.VARIANTS):
+        yield path.stem, variant
+
+
+@pytest.mark.ci
+def test_every_config_has_a_plan(tmp_path, capsys):
+  """In one process; three minutes at most on two idle cores."""
+  geometry = hand_geometry.get_config('thumbnails')
+  for name in stages.sections(geometry):
+    (tmp_path / 'geometry' / name / 'checkpoints').mkdir(parents=True)
+  path = tmp_path / 'geometry' / 'config.json'
+  path.write_text(json.dumps(config_lib.to_json(geometry)))
+  began, problems, count = time.monotonic(), [], 0
+  for name, variant in spellings():
+    config = importlib.import_module(f'configs.{name}').get_config(variant)
+    if 'geometry_run' in config:
+      config.geometry_run = str(tmp_path / 'geometry')
+    if 'allow_random_features' in config:
+      config.allow_random_features = True
+    try:
+      rows, _ = shown(config, tmp_path / 'run', capsys)
+      count += 1
+      if set(rows) != set(config.stages):
+        problems.append(f'{name}:{variant}: {sorted(rows)}')
+    except ValueError as error:
+      problems.append(f'{name}:{variant}: {error}')
+  assert not problems, '\n'.join(problems)
+  assert count > 60
+  print(f'{count} configs in {time.monotonic() - began:.0f} s')
