@@ -102,7 +102,7 @@ class Load:
     count = 0
     while self._next():
       count += 1
-      odd = count % EVERY == 0
+      odd = count % EVERY == 1
       if odd and number == 1:
         sent = self._bombs[count // EVERY % len(self._bombs)]
         status, _ = self._ask(sent, False)

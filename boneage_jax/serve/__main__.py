@@ -96,6 +96,7 @@ def _run(args: argparse.Namespace, settings: settings_lib.Settings) -> None:
   reader = reader_lib.Reader(nets, limits_lib.Limits(settings.megapixels))
   try:
     reader.warm_up()
+    bound.listen()  # whoever reads that it is ready may come at once
     door.say(nets.basis.sentence)
     door.say(views.NOTICE)
     door.say(f'Ready: http://{_address(bound)} (Ctrl-C ends it)')

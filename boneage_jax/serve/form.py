@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+import logging
 import time
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ SLOWEST = 50_000  # bytes a second
 FIELDS = ('file', 'sex', 'pictures')
 YES_NO = {'true': True, 'false': False}
 TYPE = 'multipart/form-data'
+# It would log letters of forms.
+logging.getLogger('python_multipart').setLevel(logging.CRITICAL)
 
 
 class Form(NamedTuple):

@@ -6,7 +6,8 @@ import {view} from './viewer.js';
 import {months, years} from './words.js';
 
 const STATUS = {
-  ok: 'No check failed',
+  ok: document.body.dataset.checked === 'yes' ?
+      'No check failed' : 'No check failed; most are not fitted',
   check: 'Look at the film',
   refused: 'Refused',
 };
