@@ -1,10 +1,24 @@
 # Build:  docker build -t boneage_jax .
-# Run:    docker run -v "$PWD/runs:/app/runs" boneage_jax \
-#           --config=configs/cascade.py:phantom
-# For NVIDIA GPUs: docker build --build-arg EXTRAS='[cuda]' -t boneage_jax .
-FROM python:3.11-slim
-ARG EXTRAS=''
-WORKDIR /app
+# Train:  docker run -v "$PWD/runs:/home/boneage/runs" --no-healthcheck \
+#           boneage_jax boneage_jax.main --config=configs/cascade.py:phantom
+# See docs/how-to/container.md for films, the web server and other devices.
+FROM python:3.11-slim AS build
+WORKDIR /source
 COPY . .
-RUN pip install --no-cache-dir -e ".${EXTRAS}"
-ENTRYPOINT ["python", "-m", "boneage_jax.main"]
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.11-slim
+# What else is installed, such as [tpu,gs].
+ARG EXTRAS='[web,dicom]'
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir "$(echo /wheels/*.whl)${EXTRAS}"
+RUN useradd --create-home --uid 1000 boneage \
+  && install -d -o boneage /home/boneage/runs
+USER 1000
+WORKDIR /home/boneage
+EXPOSE 8000
+# Of the web server; nothing else answers on this port.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=90s \
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://localhost:8000/health', timeout=4)"]
+ENTRYPOINT ["python", "-m"]
+CMD ["boneage_jax.main", "--help"]

@@ -12,6 +12,7 @@ Commands that read the predictions of a run:
   box-thresholds  boxes at other thresholds, against annotated boxes
 
 Commands that run its nets again:
+  external        errors on other films with known ages
   robustness      errors on corrupted films
   adapt           correct ages for one site, on its own films of known age
   quality         which planted faults of films do quality checks find?
@@ -29,7 +30,7 @@ import sys
 COMMANDS = (
   *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
   *('robustness', 'quality', 'saliency', 'box-thresholds', 'learning-curve'),
-  'adapt',
+  *('adapt', 'external'),
 )
 
 

@@ -29,6 +29,8 @@ from boneage_jax.data import groups
 from boneage_jax.evaluation import errors
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import two_hands as two_hands_lib
+from boneage_jax.inference import dicom_out
+from boneage_jax.inference import dicom_report
 from boneage_jax.inference import film_batches
 from boneage_jax.inference import film_list
 from boneage_jax.inference import loading
@@ -57,6 +59,7 @@ def predict_films(
   archives: film_list.Archives | None = None,
   norm: reference_lib.Norm = reference_lib.NO_NORM,
   force: bool = False,
+  objects: dicom_out.Objects | None = None,
 ) -> list[str]:
   """Predict and print films; return `FILM: reason` of those without an age.
 
@@ -75,6 +78,7 @@ def predict_films(
     archives: that hold films.
     norm: that ages are compared with.
     force: films that are refused get their age all the same.
+    objects: get what is said of DICOM films.
 
   Raises:
     OSError: `out` cannot be written.
@@ -83,13 +87,15 @@ def predict_films(
   films = [
     film_list.of_file(film) if isinstance(film, str) else film for film in films
   ]
-  job = outlet.Outlet(predictor, films, out, view, norm, force)
+  job = outlet.Outlet(predictor, films, out, view, norm, force, objects)
   archives = archives or film_list.Archives()
   reading = film_batches.Reading(archives, sex, limits)
   try:
     with job:
       if out:
-        job.rows.check(row_settings.of(predictor, sex, norm, force))
+        sides = sorted({film.side for film in films})
+        settings = row_settings.of(predictor, sex, norm, force, sides)
+        job.rows.check(settings)
       for answer in film_batches.predict(predictor, job.unread(), reading):
         job.take(answer)
       known = job.finish()
@@ -148,6 +154,8 @@ def _run(args: argparse.Namespace) -> None:
     else:
       folder = storage.absolute(args.workdir)
     table = reference_lib.read(args.reference) if args.reference else None
+    if args.dicom_out:
+      dicom_report.import_highdicom()
     # What a net reads is written film by film.
     size = 1 if args.dump_inputs else size or min(BATCH, len(films))
     predictor = loading.load(folder, args.stage, size, args.site)
@@ -156,15 +164,17 @@ def _run(args: argparse.Namespace) -> None:
     print(door.shown(predictor.basis.sentence), file=place, flush=True)
     if predictor.checks is None:
       print(UNFITTED, file=sys.stderr, flush=True)
+    limits = limits_lib.Limits(args.max_megapixels, args.max_megabytes)
+    norm, objects = reference_lib.Norm(table, args.chronological_age), None
+    if args.dicom_out:
+      objects = dicom_out.Objects(
+        args.dicom_out,
+        dicom_out.settings(predictor, folder, args.stage, norm, args.force),
+        lambda film: archives.read(film, limits),
+      )
     bad = bad + predict_films(
-      *(predictor, films, args.sex, args.out),
-      limits_lib.Limits(args.max_megapixels, args.max_megabytes),
-      *(
-        args.format,
-        archives,
-        reference_lib.Norm(table, args.chronological_age),
-        args.force,
-      ),
+      *(predictor, films, args.sex, args.out, limits, args.format, archives),
+      *(norm, args.force, objects),
     )
   elif not bad:
     print('No films found.', file=sys.stderr)
@@ -207,6 +217,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument('--max_megabytes', type=float, default=512, help='a film')
   parser.add_argument(
     '--dump_inputs', help='folder for what nets read of each film'
+  )
+  parser.add_argument(
+    '--dicom_out', help='folder for reports and pictures of DICOM films'
   )
   parser.add_argument('--site', default='', help='of evaluate adapt')
   parser.add_argument('--reference', help='table: sex, age, mean, sd; for SDS')

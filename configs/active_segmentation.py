@@ -55,6 +55,7 @@ def active_stage() -> ConfigDict:
       levels=5,  # authors' code: four poolings
       bn_momentum=0.0,  # ours: the net's own, 0.9
       dtype='float32',
+      remat=False,
     ),
     # Authors' code: cross-entropy and Dice. Theirs is of numbers that a sigmoid
     # has seen already; ours is of logits.

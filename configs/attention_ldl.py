@@ -153,6 +153,7 @@ def assessor() -> dict:
       dropout=0.0,
       bn_momentum=0.0,
       dtype='float32',
+      remat=False,
     ),
     pretrained=dict(backbone=common.weights()),
     loss=common.label_distribution(

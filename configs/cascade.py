@@ -115,6 +115,7 @@ def add_stages(config: ConfigDict) -> None:
       dropout=0.0,
       bn_momentum=0.0,
       dtype='float32',
+      remat=False,
     ),
     pretrained=dict(carpal=common.weights(), metacarpal=common.weights()),
     loss=common.label_distribution(delta=15.0, kl_weight=0.5),  # ours

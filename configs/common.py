@@ -9,6 +9,11 @@ from ml_collections import ConfigDict
 # Keras' inputs: 'inception_v3' and 'xception' in [-1, 1], 'resnet' BGR less
 # the ImageNet mean. Grey films are repeated over the three channels.
 
+# Columns of a user's table of films; all but the first three may be missing.
+COLUMNS = (
+  *('file', 'sex', 'age_true', 'id', 'group', 'split', 'chronological_age'),
+)
+
 
 def base(name: str, variant: str) -> ConfigDict:
   """Fields of every system, before its stages."""
@@ -18,13 +23,20 @@ def base(name: str, variant: str) -> ConfigDict:
       variant=variant,  # all that follows the colon of --config=FILE:...
       seed=0,
       stages=(),  # run in this order; each is a section below
-      manual_dir='',  # folder of the archive; '' makes phantoms
+      # A stage that goes on from this one, with `rate` times its learning rate.
+      longer=dict(stage='', epochs=10, rate=0.5),
+      manual_dir='',  # folder of the archive; '' makes phantoms, or see data
       data_dir='',  # where prepared data go; '' is <workdir>/data
       data=dict(
         # Whose films these are, in reports; '' is the RSNA's where ids and
         # counts are those of its release, and else the folder's name.
         name='',
-        age_unit='months',  # of ages in the label files; or 'years'
+        # Or a table of films, in the place of the folder of an archive.
+        table='',
+        # Names of its columns.
+        columns={name: name for name in COLUMNS},
+        two_hands='',  # side kept of its films wider than high: 'left', 'right'
+        age_unit='months',  # of ages in label files and tables; or 'years'
         # 'official' validation and test films of the challenge; 'hash': all by
         # film id alone; 'auto': the archive's own validation and test films,
         # by id what it lacks; 'chen500': 500 and 500 of the training films
@@ -50,7 +62,8 @@ def base(name: str, variant: str) -> ConfigDict:
         label_noise_sd=0.0,  # months
         inverted=0.0,  # share of MONOCHROME1 films
         fractures=0.0,  # share of hands with a broken bone
-        views=1,  # films of each hand
+        views=1,  # films of each hand at one visit
+        visits=1,  # of each hand, 3 to 12 months apart
         turn=0.0,  # degrees, most that hands are turned either way
         shift=0.0,  # share of the sides, most that they are moved either way
       ),
@@ -137,6 +150,7 @@ def age_net(**changes) -> dict:
     fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
     dtype='float32',
+    remat=False,  # maps computed again in the backward pass, for memory
   )
   return _with(fields, changes)
 
@@ -153,9 +167,10 @@ def train_stage(**changes) -> dict:
     input=image_input(),
     net=age_net(),
     pretrained=dict(),  # backbone's section of the net -> weights()
-    # Or all weights from a net of the same kind, of an earlier run or stage.
+    # Or weights of a net of an earlier run or stage.
     init_from=dict(
       run='',  # RUN:STAGE, or :STAGE of this run
+      only='',  # regex on paths of what is taken; '' is all, of one structure
       ids_are_unrelated=False,  # its film ids stand for other films than ours
     ),
     # Or 'age_histogram', of the training films: where the last layer of bins
@@ -165,6 +180,7 @@ def train_stage(**changes) -> dict:
     guidance=guidance(),
     optimizer=optimizer(),
     batch_size=32,  # over all devices
+    accumulate=1,  # slices that a batch goes through the net in, for memory
     eval_batch_size=32,
     # Averaged in the final predictions: films rotated by these degrees and,
     # with flip, mirrored too. Validation in between sees films as they are.
@@ -179,6 +195,7 @@ def train_stage(**changes) -> dict:
     early_stopping=dict(patience=0),
     checkpoint_steps=500,  # between checkpoints; every validation writes one
     log_steps=50,
+    profile_steps=(),  # or (10, 15): these are traced, see profiling.py
     ema=0.0,  # decay of the averaged parameters that are evaluated; 0 is off
     freeze_statistics=False,  # BatchNorm keeps its loaded statistics
   )

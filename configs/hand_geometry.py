@@ -67,6 +67,7 @@ def segmenter_stage() -> dict:
       levels=5,  # of the U-Net's own paper
       bn_momentum=0.0,  # the net's own, 0.9
       dtype='float32',
+      remat=False,
     ),
     loss=dict(name='segmentation'),  # paper; ours: J of whole masks
     optimizer=common.optimizer(name='adam', learning_rate=1e-4),  # ours
@@ -140,6 +141,7 @@ def keypoints_stage() -> dict:
       dropout=0.0,  # ours
       bn_momentum=0.9,  # ours
       dtype='float32',
+      remat=False,
     ),
     loss=dict(name='keypoints'),  # paper
     optimizer=common.optimizer(
@@ -201,6 +203,7 @@ def point_unet(stage: ConfigDict, size: tuple[int, int]) -> None:
       levels=4,
       bn_momentum=0.0,
       dtype='float32',
+      remat=False,
     )
   )
   stage.update(batch_size=16, ema=0.98)

@@ -14,13 +14,15 @@ ROOMS = (
   *('core', 'imaging', 'phantom', 'tfds_rsna', 'data', 'models', 'runs'),
   *('training', 'regions', 'inference', 'evaluation', 'report', 'workflow'),
 )
-DOORS = {'main', 'predict', 'preview', 'evaluate', 'export', 'train_compile'}
-DOORS |= {'sweep'}
+DOORS = {'api', 'evaluate', 'export', 'main', 'predict', 'preview', 'serve'}
+DOORS |= {'sweep', 'train_compile'}
 DATA = {'launch'}  # scripts and manifests, no Python
 NO_JAX = {'jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow_datasets'}
 NUMPY_ROOMS = {'imaging', 'phantom'}
 BANNED = {'tensorflow', 'tf_keras', 'keras'}
-LATE = {'matplotlib', 'pydicom', 'sklearn'}  # imported where first needed
+LATE = {
+  *('matplotlib', 'sklearn', 'pydicom', 'highdicom', 'pynetdicom'),
+}  # imported where first needed
 CONFIGS = {'configs', 'ml_collections', 'collections', 'typing', 'functools'}
 
 

@@ -45,7 +45,7 @@ CASCADE = f'--config={ROOT / "configs" / "cascade.py"}'
 def test_a_mistake_is_one_line(command):
   done = command(CASCADE)
   assert done.returncode == 1
-  message = 'Error: There is no data to train on: give the folder of the RSNA'
+  message = 'Error: There is no data to train on: give a table of films with'
   assert done.stderr.lstrip().startswith(message)
   assert 'Traceback' not in done.stderr
 

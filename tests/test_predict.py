@@ -10,6 +10,7 @@ import sys
 
 import cv2
 import dicom_film
+import dicom_tools
 import numpy as np
 import pytest
 import without
@@ -265,6 +266,39 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   write_dicom(path, 255 - image, 'O')
   bad = predict.predict_films(predictor, [path], None, None)
   assert 'The sex is not known' in bad[0]
+
+
+def test_dicom_films_get_dicom_objects(run, predictor, tmp_path, capsys):
+  pydicom = pytest.importorskip('pydicom')
+  pytest.importorskip('highdicom')
+  image = read(run, 1)
+  film, out = tmp_path / 'film.dcm', tmp_path / 'objects'
+  film.write_bytes(dicom_tools.film((255 - image).astype(np.uint16) * 257))
+  times = []
+  for _ in range(2):  # the second time they are there
+    code, _, errors = command(
+      capsys,
+      *(film, film_path(run, 1), '--sex=M', f'--workdir={run}/run'),
+      f'--dicom_out={out}',
+    )
+    assert code == 0
+    assert f'{film_path(run, 1)}: No DICOM film, so that' in errors
+    times.append({path.name: path.read_bytes() for path in out.iterdir()})
+  assert times[0] == times[1]
+  assert len(times[0]) == 2
+  datasets = [pydicom.dcmread(path) for path in out.iterdir()]
+  (report,) = [one for one in datasets if one.Modality == 'SR']
+  (picture,) = [one for one in datasets if one.Modality == 'OT']
+  (number,) = [
+    one.MeasuredValueSequence[0].NumericValue
+    for one in report.ContentSequence[-1].ContentSequence[0].ContentSequence
+    if one.ValueType == 'NUM'
+  ]
+  said = predictor.predict(image, 'M')
+  assert float(number) == pytest.approx(said.age_predicted, abs=0.01)
+  height = len(said.overlay)
+  shown = picture.pixel_array[:height].astype(int)
+  assert np.abs(shown - said.overlay).max() <= 1  # of another batch size
 
 
 def test_what_is_odd_about_a_file_is_said(run, predictor, tmp_path, capsys):

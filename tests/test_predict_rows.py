@@ -147,6 +147,23 @@ def test_rows_of_other_nets_are_not_mixed(tmp_path):
     go(fake_nets.FakeNets())
 
 
+def test_rows_of_halves_and_of_whole_films_are_not_mixed(tmp_path):
+  films = [film_list.of_file(path) for path in write(tmp_path, [b'a.png'])]
+  go = lambda two_hands, out: predict.predict_films(
+    fake_nets.FakeNets(), film_list.cut(films, two_hands), 'F', str(out)
+  )
+  go('', tmp_path / 'whole')
+  with pytest.raises(ValueError, match=r'\(two_hands differ'):
+    go('both', tmp_path / 'whole')
+  go('both', tmp_path / 'halves')
+  for other in ('', 'left'):
+    with pytest.raises(ValueError, match=r'\(two_hands differ'):
+      go(other, tmp_path / 'halves')
+  go('both', tmp_path / 'halves')
+  names = [row['file'].rsplit('#')[-1] for row in rows(tmp_path / 'halves')]
+  assert names == ['left', 'right']
+
+
 def test_processes_share_a_table(tmp_path):
   """Each film is read once; what one has claimed, the other leaves."""
   paths = write(tmp_path, [b'a.png', b'b.png', b'c.png'])

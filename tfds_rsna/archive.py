@@ -23,7 +23,11 @@ _local = threading.local()
 
 @dataclasses.dataclass(frozen=True)
 class Film:
-  """One labelled film: where its bytes lie, age in months."""
+  """One labelled film: where its bytes lie, age in months.
+
+  `said` is what a user's table says of it besides, for its annotations; `side`
+  the part of a picture of two hands that is kept, of `two_hands.SIDES`.
+  """
 
   id: str
   male: bool
@@ -31,6 +35,8 @@ class Film:
   container: str  # a zip file, or '' for a plain file
   member: str  # the name in the zip file, or the path
   size: int
+  said: dict[str, Any] = dataclasses.field(default_factory=dict)
+  side: str = ''
 
   def read(self, limits: limits_lib.Limits | None = None) -> bytes:
     """Reads the film's file; every thread has its own handle of a zip.
@@ -68,6 +74,7 @@ class Archive:
     """Hashes labels, film files and annotations; zip equals extracted."""
     lines = [
       f'{split} {f.id} {f.male} {f.age} {os.path.basename(f.member)} {f.size}'
+      + (f' {f.said} {f.side}' if f.said or f.side else '')
       for split, films in self.films.items()
       for f in sorted(films, key=lambda f: ids.sort_key(f.id))
     ]
@@ -151,7 +158,7 @@ def read(
       f'{manual_dir} holds no label file of bone ages.\n{unread}{layout.LAYOUT}'
     )
   _drop_shared(archive)
-  _read_extras(archive)
+  read_extras(archive)
   return archive
 
 
@@ -226,7 +233,7 @@ def _drop_shared(archive: Archive) -> None:
     archive.films[split] = [f for f in films if f.id not in shared]
 
 
-def _read_extras(archive: Archive) -> None:
+def read_extras(archive: Archive) -> None:
   """Reads annotations and the phantom's description, where there are any."""
   known = {film.id for films in archive.films.values() for film in films}
   for place in (archive.manual_dir, os.path.dirname(archive.manual_dir)):

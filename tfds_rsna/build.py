@@ -29,7 +29,7 @@ VERSION = str(builders.Builder.VERSION)
 
 
 def build(
-  manual_dir: str,
+  source: str | archives.Archive,
   data_dir: str,
   config: str = 'original',
   allow_bad_films: int = 0,
@@ -41,14 +41,15 @@ def build(
   """Builds the data set, unless it is there already.
 
   Args:
-    manual_dir: folder of the archive (README.md describes it).
+    source: folder of the archive (README.md describes it), or an archive that
+      was read.
     data_dir: where data sets lie.
     config: original, px768 or px512.
     allow_bad_films: so many films may be left out.
     workers: films that are prepared at a time, by default one per core.
     beam_options: pipeline options of Apache Beam, such as
       'runner=DirectRunner'; none build without Beam.
-    age_unit: of the ages in the label files, 'months' or 'years'.
+    age_unit: of the ages in the label files of a folder, 'months' or 'years'.
     limits: of the size of a film.
 
   Returns:
@@ -58,17 +59,19 @@ def build(
     ValueError: no archive, bad films, no Beam where it is asked for, or the
       folder holds another archive.
   """
-  if not manual_dir:
+  if not source:
     raise ValueError(f'No manual_dir was given.\n{layout.LAYOUT}')
   if config not in CONFIGS:
     raise ValueError(
       f'Expected a config of {", ".join(CONFIGS)}, got {config!r}.'
     )
-  manual_dir = os.path.expanduser(os.fspath(manual_dir))
+  options = _pipeline_options(beam_options)
+  archive = source
+  if not isinstance(source, archives.Archive):
+    archive = archives.read(os.path.expanduser(os.fspath(source)), age_unit)
   download = tfds.download.DownloadConfig(
-    manual_dir=manual_dir, beam_options=_pipeline_options(beam_options)
+    manual_dir=archive.manual_dir, beam_options=options
   )
-  archive = archives.read(manual_dir, age_unit)
   data_dir = storage.absolute(data_dir)
   folder = os.path.join(data_dir, 'tfds_rsna', config, VERSION)
   # First without the lock, which a folder that cannot be written has no place
@@ -90,7 +93,7 @@ def build(
       config=config,
       data_dir=here,
       allow_bad_films=allow_bad_films,
-      age_unit=age_unit,
+      archive=archive,
       workers=workers,
       limits=limits,
     )

@@ -115,7 +115,7 @@ def read(
     if len(lines[film]) > 1:
       continue
     sex = _male(cells['sex'], 'male' in header[columns['sex']].lower())
-    age = _age(cells['age'], age_unit)
+    age = months(cells['age'], age_unit)
     if longer and not fault:
       fault = f'line {line} has more cells than the header'
     if fault:
@@ -146,13 +146,11 @@ def read(
   bad = [[film, f'{name}: {reason}'] for film, reason in bad]
   notes = []
   if age_unit == UNITS[0] and labels:
-    notes = _doubts(path, [label.age for label in labels], bool(told))
+    notes = doubts(path, [label.age for label in labels], bool(told))
   return labels, bad, notes
 
 
-def _doubts(
-  path: str | os.PathLike, ages: list[float], told: bool
-) -> list[str]:
+def doubts(path: str | os.PathLike, ages: list[float], told: bool) -> list[str]:
   """Returns a note where ages that were read as months may be years.
 
   Args:
@@ -209,10 +207,13 @@ def _male(cell: str, is_truth: bool) -> bool | None:
   return SEX.get(cell, TRUTH.get(cell) if is_truth else None)
 
 
-def _age(cell: str, unit: str) -> float | None:
-  """Returns months; a comma can only be that of decimals, up to MAX_AGE."""
+def months(cell: str, unit: str, most: float = MAX_AGE) -> float | None:
+  """Returns an age in months, or None of what is none up to `most` months.
+
+  A comma can only be that of decimals.
+  """
   try:
     age = MONTHS[unit] * float(re.sub(r'^(\d+),(\d+)$', r'\1.\2', cell))
   except ValueError:
     return None
-  return age if 0 <= age <= MAX_AGE else None  # nan compares false
+  return age if 0 <= age <= most else None  # nan compares false

@@ -34,7 +34,7 @@ PACKED = (
   zipfile.ZIP_BZIP2,
   zipfile.ZIP_LZMA,
 )
-EXTRAS = ('phantom.json',)  # read by others
+EXTRAS = ('phantom.json', 'films.csv', 'faults.csv')  # read by others
 SHOWN = 10  # files that are named in a message
 LAYOUT = """Expected in the folder, zip files or extracted folders alike:
   boneage-training-dataset.csv     id,boneage,male

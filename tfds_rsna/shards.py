@@ -16,6 +16,7 @@ import os
 from typing import Any
 import uuid
 
+import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import hashing
 import tqdm
@@ -25,9 +26,13 @@ from boneage_jax.core import storage
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import polarity
+from boneage_jax.imaging import two_hands
 from tfds_rsna import archive as archives
 from tfds_rsna import films as films_lib
 
+# What is noted of a film besides `codec.NOTES`.
+CUT = 'two_hands'
+NOTES = {CUT: 'wider than high, so cut between two hands, of which one is kept'}
 FILMS = 128  # of a shard: 130 MB as published, and what a Beam worker takes
 
 
@@ -36,7 +41,7 @@ class Shard:
   """Some films of a split and the file that will hold them; picklable."""
 
   path: str
-  films: list[tuple[archives.Film, dict[str, Any] | None]]  # with annotations
+  films: list[tuple[archives.Film, dict[str, Any]]]  # with annotations
   long_side: int | None
   features: tfds.features.FeaturesDict
   file_format: tfds.core.FileFormat
@@ -52,7 +57,7 @@ class Shard:
 
 def example(
   film: archives.Film,
-  drawn: dict[str, Any] | None,
+  drawn: dict[str, Any],
   long_side: int | None,
   limits: limits_lib.Limits,
 ) -> dict[str, Any] | ValueError:
@@ -63,8 +68,13 @@ def example(
   """
   try:
     read = codec.read(film.read(limits), limits)
-    image = films_lib.pack(read, long_side)
     inverted = polarity.looks_inverted(read.image)
+    if film.side and read.image.shape[1] > read.image.shape[0]:
+      half = np.ascontiguousarray(
+        two_hands.cut(read.image, film.side, inverted)
+      )
+      read = codec.Film(half, None, (*read.notes, CUT))
+    image = films_lib.pack(read, long_side)
   except ValueError as e:
     return e
   except Exception as e:  # one odd film must not end the build of thousands
@@ -76,7 +86,7 @@ def example(
     'age': film.age,
     'height': read.image.shape[0],
     'width': read.image.shape[1],
-    'annotations': json.dumps(drawn) if drawn else '',
+    'annotations': json.dumps(drawn | film.said) if drawn or film.said else '',
     'looks_inverted': inverted,
     'notes': read.notes,
   }

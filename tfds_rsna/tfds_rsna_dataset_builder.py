@@ -54,6 +54,7 @@ class Builder(dataset_builder.FileReaderBuilder):
     *,
     allow_bad_films: int = 0,
     age_unit: str = labels.UNITS[0],
+    archive: archives.Archive | None = None,
     workers: int | None = None,
     limits: limits_lib.Limits | None = None,
     **kwargs,
@@ -64,6 +65,7 @@ class Builder(dataset_builder.FileReaderBuilder):
       allow_bad_films: so many films may be left out because they are missing,
         corrupt, or labelled twice or out of range.
       age_unit: of the ages in the label files, 'months' or 'years'.
+      archive: that was read before; None reads the manual_dir.
       workers: films that are prepared at a time, by default one per core;
         Beam has its own.
       limits: of the size of a film.
@@ -72,6 +74,7 @@ class Builder(dataset_builder.FileReaderBuilder):
     kwargs.setdefault('file_format', 'array_record')
     self.allow_bad_films = allow_bad_films
     self.age_unit = age_unit
+    self.archive = archive
     self.limits = limits or limits_lib.Limits()
     self.workers = workers or os.cpu_count() or 1
     super().__init__(**kwargs)
@@ -100,7 +103,9 @@ class Builder(dataset_builder.FileReaderBuilder):
     download_config: tfds.download.DownloadConfig,
   ) -> None:
     """Writes shards and build.json while the folder has its interim name."""
-    archive = archives.read(dl_manager.manual_dir, self.age_unit)
+    archive = self.archive
+    if archive is None:
+      archive = archives.read(dl_manager.manual_dir, self.age_unit)
     plan = {split: self._plan(archive, split) for split in archive.films}
     everything = [shard for parts in plan.values() for shard in parts]
     runner, options = download_config.beam_runner, download_config.beam_options
@@ -146,7 +151,7 @@ class Builder(dataset_builder.FileReaderBuilder):
     return [
       shards.Shard(
         str(template.sharded_filepath(shard_index=i, num_shards=len(parts))),
-        [(film, archive.annotations.get(film.id)) for film in films],
+        [(film, archive.annotations.get(film.id, {})) for film in films],
         self.builder_config.long_side,
         self.info.features,
         self.info.file_format,
@@ -179,7 +184,7 @@ def _listing(bad: list[list[Any]]) -> str:
 def describe_odd(odd: list[list[str]]) -> list[str]:
   """Says in one line a kind which files were read though they are odd."""
   lines = []
-  for note, sentence in codec.NOTES.items():
+  for note, sentence in {**codec.NOTES, **shards.NOTES}.items():
     films = [film for film, kind in odd if kind == note]
     if films:
       some = ', '.join(films[:5]) + (', ...' if len(films) > 5 else '')

@@ -1,6 +1,9 @@
 """The flag --config=FILE[:VARIANT,...][,PRESET]; the config.json of a run."""
 
+import importlib.util
 import json
+import os
+import pathlib
 import re
 import sys
 from typing import Any
@@ -11,7 +14,31 @@ import ml_collections
 from ml_collections import config_flags
 
 from boneage_jax.core import storage
-from configs import common
+
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# Of an installed package, or of a clone.
+CONFIGS = next(
+  folder
+  for folder in (_PACKAGE / '_configs', _PACKAGE.parent / 'configs')
+  if folder.is_dir()
+)
+
+
+def _name_configs() -> None:
+  """Make CONFIGS known as `configs`, by which config files import others."""
+  spec = importlib.util.spec_from_file_location(
+    'configs',
+    CONFIGS / '__init__.py',
+    submodule_search_locations=[str(CONFIGS)],
+  )
+  module = importlib.util.module_from_spec(spec)
+  sys.modules['configs'] = module
+  spec.loader.exec_module(module)
+
+
+if 'configs' not in sys.modules:
+  _name_configs()
+from configs import common  # noqa: E402
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
@@ -19,11 +46,13 @@ HELP = ('--help', '-help', '-h', '--helpshort')
 FORMAT = 1  # of config.json; the next one when old folders can't be read
 # Usual values of sections by their job; see `complete` for those of nets and
 # films. Weights and losses have other fields by their names.
-_STAGE = lambda: common.train_stage(net={}, pretrained={}, loss={}, input={})
+_NET = {'remat': False}
+_STAGE = lambda: common.train_stage(net=_NET, pretrained={}, loss={}, input={})
 _SECTIONS = {
   'train': _STAGE,
   'mine': _STAGE,
   'active': _STAGE,
+  'features': lambda: {'net': _NET},
   'locate': lambda: common.locate_stage(input={}),
   'report': common.report_stage,
 }
@@ -33,6 +62,7 @@ NO_EFFECT = (
   'data.name',
   'threads',
   'log_steps',
+  'profile_steps',
   'eval_batch_size',
   'checkpoint_steps',
   'data_dir',
@@ -53,7 +83,8 @@ def define() -> None:
 def parse(argv: list[str]) -> list[str]:
   """Parse flags; what the config does not have is said without a traceback.
 
-  `--config.stages=prepare,localizer` is read as a tuple of names.
+  `--config.stages=prepare,localizer` is read as a tuple of names. Where there
+  is no file configs/NAME.py, that of the package is read.
   """
   names = re.compile(r'(--?config\.stages=)(\w+(?:,\w+)*)')
   for i, argument in enumerate(argv):
@@ -62,6 +93,7 @@ def parse(argv: list[str]) -> list[str]:
       argv[i] = match[1] + str(tuple(match[2].split(',')))
   if not any(a.lstrip('-').split('=')[0] == 'config' for a in argv[1:]):
     argv = [argv[0], f'--config={DEFAULT}', *argv[1:]]
+  argv = packaged(argv)
   if any(a in HELP for a in argv):
     argv[1:] = [a for a in argv[1:] if a not in HELP]
     _parse(argv)
@@ -98,6 +130,20 @@ def _parse(argv: list[str]) -> list[str]:
   except (ValueError, flags.Error) as error:
     # Of a config that refuses its variant, what the traceback in it ends with.
     sys.exit(f'Error: {str(error).rpartition("ValueError: ")[2].strip()}')
+
+
+def packaged(argv: list[str]) -> list[str]:
+  """Name the package's file for each configs/NAME.py that is not here."""
+  return [_packaged(argument) for argument in argv]
+
+
+def _packaged(argument: str) -> str:
+  match = re.fullmatch(r'(--?config=)?configs/(\w+\.py)(:.*)?', argument)
+  if not match or os.path.exists(os.path.join('configs', match[2])):
+    return argument
+  flag, name, rest = match.groups('')
+  path = CONFIGS / name
+  return f'{flag}{path}{rest}' if path.exists() else argument
 
 
 def _flag_of(argv: list[str], field: str) -> str:

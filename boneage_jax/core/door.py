@@ -22,6 +22,8 @@ REMEDIES = {
   errno.EEXIST: 'it is a file: name a folder',
   errno.EISDIR: 'it is a folder: name a file',
   errno.ENAMETOOLONG: 'give it a shorter name',
+  errno.EADDRINUSE: 'another program has it: choose another --port',
+  errno.EADDRNOTAVAIL: 'no address of this machine: choose another --host',
   errno.ELOOP: 'remove the links that point to each other',
 }
 LONGEST = 300  # letters of what a library says

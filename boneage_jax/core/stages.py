@@ -59,6 +59,7 @@ MASKS = 'masks.array_record'
 LIMITS = 'limits.json'
 FILMS = 'films.csv'
 ENSEMBLE = 'ensemble.json'
+EXTERNAL = 'external.json'  # of a folder that `evaluate external` wrote
 CALIBRATION = 'calibration.json'
 QUALITY = 'quality.npz'
 QUALITY_JSON = 'quality.json'

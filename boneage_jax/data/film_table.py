@@ -1,7 +1,11 @@
 """Tables of films: columns of equal length, films.csv, and those of users."""
 
 from collections.abc import Collection
-import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+import contextlib
+import os
+import types
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +14,7 @@ from boneage_jax.core import door
 from boneage_jax.core import storage
 from boneage_jax.core import tables
 from boneage_jax.data import groups
+from tfds_rsna import labels
 
 Films = dict[str, np.ndarray]  # columns of equal length
 COLUMNS = {
@@ -67,7 +72,18 @@ def select(films: Films, keep: np.ndarray) -> Films:
 # Tables of new films, of a user's own.
 
 SEXES = {'m': 'M', 'male': 'M', 'f': 'F', 'female': 'F', 'unknown': 'unknown'}
-OLDEST = 240  # months of a bone age
+# In a column that is called so, and no other.
+MALE = {'true': 'M', '1': 'M', 'false': 'F', '0': 'F'}
+SPLITS = {
+  **{name: 'train' for name in ('train', 'training')},
+  **{name: 'validation' for name in ('validation', 'valid', 'val')},
+  'test': 'test',
+}
+LONGEST = 1500  # months of a life
+# Columns of a table, by our names, which are those that it has by default.
+LISTED = (
+  *('file', 'sex', 'age_true', 'chronological_age', 'group', 'id', 'split'),
+)
 
 
 class Listed(NamedTuple):
@@ -78,7 +94,10 @@ class Listed(NamedTuple):
     sex: 'M', 'F', 'unknown', or '' where the table does not say.
     age_true: bone age, months, or None.
     chronological_age: months, or None.
-    group: of the user's, or ''.
+    group: of the user's, such as the patient, or ''.
+    id: as written, or ''.
+    split: 'train', 'validation', 'test', or '' where the table does not say.
+    line: of the table, from 1.
   """
 
   file: str
@@ -86,76 +105,155 @@ class Listed(NamedTuple):
   age_true: float | None
   chronological_age: float | None
   group: str
+  id: str = ''
+  split: str = ''
+  line: int = 0
+
+  def place(self, table: str) -> tuple[str, str]:
+    """Return the path of the film's file, or of the archive that has it.
+
+    Args:
+      table: path of the table.
+
+    Returns:
+      the path, and the name of the film in it: '' of a plain file.
+    """
+    path = os.path.join(os.path.dirname(storage.absolute(table)), self.file)
+    archive = path
+    while not os.path.exists(archive) and archive != os.path.dirname(archive):
+      archive = os.path.dirname(archive)
+    with contextlib.suppress(OSError):
+      if archive != path and os.path.isfile(archive):
+        return archive, path[len(archive) + 1 :].replace(os.sep, '/')
+    return path, ''
 
 
-def read_listed(path: str, needs: Collection[str] = ()) -> list[Listed]:
+def read_listed(
+  path: str,
+  needs: Collection[str] = (),
+  columns: Mapping[str, str] = types.MappingProxyType({}),
+  age_unit: str = labels.UNITS[0],
+) -> list[Listed]:
   """Read a user's table of films, of any form that `tables.read` knows.
 
-  Its columns are `file` and `sex`, and perhaps `age_true`,
-  `chronological_age` and `group`; others are left alone.
+  Its columns are `file` and `sex`, and perhaps others of LISTED; more are left
+  alone.
 
   Args:
     path: of the table.
     needs: columns of which each row must say something.
+    columns: the user's names of columns, by ours; '' of one that is not read.
+      Others have our names.
+    age_unit: of its ages, of `labels.UNITS`.
 
   Raises:
-    ValueError: a column is missing, or cells are wrong; says which lines.
+    ValueError: a column is missing, or cells are wrong; names all of them.
   """
+  rows, faults = parse_listed(path, needs, columns, age_unit)
+  refuse(path, faults)
+  return rows
+
+
+def refuse(path: str, faults: Sequence[tuple[int, str, str]]) -> None:
+  """Refuse a table with faults: line, column, what is wrong and its remedy.
+
+  Raises:
+    ValueError: there are faults; names all of them.
+  """
+  if not faults:
+    return
+  lines = [
+    f'  line {line}, {column}: {text}.' for line, column, text in sorted(faults)
+  ]
+  count = '1 fault' if len(faults) == 1 else f'{len(faults)} faults'
+  raise ValueError('\n'.join([f'{path}: {count}.', *lines]))
+
+
+def parse_listed(
+  path: str,
+  needs: Collection[str],
+  columns: Mapping[str, str],
+  age_unit: str,
+) -> tuple[list[Listed], list[tuple[int, str, str]]]:
+  """Return the rows of a table, and its faults: see `read_listed`, `refuse`."""
   with storage.reading(path, 'rb') as file:
     data = file.read()
   fold = lambda row: [name.strip().lower() for name in row]
-  table = tables.read(data, path, lambda row: {'file', 'sex'} <= set(fold(row)))
+  theirs = {name: columns.get(name, name) for name in LISTED}
+  lowered = {name: column.strip().lower() for name, column in theirs.items()}
+  must = {lowered['file'], lowered['sex']}
+  table = tables.read(data, path, lambda row: must <= set(fold(row)))
   header = fold(table.header)
-  missing = {'file', 'sex', *needs} - set(header)
+  renamed = [n for n in LISTED if columns.get(n, n) not in (n, '')]
+  asked = ('file', 'sex', *needs, *renamed)
+  missing = dict.fromkeys(
+    theirs[name] for name in asked if lowered[name] not in header
+  )
   if missing:
     raise ValueError(
-      f'{path}: expected a table with the columns file and sex (and, where '
-      'they are known, age_true, chronological_age, group), got no '
-      f'{", ".join(sorted(missing))}: name the columns in its first line.'
+      f'{path}: expected a table with the columns {theirs["file"]} and '
+      f'{theirs["sex"]} (and, where they are known, age_true, '
+      'chronological_age, group), got no '
+      f'{", ".join(missing)}, only {", ".join(header)}: name the columns in '
+      'its first line' + (', or set data.columns.' if columns else '.')
     )
-  found: list[Listed] = []
-  wrong: list[str] = []
+  sexes = SEXES | (MALE if lowered['sex'] == 'male' else {})
+  rows: list[Listed] = []
+  faults: list[tuple[int, str, str]] = []
   lines: dict[str, int] = {}
   for line, row in table.rows:
-    cells = dict(zip(header, row, strict=False))
+    by_column = dict(zip(header, row, strict=False))
+    cells = {
+      name: by_column.get(column, '') if column else ''
+      for name, column in lowered.items()
+    }
+    found, wrong = _listed(line, cells, sexes, age_unit)
     if len(row) > len(header) and any(row[len(header) :]):
-      wrong.append(f'line {line}: more cells than the header')
-      continue
-    file, group = (door.shown(cells.get(n, '')) for n in ('file', 'group'))
-    sex = cells.get('sex', '')
-    ages = {}
-    for name, most in (('age_true', OLDEST), ('chronological_age', 1500)):
-      text = cells.get(name, '')
-      ages[name] = _months(text, most)
-      if text and ages[name] is None:
-        wrong.append(f'line {line}: {name} {text!r}, not 0 to {most} months')
-    empty = [name for name in ('file', *needs) if not cells.get(name)]
-    if empty:
-      wrong.append(f'line {line}: no {", ".join(empty)}')
-    elif sex and sex.lower() not in SEXES:
-      wrong.append(f'line {line}: sex {sex!r}, not M, F or unknown')
-    elif file in lines:
-      wrong.append(f'line {line}: {file} stands in line {lines[file]}, too')
-    lines.setdefault(file, line)
-    found.append(
-      Listed(
-        cells.get('file', ''), SEXES.get(sex.lower(), ''), **ages, group=group
+      wrong['file'] = 'the line has more cells than the header: quote commas'
+    wrong |= {
+      name: 'the cell is empty: fill it, or remove the line'
+      for name in ('file', *needs)
+      if not cells[name]
+    }
+    before = lines.setdefault(found.file, line)
+    if before != line and 'file' not in wrong:
+      wrong['file'] = (
+        f'{door.shown(found.file)} stands in line {before}, too: keep one'
       )
-    )
-  if wrong:
-    more = f'; and {len(wrong) - 5} more' if len(wrong) > 5 else ''
-    raise ValueError(
-      f'{path}: {"; ".join(wrong[:5])}{more}. Mend or remove these lines.'
-    )
-  if not found:
+    rows.append(found)
+    faults += [(line, theirs[name], text) for name, text in wrong.items()]
+  if not rows:
     raise ValueError(f'{path}: expected films below the header, got none.')
-  return found
+  return rows, faults
 
 
-def _months(text: str, most: float) -> float | None:
-  """Return an age; a comma can only be that of decimals."""
-  try:
-    age = float(re.sub(r'^(\d+),(\d+)$', r'\1.\2', text))
-  except ValueError:
-    return None
-  return age if 0 <= age <= most else None  # nan compares false
+def _listed(
+  line: int, cells: Mapping[str, str], sexes: Mapping[str, str], age_unit: str
+) -> tuple[Listed, dict[str, str]]:
+  """Return a row, and by column what is wrong with its cells."""
+  wrong, ages, known = {}, {}, {}
+  for name, most in (
+    ('age_true', labels.MAX_AGE),
+    ('chronological_age', LONGEST),
+  ):
+    ages[name] = labels.months(cells[name], age_unit, most)
+    if cells[name] and ages[name] is None:
+      wrong[name] = (
+        f'{cells[name]!r} is no number of {age_unit} from 0 to '
+        f'{most // labels.MONTHS[age_unit]}: mend it'
+      )
+  for name, words in (('sex', sexes), ('split', SPLITS)):
+    known[name] = words.get(cells[name].lower(), '')
+    if cells[name] and not known[name]:
+      names = ', '.join(dict.fromkeys(words.values()))
+      wrong[name] = f'{cells[name]!r} is none of {names}: write one of these'
+  row = Listed(
+    cells['file'],
+    known['sex'],
+    **ages,
+    group=door.shown(cells['group']),
+    id=cells['id'],
+    split=known['split'],
+    line=line,
+  )
+  return row, wrong

@@ -6,6 +6,7 @@ from typing import Any
 from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import own_table
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.imaging import limits
@@ -14,31 +15,27 @@ from boneage_jax.imaging import limits
 def prepare(config: Any, stage: str, workdir: str) -> None:
   """Build the data set that the other stages read, where it is not yet there.
 
-  Without `config.manual_dir`, an archive of `config.phantom.films` phantoms is
-  written to `workdir/phantoms` first. Writes `workdir/<stage>/done.json`, the
-  folder of the prepared data by builder config.
+  From `config.data.table`, or `config.manual_dir`; without them, an archive of
+  `config.phantom.films` phantoms is written to `workdir/phantoms` first. Writes
+  `workdir/<stage>/done.json`: the folder of the prepared data by its size.
 
   Raises:
     ValueError: neither an archive nor phantoms are asked for.
   """
-  from boneage_jax import phantom
   from tfds_rsna import build
   from tfds_rsna import naming
 
   check_source(config)
-  manual_dir = os.path.expanduser(config.manual_dir)
-  if not manual_dir:
-    manual_dir = os.path.join(storage.here(workdir), 'phantoms')
-    if not os.path.exists(manual_dir):
-      print(f'Drawing {config.phantom.films} phantoms.', flush=True)
-      phantom.write_archive(
-        manual_dir, **config.phantom.to_dict(), progress=True
-      )
+  data, source = config.data, config.manual_dir
+  if data.table:
+    source = own_table.read(
+      data.table, data.columns, data.age_unit, data.two_hands
+    )
   data_dir = config.data_dir or os.path.join(workdir, 'data')
   folders, said = {}, False
   for name in stages.builder_configs(config):
     folders[name] = build.build(
-      manual_dir,
+      source or _phantoms(config, workdir),
       data_dir,
       config=name,
       allow_bad_films=config.data.allow_bad_films,
@@ -63,12 +60,35 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   storage.write_json(done, {'folders': folders})
 
 
+def _phantoms(config: Any, workdir: str) -> str:
+  """Return the folder of the run's phantoms, which are drawn at first."""
+  from boneage_jax import phantom
+
+  folder = os.path.join(storage.here(workdir), 'phantoms')
+  if not os.path.exists(folder):
+    print(f'Drawing {config.phantom.films} phantoms.', flush=True)
+    phantom.write_archive(folder, **config.phantom.to_dict(), progress=True)
+  return folder
+
+
 def check_source(config: Any) -> None:
   """Check that the config says where films come from."""
-  if not config.manual_dir and not config.phantom.films:
+  data = config.data
+  if data.table and config.manual_dir:
     raise ValueError(
-      'There is no data to train on: give the folder of the RSNA archive '
-      'with --config.manual_dir=DIR, or try phantoms first with '
+      f'Expected one source of films, got data.table={data.table} and '
+      f'manual_dir={config.manual_dir}: leave one out.'
+    )
+  if data.two_hands and not data.table:
+    raise ValueError(
+      f'data.two_hands={data.two_hands} cuts films of a table, but there is '
+      'none: give --config.data.table=FILE, or leave it out.'
+    )
+  if not data.table and not config.manual_dir and not config.phantom.films:
+    raise ValueError(
+      'There is no data to train on: give a table of films with '
+      '--config.data.table=FILE, the folder of the RSNA archive with '
+      '--config.manual_dir=DIR, or try phantoms first with '
       '--config=configs/cascade.py:phantom.'
     )
 

@@ -3,23 +3,21 @@
   python -m boneage_jax.evaluate quality runs/cascade_phantom --films=500
 
 Every fault of `phantom/faults.py` is planted in test films, which no check was
-fitted on. Checks are judged at the limits that `evaluate calibrate` stored, all
-together. Also judged: the test films as they are, of which flags are false
-alarms, and pictures that are no hands, of which none was learned. Writes
-quality_checks.json, .csv and .png to the stage's folder.
-
-Checks that need the nets (registration, region, bin_end) are not asked.
+fitted on. The nets read them, and all flags that `predict` would give count, at
+the limits that `evaluate calibrate` stored. Also judged: test films as they
+are, whose flags are false alarms, and pictures that are no hands, of which none
+was learned. Writes quality_checks.json, .csv and .png to the stage's folder.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import itertools
 import os
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from boneage_jax.core import door
 from boneage_jax.core import startup
@@ -29,11 +27,13 @@ from boneage_jax.core import tables
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import non_hands
 from boneage_jax.evaluation import plot_style
+from boneage_jax.evaluation import quality_answers
 from boneage_jax.evaluation import quality_films
 from boneage_jax.evaluation import quality_fit
 from boneage_jax.evaluation import text_table
+from boneage_jax.inference import loading
+from boneage_jax.inference import one_film
 from boneage_jax.inference import quality
-from boneage_jax.inference import quality_checks
 from boneage_jax.phantom import faults
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
@@ -48,17 +48,6 @@ NAMES = {
 } | {'inverted': 'polarity', 'few_pixels': 'sharpness', 'blurred': 'sharpness'}
 CLEAN, PICTURE = 'clean', 'picture'
 COLUMNS = ('kind', 'n', 'flag', 'refused', 'checked', 'found', 'named')
-Flags = Callable[[np.ndarray], tuple[str, ...]]
-
-
-def flags_of(checks: quality_checks.Checks, size: Any) -> Flags:
-  """Return what names the flags of a film, without any net."""
-
-  def flags(film: np.ndarray) -> tuple[str, ...]:
-    evidence = checks.measure(film)
-    return (*quality.flags(film, size), *quality_checks.failed(evidence))
-
-  return flags
 
 
 def count(kind: str, flags: Sequence[Sequence[str]]) -> dict[str, Any]:
@@ -101,8 +90,10 @@ def run_checks(
     ValueError: the run has no fitted checks, no prepared data or no test film.
   """
   source = quality_films.Films(run)
-  checks = quality_checks.load(run.folder)
-  if checks is None:
+  nets = loading.load(
+    source.workdir, os.path.basename(run.folder), quality_answers.BATCH
+  )
+  if nets.checks is None:
     raise ValueError(
       f'Expected fitted quality checks of {run.name}, got none: run '
       '`python -m boneage_jax.evaluate calibrate` on it first.'
@@ -110,18 +101,18 @@ def run_checks(
   names, plain = source.of('test', films)
   if not names:
     raise ValueError(f'Expected test films of {run.name}, got none.')
-  flags = flags_of(checks, source.size)
-  found: dict[str, list] = {kind: [] for kind in (CLEAN, *faults.KINDS)}
-  for name, film in _bar(names, plain):
-    hand = faults.find_hand(film)
-    found[CLEAN].append(flags(film))
-    for kind in faults.KINDS:
-      changed = faults.plant(kind, film, quality_fit.seed(name), hand)
-      found[kind].append(flags(source.fitted(changed)))
   shipped = non_hands.sources()
   others = non_hands.draw(shipped, pictures)
-  if others:
-    found[PICTURE] = [flags(source.fitted(one)) for one in others]
+  planted = (CLEAN, *faults.KINDS)
+  kinds = [*planted * len(names), *[PICTURE] * len(others)]
+  sexes = np.repeat(source.sexes(names), len(planted)).tolist()
+  sexes += sexes[:1] * len(others)
+  shown = itertools.chain(_planted(source, names, plain), others)
+  shown = map(source.fitted, shown)
+  found: dict[str, list] = {kind: [] for kind in kinds}
+  answers = quality_answers.each(nets, shown, sexes)
+  for kind, (outputs, film) in zip(kinds, answers, strict=True):
+    found[kind].append(one_film.judged(nets, film, outputs)[0])
   return {
     'run': run.name,
     'data': run.data,
@@ -217,8 +208,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   print(quality_table(result))
 
 
-def _bar(names: Sequence[str], films: Iterable[np.ndarray]) -> Iterable:
-  pairs = zip(names, films, strict=True)
-  return tqdm.tqdm(
-    pairs, total=len(names), desc='quality', unit='film', disable=None
-  )
+def _planted(
+  source: quality_films.Films, names: Sequence[str], films: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
+  """Yield each film as it is, and then with every fault of KINDS."""
+  for name, film in zip(names, films, strict=True):
+    yield film
+    hand = faults.find_hand(film)
+    for kind in faults.KINDS:
+      yield faults.plant(kind, film, quality_fit.seed(name), hand)

@@ -1,6 +1,7 @@
-"""What the nets of a run answer of its own films, for its quality checks."""
+"""What the nets of a run answer of films, for its quality checks."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 import itertools
 
@@ -10,6 +11,7 @@ import tqdm
 from boneage_jax.data import groups
 from boneage_jax.inference import loading
 from boneage_jax.inference import one_film
+from boneage_jax.regions import localize
 
 KEPT = ('embedding', 'spread')
 BATCH = 8  # films
@@ -20,26 +22,38 @@ def answers(
 ) -> dict[str, np.ndarray]:
   """Return those of KEPT that nets answer of all films, [N, ...] each.
 
-  Args:
-    nets: of the run, for BATCH films at a time.
-    films: uint8 [H, W], upright, bones bright.
-    sexes: of the films, 'M', 'F' or 'unknown'.
+  Arguments as of `each`.
   """
   found: dict[str, list] = {name: [] for name in KEPT}
+  for outputs, _ in each(nets, films, sexes):
+    for name in KEPT:
+      found[name].append(outputs.get(name))
+  return {
+    name: np.stack(rows)
+    for name, rows in found.items()
+    if rows and all(row is not None for row in rows)
+  }
+
+
+def each(
+  nets: loading.Either, films: Iterable[np.ndarray], sexes: Sequence[str]
+) -> Iterator[tuple[dict[str, np.ndarray], localize.Film]]:
+  """Yield what nets answer of films, one by one, and how they saw them.
+
+  Args:
+    nets: of the run, for BATCH films at a time.
+    films: uint8 [H, W], bones bright.
+    sexes: of the films, 'M', 'F' or 'unknown'.
+  """
   bar = tqdm.tqdm(total=len(sexes), desc='nets', unit='film', disable=None)
   pairs = zip(films, sexes, strict=True)
   with bar:
     while batch := list(itertools.islice(pairs, BATCH)):
       rows = [_record(nets, *pair, row) for row, pair in enumerate(batch)]
-      outputs, _ = nets.outputs(rows)
-      for name in KEPT:
-        found[name].append(outputs.get(name))
+      outputs, seen = nets.outputs(rows)
+      for row, film in enumerate(seen):
+        yield {name: values[row] for name, values in outputs.items()}, film
       bar.update(len(batch))
-  return {
-    name: np.concatenate(parts)
-    for name, parts in found.items()
-    if parts and all(part is not None for part in parts)
-  }
 
 
 def _record(nets: loading.Either, film: np.ndarray, sex: str, row: int) -> dict:

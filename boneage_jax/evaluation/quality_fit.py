@@ -1,11 +1,12 @@
 """Fit the quality checks of a run: scores on planted faults, limits on clean.
 
-Each check is a ridge regression that tells films of the run's training split
-from the same films with a planted fault. One that refuses learns that films
-with a fault of a lesser kind are none of its own. Limits come from clean films
-that no check learned, those for validation and, where these are few, more of
-training: at most 1 % are refused, a quarter of that by each of the four checks
-that refuse, and at most 5 % get any other flag.
+Each score of a check is a ridge regression that tells films of the run's
+training split from the same films with one planted fault. Those that refuse
+learn that films with a fault of a lesser kind are none of their own. Limits
+come from clean films that no check learned, those for validation and, where
+these are few, more of training: at most 1 % are refused, a quarter of that by
+each of the four checks that refuse, and at most 5 % get any other flag. As few
+are refused where each of these films has a fault of a lesser kind.
 """
 
 from collections.abc import Collection
@@ -36,7 +37,7 @@ FAULTS = {
   'not_a_hand': ('not_a_hand',),
   'two_hands': ('two_hands',),
   'blank': ('blank', 'saturated'),
-  'half_hand': ('half_cut',),
+  'half_hand': ('half_left', 'half_right', 'half_top', 'half_bottom'),
   'wrist_cut': ('cut_wrist',),
   'tips_cut': ('cut_tips',),
   'rotated': ('rotated',),
@@ -48,6 +49,15 @@ FAULTS = {
 }
 # Faults that no check of ours learns; those that refuse must let them pass.
 OTHERS = ('inverted', 'few_pixels', 'blurred')
+LESSER = (
+  *(
+    name
+    for kind in FAULTS
+    if kind not in quality.REFUSING
+    for name in FAULTS[kind]
+  ),
+  *OTHERS,
+)
 FILMS = 300  # of training; each has every fault
 LEAST = 20  # of validation
 CLEAN = 1000  # films that limits come from, if there are as many
@@ -68,8 +78,9 @@ def fit(
   Returns:
     The checks, and what `quality.json` says of them: `films` of training,
     `clean` of validation and `more` of training for limits, `checks` (of each:
-    limit, over, the clean films above it, and whether the limit is the largest
-    value seen), `refused` and `checked`, shares of clean films, `notes`.
+    its limits, over, the clean films above one, and whether these are the
+    largest values seen), `refused` and `checked`, shares of clean films,
+    `lesser_refused`, that of films with a lesser fault, `notes`.
 
   Raises:
     ValueError: no prepared data, or fewer than LEAST validation films.
@@ -84,6 +95,7 @@ def fit(
     )
   fitted, plain = source.of('train', films)
   weights, offsets = _scores(source, fitted, plain)
+  own = tuple(kind for kind, planted in FAULTS.items() for _ in planted)
   nets = loading.load(
     source.workdir, os.path.basename(run.folder), quality_answers.BATCH
   )
@@ -91,27 +103,29 @@ def fit(
   usual = None
   if len(seen.get('embedding', ())) > 1:
     usual = quality_checks.fit_usual(seen['embedding'])
-  checks = quality_checks.Checks(
-    tuple(FAULTS), weights, offsets, np.zeros(len(FAULTS))
-  )
-  rows, fixed = [], []
+  checks = quality_checks.Checks(own, weights, offsets, np.zeros(len(own)))
+  rows, lesser, fixed = [], [], []
   more, others = source.of(
     'train', max(CLEAN - len(names), 1), {*fitted, *excluded}
   )
-  for film in itertools.chain(clean, others):
+  pairs = zip([*names, *more], itertools.chain(clean, others), strict=True)
+  for k, (name, film) in enumerate(pairs):
     rows.append(descriptor.describe(film))
     fixed.append(bool(quality.flags(film, source.size)))
+    changed = faults.plant(LESSER[k % len(LESSER)], film, seed(name))
+    lesser.append(descriptor.describe(source.fitted(changed)))
   sexes = source.sexes([*names, *more])
   of_clean = itertools.chain(clean, others)
   found = quality_checks.answers(
     usual, quality_answers.answers(nets, of_clean, sexes)
   )
-  kinds = (*checks.kinds, *found)
-  scores = np.column_stack([checks.scores(np.stack(rows)), *found.values()])
-  fixed = np.array(fixed)
-  limits, notes = fit_limits(kinds, scores, fixed)
-  over = scores > limits
+  kinds = np.array([*own, *found])
   refuse = np.isin(kinds, quality.REFUSING)
+  scores = np.column_stack([checks.scores(np.stack(rows)), *found.values()])
+  lesser = checks.scores(np.stack(lesser))[:, refuse[: len(own)]]
+  fixed = np.array(fixed)
+  limits, notes = fit_limits(kinds, scores, fixed, lesser)
+  over = scores > limits
   refused = over[:, refuse].any(1)
   said = {
     'run': run.name,
@@ -121,46 +135,58 @@ def fit(
     'excluded': sorted(excluded),
     'refused': float(refused.mean()),
     'checked': float(((over[:, ~refuse].any(1) | fixed) & ~refused).mean()),
+    'lesser_refused': float((lesser > limits[refuse]).any(1).mean()),
     'checks': {
       kind: {
-        'limit': float(limits[k]),
-        'over': int(over[:, k].sum()),
-        'largest_seen': bool(not over[:, k].any()),
+        'limits': limits[kinds == kind].tolist(),
+        'over': int(over[:, kinds == kind].any(1).sum()),
+        'largest_seen': bool(not over[:, kinds == kind].any()),
       }
-      for k, kind in enumerate(kinds)
+      for kind in dict.fromkeys(kinds.tolist())
     },
     'notes': notes,
   }
-  own = len(checks.kinds)
-  of_nets = dict(zip(found, limits[own:].tolist(), strict=True))
+  count = len(own)
+  of_nets = dict(zip(found, limits[count:].tolist(), strict=True))
   return (
-    checks._replace(limits=limits[:own], usual=usual, answer_limits=of_nets),
+    checks._replace(limits=limits[:count], usual=usual, answer_limits=of_nets),
     said,
   )
 
 
 def fit_limits(
-  kinds: Sequence[str], scores: np.ndarray, fixed: np.ndarray
+  kinds: Sequence[str],
+  scores: np.ndarray,
+  fixed: np.ndarray,
+  lesser: np.ndarray,
 ) -> tuple[np.ndarray, list[str]]:
-  """Choose limits by scores [N, kinds] of clean films.
+  """Choose limits by scores [N, scores] of clean films.
 
   Args:
-    kinds: names of the checks.
+    kinds: of each score the name of its check.
     scores: larger is worse.
     fixed: bool [N], films that a check without a limit of ours flags.
+    lesser: scores [M, those that refuse] of films with a fault that should not
+      refuse.
 
   Returns:
-    Limits [kinds]: REFUSED of the films are above any of those that refuse, in
-    equal parts; CHECKED above any other, or fixed. And what the number of films
-    does not support.
+    Limits [scores]: REFUSED of the clean films are above any of those that
+    refuse, and of these with the lesser ones together, in equal parts by check
+    and by score; CHECKED of the clean ones above any other, or fixed. And what
+    the number of films does not support.
   """
   count, notes = len(scores), []
   worst_first = -np.sort(-scores, axis=0)
   refuse = np.isin(kinds, quality.REFUSING)
-  allowed = int(count * REFUSED / len(quality.REFUSING))
   limits = worst_first[0].copy()
-  limits[refuse] = worst_first[allowed][refuse]
-  if not allowed:
+  for column, k in enumerate(np.flatnonzero(refuse)):
+    part = REFUSED / len(quality.REFUSING) / list(kinds).count(kinds[k])
+    both = np.append(scores[:, k], lesser[:, column])
+    limits[k] = max(
+      np.sort(values)[-1 - int(len(values) * part)]
+      for values in (scores[:, k], both)
+    )
+  if not int(count * REFUSED / len(quality.REFUSING)):
     least = round(len(quality.REFUSING) / REFUSED)
     notes.append(
       f'{count} films do not support a limit that refuses '
@@ -199,7 +225,8 @@ def sentence(said: Mapping[str, Any]) -> str:
     f'faults; limits from {said["clean"]} clean validation films and '
     f'{said["more"]} more training films: '
     f'{100 * said["refused"]:.1f} % of these are refused, '
-    f'{100 * said["checked"]:.1f} % are to be checked.'
+    f'{100 * said["checked"]:.1f} % are to be checked. With a lesser fault, '
+    f'{100 * said["lesser_refused"]:.1f} % are refused.'
   )
   return ' '.join([head, *said['notes']])
 
@@ -212,8 +239,9 @@ def seed(film: str) -> int:
 def _scores(
   source: quality_films.Films, names: Sequence[str], films: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Fit weights [kinds, N] and offsets [kinds]."""
-  plain, bad = [], {kind: [] for kind in (*FAULTS, *OTHERS)}
+  """Fit weights [scores, N] and offsets [scores], in the order of FAULTS."""
+  learned = [name for planted in FAULTS.values() for name in planted]
+  plain, bad = [], {name: [] for name in (*learned, *OTHERS)}
   bar = tqdm.tqdm(
     zip(names, films, strict=True),
     total=len(names),
@@ -224,18 +252,15 @@ def _scores(
   for name, film in bar:
     hand = faults.find_hand(film)
     plain.append(descriptor.describe(film))
-    for kind, rows in bad.items():
-      planted = FAULTS.get(kind, (kind,))
-      which = planted[len(plain) % len(planted)]
-      changed = faults.plant(which, film, seed(name), hand)
+    for fault, rows in bad.items():
+      changed = faults.plant(fault, film, seed(name), hand)
       rows.append(descriptor.describe(source.fitted(changed)))
   plain = np.stack(plain).astype(np.float64)
-  bad = {kind: np.stack(rows) for kind, rows in bad.items()}
-  lesser = [rows for kind, rows in bad.items() if kind not in quality.REFUSING]
-  lesser = np.concatenate(lesser)
+  bad = {fault: np.stack(rows) for fault, rows in bad.items()}
+  lesser = np.concatenate([bad[fault] for fault in LESSER])
   found = [
-    _ridge(plain, bad[kind], lesser if kind in quality.REFUSING else plain[:0])
-    for kind in FAULTS
+    _ridge(plain, bad[fault], plain[:0] if fault in LESSER else lesser)
+    for fault in learned
   ]
   weights, offsets = zip(*found, strict=True)
   return np.stack(weights), np.array(offsets)

@@ -2,7 +2,7 @@
 
 Each sex has its own. A correction is judged on films that it was not fitted
 on, by leaving out one film after the other, and kept only where it lowers the
-mean absolute error beyond chance.
+mean absolute error and errors of random signs would hardly ever ask for it.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ from boneage_jax.inference import intervals
 from boneage_jax.inference import site as site_lib
 
 LEAST = 20  # films of a sex
+CHANCE = 0.01  # of each sex, at a site without a bias
+FLIPS = 499  # draws of signs
 
 
 def fit(
@@ -31,9 +33,9 @@ def fit(
   Returns:
     What `site` applies and more, for JSON: kind; by_sex, the corrections that
     were kept; sexes, what was found of each sex: films, bias (the predicted age
-    as a line of the true one), mae, left_out_mae, gain with gain_ci95 (months)
-    and kept; calibration, conformal intervals on the corrected ages of left-out
-    films.
+    as a line of the true one), mae, left_out_mae, gain with gain_ci95 (months),
+    chance (see `chance`) and kept; calibration, conformal intervals on the
+    corrected ages of left-out films.
 
   Raises:
     ValueError: too few films, or no sex gains.
@@ -93,7 +95,34 @@ def measure(
     of = sexes == sex
     left_out[of] = _left_out(prediction[of], age[of], sex, kind)
     found[sex] = _judge(age[of], prediction[of], left_out[of])
+    found[sex]['chance'] = chance(prediction[of], age[of], sex, kind)
+    found[sex]['kept'] = (
+      found[sex]['gain_ci95'][0] > 0 and found[sex]['chance'] <= CHANCE
+    )
   return found, left_out
+
+
+def chance(x: np.ndarray, y: np.ndarray, sex: str, kind: str) -> float:
+  """Return how often chance alone asks for a correction as large.
+
+  At a site without a bias, errors are as often above as below. So corrections
+  are fitted to the errors with random signs, FLIPS times, which overfit as the
+  real one does. They compare by the share of the squared errors they explain.
+
+  Args:
+    x, y: predicted and true ages [N], months.
+    sex, kind: of the correction.
+  """
+
+  def explained(errors: np.ndarray) -> float:
+    own = {sex: _curve(x, x + errors, kind)}
+    moved = site_lib.correct(own, sex, x) - x
+    return float(np.sum(moved**2) / max(np.sum((moved - errors) ** 2), 1e-9))
+
+  signs = np.random.default_rng(0).choice((-1.0, 1.0), (FLIPS, len(x)))
+  real = explained(y - x)
+  as_large = sum(explained(sign * (y - x)) >= real for sign in signs)
+  return (1 + as_large) / (1 + FLIPS)
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -107,7 +136,8 @@ def table(result: Mapping[str, Any]) -> str:
       f'{row["bias"]["slope"]:.3f} ({low:.3f} to {high:.3f}) x true + '
       f'{row["bias"]["offset"]:.1f} ({start:.1f} to {end:.1f}) months',
       f'  MAE {row["mae"]:.1f}, corrected and left out '
-      f'{row["left_out_mae"]:.1f}; gain {_gain(row)}; '
+      f'{row["left_out_mae"]:.1f}; gain {_gain(row)}; by chance '
+      f'{100 * row["chance"]:.1f} %; '
       + ('corrected' if row['kept'] else 'left as it is'),
     ]
   return '\n'.join(lines)
@@ -122,14 +152,12 @@ def _judge(
   age: np.ndarray, prediction: np.ndarray, left_out: np.ndarray
 ) -> dict[str, Any]:
   before, after = np.abs(prediction - age), np.abs(left_out - age)
-  gain = statistics.mean(before - after, 'gain')
   return {
     'films': len(age),
     'bias': _bias(age, prediction),
     'mae': float(before.mean()),
     'left_out_mae': float(after.mean()),
-    **gain,
-    'kept': gain['gain_ci95'][0] > 0,
+    **statistics.mean(before - after, 'gain'),
   }
 
 

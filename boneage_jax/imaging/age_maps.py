@@ -66,11 +66,20 @@ def picture(
   Returns:
     As of `overlay.overlay`.
   """
-  drawn = overlay.overlay(film, film_heat(ages, places, film.shape))
-  if matrix is None:
-    return drawn
-  corners = frame(matrix, places, film.shape)
-  return overlay.draw_hand(drawn, frames={'sampled': corners})
+  return overlay.drawn(film, marks(film, places, ages, matrix))
+
+
+def marks(
+  film: np.ndarray,
+  places: Places,
+  ages: np.ndarray,
+  matrix: np.ndarray | None = None,
+) -> overlay.Marks:
+  """Return what `picture` draws; arguments as of it."""
+  frames = {}
+  if matrix is not None:
+    frames = {'sampled': frame(matrix, places, film.shape)}
+  return overlay.Marks(film_heat(ages, places, film.shape), frames=frames)
 
 
 def film_heat(

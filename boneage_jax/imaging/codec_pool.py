@@ -45,7 +45,8 @@ def read(data: bytes, limits: limits_lib.Limits | None = None) -> Found:
   """Decode a film in a worker.
 
   Raises:
-    ValueError: it is refused, or it ended the worker.
+    ValueError: it is refused (`limits.TooLargeError` above a limit), or it
+      ended the worker.
   """
   limits = limits or limits_lib.Limits()
   for last in (False, True):
@@ -53,7 +54,7 @@ def read(data: bytes, limits: limits_lib.Limits | None = None) -> Found:
     try:
       found = worker.read(data, limits)
     except BaseException as error:
-      if isinstance(error, _RefusedError):
+      if isinstance(error, (_RefusedError, limits_lib.TooLargeError)):
         _give(worker)
       else:  # also Ctrl-C: what it says next is of a film that nobody wants
         worker.end()
@@ -174,6 +175,8 @@ class _Worker:
     return json.loads(line)
 
   def _found(self, said: dict[str, Any], data: bytes) -> Found:
+    if 'remedy' in said:
+      raise limits_lib.TooLargeError(said['error'], said['remedy'])
     if 'error' in said:
       raise _RefusedError(said['error'])
     image = np.empty(said['shape'], np.uint8)

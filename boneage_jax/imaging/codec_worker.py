@@ -60,7 +60,9 @@ def serve(films: BinaryIO, answers: BinaryIO) -> None:
       if film.plain is not None and film.plain is not data:
         parts.append(film.plain)
     except MemoryError:
-      answer, parts = {'error': _too_much()}, []
+      answer, parts = _refused(_too_much()), []
+    except limits_lib.TooLargeError as error:
+      answer, parts = _refused(error), []
     except Exception as error:  # decoders raise their own kinds on odd files
       answer, parts = {'error': codec.reason(error)}, []
     _stop_after(0)
@@ -92,11 +94,15 @@ def _needed(limits: limits_lib.Limits) -> int:
   return int(MEMORY * max(more, 1))
 
 
-def _too_much() -> str:
-  return (
-    f'Decoding needs more than {MEMORY >> 30} GiB of memory. '
-    + limits_lib.remedy('max_megabytes', 1024)
+def _too_much() -> limits_lib.TooLargeError:
+  return limits_lib.TooLargeError(
+    f'Decoding needs more than {MEMORY >> 30} GiB of memory.',
+    limits_lib.remedy('max_megabytes', 1024),
   )
+
+
+def _refused(error: limits_lib.TooLargeError) -> dict[str, str]:
+  return {'error': error.fact, 'remedy': error.remedy}
 
 
 def _memory() -> int | None:

@@ -14,6 +14,7 @@ CELLS = 12  # along each side
 ANGLES = 8  # bins of the direction of slopes, over the whole circle
 SMALL = 16  # pixels of the square of greys
 GREYS = 16  # bins of the greys of the body
+BRIGHTS = 8  # bins of what is brighter than bone, and of how steep it is
 MIDDLE = 512  # pixels of the square in which noise and blocks are looked for
 PARTS = 0.01  # a part of the mask of less than this share is not counted
 
@@ -22,8 +23,9 @@ def describe(film: np.ndarray) -> np.ndarray:
   """Return the numbers of uint8 [H, W], bones bright, float32 [N].
 
   They are slopes by place and direction (Dalal 2005, one block), small greys,
-  the greys of the body and how they stand out, where the body lies, noise,
-  blocks of JPEG and greys at either end.
+  the greys of the body and how they stand out, what is brighter than bone and
+  how sharp it is, where the body lies, noise, blocks of JPEG and greys at
+  either end.
   """
   few = _shrunk(film)
   seen = silhouette.find(few)
@@ -36,6 +38,7 @@ def describe(film: np.ndarray) -> np.ndarray:
       _slopes(grey),
       0.3 * small.ravel(),
       _tones(few, seen),
+      _brightest(few, seen),
       _place(few, seen),
       _pixels(film, few),
     ]
@@ -97,6 +100,23 @@ def _tones(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:
     stands = cv2.morphologyEx(small, how, round_)[inside] / max(high - low, 1.0)
     out.append(np.sqrt(shares(np.clip(stands, 0, 1))))
   return np.concatenate(out)
+
+
+def _brightest(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:
+  """Return shares of the body by brightness and steepness, in units of bone.
+
+  Bone is as bright as one pixel in ten. Metal is brighter, with steep edges.
+  """
+  around = np.ones((3, 3), np.uint8)
+  mask = cv2.erode(seen.mask.astype(np.uint8), around)
+  mask = cv2.resize(mask, film.shape[::-1], interpolation=cv2.INTER_NEAREST)
+  inside = mask > 0 if mask.any() else np.ones(film.shape, bool)
+  steep = cv2.morphologyEx(film, cv2.MORPH_GRADIENT, around)[inside]
+  middle, bone = np.percentile(film[inside], (50, 90))
+  unit = max(bone - middle, 4.0)
+  shares = lambda v, top: np.histogram(np.minimum(v, top), BRIGHTS, (1, top))[0]
+  bright = shares((film[inside] - middle) / unit, 4)
+  return np.sqrt(np.concatenate([bright, shares(steep / unit, 4)]) / len(steep))
 
 
 def _place(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:

@@ -63,6 +63,8 @@ def read(
     image = _film(header, syntax, admission, pydicom)
   except MemoryError:
     raise
+  except limits.TooLargeError as e:
+    raise limits.TooLargeError(f'{name}: {e.fact}', e.remedy) from e
   except Exception as e:  # pydicom reads most of a header when it is asked
     what = '' if isinstance(e, ValueError) else f'{type(e).__name__}: '
     raise ValueError(f'{name}: {what}{e}') from e

@@ -20,6 +20,20 @@ class DamagedError(ValueError):
   """Deflated data that are not whole."""
 
 
+class TooLargeError(ValueError):
+  """A film is above a limit.
+
+  Attributes:
+    fact: what was expected and what came.
+    remedy: the flag of a command that raises the limit.
+  """
+
+  def __init__(self, fact: str, remedy: str):
+    """Say both."""
+    super().__init__(f'{fact} {remedy}')
+    self.fact, self.remedy = fact, remedy
+
+
 class Limits(NamedTuple):
   """The most that is read of one film.
 
@@ -45,14 +59,14 @@ class Admission:
     """Wait until a film of this size may be decoded.
 
     Raises:
-      ValueError: it is too large.
+      TooLargeError: it is too large.
     """
     if width * height > self.limits.megapixels * 1e6:
       wanted = math.ceil(width * height / 1e6)
-      raise ValueError(
+      raise TooLargeError(
         f'Expected at most {self.limits.megapixels:g} megapixels, got '
-        f'{width} x {height} ({wanted} megapixels). '
-        + remedy('max_megapixels', wanted)
+        f'{width} x {height} ({wanted} megapixels).',
+        remedy('max_megapixels', wanted),
       )
     if self._floor and width * height > LARGE and not self._holds:
       self._floor.acquire()
@@ -61,7 +75,7 @@ class Admission:
   def size(self, count: int) -> None:
     """Refuse what would be so many bytes, inflated or as a file."""
     if count > self.limits.megabytes * 1e6:
-      raise ValueError(too_many_bytes(self.limits.megabytes, count))
+      raise too_many_bytes(self.limits.megabytes, count)
 
   def inflated(
     self, parts: Iterable[bytes], wbits: int = 15, library: Any = zlib
@@ -121,13 +135,13 @@ def remedy(flag: str, wanted: int) -> str:
   )
 
 
-def too_many_bytes(most: float, count: int, more: str = '') -> str:
+def too_many_bytes(most: float, count: int) -> TooLargeError:
   """Say that something is larger than `most` megabytes."""
   wanted = math.ceil(count / 1e6)
-  return (
-    f'Expected at most {most:g} megabytes in a film{more}, got '
-    f'{"more" if wanted <= most + 2 else wanted}. '
-    + remedy('max_megabytes', max(wanted, 2 * math.ceil(most)))
+  return TooLargeError(
+    f'Expected at most {most:g} megabytes in a film, got '
+    f'{"more" if wanted <= most + 2 else wanted}.',
+    remedy('max_megabytes', max(wanted, 2 * math.ceil(most))),
   )
 
 
@@ -161,10 +175,10 @@ def read_stream(f: Any, size: int, limits: Limits | None = None) -> bytes:
   limits = limits or Limits()
   most = int(limits.megabytes * 1e6)
   if size > most:
-    raise ValueError(too_many_bytes(limits.megabytes, size))
+    raise too_many_bytes(limits.megabytes, size)
   data = f.read(most + 1)
   if len(data) > most:
-    raise ValueError(too_many_bytes(limits.megabytes, len(data)))
+    raise too_many_bytes(limits.megabytes, len(data))
   return data
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import textwrap
 import types
 from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +17,63 @@ from boneage_jax.imaging import intensity
 COLOURS = ((86, 204, 242), (255, 214, 64), (255, 122, 198))
 OUTLINE, POINT, DARK = (255, 255, 255), (255, 90, 60), (10, 10, 10)
 LETTER, LINE = 7, 14  # pixels of a caption
+
+
+class Marks(NamedTuple):
+  """What is drawn over a film, of which any may be missing.
+
+  Attributes:
+    heat: as of `overlay`.
+    regions: as of `overlay`.
+    mask, points, frames: as of `draw_hand`.
+  """
+
+  heat: np.ndarray | None = None
+  regions: Mapping[str, Any] = types.MappingProxyType({})
+  mask: np.ndarray | None = None
+  points: np.ndarray | None = None
+  frames: Mapping[str, np.ndarray] = types.MappingProxyType({})
+
+
+class Layers(NamedTuple):
+  """A film and what is drawn over it, as pictures of one size.
+
+  Attributes:
+    film: uint8 [h, w].
+    heat: uint8 RGBA [h, w, 4]; None without heat.
+    marks: regions, outline and points, uint8 RGBA [h, w, 4]; None without.
+  """
+
+  film: np.ndarray
+  heat: np.ndarray | None
+  marks: np.ndarray | None
+
+
+def layers(film: np.ndarray, marks: Marks, height: int) -> Layers:
+  """Draw what `drawn` shows as one, each by itself.
+
+  Args:
+    film: uint8 [H, W].
+    marks: on it.
+    height: of the pictures in pixels.
+  """
+  size = _size(film, height)
+  heat = None
+  if _is_warm(marks.heat):
+    colour, alpha = _heat(marks.heat, size)
+    alpha = np.rint(255 * alpha).astype(np.uint8)
+    heat = np.concatenate([colour, alpha], axis=-1)
+  clear = np.zeros((height, size[0], 4), np.uint8)
+  lines = np.array(clear)
+  _draw_boxes(lines, marks.regions)
+  lines = draw_hand(lines, marks.mask, marks.points, marks.frames)
+  return Layers(_grey(film, size), heat, lines if lines.any() else None)
+
+
+def drawn(film: np.ndarray, marks: Marks) -> np.ndarray:
+  """Draw a film and marks on it, as `overlay`."""
+  picture = overlay(film, marks.heat, marks.regions)
+  return draw_hand(picture, marks.mask, marks.points, marks.frames)
 
 
 def overlay(
@@ -35,21 +93,47 @@ def overlay(
   Returns:
     uint8 RGB [height, W * height / H, 3].
   """
-  size = (max(1, round(film.shape[1] * height / film.shape[0])), height)
-  matrix = geometry.fit_matrix(film.shape, size[::-1])
-  grey = geometry.warp(film, matrix, size[::-1])
-  grey = cv2.LUT(grey, intensity.tone_lut(grey, percentiles=(1, 99.5)))
-  picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
-  if heat is not None and np.max(heat) > 0:
-    heat = np.maximum(np.asarray(heat, np.float32), 0) / np.max(heat)
-    heat = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
-    colour = cv2.applyColorMap(
-      np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO
-    )[..., ::-1]
-    alpha = 0.75 * heat[..., None] ** 0.7
+  size = _size(film, height)
+  picture = cv2.cvtColor(_grey(film, size), cv2.COLOR_GRAY2RGB)
+  if _is_warm(heat):
+    colour, alpha = _heat(heat, size)
     picture = np.rint(picture * (1 - alpha) + colour * alpha).astype(np.uint8)
   picture = np.ascontiguousarray(picture)
-  for k, (box, _, found) in enumerate((regions or {}).values()):
+  _draw_boxes(picture, regions or {})
+  return picture
+
+
+def _size(film: np.ndarray, height: int) -> tuple[int, int]:
+  """Return width and height of a film's picture."""
+  return max(1, round(film.shape[1] * height / film.shape[0])), height
+
+
+def _grey(film: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  matrix = geometry.fit_matrix(film.shape, size[::-1])
+  grey = geometry.warp(film, matrix, size[::-1])
+  return cv2.LUT(grey, intensity.tone_lut(grey, percentiles=(1, 99.5)))
+
+
+def _is_warm(heat: np.ndarray | None) -> bool:
+  return heat is not None and np.max(heat) > 0
+
+
+def _heat(
+  heat: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Return colours, uint8 [h, w, 3], and how far they hide, [h, w, 1]."""
+  heat = np.maximum(np.asarray(heat, np.float32), 0) / np.max(heat)
+  heat = cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR)
+  colour = cv2.applyColorMap(
+    np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO
+  )[..., ::-1]
+  return colour, 0.75 * heat[..., None] ** 0.7
+
+
+def _draw_boxes(picture: np.ndarray, regions: Mapping[str, Any]) -> None:
+  """Draw the regions that were found on uint8 RGB or RGBA."""
+  size = picture.shape[1::-1]
+  for k, (box, _, found) in enumerate(regions.values()):
     if found:
       corners = np.array(box).reshape(2, 2) * size
       low, high = np.rint(corners).astype(int)
@@ -57,9 +141,9 @@ def overlay(
       # A dark rim keeps the line visible on bone.
       for colour, line in ((DARK, 4), (COLOURS[k % 3], 2)):
         cv2.rectangle(
-          picture, low.tolist(), high.tolist(), colour, line, cv2.LINE_AA
+          *(picture, low.tolist(), high.tolist(), (*colour, 255)),
+          *(line, cv2.LINE_AA),
         )
-  return picture
 
 
 def draw_hand(
@@ -71,13 +155,13 @@ def draw_hand(
   """Draw the outline of a mask, points and turned frames on a film's picture.
 
   Args:
-    picture: uint8 RGB [H, W, 3], of `overlay`; it stays as it is.
+    picture: uint8 RGB [H, W, 3], of `overlay`, or RGBA; it stays as it is.
     mask: [h, w] over the film at any resolution, not 0 inside.
     points: [K, 2], fractions of the film; NaN is not drawn.
     frames: region -> [4, 2], corners in fractions of the film.
 
   Returns:
-    uint8 RGB [H, W, 3].
+    uint8, as the picture.
   """
   picture = np.array(picture)
   size = picture.shape[1::-1]
@@ -95,12 +179,12 @@ def draw_hand(
   # A dark rim keeps lines visible on bone.
   for colours, width in (((DARK,) * len(lines), 4), ([c for _, c in lines], 2)):
     for (line, _), colour in zip(lines, colours, strict=True):
-      cv2.polylines(picture, [line], True, colour, width, cv2.LINE_AA)
+      cv2.polylines(picture, [line], True, (*colour, 255), width, cv2.LINE_AA)
   for point in () if points is None else points:
     if np.isfinite(point).all():
       place = _pixels(point, size).tolist()
-      cv2.circle(picture, place, 6, DARK, -1, cv2.LINE_AA)
-      cv2.circle(picture, place, 4, POINT, -1, cv2.LINE_AA)
+      cv2.circle(picture, place, 6, (*DARK, 255), -1, cv2.LINE_AA)
+      cv2.circle(picture, place, 4, (*POINT, 255), -1, cv2.LINE_AA)
   return picture
 
 

@@ -1,9 +1,9 @@
 """What a prediction rests on: the method, the code and the films."""
 
-from importlib import metadata
 from typing import Any
 from typing import NamedTuple
 
+import boneage_jax
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import sources
@@ -47,17 +47,10 @@ def of_run(config: Any, stage: str, workdir: str) -> Basis:
   preset = f':{config.variant}' if config.get('variant') else ''
   return Basis(
     f'{config.name}{preset}, {stage}',
-    _version(),
+    boneage_jax.__version__,
     lineage.dataset_line({k: v for k, v in data.items() if k != 'split'}),
     data['phantom'],
   )
-
-
-def _version() -> str:
-  try:
-    return metadata.version('boneage_jax')
-  except metadata.PackageNotFoundError:  # run from its folder, not installed
-    return 'of no known version'
 
 
 def known_data(config: Any, workdir: str) -> dict[str, Any]:
@@ -74,5 +67,5 @@ def known_data(config: Any, workdir: str) -> dict[str, Any]:
   except (ValueError, IndexError):
     path = stages.report_path(workdir, stages.REPORT_JSON)
     data = storage.read_json(path, {}).get('data', {})
-  data.setdefault('phantom', not config.manual_dir)
+  data.setdefault('phantom', not (config.manual_dir or config.data.table))
   return data

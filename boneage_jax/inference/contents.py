@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import hashlib
 import os
 from typing import Any
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from boneage_jax.core import sizes
@@ -68,6 +70,34 @@ def programs(model: Model) -> list[Program]:
   for program in every:
     found.setdefault((program.loaded.folder, program.kind), program)
   return list(found.values())
+
+
+def digest(model: Model) -> str:
+  """Return the SHA-256 of all arrays that ages follow from, 64 hex digits."""
+  found = hashlib.sha256()
+  for array in _arrays(model):
+    found.update(f'{array.dtype} {array.shape}'.encode())
+    found.update(np.ascontiguousarray(array))
+  return found.hexdigest()
+
+
+def _arrays(model: Model) -> Iterator[np.ndarray]:
+  if hasattr(model, 'members'):
+    for sex in groups.SEX:
+      readers, shares = model.readers(sex)
+      yield np.array([model.members.index(member) for member in readers])
+      yield shares
+    for member in model.members:
+      yield from _arrays(member)
+    return
+  nets = [model.net]
+  if isinstance(model.net, regression.Regression):
+    yield from model.net.arrays.values()
+    nets = model.net.nets
+  loaded = [one.loaded for one in nets]
+  loaded += [program.loaded for program in _of_finder(model.finder)]
+  for one in loaded:
+    yield from map(np.asarray, jax.tree.leaves(one.variables))
 
 
 def tree(model: Model, root: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from boneage_jax.inference import film_list
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
 
+FAULT = 'Cannot be predicted'  # of the machine, rather than of the film
 AT_ONCE = 2  # batches: one is prepared while the nets read the other
 
 
@@ -41,7 +42,14 @@ class Answer(NamedTuple):
   reason: str = ''
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
+  """A film that was read.
+
+  Attributes:
+    answer: what came of it so far.
+    record: of `one_film.record`; None if it is refused.
+  """
+
   answer: Answer
   record: dict[str, Any] | None
 
@@ -76,17 +84,17 @@ def predict(
   # What nets read is written after each film, see `net_inputs`.
   threads = 1 if nets.dump else AT_ONCE
   runners = futures.ThreadPoolExecutor(threads, 'nets')
-  read = lambda film: readers.submit(_read, nets, film, reading)
+  start = lambda film: readers.submit(read, nets, film, reading)
   try:
     films = iter(films)
     ahead = collections.deque(
-      map(read, itertools.islice(films, nets.batch_size + 2 * cores))
+      map(start, itertools.islice(films, nets.batch_size + 2 * cores))
     )
     running: collections.deque[futures.Future] = collections.deque()
-    batch: list[_Read] = []
+    batch: list[Read] = []
     while ahead:
       batch.append(ahead.popleft().result())
-      ahead.extend(map(read, itertools.islice(films, 1)))
+      ahead.extend(map(start, itertools.islice(films, 1)))
       full = sum(one.record is not None for one in batch) == nets.batch_size
       if full or not ahead:
         first = not running
@@ -103,8 +111,8 @@ def predict(
       pool.shutdown(cancel_futures=True)
 
 
-def _read(nets: Any, film: film_list.Film, reading: Reading) -> _Read:
-  """Read and prepare a film."""
+def read(nets: Any, film: film_list.Film, reading: Reading) -> Read:
+  """Read and prepare a film; arguments as of `predict`."""
   answer = Answer(film)
   try:
     load = lambda: reading.archives.read(film, reading.limits)
@@ -115,14 +123,14 @@ def _read(nets: Any, film: film_list.Film, reading: Reading) -> _Read:
     if film.side:
       image = two_hands.cut(image, film.side, nets.inverted)
     answer = answer._replace(file=file._replace(image=None))
-    return _Read(answer, one_film.record(nets, image, sex))
+    return Read(answer, one_film.record(nets, image, sex))
   except ValueError as error:
-    return _Read(answer._replace(reason=str(error)), None)
+    return Read(answer._replace(reason=str(error)), None)
   except Exception as error:  # such as memory that runs out
-    return _Read(answer._replace(reason=_why(error)), None)
+    return Read(answer._replace(reason=_why(error)), None)
 
 
-def _answers(nets: Any, batch: list[_Read]) -> list[Answer]:
+def _answers(nets: Any, batch: list[Read]) -> list[Answer]:
   """Predict the films of a batch that were read."""
   readable = [one for one in batch if one.record is not None]
   if not readable:
@@ -150,4 +158,4 @@ def _answers(nets: Any, batch: list[_Read]) -> list[Answer]:
 
 
 def _why(error: Exception) -> str:
-  return f'Cannot be predicted: {type(error).__name__}: {door.reason(error)}.'
+  return f'{FAULT}: {type(error).__name__}: {door.reason(error)}.'

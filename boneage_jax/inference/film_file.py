@@ -1,6 +1,7 @@
 """Files of new films: their pixels, and the sex that their header knows."""
 
 from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -41,19 +42,23 @@ class FilmFile(NamedTuple):
 
 
 def read(
-  load: Callable[[], bytes], limits: limits_lib.Limits | None = None
+  load: Callable[[], bytes],
+  limits: limits_lib.Limits | None = None,
+  decode: Callable[..., Any] = codec.read,
 ) -> FilmFile:
   """Read a PNG, JPEG, DICOM, TIFF or BMP file.
 
   Args:
     load: reads its bytes.
     limits: of its size.
+    decode: `codec.read`, or `codec_pool.read`, which decodes every kind of film
+      in another process.
 
   Raises:
     ValueError: there is none, it holds no film, or it is too large.
   """
   try:
-    film = codec.read(load(), limits)
+    film = decode(load(), limits)
   except ValueError:
     raise
   except Exception as e:  # decoders raise their own kinds on odd files

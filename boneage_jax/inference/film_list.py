@@ -5,7 +5,6 @@ In folders and archives the content of a file says whether it is a film.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import contextlib
 import os
 import re
 import stat
@@ -14,7 +13,6 @@ from typing import NamedTuple
 import zipfile
 
 from boneage_jax.core import door
-from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import dicom
@@ -40,6 +38,7 @@ class Film(NamedTuple):
     member: its name within the archive, else ''.
     listed: what a table says of it, or None.
     side: of the picture that is read, of `two_hands.SIDES`; '' is all of it.
+    data: of the file, where it is in memory; else b''.
   """
 
   name: str
@@ -47,6 +46,7 @@ class Film(NamedTuple):
   member: str = ''
   listed: film_table.Listed | None = None
   side: str = ''
+  data: bytes = b''
 
 
 class Found(NamedTuple):
@@ -95,6 +95,8 @@ class Archives:
       ValueError: there is none, or it is too large.
       OSError: it cannot be read.
     """
+    if film.data:
+      return film.data
     if not film.member:
       return limits_lib.read_file(film.path, limits)
     archive = self.get(film.path)
@@ -292,12 +294,5 @@ def _rows(table: str) -> list[film_table.Listed]:
 
 def _listed(row: film_table.Listed, table: str) -> Film:
   """Return the film of a row, whose file may be `ARCHIVE.zip/NAME`."""
-  path = os.path.join(os.path.dirname(storage.absolute(table)), row.file)
-  name, archive = door.shown(row.file), path
-  while not os.path.exists(archive) and archive != os.path.dirname(archive):
-    archive = os.path.dirname(archive)
-  with contextlib.suppress(OSError):
-    if archive != path and os.path.isfile(archive):
-      member = path[len(archive) + 1 :].replace(os.sep, '/')
-      return Film(name, archive, member, row)
-  return Film(name, path, listed=row)
+  path, member = row.place(table)
+  return Film(door.shown(row.file), path, member, row)

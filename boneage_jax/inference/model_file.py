@@ -87,6 +87,17 @@ def write(
   return manifest
 
 
+def open_run(path: str) -> str:
+  """Return the folder of a run, or that of `open_model`.
+
+  Raises:
+    ValueError: a file that is no model file, or one that is damaged.
+  """
+  if os.path.isfile(path) or storage.exists(os.path.join(path, MANIFEST)):
+    return open_model(path)
+  return storage.absolute(path)
+
+
 def open_model(path: str) -> str:
   """Check a model file and return its folder, of a zip a temporary copy.
 
@@ -137,7 +148,7 @@ def _fill(
     if place:
       run = os.path.join(workdir, place)
       own = config_lib.read_config(stages.config_path(run))
-    write_json(os.path.join(place, stages.CONFIG), _bare(own, stage))
+    write_json(os.path.join(place, stages.CONFIG), bare(own, stage))
     for name in _read_stages(own, stage, workdir):
       for file in OF_STAGES:
         path = stages.path(os.path.join(workdir, place), name, file)
@@ -179,7 +190,7 @@ def _folds(config: Any) -> list[str]:
   return [os.path.relpath(f, '.') for f in stages.fold_folders(config, '.')]
 
 
-def _bare(config: ml_collections.ConfigDict, stage: str) -> dict[str, Any]:
+def bare(config: ml_collections.ConfigDict, stage: str) -> dict[str, Any]:
   """Return the content of config.json without places on this machine."""
   content = config_lib.to_json(config)
   content['report'] = {**content.get('report', {}), 'stage': stage}
@@ -196,12 +207,16 @@ def _without_places(value: Any) -> Any:
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, Any]:
-  """Return what is read of ensemble.json: weights, no folders."""
+  """Return what is read of ensemble.json: weights, no folders.
+
+  That of a cross-validated run has no weights: its folds count alike.
+  """
   members = [
     {name: row[name] for name in OF_MEMBERS if name in row}
     for row in content['members']
   ]
-  return {'weights': content['weights'], 'members': members}
+  weights = {name: content[name] for name in ('weights',) if name in content}
+  return weights | {'members': members}
 
 
 def _manifest(

@@ -77,17 +77,26 @@ class Net:
       if name not in left_out
     }
 
-  def _outputs(
-    self, records: Sequence[Mapping[str, Any]], number: int
-  ) -> dict[str, np.ndarray]:
-    """Return the outputs on one view, padded to the batch size."""
+  def batch(
+    self, records: Sequence[Mapping[str, Any]], number: int = 0
+  ) -> Batch:
+    """Return what the net reads of records on one of its views, [N, ...]."""
     view = self._views[number]
     rows = [
       preprocess.make_example(record, self._input, view=view)
       for record in records
     ]
-    rows += rows[-1:] * (self._batch_size - len(rows))
-    batch = jax.tree.map(lambda *values: np.stack(values), *rows)
+    return jax.tree.map(lambda *values: np.stack(values), *rows)
+
+  def _outputs(
+    self, records: Sequence[Mapping[str, Any]], number: int
+  ) -> dict[str, np.ndarray]:
+    """Return the outputs on one view, padded to the batch size."""
+    missing = self._batch_size - len(records)
+    batch = jax.tree.map(
+      lambda x: np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]),
+      self.batch(records, number),
+    )
     if self.watch:
       self.watch(batch, number, len(records))
     return jax.device_get(self._predict(self.loaded.variables, batch))

@@ -19,6 +19,7 @@ from boneage_jax.regions import localize
 from boneage_jax.regions import placement
 
 SEXES = ('M', 'F')
+HEIGHTS = (440, 1200)  # of layers, pixels: those of the film between these
 
 
 def predict(
@@ -65,9 +66,33 @@ def record(nets: Any, image: np.ndarray, sex: str) -> dict[str, Any]:
 
 
 def predict_records(
-  nets: Any, records: Sequence[Mapping[str, Any]]
+  nets: Any, records: Sequence[Mapping[str, Any]], layers: bool = False
 ) -> list[prediction_lib.Prediction]:
-  """Predict films of `record`, `nets.batch_size` at a time."""
+  """Predict films of `record`, `nets.batch_size` at a time.
+
+  Args:
+    nets: a Predictor or an Ensemble.
+    records: of films.
+    layers: whether predictions get theirs.
+  """
+  found = [
+    [_prediction(nets, *one, layers) for one in views]
+    for views in seen(nets, records)
+  ]
+  return [
+    one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in found
+  ]
+
+
+def seen(
+  nets: Any, records: Sequence[Mapping[str, Any]]
+) -> list[list[tuple[str, dict[str, Any], localize.Film]]]:
+  """Return what nets say of films of `record`, `nets.batch_size` at a time.
+
+  Returns:
+    For each film and each sex that it is read as: the sex, the outputs, and the
+    film with what was found on it.
+  """
   views = [(one['record'], sex) for one in records for sex in one['sexes']]
   found = iter(
     [
@@ -76,36 +101,40 @@ def predict_records(
       for one in _as_of_sexes(nets, views[k : k + nets.batch_size])
     ]
   )
-  each = [[next(found) for _ in one['sexes']] for one in records]
-  return [
-    one[0] if len(one) == 1 else prediction_lib.mixture(*one) for one in each
-  ]
+  return [[next(found) for _ in one['sexes']] for one in records]
+
+
+def as_of(record: Mapping[str, Any], sex: str, place: int) -> dict[str, Any]:
+  """Return an encoded film as one of 'M' or 'F', at a place of a batch."""
+  # Its id is that of its place: films have none that is known.
+  return {**record, 'sex': groups.SEX[sex], 'id': str(place), 'row': place}
 
 
 def _as_of_sexes(
   nets: Any, views: Sequence[tuple[Mapping[str, Any], str]]
-) -> list[prediction_lib.Prediction]:
-  """Predict encoded films as ones of a boy or of a girl."""
-  # Ids are those of places in the batch: films have none that is known.
-  numbered = [
-    {**one, 'sex': groups.SEX[sex], 'id': str(k), 'row': k}
-    for k, (one, sex) in enumerate(views)
-  ]
+) -> list[tuple[str, dict[str, Any], localize.Film]]:
+  """Read encoded films as ones of a boy or of a girl."""
+  numbered = [as_of(one, sex, k) for k, (one, sex) in enumerate(views)]
   outputs, films = nets.outputs(numbered)
   return [
-    _prediction(nets, sex, {name: x[k] for name, x in outputs.items()}, film)
+    (sex, {name: x[k] for name, x in outputs.items()}, film)
     for k, ((_, sex), film) in enumerate(zip(views, films, strict=True))
   ]
 
 
 def _prediction(
-  nets: Any, sex: str, outputs: Mapping[str, Any], film: localize.Film
+  nets: Any,
+  sex: str,
+  outputs: Mapping[str, Any],
+  film: localize.Film,
+  layers: bool,
 ) -> prediction_lib.Prediction:
   matrix, age = outputs.get('deformation'), float(outputs['age'])
   if nets.dump:
     nets.dump(sex, age)
   probability = outputs.get('probability')
   flags, evidence = judged(nets, film, outputs)
+  marks = _marks(film, nets.places, outputs)
   found = prediction_lib.Prediction(
     age_predicted=age,
     sex=sex,
@@ -115,7 +144,8 @@ def _prediction(
     film_box=film.film_box,
     quality_flags=flags,
     evidence=evidence,
-    overlay=picture(film, nets.places, outputs),
+    overlay=overlay.drawn(film.image, marks),
+    layers=_layers(film.image, marks) if layers else None,
     hand=film.hand,
     age_map=outputs.get('age_map'),
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
@@ -145,12 +175,17 @@ def judged(
   return flags, evidence
 
 
-def picture(
+def _layers(image: np.ndarray, marks: overlay.Marks) -> overlay.Layers:
+  least, most = HEIGHTS
+  return overlay.layers(image, marks, min(max(image.shape[0], least), most))
+
+
+def _marks(
   film: localize.Film,
   places: age_maps.Places | None,
   outputs: Mapping[str, np.ndarray],
-) -> np.ndarray:
-  """Draw a film with what was found on it, uint8 RGB [440, W, 3].
+) -> overlay.Marks:
+  """Return what is drawn on a film.
 
   Args:
     film: as the nets saw it.
@@ -158,17 +193,15 @@ def picture(
     outputs: of the film; a map of ages is drawn, and what a layer sampled.
   """
   if 'age_map' in outputs:
-    return age_maps.picture(
-      film.image, places, *map(outputs.get, age_maps.NAMES)
-    )
+    return age_maps.marks(film.image, places, *map(outputs.get, age_maps.NAMES))
   heat = None
   if film.maps:
     heat = overlay.film_heat(np.stack(film.maps), film.image.shape, film.resize)
-  drawn = overlay.overlay(film.image, heat, film.regions)
   if film.hand is None:
-    return drawn
+    return overlay.Marks(heat, film.regions)
   placed, frames = film.hand.placed.registration, {}
   if placed is not None:
     matrix = registration.to_fractions(placed.matrix, film.image.shape)
     frames = placement.frames(matrix, film.hand.regions)
-  return overlay.draw_hand(drawn, film.hand.mask, film.hand.points, frames)
+  hand = film.hand
+  return overlay.Marks(heat, film.regions, hand.mask, hand.points, frames)

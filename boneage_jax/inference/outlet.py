@@ -12,6 +12,7 @@ import tqdm
 
 from boneage_jax.core import door
 from boneage_jax.imaging import png
+from boneage_jax.inference import dicom_out
 from boneage_jax.inference import film_batches
 from boneage_jax.inference import film_list
 from boneage_jax.inference import loading
@@ -37,12 +38,13 @@ class Outlet:
     view: str,
     norm: reference_lib.Norm,
     force: bool,
+    objects: dicom_out.Objects | None = None,
   ):
     self.bad: list[str] = []
     self.rows: row_file.RowFile | None = None
     self._films, self._out, self._inverted = films, out, predictor.inverted
     self._view = views.VIEWS[view]()
-    self._norm, self._force = norm, force
+    self._norm, self._force, self._objects = norm, force, objects
     self._seen: set[str] = set()  # names of films with a row of this command
     self._listed = any(film.listed for film in films)
     self._known: list[dict[str, str]] = []  # rows with a true age
@@ -82,7 +84,13 @@ class Outlet:
     prediction = dataclasses.replace(prediction, forced=self._force)
     if prediction.withheld:
       self.bad.append(f'{name}: {tables.format_line(prediction)}')
-    for text in views.warnings(prediction, answer.file.sex, self._inverted):
+    said = list(views.warnings(prediction, answer.file.sex, self._inverted))
+    if self._objects:
+      try:
+        self._objects.add(answer, prediction, said)
+      except ValueError as error:
+        said.append(str(error))
+    for text in said:
       self._say(f'warning: {name}: {text}', sys.stderr)
     if self._norm.reference and prediction.sds is None:
       why = reference_lib.why_none(prediction, self._norm.reference)

@@ -9,6 +9,7 @@ import numpy as np
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import overlay as overlay_lib
 from boneage_jax.inference import basis as basis_lib
 from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
@@ -33,6 +34,7 @@ class Prediction:
       picture, before it was turned back.
     quality_flags: why not to trust the age, see `quality`; often none.
     overlay: uint8 RGB [440, W, 3], the film with heat map and regions.
+    layers: the same as pictures that lie on each other; None unless asked for.
     notes: what is odd about the film's file, names of `codec.NOTES`.
     hand: how the film was registered; None of a run that does not.
     age_map: [h, w], months at places of the film; None of a net that gives the
@@ -48,6 +50,7 @@ class Prediction:
     evidence: what the fitted checks of quality measured, by check; empty of a
       run without them.
     forced: whether views show the age of a film that is refused.
+    reason: why the film cannot be read, else ''; see `unread`.
   """
 
   age_predicted: float
@@ -58,6 +61,7 @@ class Prediction:
   film_box: tuple[float, float, float, float]
   quality_flags: tuple[str, ...]
   overlay: np.ndarray
+  layers: overlay_lib.Layers | None = None
   intervals: Mapping[int, tuple[float, float]] = dataclasses.field(
     default_factory=dict
   )
@@ -75,6 +79,7 @@ class Prediction:
     default_factory=dict
   )
   forced: bool = False
+  reason: str = ''
 
   @property
   def lo90(self) -> float | None:
@@ -89,12 +94,31 @@ class Prediction:
   @property
   def status(self) -> str:
     """'ok', 'check' or 'refused', see `quality.status`."""
+    if self.reason:
+      return quality.REFUSED
     return quality.status(self.quality_flags)
 
   @property
   def withheld(self) -> bool:
     """Whether views leave the age out."""
+    if self.reason:
+      return True
     return self.status == quality.REFUSED and not self.forced
+
+
+def unread(sex: str, reason: str) -> Prediction:
+  """Return what is said of a film that cannot be read: why, and no age."""
+  return Prediction(
+    age_predicted=np.nan,
+    sex=sex,
+    probability=None,
+    regions={},
+    rotation_deg=0,
+    film_box=boxes.WHOLE_FILM,
+    quality_flags=(),
+    overlay=np.zeros((440, 440, 3), np.uint8),
+    reason=reason,
+  )
 
 
 def with_notes(

@@ -120,9 +120,16 @@ class Predictor:
       ages what `age_maps.NAMES` names; and the films, upright, with what was
       found on them and quality flags.
     """
-    found = self.finder(records, {} if memo is None else memo)
+    films, read = self.look(records, {} if memo is None else memo)
+    return self.net(read), films
+
+  def look(
+    self, records: Sequence[Mapping[str, Any]], memo: finders.Memo
+  ) -> tuple[list[localize.Film], list[dict[str, Any]]]:
+    """Return films with what was found on them, and what the net reads."""
+    found = self.finder(records, memo)
     read = [finders.take(record, self._take) for _, record in found]
-    return self.net(read), [film for film, _ in found]
+    return [film for film, _ in found], read
 
 
 def _check_stage(config: Any, stage: str) -> None:

@@ -85,10 +85,13 @@ def fit_usual(rows: np.ndarray) -> Usual:
 class Checks(NamedTuple):
   """Linear scores of `descriptor.describe`, about 0 of clean films, 1 of bad.
 
+  A check has a score for each fault that it looks for; a film fails it that is
+  above the limit of one of them.
+
   Attributes:
-    kinds: names of the checks.
-    weights: float32 [kinds, N].
-    offsets, limits: float64 [kinds].
+    kinds: of each score the name of its check.
+    weights: float32 [scores, N].
+    offsets, limits: float64 [scores].
     usual: of the embeddings; None where nets have none.
     answer_limits: of OF_NETS, as far as nets answer them.
   """
@@ -103,16 +106,18 @@ class Checks(NamedTuple):
   def measure(
     self, film: np.ndarray, outputs: Mapping[str, Any] | None = None
   ) -> dict[str, Measure]:
-    """Measure a film, by the name of the check.
+    """Measure a film, by the name of the check: its worst score.
 
     Args:
       film: uint8 [H, W], bones bright, upright.
       outputs: what nets answered of it; None leaves their checks out.
     """
     values = self.scores(descriptor.describe(film)[None])[0]
-    found = zip(values.tolist(), self.limits.tolist(), strict=True)
-    pairs = zip(self.kinds, found, strict=True)
-    measured = {kind: Measure(*pair) for kind, pair in pairs}
+    order = np.argsort(values - self.limits, kind='stable')  # the worst last
+    measured = dict.fromkeys(self.kinds)
+    for k in order.tolist():
+      pair = float(values[k]), float(self.limits[k])
+      measured[self.kinds[k]] = Measure(*pair)
     if outputs:
       rows = {name: np.asarray(x)[None] for name, x in outputs.items()}
       for kind, (value,) in answers(self.usual, rows).items():
@@ -121,7 +126,7 @@ class Checks(NamedTuple):
     return measured
 
   def scores(self, rows: np.ndarray) -> np.ndarray:
-    """Return the scores [M, kinds] of descriptors [M, N]."""
+    """Return the scores [M, scores] of descriptors [M, N]."""
     return rows.astype(np.float64) @ self.weights.T + self.offsets
 
 

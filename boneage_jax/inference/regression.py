@@ -14,7 +14,12 @@ from boneage_jax.training import forward
 
 
 class Regression:
-  """Used like a `net.Net`, of a stage with the job `fit_regressors`."""
+  """Used like a `net.Net`, of a stage with the job `fit_regressors`.
+
+  Attributes:
+    arrays: of the regressors, by name.
+    nets: that say what these read.
+  """
 
   places = None  # it gives one age of all of a film
 
@@ -30,8 +35,8 @@ class Regression:
         f'Expected {path}, found none: run the stage {stage!r} first.'
       )
     with np.load(storage.reading(path, 'rb')) as file:
-      self._arrays = {name: file[name] for name in file.files}
-    self._nets = [
+      self.arrays = {name: file[name] for name in file.files}
+    self.nets = [
       net.Net(config, name, workdir, batch_size, forward.make_features)
       for name in config[stage].features_from
     ]
@@ -40,7 +45,7 @@ class Regression:
     self, records: Sequence[Mapping[str, Any]]
   ) -> dict[str, np.ndarray]:
     """Return `age` [N], months, of at most `batch_size` records."""
-    seen = [one(records)['features'] for one in self._nets]
+    seen = [one(records)['features'] for one in self.nets]
     sex = np.array([record['sex'] for record in records])
     joined = regressors.join(seen, sex)
-    return {'age': regressors.predict(self._arrays, joined)[regressors.MEAN]}
+    return {'age': regressors.predict(self.arrays, joined)[regressors.MEAN]}

@@ -1,5 +1,6 @@
 """What the rows of a folder rest on, so that those of others are not mixed."""
 
+from collections.abc import Sequence
 import hashlib
 import json
 from typing import Any
@@ -12,23 +13,38 @@ from boneage_jax.phantom import render
 
 
 def of(
-  nets: Any, sex: str | None, norm: reference_lib.Norm, force: bool = False
+  nets: Any,
+  sex: str | None,
+  norm: reference_lib.Norm,
+  force: bool,
+  sides: Sequence[str],
 ) -> dict[str, Any]:
   """Return settings for `row_file.RowFile.check`.
 
   Nets, and a site's correction, show in the ages that they give one phantom.
+  `sides` are those of the films' pictures, of `film_list.Film`.
   """
-  calibration = json.dumps(dict(nets.calibration), sort_keys=True)
-  given = norm.reference is not None or norm.chronological_age is not None
   return {
     'format': 1,
     'batch_size': nets.batch_size,
     'sex': sex or '',
+    'two_hands': ' '.join(sides),
+    **of_answers(nets, norm, force),
+    'ages': _ages_of_phantom(nets),
+  }
+
+
+def of_answers(
+  nets: Any, norm: reference_lib.Norm, force: bool = False
+) -> dict[str, Any]:
+  """Return what is made of the ages that nets say, in words and hashes."""
+  calibration = json.dumps(dict(nets.calibration), sort_keys=True)
+  given = norm.reference is not None or norm.chronological_age is not None
+  return {
     'calibration': _short(calibration),
     'checks': _short(repr(_plain(nets.checks))) if nets.checks else '',
     'force': force,
     'norm': _short(repr(norm)) if given else '',
-    'ages': _ages_of_phantom(nets),
   }
 
 

@@ -65,7 +65,8 @@ def pose_text(pose: age_maps.Pose) -> str:
 def format_line(prediction: prediction_lib.Prediction) -> str:
   """Say in one line what was found."""
   if prediction.withheld:
-    return f'refused, no age: {_reasons(prediction)}'
+    why = prediction.reason or _reasons(prediction)
+    return f'refused, no age: {why}'
   age = prediction.age_predicted
   line = f'{years(max(age, 0))} ({age:.1f} months'
   if prediction.lo90 is not None:

@@ -1,5 +1,6 @@
 """New films on the way out: cells of their rows, and what is printed."""
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -47,14 +48,25 @@ def picture_name(name: str) -> str:
 
 
 def warnings(
-  prediction: prediction_lib.Prediction, header_sex: str, inverted: bool
+  prediction: prediction_lib.Prediction,
+  header_sex: str,
+  inverted: bool,
+  sentence: Callable[[str, bool], str] = quality.sentence,
 ) -> Iterator[str]:
-  """Yield what a user should know before trusting a prediction."""
+  """Yield what a user should know before trusting a prediction.
+
+  Args:
+    prediction: of the film.
+    header_sex: 'M', 'F' or 'unknown'.
+    inverted: whether films of the run have dark bones.
+    sentence: says what a flag means.
+  """
   if header_sex not in ('unknown', prediction.sex):
-    yield f'the header says sex {header_sex}; --sex={prediction.sex} is used'
+    used = prediction.sex
+    yield f'the header says sex {header_sex}; {used} was given and is used'
   for flag in prediction.quality_flags:
     if flag != 'region':  # said by name below
-      yield quality.sentence(flag, inverted)
+      yield sentence(flag, inverted)
   for note in prediction.notes:
     if note not in prediction.quality_flags:
       yield codec.NOTES[note]
@@ -150,7 +162,7 @@ class JsonView:
     """Yield the line of a film; ages are numbers, months."""
     del prediction
     yield json.dumps(
-      {name: _value(name, cell) for name, cell in cells.items() if cell != ''},
+      {name: value(name, cell) for name, cell in cells.items() if cell != ''},
       ensure_ascii=False,
     )
 
@@ -160,7 +172,8 @@ VIEWS = {'text': TextView, 'csv': CsvView, 'jsonl': JsonView}
 _TEXTS = ('file', 'sop_instance_uid', 'group', 'picture', 'site', 'version')
 
 
-def _value(name: str, cell: str) -> str | float:
+def value(name: str, cell: str) -> str | float:
+  """Return what a cell says: a number where it is one, such as months."""
   with contextlib.suppress(ValueError):
     if name not in _TEXTS and math.isfinite(float(cell)):
       return float(cell)

@@ -7,6 +7,7 @@ from flax import nnx
 
 from boneage_jax.models import age_net
 from boneage_jax.models import keypoint_net
+from boneage_jax.models import layers
 from boneage_jax.models import point_unet
 from boneage_jax.models import stacked_regions
 from boneage_jax.models import two_stream
@@ -51,8 +52,10 @@ def create(
       f'net.dtype={dtype!r} is none that nets are trained in (float16 would '
       f'need scaled losses); choose one of {DTYPES}.'
     )
+  if not arguments.get('remat'):  # not every net need have it
+    arguments.pop('remat', None)
   momentum = arguments.pop('bn_momentum')
-  net = NETS[name](size=size, rngs=nnx.Rngs(seed), **arguments)
+  net = NETS[name](size=size, rngs=layers.Keys(seed), **arguments)
   for _, module in nnx.iter_modules(net) if momentum else ():
     if isinstance(module, nnx.BatchNorm):
       module.momentum = momentum

@@ -41,6 +41,7 @@ class AgeNet(net_lib.Net):
       Of the pool 'gap_map'.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and outputs stay float32.
+    remat: compute the maps of each block again in the backward pass.
   """
 
   def __init__(
@@ -59,6 +60,7 @@ class AgeNet(net_lib.Net):
     classes: int = 0,
     from_features: bool = False,
     dtype: str = 'float32',
+    remat: bool = False,
     rngs: nnx.Rngs,
   ):
     if attention not in ('none', 'cbam'):
@@ -71,7 +73,9 @@ class AgeNet(net_lib.Net):
         "Expected net.pool='gap_map' without attention for a net that reads "
         f'features of films, got {pool!r} and attention {attention!r}.'
       )
-    make = lambda rngs: backbones.create(backbone, dtype=dtype, rngs=rngs)
+    make = lambda rngs: backbones.create(
+      backbone, dtype=dtype, remat=remat, rngs=rngs
+    )
     if from_features:  # shapes are enough
       built = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
     else:

@@ -11,6 +11,7 @@ from boneage_jax.core import sizes
 from boneage_jax.models import layers
 from boneage_jax.models import net as net_lib
 from boneage_jax.models import ops
+from boneage_jax.models.backbones import base
 from boneage_jax.models.heads import age as age_head
 
 # Ours: filters of the blocks, the first three of the paper's age nets.
@@ -54,6 +55,7 @@ class KeypointNet(net_lib.Net):
     features: of the fully connected block.
     dropout: before the last layer.
     dtype: of the convolutions: 'float32' or 'bfloat16'; all else is float32.
+    remat: compute the maps of each block again in the backward pass.
 
   Raises:
     ValueError: an input that three poolings leave nothing of.
@@ -70,8 +72,10 @@ class KeypointNet(net_lib.Net):
     features: int = 512,
     dropout: float = 0.0,
     dtype: str = 'float32',
+    remat: bool = False,
     rngs: nnx.Rngs,
   ):
+    self.remat = remat
     hw = [side // 2 ** len(FILTERS) for side in sizes.size_hw(size)]
     if min(hw) < 1:
       raise ValueError(
@@ -92,7 +96,7 @@ class KeypointNet(net_lib.Net):
     """Return the map [B,h,w,C] of `image`, grey films, uint8 [B,H,W,1]."""
     x = layers.preprocess(batch['image'], 'tf', 1)
     for block in self.blocks:
-      x = block(x)
+      x = base.call(block, x, self.remat)
     return x
 
   def head(self, features, inputs, rngs=None):

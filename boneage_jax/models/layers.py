@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import math
+import types
 from typing import Any
 
 from flax import nnx
@@ -12,6 +13,23 @@ import numpy as np
 from boneage_jax.models import ops
 
 Array = jax.Array
+
+
+class Keys:
+  """Keys of the parameters of a net, those of `nnx.Rngs(seed)`.
+
+  That one counts in an array. Where a trace builds the net, each new count
+  makes JAX look through all of the trace: seconds for a hundred layers.
+  """
+
+  def __init__(self, seed: int):
+    self._key, self._count = jax.random.key(seed), 0
+
+  def params(self) -> Array:
+    """Return the next key."""
+    key = jax.random.fold_in(self._key, self._count)
+    self._count += 1
+    return key
 
 
 def kernel_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32):
@@ -163,6 +181,10 @@ def _as_they_are(values: Any, dtype: Any) -> Any:
   return values
 
 
+# Batch normalisation begins at constants, and looks at no key.
+_NO_KEYS = types.SimpleNamespace(params=lambda: None)
+
+
 class BatchNorm(nnx.BatchNorm):
   """Flax's batch normalisation with float32 statistics, Keras' conventions.
 
@@ -188,7 +210,7 @@ class BatchNorm(nnx.BatchNorm):
       use_fast_variance=False,
       dtype=dtype,
       promote_dtype=_as_they_are,
-      rngs=nnx.Rngs(0),  # unused: it begins at constants
+      rngs=_NO_KEYS,
     )
 
 

@@ -19,7 +19,7 @@ class PointUNet(unet.UNet):
   map's softmax. Loss and points are as the paper's.
 
   Args:
-    size, width, levels, dtype: see unet.UNet.
+    size, width, levels, dtype, remat: see unet.UNet.
     points: how many there are.
   """
 
@@ -31,10 +31,11 @@ class PointUNet(unet.UNet):
     width: float = 1.0,
     levels: int = len(unet.CHANNELS),
     dtype: str = 'float32',
+    remat: bool = False,
     rngs: nnx.Rngs,
   ):
     super().__init__(
-      size=size, width=width, levels=levels, dtype=dtype, rngs=rngs
+      size=size, width=width, levels=levels, dtype=dtype, remat=remat, rngs=rngs
     )
     channels = layers.scale_channels(unet.CHANNELS[0], width)
     self.mask = layers.Conv(channels, points, 1, use_bias=True, rngs=rngs)

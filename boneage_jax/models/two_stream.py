@@ -65,7 +65,8 @@ class TwoStream(net_lib.Net):
         through learned 1x1 projections.
       'none' swaps nothing.
     mid: names of the stages after which 'mid' swaps, one per stream.
-    pool, output, readout, sex_features, dropout, dtype: as in age_net.AgeNet.
+    pool, output, readout, sex_features, dropout, dtype, remat: as in
+      age_net.AgeNet.
   """
 
   def __init__(
@@ -84,6 +85,7 @@ class TwoStream(net_lib.Net):
     sex_features: int = 32,
     dropout: float = 0.0,
     dtype: str = 'float32',
+    remat: bool = False,
     rngs: nnx.Rngs,
   ):
     if exchange not in EXCHANGES:
@@ -94,8 +96,9 @@ class TwoStream(net_lib.Net):
     self.exchange, self.threshold, self.penalty = exchange, threshold, penalty
     self.mid = tuple(mid)
     self.inputs = ('sex',) if sex_features else ()
-    self.carpal = backbones.create(carpal, dtype=dtype, rngs=rngs)
-    self.metacarpal = backbones.create(metacarpal, dtype=dtype, rngs=rngs)
+    options = dict(dtype=dtype, remat=remat, rngs=rngs)
+    self.carpal = backbones.create(carpal, **options)
+    self.metacarpal = backbones.create(metacarpal, **options)
     nets = (self.carpal, self.metacarpal)
     channels = [net.channels for net in nets]
     size_hw = sizes.size_hw(size)

@@ -10,10 +10,19 @@ from boneage_jax.core import sizes
 from boneage_jax.models import layers
 from boneage_jax.models import net as net_lib
 from boneage_jax.models import ops
+from boneage_jax.models.backbones import base
 
 # Of the five levels, the finest first. Ours: the paper names no width.
 CHANNELS = (32, 64, 128, 256, 512)
 EPS = 1e-5  # PyTorch's
+
+
+class Twice(nnx.List):
+  """Two convolutions, one after the other."""
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    first, second = self
+    return second(first(x))
 
 
 class UNet(net_lib.Net):
@@ -34,6 +43,7 @@ class UNet(net_lib.Net):
     levels: how many of CHANNELS, the finest first.
     dtype: of the computation: 'float32' or 'bfloat16'; parameters, statistics
       and logits stay float32.
+    remat: compute the maps of each level again in the backward pass.
 
   Raises:
     ValueError: a side is no such multiple, or there are no such levels.
@@ -48,6 +58,7 @@ class UNet(net_lib.Net):
     width: float = 1.0,
     levels: int = len(CHANNELS),
     dtype: str = 'float32',
+    remat: bool = False,
     rngs: nnx.Rngs,
   ):
     if not 2 <= levels <= len(CHANNELS):
@@ -60,11 +71,11 @@ class UNet(net_lib.Net):
         f'Expected an input.size of multiples of {multiple} for net.name='
         f"'unet', which halves the film {levels - 1} times, got {size}."
       )
-    dtype = jnp.dtype(dtype)
+    dtype, self.remat = jnp.dtype(dtype), remat
     channels = [layers.scale_channels(c, width) for c in CHANNELS[:levels]]
     options = dict(eps=EPS, momentum=0.9, dtype=dtype, rngs=rngs)
     conv = lambda before, after: layers.ConvBN(before, after, 3, **options)
-    twice = lambda before, after: nnx.List(
+    twice = lambda before, after: Twice(
       [conv(before, after), conv(after, after)]
     )
     self.down = nnx.List(map(twice, [1, *channels], channels))
@@ -78,19 +89,17 @@ class UNet(net_lib.Net):
     del rngs
     x = layers.preprocess(batch['image'], 'tf', channels=1)  # B 512 512 1
     maps = []
-    for first, second in self.down:
+    for twice in self.down:
       if maps:
         x = ops.max_pool(x, 2, 2)
-      x = second(first(x))
+      x = base.call(twice, x, self.remat)
       maps.append(x)
     # Without a width: B 512 512 32, B 256 256 64, B 128 128 128, B 64 64 256,
     # and last B 32 32 512.
     skips = maps[-2::-1]
-    for up, (first, second), skip in zip(
-      self.up, self.join, skips, strict=True
-    ):
+    for up, twice, skip in zip(self.up, self.join, skips, strict=True):
       x = jnp.concatenate([skip, up(double(x))], -1)
-      x = second(first(x))
+      x = base.call(twice, x, self.remat)
     # Back the same way, from B 64 64 256 to B 512 512 32.
     return x
 

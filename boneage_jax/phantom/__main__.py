@@ -29,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument(
     '--fractures', type=float, default=0.0, help='share of broken hands'
   )
-  parser.add_argument('--views', type=int, default=1, help='films of a hand')
+  parser.add_argument('--views', type=int, default=1, help='films of a visit')
+  parser.add_argument('--visits', type=int, default=1, help='of a hand')
   parser.add_argument(
     '--turn', type=float, default=0.0, help='most that hands turn, degrees'
   )

@@ -20,6 +20,7 @@ from boneage_jax.phantom import render
 
 NAME = 'boneage-training-dataset'
 FAULTS = 'faults.csv'
+TABLE = 'films.csv'  # of its films, as users write theirs
 DATE = (1980, 1, 1, 0, 0, 0)  # one archive, one hash
 
 
@@ -74,6 +75,7 @@ def write_archive(
   inverted: float = 0.0,
   fractures: float = 0.0,
   views: int = 1,
+  visits: int = 1,
   turn: float = 0.0,
   shift: float = 0.0,
   kinds: Sequence[str] = (),
@@ -90,8 +92,10 @@ def write_archive(
     label_noise_sd: sd in months of the error added to the labels.
     inverted: share of films shown as MONOCHROME1.
     fractures: share of hands with a broken bone. With it, or with more than
-      one view, fracture_labels.csv and fracture_masks.json are written too.
-    views: films of each hand.
+      one film of a hand, fracture_labels.csv and fracture_masks.json are
+      written too.
+    views: films of each hand at one visit.
+    visits: of each hand, 3 to 12 months apart.
     turn, shift: most that hands are turned, degrees, and moved, share of the
       sides; either way.
     kinds: faults to plant, one a film, in turn, see `faults`. With them,
@@ -101,10 +105,11 @@ def write_archive(
       caller's script needs the usual `if __name__ == '__main__'`.
     progress: show a progress bar.
   """
-  if films < 1 or long_side < 64 or views < 1:
+  if films < 1 or long_side < 64 or min(views, visits) < 1:
     raise ValueError(
-      'Expected at least 1 film of at least 64 pixels in at least 1 view, got '
-      f'{films} of {long_side} in {views}: raise films, long_side or views'
+      'Expected at least 1 film of at least 64 pixels in at least 1 view and 1 '
+      f'visit, got {films} of {long_side} in {views} and {visits}: raise '
+      'films, long_side, views or visits'
     )
   for kind in kinds:
     faults.check(kind)
@@ -118,15 +123,18 @@ def write_archive(
     'inverted': inverted,
     'fractures': fractures,
     'views': views,
+    'visits': visits,
     'turn': turn,
     'shift': shift,
   }
   try:
     made = _films(films, seed, options, tuple(kinds), workers)
     made = _bar(made, films) if progress else made
-    _write(work, made, fractures > 0 or views > 1)
+    _write(work, made, fractures > 0 or views > 1 or visits > 1)
     with open(os.path.join(work, 'phantom.json'), 'w') as file:
       planted = {'faults': list(kinds)} if kinds else {}
+      if visits == 1:  # as archives say it that are older than visits
+        del options['visits']
       json.dump({'films': films, 'seed': seed, **options, **planted}, file)
     _replace(work, out)
   finally:
@@ -135,7 +143,7 @@ def write_archive(
 
 def _write(folder, made, with_findings):
   labels, boxes, points, regions, polygons = [], [], [], [], {}
-  findings, breaks, planted = [], {}, []
+  findings, breaks, planted, listed = [], {}, [], []
   path = os.path.join(folder, f'{NAME}.zip')
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
     for film in made:
@@ -143,6 +151,8 @@ def _write(folder, made, with_findings):
       entry = zipfile.ZipInfo(f'{NAME}/{number}.png', DATE)
       archive.writestr(entry, film['png'])
       labels.append((number, film['age'], film['male']))
+      sex, hand = 'M' if film['male'] else 'F', f'hand{film["study"]}'
+      listed.append((f'{NAME}.zip/{entry.filename}', sex, film['age'], hand))
       boxes.append((number, *_text(film['hand_box'])))
       points += [
         (number, point, *_text(xy))
@@ -161,6 +171,7 @@ def _write(folder, made, with_findings):
   corners = ('x0', 'y0', 'x1', 'y1')
   side = os.path.join(folder, 'annotations')
   _table(folder, f'{NAME}.csv', ('id', 'boneage', 'male'), labels)
+  _table(folder, TABLE, ('file', 'sex', 'age_true', 'group'), listed)
   _table(side, 'hand_boxes.csv', ('id', *corners), boxes)
   _table(side, 'hand_keypoints.csv', ('id', 'point', 'x', 'y'), points)
   _table(
@@ -191,7 +202,7 @@ def _replace(work, out):
   if not os.path.isdir(out) or not os.listdir(out):
     os.replace(work, out)  # one step: all of it or nothing
     return
-  names = [f'{NAME}.zip', f'{NAME}.csv', 'annotations', 'phantom.json']
+  names = [f'{NAME}.zip', f'{NAME}.csv', TABLE, 'annotations', 'phantom.json']
   if os.path.exists(os.path.join(work, FAULTS)):
     names.append(FAULTS)
   elif os.path.exists(os.path.join(out, FAULTS)):

@@ -34,7 +34,8 @@ def annotate(
     mask: where the hand lies, bool [H, W].
 
   Returns:
-    fracture, hand_box, keypoints, boxes and polygon, see `render.make_film`.
+    fracture, hand_box, keypoints, boxes, polygon and centres, see
+    `render.make_film`.
   """
   size = np.array([hw[1], hw[0]], np.float64)
   fractions = lambda mm: frame.points(mm) / size
@@ -94,7 +95,18 @@ def annotate(
     'keypoints': keypoints,
     'boxes': [(label, _inside(b, box)) for label, b in boxes],
     'polygon': (contour + 0.5) / size,
+    'centres': _centres(hand, fractions),
   }
+
+
+def _centres(hand, fractions):
+  """Return where each ossification centre lies, or will."""
+  places = {name: centre for name, (centre, _) in hand.carpals.items()}
+  for bone in hand.bones:
+    middle = bone.widths[3] / 2  # of the epiphysis
+    places[bone.centre] = bone.origin + middle * bone.direction
+  found = fractions(np.array(list(places.values())))
+  return dict(zip(places, found, strict=True))
 
 
 def _box(centre, half):

@@ -66,17 +66,28 @@ def cut_tips(film, rng, hand):
   return _rows(film, hand.box[1] + rng.uniform(0.08, 0.2) * length, 1)
 
 
-def half_cut(film, rng, hand):
-  """Cut half of the hand off, 45 to 60 % from any side."""
-  x0, y0, x1, _ = hand.box
-  side, share = rng.integers(4), rng.uniform(0.45, 0.6)
-  if side == 0:
-    return _columns(film, x0 + share * (x1 - x0), 1)
-  if side == 1:
-    return _columns(film, 0, x1 - share * (x1 - x0))
-  if side == 2:
-    return _rows(film, y0 + share * (hand.wrist - y0), 1)
-  return _rows(film, 0, hand.wrist - share * (hand.wrist - y0))
+def half_left(film, rng, hand):
+  """Cut the left half of the hand off, 45 to 60 %."""
+  x0, _, x1, _ = hand.box
+  return _columns(film, x0 + _half(rng) * (x1 - x0), 1)
+
+
+def half_right(film, rng, hand):
+  """Cut the right half of the hand off."""
+  x0, _, x1, _ = hand.box
+  return _columns(film, 0, x1 - _half(rng) * (x1 - x0))
+
+
+def half_top(film, rng, hand):
+  """Cut the fingers off."""
+  y0, end = hand.box[1], hand.wrist
+  return _rows(film, y0 + _half(rng) * (end - y0), 1)
+
+
+def half_bottom(film, rng, hand):
+  """Cut off all below the fingers."""
+  y0, end = hand.box[1], hand.wrist
+  return _rows(film, 0, end - _half(rng) * (end - y0))
 
 
 def inverted(film, rng, hand):
@@ -155,8 +166,12 @@ def jpeg(film, rng, hand):
 
 
 def metal(film, rng, hand):
-  """Lay a plate with screws, wires or rings over the hand."""
-  film = film.copy()
+  """Lay a plate with screws, or wires, over the hand.
+
+  Nothing is as bright, and its edges are sharp: the window that shows it leaves
+  darker greys to bones.
+  """
+  film = np.uint8(np.rint(rng.uniform(0.65, 0.85) * film.astype(np.float32)))
   (height, width), (x0, y0, x1, _) = film.shape, hand.box
   long = (hand.wrist - y0) * height
   middle = np.array(
@@ -227,7 +242,8 @@ Fault = Callable[[np.ndarray, np.random.Generator, Hand], np.ndarray]
 KINDS: dict[str, Fault] = {
   one.__name__: one
   for one in (
-    *(two_hands, half_cut, blank, saturated, not_a_hand),
+    *(two_hands, half_left, half_right, half_top, half_bottom),
+    *(blank, saturated, not_a_hand),
     *(cut_wrist, cut_tips, inverted, rotated, mirrored, few_pixels),
     *(blurred, noise, jpeg, metal, cast),
   )
@@ -267,6 +283,10 @@ def check(kind: str) -> None:
       f'Expected faults among {", ".join(KINDS)}, got {kind!r}: change '
       '--faults.'
     )
+
+
+def _half(rng):
+  return rng.uniform(0.45, 0.6)
 
 
 def _rows(film, start, end):

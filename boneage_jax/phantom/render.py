@@ -14,6 +14,7 @@ from boneage_jax.phantom import fractures
 from boneage_jax.phantom import shapes
 from boneage_jax.phantom import skeleton
 
+BETWEEN = (3, 12)  # months from one visit to the next
 SOFT = 0.021  # attenuation of soft tissue per mm
 OPTIONS = {
   'long_side': 2000,
@@ -23,8 +24,10 @@ OPTIONS = {
   'inverted': 0.0,
   'fractures': 0.0,
   'views': 1,
+  'visits': 1,
   'turn': 0.0,
   'shift': 0.0,
+  'median': False,
 }
 
 
@@ -41,17 +44,19 @@ def make_film(
       is added to the label, never to the picture), `inverted` (share of
       films shown bright where the beam passed), `fractures` (share of hands
       with one), `views` (films of each hand, one after the other: tilt, place
-      and exposure are the film's own), `turn` (degrees, most that a hand is
-      turned beside its tilt, either way) and `shift` (share of height and
-      width, most that it is moved, either way; hands that would leave the film
-      are drawn smaller).
+      and exposure are the film's own), `visits` (of each hand, one after the
+      other, 3 to 12 months apart, with all views at each), `turn` (degrees,
+      most that a hand is turned beside its tilt, either way), `shift` (share
+      of height and width, most that it is moved, either way; hands that would
+      leave the film are drawn smaller) and `median` (every centre is as at the
+      median of the age, and has no deviation of its own).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
     were drawn), male, hand_box [4], keypoints [22, 2], boxes (list of label
-    and [4]), polygon [N, 2]; study (of the hand, from 1), finding (one of
-    fractures.FINDINGS) and fracture, its masks or None; coordinates are
-    fractions of width and height.
+    and [4]), polygon [N, 2], centres (ossification centre -> [2]); study (of
+    the hand, from 1), finding (one of fractures.FINDINGS) and fracture, its
+    masks or None; coordinates are fractions of width and height.
   """
   options = dict(options or {})
   unknown = sorted(set(options) - set(OPTIONS))
@@ -66,7 +71,8 @@ def make_film(
       f'{options["shift"]}: set shift (--config.phantom.shift) to 0.15, say'
     )
   # Streams of their own keep the picture the same when an option changes.
-  study = index // options['views']
+  views, visits = options['views'], options['visits']
+  study, visit = divmod(index // views, visits)
   owners = (study, study, index, study, index, study, index)
   label, body, view, reader, flip, chance, away = (
     np.random.default_rng((seed, number, stream))
@@ -74,6 +80,7 @@ def make_film(
   )
   age, male = anatomy.sample_label(label)
   age = age if options['age'] is None else options['age']
+  age = _later(age, label, visit)
   male = male if options['male'] is None else bool(options['male'])
   hand = skeleton.pose(body)
   broken = fractures.sample(chance, hand.bones, options['fractures'])
@@ -83,7 +90,9 @@ def make_film(
   moved = away.uniform(-1, 1, 3)
   turn, shift = options['turn'] * moved[0], options['shift'] * moved[1:]
   place = _Place(turn, shift, options['shift'], int(options['long_side']))
-  film = _picture(hand, age, male, body, view, place)
+  deviations = None if options['median'] else body
+  stages = anatomy.hand_stages(age, male, deviations)
+  film = _picture(hand, age, stages, body, view, place)
   if flip.random() < options['inverted']:
     film['image'] = 255 - film['image']
   noise = reader.normal() * options['label_noise_sd']
@@ -96,6 +105,11 @@ def make_film(
     finding=broken.finding if broken else 'none',
   )
   return film
+
+
+def _later(age: float, rng: np.random.Generator, visit: int) -> float:
+  """Return the age at a visit, never beyond the oldest that is drawn."""
+  return min(age + rng.uniform(*BETWEEN, visit).sum(), anatomy.OLDEST)
 
 
 class _Place(NamedTuple):
@@ -114,8 +128,7 @@ class _Place(NamedTuple):
   long_side: int
 
 
-def _picture(hand, age, male, body, view, place):
-  stages = anatomy.hand_stages(age, male, body)
+def _picture(hand, age, stages, body, view, place):
   lines, blobs = _flesh(hand, body)
   hw, frame = _place(hand, lines, age, view, place)
   canvas = shapes.Canvas(hw, frame, body)

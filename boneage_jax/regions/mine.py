@@ -88,7 +88,8 @@ def with_rounds(config: Any, stage: str) -> Any:
     one.seed = section.seed + number
     one.input.masks_from = round_name(stage, number)
     if number > 1:
-      one.init_from.run = f':{round_name(stage, number - 1)}'
+      before = f':{round_name(stage, number - 1)}'
+      one.init_from.update(run=before, only='')
     config[round_name(stage, number)] = one
   return config
 

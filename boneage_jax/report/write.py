@@ -20,6 +20,7 @@ from boneage_jax.core import storage
 from boneage_jax.core import tables
 from boneage_jax.data import groups
 from boneage_jax.data import selection
+from boneage_jax.evaluation import error_plots
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.imaging import age_maps
@@ -170,12 +171,7 @@ def _plots(
   rows = selection.select_split(rows, report['headline'])
   summary = report['splits'][report['headline']]
   columns = (rows['age'], rows['prediction'], rows['sex'])
-  draws = {
-    'scatter': plots.scatter(*columns),
-    'bland_altman': plots.bland_altman(*columns),
-    'error_by_age': plots.error_by_age(*columns, summary['by_age']),
-    'cumulative': plots.cumulative(*columns),
-  }
+  draws = error_plots.of_films(*columns, summary['by_age'])
   curves = figures.curves(inputs.workdir, inputs.config.get('stages', ()))
   for name, points in curves.items():
     draws[f'training_{name}'] = plots.training(name, points)

@@ -16,7 +16,8 @@ from boneage_jax.core import distributed
 from boneage_jax.core import door
 from boneage_jax.core import storage
 
-CHECKSUM = 'checksum'  # of the metadata of a step
+METADATA = '_CHECKPOINT_METADATA'  # Orbax' file of a step
+CHECKSUM = 'checksum'  # in it
 ASIDE = 'damaged'  # folder of steps that could not be read
 
 
@@ -235,7 +236,13 @@ def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
     Exception: of any kind where they are damaged or of another shape.
   """
   found = manager.restore(step, args=ocp.args.StandardRestore(abstract(like)))
-  known = (manager.metadata(step).custom_metadata or {}).get(CHECKSUM)
+  # As a file: manager.metadata opens every array once more, in a second.
+  path = os.path.join(str(manager.directory), str(step), METADATA)
+  if storage.exists(path):
+    custom = storage.read_json(path).get('custom_metadata')
+  else:  # another version of Orbax
+    custom = manager.metadata(step).custom_metadata
+  known = (custom or {}).get(CHECKSUM)
   if known is not None and checksum(found) != known:
     raise ValueError('the numbers are not those that were saved')
   return found

@@ -1,5 +1,6 @@
 """Which films a run was trained on, and how runs compare."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 import os
 from typing import Any
@@ -76,6 +77,24 @@ def parent_run(
       'this run.'
     )
   return before, name, folder
+
+
+def origins(
+  config: Any, stage: str, workdir: str
+) -> Iterator[tuple[Any, str, str]]:
+  """Yield config, stage and folder of a stage's nets and of their origins.
+
+  Raises:
+    ValueError: the run of an origin is gone.
+  """
+  if stage in config and config[stage].job == 'ensemble':
+    for member in stages.Stage(config, stage, workdir).named('members'):
+      yield from origins(config, member, workdir)
+    return
+  yield config, stage, workdir
+  before = parent_run(config, stage, workdir)
+  if before:
+    yield from origins(*before)
 
 
 def training_films(

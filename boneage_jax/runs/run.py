@@ -61,7 +61,8 @@ def read_run(name: str, stage: str = '') -> Run:
   """Read a run.
 
   Args:
-    name: `RUN`, `RUN:stage`, the folder of a stage or of an ensemble.
+    name: `RUN`, `RUN:stage`, the folder of a stage, of an ensemble or of an
+      external test.
     stage: overrides that of `name`.
 
   Raises:
@@ -72,6 +73,8 @@ def read_run(name: str, stage: str = '') -> Run:
   if storage.exists(storage.absolute(name)) or not workdir:
     workdir, named = name, ''
   workdir, stage = storage.absolute(workdir), stage or named
+  if storage.exists(os.path.join(workdir, stages.EXTERNAL)):
+    return _read_external(workdir)
   path = stages.config_path(workdir)
   if not storage.exists(path) and not stage:
     parent, last = os.path.split(workdir)
@@ -159,6 +162,16 @@ def read_member(name: str, stage: str = '') -> Run:
     train=None if None in train else frozenset().union(*train),
     parts=tuple(pair),
   )
+
+
+def _read_external(folder: str) -> Run:
+  """Read what a run predicted of other films, none of which it has seen."""
+  path = os.path.join(folder, stages.EXTERNAL)
+  known = storage.read_json(path, keys=('data', 'checked'))
+  # Ids of these films say nothing of those of the run's own.
+  train = frozenset() if known['checked'] else None
+  label = os.path.basename(folder)
+  return Run(label, folder, _rows(folder), known['data'], None, train)
 
 
 def _read_ensemble(folder: str, label: str) -> Run:

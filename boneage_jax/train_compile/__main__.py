@@ -10,6 +10,7 @@ are cores. `--topology=local` takes the devices at hand, one after the other.
 
 from concurrent import futures
 from concurrent.futures import process
+import importlib
 import importlib.util
 import itertools
 import multiprocessing
@@ -203,4 +204,6 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=parse_flags)
+  # By name: other processes do not find what stands in a package's __main__.
+  command = importlib.import_module('boneage_jax.train_compile.__main__')
+  app.run(command.main, flags_parser=command.parse_flags)

@@ -7,7 +7,8 @@ def check(section: Any, stage: str) -> None:
   """Check the field `early_stopping` of a stage.
 
   Raises:
-    ValueError: a patience that cannot be; names the field.
+    ValueError: a patience that cannot be, or a rate that would not have
+      fallen; names the field.
   """
   patience = _patience(section)
   if patience < 0:
@@ -20,6 +21,13 @@ def check(section: Any, stage: str) -> None:
       f'Expected {stage}.early_stopping.patience=0 where the last net is kept, '
       f'as validation may not choose it, got {patience}: set '
       f'--config.{stage}.checkpoint_selection=best.'
+    )
+  if patience and section.optimizer.schedule == 'cosine':
+    raise ValueError(
+      f'Expected {stage}.early_stopping.patience=0 with a cosine schedule, '
+      f'whose rate is to fall to nothing by the last step, got {patience}: set '
+      f'--config.{stage}.optimizer.schedule=constant, or lower '
+      f'--config.{stage}.epochs.'
     )
 
 

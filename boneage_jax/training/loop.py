@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 from boneage_jax.training import preemption
+from boneage_jax.training import profiling
 from boneage_jax.training import progress
 from boneage_jax.training import setup
 
@@ -27,6 +28,7 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     stop = stack.enter_context(preemption.Listener(run.mesh))
     stack.callback(run.store.wait)
     log = stack.enter_context(progress.Progress(run))
+    profile = stack.enter_context(profiling.Profile(run))
     batches = stack.enter_context(contextlib.closing(run.batches()))
     if not run.total_steps:
       run.validate(step)
@@ -34,7 +36,8 @@ def train_and_evaluate(config: Any, stage: str, workdir: str) -> None:
     over = run.exhausted(run.start)
     for step in () if over else range(run.start + 1, run.total_steps + 1):
       batch = log.clock.next(batches)
-      run.state, scalars = run.update(run.state, run.place(batch))
+      with profile.step(step):
+        run.state, scalars = run.update(run.state, run.place(batch))
       log.add(step, scalars, batch['id'])
       stopping = stop.requested()
       saving = run.save_due(step) or stopping

@@ -1,6 +1,7 @@
 """Nets that a stage has trained: to use them, or to start another from one."""
 
 from collections.abc import Mapping
+import re
 from typing import Any
 
 from flax import nnx
@@ -13,6 +14,7 @@ from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
 from boneage_jax.runs import lineage
 from boneage_jax.runs import parameters
+from boneage_jax.training import optimizers
 from boneage_jax.training import step as train_step
 
 
@@ -112,6 +114,44 @@ def initial_weights(config: Any, stage: str, workdir: str) -> tuple[dict, dict]:
   return variables['params'], variables['batch_stats']
 
 
+def take(
+  fresh: tuple[dict, dict], other: tuple[dict, dict], options: Any
+) -> tuple[dict, dict]:
+  """Return the arrays of another net, or some of them beside fresh ones.
+
+  Args:
+    fresh, other: parameters and statistics of this net and of the other.
+    options: `init_from` of the stage: `run`, and `only`, a regex on the paths
+      of the arrays of this net that come from the other; '' takes all.
+
+  Raises:
+    ValueError: the nets differ in what is taken, or `only` names nothing.
+  """
+  if not options.only:
+    return check_same_structure(fresh, other, options.run)
+  try:
+    chosen = re.compile(options.only).search
+  except re.error as error:
+    raise ValueError(
+      f'init_from.only={options.only!r} is no regular expression: {error}.'
+    ) from error
+  names = tuple(map(optimizers.paths, fresh))
+  by_name = lambda names, arrays: dict(
+    zip(*map(jax.tree.leaves, (names, arrays)), strict=True)
+  )
+  ours = by_name(names, fresh)
+  theirs = by_name(tuple(map(optimizers.paths, other)), other)
+  wanted = {name: x for name, x in ours.items() if chosen(name)}
+  if not wanted:
+    raise ValueError(
+      f'init_from.only={options.only!r} matches no parameter; paths look like '
+      f'{next(iter(ours))!r}.'
+    )
+  there = {name: theirs[name] for name in wanted if name in theirs}
+  check_same_structure(wanted, there, options.run)
+  return jax.tree.map(there.get, names, fresh)
+
+
 def check_same_structure(fresh: Any, other: Any, name: str) -> Any:
   """Return the arrays `other`, which must have the shapes of `fresh`."""
   shapes = lambda tree: {
@@ -140,8 +180,14 @@ def check_same_input(section: Any, before: Any) -> None:
     before: of the stage that trained it.
 
   Raises:
-    ValueError: it would see them otherwise; names the field.
+    ValueError: it would see them otherwise, or only part of it is taken; names
+      the field.
   """
+  if section.init_from.only:
+    raise ValueError(
+      "Expected init_from.only='' for a net that is taken as it is, without "
+      f'training, got {section.init_from.only!r}: set epochs.'
+    )
   for field in ('size', 'crop', 'resize', 'percentiles', 'polarity'):
     ours, theirs = (
       tuple(value) if isinstance(value, list) else value

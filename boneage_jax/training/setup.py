@@ -239,6 +239,7 @@ def make_update(
     seed=seed,
     freeze_statistics=section.freeze_statistics,
     mesh=mesh,
+    slices=section.accumulate,
   )
   return graph, rule, update, rate
 
@@ -246,7 +247,7 @@ def make_update(
 def _loader(
   config: Any, stage: str, workdir: str, ages: np.ndarray
 ) -> Callable:
-  """Return what replaces fresh weights: another net's, ImageNet's, or none.
+  """Return what replaces fresh weights: ImageNet's, another net's, or none.
 
   The last layer of a net that is no other's may start at the `ages`, months,
   of the training films.
@@ -255,13 +256,16 @@ def _loader(
   weights = {k: v for k, v in section.pretrained.items() if v.path}
 
   def load(params, stats):
-    if section.init_from.run:
-      before = restore.initial_weights(config, stage, workdir)
-      return restore.check_same_structure(
-        (params, stats), before, section.init_from.run
+    start = section.init_from
+    if not start.run or start.only:
+      if section.init_bias:
+        params = initial_bias.begin(params, ages)
+      params, stats = load_weights.load_into_net(
+        weights, section.net, params, stats
       )
-    if section.init_bias:
-      params = initial_bias.begin(params, ages)
-    return load_weights.load_into_net(weights, section.net, params, stats)
+    if start.run:
+      before = restore.initial_weights(config, stage, workdir)
+      params, stats = restore.take((params, stats), before, start)
+    return params, stats
 
   return load

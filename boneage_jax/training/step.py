@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 from flax import nnx
@@ -17,6 +18,7 @@ from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
 from boneage_jax.models import ops
 from boneage_jax.models.heads import age_map
+from boneage_jax.training import accumulation
 
 
 @flax.struct.dataclass
@@ -71,7 +73,13 @@ def abstract_net(
   net_config: Any, size: int | Sequence[int]
 ) -> tuple[Any, dict, dict]:
   """Graph of a net, and shapes of its parameters and statistics."""
-  return split(nnx.eval_shape(lambda: models.create(net_config, size=size)))
+  net = ml_collections.FrozenConfigDict(net_config)
+  return _abstract_net(net, sizes.size_hw(size))
+
+
+@functools.lru_cache(maxsize=8)  # nets of all folds are one
+def _abstract_net(net: Any, size: tuple[int, int]) -> tuple[Any, dict, dict]:
+  return split(nnx.eval_shape(lambda: models.create(net, size=size)))
 
 
 def create_state(
@@ -115,31 +123,38 @@ def make_train_step(
   seed: int,
   freeze_statistics: bool,
   mesh: jax.sharding.Mesh,
+  slices: int = 1,
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
-  """Compile one update; the state is donated and comes back updated."""
-  key = jax.random.key(seed)
+  """Compile one update; the state is donated and comes back updated.
+
+  Args:
+    slices: of the batch, whose gradients are accumulated; see accumulation.py.
+  """
+  seed_key = jax.random.key(seed)
+
+  def mean_loss(params, stats, batch, key, count):
+    net = nnx.merge(graph, params, stats, copy=True)
+    net.train()
+    if freeze_statistics:  # but not dropout
+      net.set_attributes(nnx.BatchNorm, use_running_average=True)
+    outputs = net(batch, rngs=nnx.Rngs(key))
+    per_example, scalars = loss_fn(outputs, batch)
+    mean = lambda x: jnp.sum(x * batch['valid']) / count
+    stats = nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
+    scalars = {k: mean(v) for k, v in scalars.items()}
+    if 'age' in outputs:  # and not a class
+      scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
+    return mean(per_example) + outputs.get('penalty', 0.0), (stats, scalars)
+
+  gradient = accumulation.value_and_grad(mean_loss, slices)
 
   def step(state, batch):
     batch = device_augment.finish(batch)
-
-    def mean_loss(params):
-      rngs = nnx.Rngs(jax.random.fold_in(key, state.step))
-      net = nnx.merge(graph, params, state.batch_stats, copy=True)
-      net.train()
-      if freeze_statistics:  # but not dropout
-        net.set_attributes(nnx.BatchNorm, use_running_average=True)
-      outputs = net(batch, rngs=rngs)
-      per_example, scalars = loss_fn(outputs, batch)
-      count = jnp.maximum(jnp.sum(batch['valid']), 1)
-      mean = lambda x: jnp.sum(x * batch['valid']) / count
-      stats = nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
-      scalars = {k: mean(v) for k, v in scalars.items()}
-      if 'age' in outputs:  # and not a class
-        scalars['mae'] = mean(jnp.abs(outputs['age'] - batch['age']))
-      return mean(per_example) + outputs.get('penalty', 0.0), (stats, scalars)
-
-    gradient = jax.value_and_grad(mean_loss, has_aux=True)
-    (loss, (stats, scalars)), grads = gradient(state.params)
+    (loss, (stats, scalars)), grads = gradient(
+      *(state.params, state.batch_stats, batch),
+      jax.random.fold_in(seed_key, state.step),
+      jnp.maximum(jnp.sum(batch['valid']), 1),
+    )
     scalars['gradient_norm'] = optax.tree.norm(grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 import contextlib
 import functools
-import json
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from boneage_jax.core import distributed
 from boneage_jax.core import ids
@@ -19,7 +17,7 @@ from boneage_jax.imaging import masks
 from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
-from boneage_jax.training import early_stopping
+from boneage_jax.training import check_options
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -50,7 +48,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   section = config[stage]
   check_input(section.input, f'{stage}.input')
   choose(section, stage, 'checkpoint_selection', ('best', 'last'))
-  early_stopping.check(section, stage)
+  check_options.check(section, stage)
   devices = jax.device_count()
   for field in ('batch_size', 'eval_batch_size'):
     if section[field] < 1 or section[field] % devices:
@@ -78,7 +76,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   if before := lineage.parent_run(config, stage, workdir):
     with about(stage):
       of = abstract_net(before[0][before[1]])
-      restore.check_same_structure((params, stats), of, section.init_from.run)
+      restore.take((params, stats), of, section.init_from)
       if not (section.steps or section.epochs):
         restore.check_same_input(section, before[0][before[1]])
 
@@ -234,15 +232,7 @@ def about(name: str) -> Iterator[None]:
 
 def abstract_net(section: Any) -> tuple[dict, dict]:
   """Parameters and statistics of a stage's net, as shapes."""
-  net, size = train_step.net_of(section)
-  return _abstract_net(json.dumps([net.to_dict(), size]))
-
-
-@functools.cache
-def _abstract_net(section: str) -> tuple[dict, dict]:
-  net, size = json.loads(section)
-  net = ml_collections.ConfigDict(net)
-  return train_step.abstract_net(net, tuple(size))[1:]
+  return train_step.abstract_net(*train_step.net_of(section))[1:]
 
 
 def _check_task(config: Any, stage: str) -> None:

@@ -20,6 +20,9 @@ ROOTS = ('data', 'phantom', 'seed', 'manual_dir')
 PREPARED = (
   'data.allow_bad_films',
   'data.age_unit',
+  'data.table',
+  'data.columns',
+  'data.two_hands',
   'data.max_megapixels',
   'data.max_megabytes',
   'phantom',

@@ -8,6 +8,7 @@ from boneage_jax.workflow import capacity
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
 from boneage_jax.workflow import lock
+from boneage_jax.workflow import longer
 from boneage_jax.workflow import resume
 from boneage_jax.workflow import validate
 
@@ -15,12 +16,14 @@ from boneage_jax.workflow import validate
 def run(config: Any, workdir: str) -> None:
   """Run the stages of `config` in order, leaving out those already done.
 
-  With `data.folds` and no `data.fold`, all folds are run one after the other.
+  With `longer.stage`, one more stage goes on from that one; see longer.py. With
+  `data.folds` and no `data.fold`, all folds are run one after the other.
 
   Raises:
     ValueError: settings, data or a folder that can't be used; another command
       runs in the folder.
   """
+  config = longer.expand(config)
   distributed.on_main_process(lambda: validate.validate(config, workdir))
   distributed.on_main_process(lambda: capacity.check(config, workdir))
   with contextlib.ExitStack() as stack:

@@ -15,6 +15,7 @@ from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import mask_quality
+from boneage_jax.imaging import two_hands
 from boneage_jax.regions import active
 from boneage_jax.regions import check_locate
 from boneage_jax.regions import localize
@@ -109,10 +110,13 @@ def check_data(config: Any) -> None:
   data = config.data
   fractions = (data.validation_fraction, data.test_fraction)
   training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
-  if not config.manual_dir and data.age_unit != labels.UNITS[0]:
+  training_validate.choose(data, 'data', 'two_hands', ('', *two_hands.SIDES))
+  drawn = not (config.manual_dir or data.table)
+  if drawn and data.age_unit != labels.UNITS[0]:
     raise ValueError(
       f'Expected data.age_unit={labels.UNITS[0]!r} for phantoms, got '
-      f'{data.age_unit!r}: give an archive with --config.manual_dir=DIR.'
+      f'{data.age_unit!r}: give a table with --config.data.table=FILE, or an '
+      'archive with --config.manual_dir=DIR.'
     )
   if data.split not in splits.WAYS:
     raise ValueError(
@@ -137,7 +141,7 @@ def check_data(config: Any) -> None:
     )
   # Phantoms have no splits of their own.
   by_hash = data.split == 'hash'
-  by_hash |= data.split == 'auto' and not config.manual_dir
+  by_hash |= data.split == 'auto' and drawn
   if by_hash and not data.validation_fraction and not data.folds:
     raise ValueError(
       'Expected validation films, got data.validation_fraction=0: raise '

@@ -27,6 +27,10 @@ def end(error):
       NotADirectoryError(errno.ENOTDIR, 'Not a directory', '/a/b'),
       '/a/b: Not a directory; a part of it is a file: name a folder',
     ),
+    (
+      OSError(errno.EADDRINUSE, 'Address already in use'),
+      'Address already in use; another program has it: choose another --port',
+    ),
     (MemoryError(), 'Memory ran out (MemoryError).'),
   ],
 )

@@ -104,10 +104,10 @@ def test_what_cannot_be_adapted(place):
       {'sex': 'unknown'},
       'expected films of known sex, got unknown of 0.png',
     ),
-    ({'sex': 'X'}, "line 2: sex 'X', not M, F or unknown"),
-    ({'age_true': ''}, 'line 2: no age_true'),
+    ({'sex': 'X'}, "line 2, sex: 'X' is none of M, F, unknown"),
+    ({'age_true': ''}, 'line 2, age_true: the cell is empty'),
     ({'file': 'gone.png'}, r'gone\.png: Cannot be read: .* leave it out'),
-    ({'file': '1.png'}, r'line 3: 1\.png stands in line 2, too'),
+    ({'file': '1.png'}, r'line 3, file: 1\.png stands in line 2, too'),
   ]
   for change, message in odd:
     rows = [{**place.rows[0], **change}, *place.rows[1:]]

@@ -10,31 +10,59 @@ from boneage_jax import evaluate
 from boneage_jax import predict
 from boneage_jax.evaluation import non_hands
 from boneage_jax.evaluation import quality
+from boneage_jax.evaluation import quality_films
 from boneage_jax.evaluation import quality_fit
+from boneage_jax.inference import loading
 from boneage_jax.inference import quality as quality_lib
+from boneage_jax.inference import quality_checks
 from boneage_jax.runs import run as run_lib
 
-KINDS = tuple(quality_fit.FAULTS)
+KINDS = tuple(
+  kind for kind, planted in quality_fit.FAULTS.items() for _ in planted
+)
 REFUSE = np.isin(KINDS, quality_lib.REFUSING)
 
 
-def test_limits_let_so_many_clean_films_through():
-  count = 2000
+def drawn(count, rows=None):
+  """Scores of clean films, and the same of films with a lesser fault."""
   scores = np.random.default_rng(0).normal(size=(count, len(KINDS)))
+  return scores, scores[:rows, REFUSE]
+
+
+def test_limits_let_so_many_clean_films_through():
+  count = 4000
+  scores, lesser = drawn(count)
   fixed = np.arange(count) < 20
-  limits, notes = quality_fit.fit_limits(KINDS, scores, fixed)
+  limits, notes = quality_fit.fit_limits(KINDS, scores, fixed, lesser)
   over = scores > limits
-  assert notes == [] and REFUSE.sum() == 4
-  assert over[:, REFUSE].sum(0).tolist() == [5] * 4  # 0.25 % each
+  assert notes == [] and REFUSE.sum() == 8
+  for kind in quality_lib.REFUSING:  # 0.25 % each, in equal parts
+    of = np.array(KINDS) == kind
+    assert over[:, of].sum(0).tolist() == [10 // of.sum()] * of.sum()
   flagged = over[:, ~REFUSE].any(1) | fixed
   flagged &= ~over[:, REFUSE].any(1)
   assert 0.04 * count < flagged.sum() <= 0.05 * count
   assert len(set(over[:, ~REFUSE].sum(0).tolist())) == 1  # equal parts
 
 
+def test_lesser_faults_raise_the_limits_that_refuse_alone():
+  scores, _ = drawn(4000)
+  fixed = np.zeros(4000, bool)
+  limits, _ = quality_fit.fit_limits(KINDS, scores, fixed, scores[:0, REFUSE])
+  lesser = 2 + scores[:, REFUSE]
+  higher, _ = quality_fit.fit_limits(KINDS, scores, fixed, lesser)
+  assert (higher[REFUSE] > limits[REFUSE] + 1.5).all()
+  refused = np.append(scores[:, REFUSE], lesser, axis=0) > higher[REFUSE]
+  assert 0.005 < refused.any(1).mean() <= 0.01
+  over = (scores > higher)[:, ~REFUSE].any(1)
+  assert 0.04 < over.mean() <= 0.05  # of films that are not refused
+
+
 def test_few_films_give_the_largest_value_and_say_so():
-  scores = np.random.default_rng(0).normal(size=(30, len(KINDS)))
-  limits, notes = quality_fit.fit_limits(KINDS, scores, np.arange(30) < 3)
+  scores, lesser = drawn(30)
+  limits, notes = quality_fit.fit_limits(
+    KINDS, scores, np.arange(30) < 3, lesser
+  )
   np.testing.assert_array_equal(limits, scores.max(0))
   assert '30 films do not support' in notes[0] and '400 would' in notes[0]
   assert '3 of them flagged' in notes[1] and 'largest' in notes[1]
@@ -102,13 +130,30 @@ def test_a_run_from_its_checks_to_a_refused_film(
   assert 'fitted on 12 training films with planted faults; limits' in sentence
   assert 'from 8 clean validation films and 2 more training films' in sentence
   assert said == json.loads((run / 'whole_image/quality.json').read_text())
-  assert said['refused'] == 0 and list(said['checks']) == [*KINDS, 'unusual']
+  assert said['refused'] == 0 and list(said['checks']) == [
+    *quality_fit.FAULTS,
+    'unusual',
+  ]
   evaluate.main(['quality', f'{run}:whole_image', '--pictures=5'])
   assert 'not_a_hand' in capsys.readouterr().out
   with open(run / 'whole_image/quality_checks.csv', newline='') as file:
     rows = {row['kind']: row for row in csv.DictReader(file)}
   assert float(rows['two_hands']['found']) == 1
   assert float(rows['rotated']['found']) > 0.5
+  nets = loading.load(str(run), 'whole_image')
+  source = quality_films.Films(read)
+  names, films = source.of('test')
+  pairs = zip(films, source.sexes(names), strict=True)
+  said = [nets.predict(*pair).quality_flags for pair in pairs]
+  clean = json.loads((run / 'whole_image/quality_checks.json').read_text())
+  assert clean['rows'][0] == quality.count('clean', said)
+  strict = checks._replace(answer_limits={'unusual': 0.0})
+  quality_checks.save(read.folder, strict)
+  with monkeypatch.context() as patch:
+    patch.setattr(quality.faults, 'KINDS', {})
+    (row,) = quality.run_checks(read, pictures=0)['rows']
+  assert row['refused'] + row['checked'] == 1  # no film is usual enough
+  quality_checks.save(read.folder, checks)
   film = next((untrained / 'films').glob('*.png'))
   pair = tmp_path / 'pair.png'
   import cv2

@@ -75,7 +75,22 @@ def test_what_helps_by_chance_alone_is_refused():
       kept += 1
     except ValueError as error:
       assert 'would not lower the error beyond chance' in str(error)
-  assert kept <= 3  # of 40 sexes one is expected
+  assert kept <= 1  # of 40 sexes, 1 % each
+
+
+@pytest.mark.parametrize('kind', site.KINDS)
+def test_chance_is_how_often_chance_does_it(kind, monkeypatch):
+  """Without a bias it is below a share as often as the share says."""
+  monkeypatch.setattr(site_fit, 'FLIPS', 39)
+  said = []
+  for seed in range(60):
+    age = planted(60, seed=seed)['age'][::2]
+    errors = np.random.default_rng(seed).laplace(0, 5, len(age))
+    said.append(site_fit.chance(age, age + errors, 'F', kind))
+  assert 0.35 < np.mean(np.array(said) <= 0.5) < 0.65
+  assert np.mean(np.array(said) <= 0.1) < 0.25
+  biased = site_fit.chance(age, 0.9 * age + errors, 'F', kind)
+  assert biased == 1 / 40
 
 
 def test_few_films_and_isotonic_ends():

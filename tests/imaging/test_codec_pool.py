@@ -40,6 +40,17 @@ def test_a_crash_refuses_the_film_and_the_next_is_read(pool):
   assert again.header['pid'] != first.header['pid']
 
 
+def test_a_film_above_a_limit_is_told_from_a_damaged_one(pool):
+  first = pool.read(b'film')
+  small = limits.Limits(megapixels=1)
+  with pytest.raises(
+    limits.TooLargeError, match='--max_megapixels=25'
+  ) as found:
+    pool.read(b'large', small)
+  assert found.value.fact.endswith('5000 x 5000 (25 megapixels).')
+  assert pool.read(b'film').header == first.header  # of the same process
+
+
 @pytest.mark.ci
 def test_time_and_memory_of_a_film_are_bounded(pool, monkeypatch):
   monkeypatch.setattr(codec_pool, 'SECONDS', 1)

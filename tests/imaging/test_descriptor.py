@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from boneage_jax.imaging import descriptor
+from boneage_jax.imaging import silhouette
 from boneage_jax.imaging import two_hands
 
 
@@ -44,6 +45,19 @@ def test_noise_and_blocks_are_measured_in_the_middle():
   blocks = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
   assert measured(blocks)[1] > measured(smooth)[1] + 0.5
   assert measured(np.full((50, 50), 255))[3] == 1
+
+
+def test_metal_is_brighter_than_bone_and_steep():
+  film = body()
+  cv2.ellipse(film, (60, 90), (12, 40), 0, 0, 360, 180, -1)  # a bone
+  soft, metal = film.copy(), film.copy()
+  soft[70:76, 40:80] = 190
+  metal[70:76, 40:80] = 255
+  measured = lambda one: descriptor._brightest(one, silhouette.find(one))
+  bright, steep = np.split(measured(metal), 2)
+  assert bright[2:].sum() > 0.1 and steep[2:].sum() > 0.1
+  for other in (film, soft):
+    assert measured(other)[2:8].sum() == 0
 
 
 @pytest.mark.parametrize('inverted', [False, True])

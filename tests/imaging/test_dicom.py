@@ -283,7 +283,9 @@ def test_a_deflated_film_is_inflated_as_far_as_allowed():
 
 
 def test_a_large_film_is_refused_before_it_is_decoded():
-  with pytest.raises(ValueError, match=r'64 megapixels.*max_megapixels=3600'):
+  with pytest.raises(
+    limits.TooLargeError, match=r'64 megapixels.*max_megapixels=3600'
+  ):
     dicom_film.read(Rows=60000, Columns=60000)
 
 

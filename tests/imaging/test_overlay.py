@@ -60,3 +60,23 @@ def test_a_caption_lies_below_the_picture():
   np.testing.assert_array_equal(found[:50], picture)
   assert found[50:].max() > 200 and found[50:].mean() < 100
   assert len(overlay.captioned(picture, text[:4])) < len(found)
+
+
+def test_layers_lie_on_each_other_as_one_picture_shows_them():
+  film = np.tile(np.arange(80, dtype=np.uint8), (100, 1))
+  marks = overlay.Marks(
+    heat=np.eye(10),
+    regions={'carpal': ((0.25, 0.5, 0.75, 0.9), 1.0, True)},
+    points=np.array([[0.5, 0.2]]),
+  )
+  found = overlay.layers(film, marks, 440)
+  assert found.film.shape == (440, 352)
+  picture = np.repeat(found.film[..., None], 3, axis=2).astype(float)
+  for layer in (found.heat, found.marks):
+    share = layer[..., 3:] / 255
+    picture = picture * (1 - share) + layer[..., :3] * share
+  off = np.abs(picture - overlay.drawn(film, marks)).max(axis=2)
+  # Half covered pixels at the edges of lines are darker.
+  assert np.mean(off > 2) < 0.02 and np.median(off) < 1
+  plain = overlay.layers(film, overlay.Marks(heat=np.zeros((4, 4))), 50)
+  assert plain.heat is None and plain.marks is None

@@ -38,6 +38,17 @@ def test_what_is_stored_is_what_is_measured(tmp_path):
     assert one.limit == 0.5 and one.fails == (value > 0.5)
 
 
+def test_a_check_is_as_bad_as_its_worst_score():
+  """And that is the one that is farthest above its own limit."""
+  checks = made((0.5, 0.9))._replace(kinds=('blank', 'blank'))
+  values = checks.scores(descriptor.describe(FILM)[None])[0]
+  for over in ((0.1, 0.2), (0.2, 0.1), (-0.2, -0.1)):
+    limits = values - over
+    (found,) = checks._replace(limits=limits).measure(FILM).items()
+    worst = int(np.argmax(over))
+    assert found == ('blank', (values[worst], limits[worst]))
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
   path = tmp_path / 'quality.npz'
   quality_checks.save(str(tmp_path), made())

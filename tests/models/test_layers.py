@@ -11,6 +11,19 @@ from boneage_jax.models import layers
 from boneage_jax.models import ops
 
 
+@pytest.mark.unit
+def test_keys_are_those_of_flax_also_in_a_trace():
+  def build():
+    ours, theirs = layers.Keys(7), nnx.Rngs(7)
+    pairs = [(ours.params(), theirs.params()) for _ in range(5)]
+    return jax.tree.map(jax.random.key_data, pairs)
+
+  for pairs in (build(), jax.jit(build)()):
+    for one, other in pairs:
+      np.testing.assert_array_equal(one, other)
+    assert len({tuple(one.tolist()) for one, _ in pairs}) == 5
+
+
 def both_forms(monkeypatch, function, *args):
   """Return value and gradients of the two forms of an operation."""
   out = []

@@ -63,12 +63,18 @@ def test_cuts_take_what_they_say(film):
     gone = H - len(cut)
     assert 30 + 0.08 * 150 - 1 <= gone <= 30 + 0.2 * 150 + 1
     np.testing.assert_array_equal(cut, film[gone:])
-  kept = {cut.shape for cut in of('half_cut', film, range(12))}
-  assert any(w < W for _, w in kept) and any(h < H for h, _ in kept)
-  for height, width in kept:
-    left = min(width / W, height / H)
-    # From the far edge of the film to 45 to 60 % of the hand.
-    assert 0.375 <= left <= 0.69
+  # From the far edge of the film to 45 to 60 % of the hand.
+  for kind, far, length in (
+    *(('half_left', 0.25, 0.5), ('half_right', 0.25, 0.5)),
+    *(('half_top', 0.25, 0.625), ('half_bottom', 0.125, 0.625)),
+  ):
+    sideways = kind in ('half_left', 'half_right')
+    for cut in of(kind, film):
+      kept = cut.shape[sideways] / film.shape[sideways]
+      assert far + 0.4 * length - 0.01 <= kept <= far + 0.55 * length + 0.01
+      first = kind in ('half_right', 'half_bottom')
+      size = [slice(n) if first else slice(-n, None) for n in cut.shape]
+      np.testing.assert_array_equal(cut, film[tuple(size)])
 
 
 def test_turns_keep_the_hand_in_the_film(film):
@@ -103,7 +109,10 @@ def test_what_is_lost_cannot_be_seen(film):
 
 def test_metal_and_casts_are_brighter(film):
   for plate in of('metal', film):
-    assert 0.001 < np.mean(plate >= 248) < 0.2
+    bright = plate >= 248
+    assert 0.001 < np.mean(bright) < 0.2
+    # Bones keep darker greys, and no grey lies between them and metal.
+    assert plate[~bright].max() <= 0.85 * film.max() + 1
   for cast in of('cast', film):
     changed = cast != film
     assert not changed[: round(0.35 * H)].any()

@@ -107,3 +107,23 @@ def test_whole_hands_in_one_view_need_no_such_files(tmp_path):
   assert not any(name.startswith('fracture') for name in names)
   with pytest.raises(ValueError, match='in at least 1 view'):
     phantom.write_archive(str(tmp_path / 'b'), 2, 0, views=0)
+
+
+def test_visits_are_of_one_hand_at_later_ages(tmp_path):
+  options = SMALL | {'visits': 3, 'views': 2}
+  films = [phantom.make_film(k, 5, options) for k in range(12)]
+  assert [film['study'] for film in films] == [1] * 6 + [2] * 6
+  ages = [film['true_age'] for film in films]
+  assert ages[0] == phantom.make_film(0, 5, SMALL)['true_age']  # as without
+  for hand in (ages[:6], ages[6:]):
+    assert hand[0::2] == hand[1::2]  # views of one visit
+    steps = np.diff(hand[::2])
+    assert ((steps >= 3) & (steps <= 12)).all()
+  assert len({film['male'] for film in films[:6]}) == 1
+  out = tmp_path / 'archive'
+  phantom.write_archive(str(out), 4, 5, long_side=64, visits=2, workers=1)
+  with open(out / 'films.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [row['group'] for row in rows] == ['hand1'] * 2 + ['hand2'] * 2
+  assert rows[0]['file'].endswith('.zip/boneage-training-dataset/1.png')
+  assert json.loads((out / 'phantom.json').read_text())['visits'] == 2

@@ -5,10 +5,12 @@ import math
 import os
 import pathlib
 import re
+import runpy
 import signal
 import subprocess
 import sys
 
+from absl import app
 import jax
 from ml_collections import ConfigDict
 import pytest
@@ -299,3 +301,11 @@ def test_a_program_for_a_tpu():
   (cost,) = train_compile.run(config, 'v5e:2x4')
   assert cost.films == 1 and cost.collectives and 0 < cost.estimate < 0.1
   assert cost.total < cost_lib.CHIPS['TPU v5 lite'].hbm
+
+
+@pytest.mark.filterwarnings('ignore:.* found in sys.modules')
+def test_other_processes_find_what_the_command_sends_them(monkeypatch):
+  started = []
+  monkeypatch.setattr(app, 'run', lambda main, **_: started.append(main))
+  runpy.run_module('boneage_jax.train_compile', run_name='__main__')
+  assert started == [train_compile.main]

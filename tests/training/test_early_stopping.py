@@ -7,10 +7,12 @@ from boneage_jax.training import early_stopping
 from configs import common
 
 
-def section(patience, selection='best'):
+def section(patience, selection='best', schedule='constant'):
   return ConfigDict(
     common.train_stage(
-      early_stopping=dict(patience=patience), checkpoint_selection=selection
+      early_stopping=dict(patience=patience),
+      checkpoint_selection=selection,
+      optimizer=common.optimizer(schedule=schedule),
     )
   )
 
@@ -40,10 +42,12 @@ def test_runs_of_earlier_versions_never_stop_early():
   [
     ((-1,), r'net\.early_stopping\.patience of 0 \(never\) or more .* got -1'),
     ((3, 'last'), r'patience=0 where the last .* got 3: set .*selection=best'),
+    ((3, 'best', 'cosine'), r'patience=0 with a cosine .* got 3: set .*=const'),
   ],
 )
 def test_a_patience_that_cannot_be_is_refused(changes, message):
   early_stopping.check(section(3), 'net')
-  early_stopping.check(section(0, 'last'), 'net')
+  early_stopping.check(section(3, 'best', 'inverse'), 'net')
+  early_stopping.check(section(0, 'last', 'cosine'), 'net')
   with pytest.raises(ValueError, match=message):
     early_stopping.check(section(*changes), 'net')

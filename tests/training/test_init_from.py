@@ -3,6 +3,7 @@
 import csv
 import json
 
+import jax
 from ml_collections import ConfigDict
 import numpy as np
 import pytest
@@ -190,6 +191,51 @@ def test_a_net_that_has_diverged(first, prepared, tmp_path, monkeypatch):
   message = 'numbers that are not finite in params/age_head/fc/bias: its train'
   with pytest.raises(ValueError, match=message):
     loop.train_and_evaluate(config, 'again', write(config, tmp_path, prepared))
+
+
+@pytest.mark.ci
+def test_the_backbone_goes_into_a_net_with_another_head(
+  first, prepared, tmp_path
+):
+  config = make(run=f'{first}:net', only='^backbone/')
+  config.again.net.update(output='scalar', sex_features=8)
+  config.again.loss = ConfigDict({'name': 'mae'})
+  config.again.update(steps=1, ema=0.0, freeze_statistics=True)
+  config.again.optimizer.learning_rate = 0.0
+  workdir = write(config, tmp_path, prepared)
+  validate.check_stage(config, 'again', workdir)
+  loop.train_and_evaluate(config, 'again', workdir)
+  _, ours = restore.load_net(config, 'again', workdir)
+  _, theirs = restore.load_net(make(), 'net', str(first))
+  for kind in ('params', 'batch_stats'):
+    taken, there = ours[kind].pop('backbone'), theirs[kind].pop('backbone')
+    jax.tree.map(np.testing.assert_array_equal, taken, there)
+  shapes = lambda tree: [x.shape for x in jax.tree.leaves(tree)]
+  assert shapes(ours) != shapes(theirs)  # and what is left is its own
+  assert lineage.training_films(config, 'again', workdir)
+
+
+@pytest.mark.parametrize(
+  ('only', 'message'),
+  [
+    (
+      '^bakbone/',
+      r"only='\^bakbone/' matches no parameter; paths look like",
+    ),
+    ('(', r"only='\(' is no regular expression: missing \)"),
+    ('.', r'is another net: \d+ arrays differ .*age_head'),
+  ],
+)
+def test_parts_that_cannot_be_taken_are_refused(only, message, first, tmp_path):
+  config = make(run=f'{first}:net', only=only)
+  config.again.net.sex_features = 8
+  with pytest.raises(ValueError, match=message):
+    validate.check_stage(config, 'again', str(tmp_path))
+  config.again.init_from.only = '^backbone/'
+  validate.check_stage(config, 'again', str(tmp_path))
+  config.again.update(steps=0, epochs=0)
+  with pytest.raises(ValueError, match=r"only='' for a net .* set epochs"):
+    validate.check_stage(config, 'again', str(tmp_path))
 
 
 def test_another_net(first, prepared, tmp_path):

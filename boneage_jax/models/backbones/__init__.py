@@ -31,9 +31,11 @@ BACKBONES = {
 }
 
 
-def create(config: dict, *, dtype: Any, rngs: nnx.Rngs) -> nnx.Module:
-  """Build a backbone from `{'name': ..., **arguments}`."""
-  arguments = dict(config)
+def create(
+  config: dict, *, dtype: Any, remat: bool = False, rngs: nnx.Rngs
+) -> nnx.Module:
+  """Build a backbone from `{'name': ..., **arguments}`; see `base.call`."""
+  arguments = dict(config) | ({'remat': True} if remat else {})
   name = arguments.pop('name')
   if name not in BACKBONES:
     raise ValueError(

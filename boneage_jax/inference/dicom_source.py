@@ -1,0 +1,99 @@
+"""What DICOM objects of ours take over from the header of their film."""
+
+import datetime
+from typing import Any
+
+from boneage_jax.imaging import dicom
+from boneage_jax.imaging import dicom_elements
+from boneage_jax.imaging import dicom_file
+from boneage_jax.imaging import limits as limits_lib
+from boneage_jax.inference import prediction as prediction_lib
+
+MODEL_NAME = 'boneage_jax'  # ManufacturerModelName of what we make
+# Without these nothing can be filed beside the film.
+UIDS = ('StudyInstanceUID', 'SeriesInstanceUID', 'SOPInstanceUID')
+TEXTS = (
+  *('PatientName', 'PatientID', 'IssuerOfPatientID', 'StudyID'),
+  *('StudyDescription', 'AccessionNumber', 'ReferringPhysicianName'),
+  *('BodyPartExamined', 'ManufacturerModelName'),
+)
+# Elements that an object has, void where the film does not say them (type 2).
+TYPE_2 = (
+  *('PatientName', 'PatientID', 'PatientBirthDate', 'PatientSex', 'StudyID'),
+  *('StudyDate', 'StudyTime', 'AccessionNumber', 'ReferringPhysicianName'),
+)
+CHOICES = {
+  'PatientSex': ('M', 'F', 'O'),
+  'Laterality': ('L', 'R', 'B'),
+  'ImageLaterality': ('L', 'R', 'B', 'U'),
+  'BurnedInAnnotation': ('YES', 'NO'),
+}
+
+
+def read(data: bytes, limits: limits_lib.Limits | None = None) -> Any:
+  """Return what counts of a film's header, as a pydicom Dataset of its own.
+
+  What is damaged, or no value of its kind, counts as absent.
+
+  Args:
+    data: the film's file.
+    limits: of its size.
+
+  Raises:
+    ValueError: no DICOM, or an identifier without which nothing can be filed.
+  """
+  pydicom = dicom.import_pydicom()
+  dataset, _ = dicom_file.parse(data, limits_lib.Admission(limits), pydicom)
+  header, film = dicom_elements.Header(dataset), pydicom.Dataset()
+  for keyword in (*UIDS, 'SOPClassUID'):
+    setattr(film, keyword, _uid(header, keyword, pydicom))
+  values = {keyword: header.text(keyword) for keyword in TEXTS}
+  for keyword in ('PatientBirthDate', 'StudyDate'):
+    values[keyword] = _if_like(header.text(keyword), '%Y%m%d')
+  time = header.text('StudyTime')
+  whole = _if_like(time.partition('.')[0], '%H%M%S', '%H%M', '%H')
+  values['StudyTime'] = time if whole else ''
+  for keyword, choices in CHOICES.items():
+    text = header.text(keyword).upper()
+    values[keyword] = text if text in choices else ''
+  for keyword, value in values.items():
+    if value or keyword in TYPE_2:
+      setattr(film, keyword, value)
+  return film
+
+
+def laterality(film: Any) -> str:
+  """Return 'L', 'R' or '' of what `read` returns."""
+  given = film.get('ImageLaterality') or film.get('Laterality')
+  return given if given in ('L', 'R') else ''
+
+
+def equipment(prediction: prediction_lib.Prediction | None) -> dict[str, str]:
+  """Return what objects of ours say of who made them."""
+  basis = prediction.basis if prediction else None
+  return {
+    'manufacturer': MODEL_NAME,
+    'manufacturer_model_name': MODEL_NAME,
+    'specific_character_set': 'ISO_IR 192',  # UTF-8
+    'software_versions': basis.version if basis else 'unknown',
+  }
+
+
+def _uid(header: dicom_elements.Header, keyword: str, pydicom: Any) -> str:
+  value = header.text(keyword)
+  if not pydicom.uid.UID(value).is_valid:
+    raise ValueError(
+      f'Expected {keyword} in the DICOM header, found {value[:64]!r}: no DICOM '
+      'object can be filed beside this film. Export it again.'
+    )
+  return value
+
+
+def _if_like(text: str, *forms: str) -> str:
+  for form in forms:
+    try:
+      datetime.datetime.strptime(text, form)
+    except ValueError:
+      continue
+    return text
+  return ''
