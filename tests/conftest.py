@@ -48,6 +48,7 @@ MARKERS = {
     'imaging/borders',
     'end_to_end/guided',
     'predict',
+    'predict_dicom',
     'inference/ensemble',
     'report/write',
     'evaluation/robustness',

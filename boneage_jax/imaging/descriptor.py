@@ -14,6 +14,7 @@ CELLS = 12  # along each side
 ANGLES = 8  # bins of the direction of slopes, over the whole circle
 SMALL = 16  # pixels of the square of greys
 GREYS = 16  # bins of the greys of the body
+BONE = 95  # percentile of a film that hardly any bone is brighter than
 BRIGHTS = 8  # bins of what is brighter than bone, and of how steep it is
 MIDDLE = 512  # pixels of the square in which noise and blocks are looked for
 PARTS = 0.01  # a part of the mask of less than this share is not counted
@@ -38,7 +39,7 @@ def describe(film: np.ndarray) -> np.ndarray:
       _slopes(grey),
       0.3 * small.ravel(),
       _tones(few, seen),
-      _brightest(few, seen),
+      _brightest(few),
       _place(few, seen),
       _pixels(film, few),
     ]
@@ -102,11 +103,13 @@ def _tones(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:
   return np.concatenate(out)
 
 
-def _brightest(film: np.ndarray, seen: silhouette.Silhouette) -> np.ndarray:
+def _brightest(film: np.ndarray) -> np.ndarray:
   """Return shares of the body by brightness and steepness, in units of bone.
 
-  Bone is as bright as one pixel in ten. Metal is brighter, with steep edges.
+  Bone is as bright as one pixel in ten. Metal is brighter, with steep edges; so
+  that the body is not metal alone, the brightest pixels count less to find it.
   """
+  seen = silhouette.find(np.minimum(film, np.uint8(np.percentile(film, BONE))))
   around = np.ones((3, 3), np.uint8)
   mask = cv2.erode(seen.mask.astype(np.uint8), around)
   mask = cv2.resize(mask, film.shape[::-1], interpolation=cv2.INTER_NEAREST)
