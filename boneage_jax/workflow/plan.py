@@ -139,9 +139,10 @@ def known_films(config: Any, workdir: str) -> film_table.Films | None:
   if not config.phantom.films:
     return None
   numbers = np.arange(config.phantom.films)
+  of_hand = config.phantom.views * config.phantom.visits
   return {
     'id': (numbers + 1).astype(str),
-    'study': (numbers // config.phantom.views + 1).astype(str),
+    'study': (numbers // of_hand + 1).astype(str),
     'split': np.full(len(numbers), 'train'),
   }
 
