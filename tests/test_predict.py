@@ -11,6 +11,7 @@ import sys
 import cv2
 import dicom_film
 import dicom_tools
+import jax
 import numpy as np
 import pytest
 import without
@@ -18,6 +19,7 @@ import without
 from boneage_jax import predict
 from boneage_jax.data import groups
 from boneage_jax.imaging import boxes
+from boneage_jax.inference import contents
 from boneage_jax.inference import loading
 from boneage_jax.inference import one_film
 from boneage_jax.inference import tables
@@ -266,6 +268,26 @@ def test_dicom_with_the_sex_of_its_header(run, predictor, tmp_path, capsys):
   write_dicom(path, 255 - image, 'O')
   bad = predict.predict_films(predictor, [path], None, None)
   assert 'The sex is not known' in bad[0]
+
+
+def test_a_digest_of_nets_follows_from_all_their_arrays(predictor, monkeypatch):
+  def changed(loaded):
+    leaves, tree = jax.tree.flatten(loaded.variables)
+    leaves[-1] = leaves[-1] + 1e-3
+    return loaded._replace(variables=jax.tree.unflatten(tree, leaves))
+
+  before = contents.digest(predictor)
+  assert contents.digest(predictor) == before
+  locating = predictor.finder.cut
+  (locator,) = locating.locators
+  other = locator._replace(loaded=changed(locator.loaded))
+  for owner, name, value in (
+    (predictor.net, 'loaded', changed(predictor.net.loaded)),
+    (locating, 'locators', [other]),
+  ):
+    with monkeypatch.context() as patch:
+      patch.setattr(owner, name, value)
+      assert contents.digest(predictor) != before
 
 
 def test_dicom_films_get_dicom_objects(run, predictor, tmp_path, capsys):
