@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from boneage_jax import export
+from boneage_jax.inference import dicom_out
 from boneage_jax.inference import loading
 from boneage_jax.inference import model_file
 from boneage_jax.inference import net_inputs
@@ -41,6 +42,8 @@ def test_ages_are_those_of_the_run(combined, made, tmp_path):
   folder = model_file.open_model(str(made / 'model.zip'))
   nets, ours = loading.load(folder), loading.load(str(combined / 'run'))
   assert nets.basis == ours.basis
+  settings = dicom_out.settings(ours, str(combined / 'run'))
+  assert dicom_out.settings(nets, folder) == settings  # so are UIDs of objects
   nets.dump = net_inputs.Dump(nets, folder, str(tmp_path))
   films = [(read(combined, film), sex) for film in (1, 2) for sex in 'MF']
   for image, sex in films:

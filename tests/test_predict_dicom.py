@@ -6,11 +6,13 @@ import pathlib
 import cv2
 import dicom_film
 import dicom_tools
+import jax
 import numpy as np
 import pytest
 
 from boneage_jax import predict
 from boneage_jax.data import groups
+from boneage_jax.inference import contents
 from boneage_jax.inference import loading
 
 
@@ -120,3 +122,23 @@ def test_what_is_odd_about_a_file_is_said(
   assert 'window' in window['quality_flags'].split()
   assert window['status'] == 'check'
   assert errors.count(f'{paths[1]}: the window of the DICOM header') == 1
+
+
+def test_a_digest_of_nets_follows_from_all_their_arrays(predictor, monkeypatch):
+  def changed(loaded):
+    leaves, tree = jax.tree.flatten(loaded.variables)
+    leaves[-1] = leaves[-1] + 1e-3
+    return loaded._replace(variables=jax.tree.unflatten(tree, leaves))
+
+  before = contents.digest(predictor)
+  assert contents.digest(predictor) == before
+  locating = predictor.finder.cut
+  (locator,) = locating.locators
+  other = locator._replace(loaded=changed(locator.loaded))
+  for owner, name, value in (
+    (predictor.net, 'loaded', changed(predictor.net.loaded)),
+    (locating, 'locators', [other]),
+  ):
+    with monkeypatch.context() as patch:
+      patch.setattr(owner, name, value)
+      assert contents.digest(predictor) != before

@@ -62,8 +62,8 @@ def uid(settings_of: Mapping[str, Any], film: str, sex: str, what: str) -> str:
 
   Args:
     settings_of: of `settings`.
-    film: its SOP Instance UID, and the side that was read.
-    sex: that was used.
+    film: its SOP Instance UID, and the side that was read; '' for none.
+    sex: that was used, or ''.
     what: is named by it.
   """
   name = json.dumps([film, sex, what, settings_of], sort_keys=True)
@@ -96,8 +96,9 @@ def write(
   sex = prediction.sex if prediction else ''
   name = f'{film.SOPInstanceUID}#{side}' if side else film.SOPInstanceUID
   of = lambda what: uid(settings_of, name, sex, what)
+  device = uid(settings_of, '', '', 'device')
   makers = {
-    'report': lambda: dicom_report.make(film, of, prediction, said),
+    'report': lambda: dicom_report.make(film, device, of, prediction, said),
     'picture': lambda: dicom_picture.make(film, of, prediction),
   }
   paths = []

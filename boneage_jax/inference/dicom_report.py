@@ -81,6 +81,7 @@ def import_highdicom() -> Any:
 
 def make(
   film: Any,
+  device: str,
   uid: Callable[[str], str],
   prediction: prediction_lib.Prediction | None,
   said: Sequence[str] = (),
@@ -89,16 +90,17 @@ def make(
 
   Args:
     film: its header, of `dicom_source.read`.
+    device: UID of the nets that measured.
     uid: gives the UID of what is so named.
     prediction: of the film; where it withholds the age, the report has none.
     said: `views.warnings` of it, or why there is none.
   """
   highdicom = import_highdicom()
   sr, name = highdicom.sr, dicom_source.MODEL_NAME
-  device = sr.DeviceObserverIdentifyingAttributes(
-    uid('device'), name=name, manufacturer_name=name, model_name=name
+  measured_by = sr.DeviceObserverIdentifyingAttributes(
+    device, name=name, manufacturer_name=name, model_name=name
   )
-  observer = sr.ObserverContext(_coded(DEVICE), device)
+  observer = sr.ObserverContext(_coded(DEVICE), measured_by)
   content = sr.MeasurementReport(
     sr.ObservationContext(observer_device_context=observer),
     procedure_reported=_coded(RADIOGRAPHY),

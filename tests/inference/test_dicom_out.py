@@ -136,6 +136,18 @@ def test_a_report_is_preliminary_and_stands_in_the_study_of_the_film(tmp_path):
   assert source.ReferencedSOPInstanceUID == one.ReferencedSOPInstanceUID
 
 
+def test_reports_of_the_same_nets_have_one_observer(tmp_path):
+  def observer(**changes):
+    report, _ = write(tmp_path, KINDS['sure'], **changes)
+    return next(
+      x.UID for x in report.ContentSequence if x.ValueType == 'UIDREF'
+    )
+
+  other = dicom_tools.film(SOPInstanceUID='1.2.3.9')
+  assert observer() == observer(data=other)
+  assert observer() != observer(settings={**SETTINGS, 'model': 'b'})
+
+
 def test_of_an_unknown_sex_both_ages_are_said(tmp_path):
   report, _ = write(tmp_path, KINDS['unknown'])
   either, male, female = groups_of(report)
