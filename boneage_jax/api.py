@@ -14,13 +14,13 @@ import dataclasses
 import os
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
 from boneage_jax.evaluation import errors
+from boneage_jax.imaging import overlay
 from boneage_jax.imaging import png
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import film_batches
@@ -216,23 +216,7 @@ def contact_sheet(
   if not predictions or columns < 1:
     raise ValueError('Expected one prediction or more, and columns, got none.')
   pictures = [views.picture(one) for one in predictions]
-  height = max(one.shape[0] for one in pictures)
-  width = max(one.shape[1] for one in pictures)
-  cells = [
-    cv2.copyMakeBorder(
-      *(one, 0, height - one.shape[0], 0, width - one.shape[1]),
-      cv2.BORDER_CONSTANT,
-    )
-    for one in pictures
-  ]
-  columns = min(columns, len(cells))
-  empty = np.zeros((height, width, 3), np.uint8)
-  cells += [empty] * (-len(cells) % columns)
-  rows = [
-    np.concatenate(cells[k : k + columns], axis=1)
-    for k in range(0, len(cells), columns)
-  ]
-  return np.concatenate(rows)
+  return overlay.sheet(pictures, min(columns, len(pictures)))
 
 
 def _films(films: Film | Sequence[Film], sex: Sex) -> list[film_list.Film]:

@@ -22,20 +22,42 @@ def prepare(config: Any, stage: str, workdir: str) -> None:
   Raises:
     ValueError: neither an archive nor phantoms are asked for.
   """
+  check_source(config)
+  source = read_archive(config) or _phantoms(config, workdir)
+  write(config, stage, workdir, source)
+
+
+def read_archive(config: Any) -> Any:
+  """List the films of a run's table or archive, an archive.Archive.
+
+  None where it draws phantoms.
+  """
+  from tfds_rsna import archive
+
+  data = config.data
+  if data.table:
+    return own_table.read(
+      data.table, data.columns, data.age_unit, data.two_hands
+    )
+  folder = os.path.expanduser(config.manual_dir)
+  return archive.read(folder, data.age_unit) if folder else None
+
+
+def write(config: Any, stage: str, workdir: str, source: Any) -> None:
+  """Build what a config reads of an archive; see `prepare`.
+
+  Args:
+    config, stage, workdir: of the run.
+    source: an archive.Archive, or its folder.
+  """
   from tfds_rsna import build
   from tfds_rsna import naming
 
-  check_source(config)
-  data, source = config.data, config.manual_dir
-  if data.table:
-    source = own_table.read(
-      data.table, data.columns, data.age_unit, data.two_hands
-    )
   data_dir = config.data_dir or os.path.join(workdir, 'data')
   folders, said = {}, False
   for name in stages.builder_configs(config):
     folders[name] = build.build(
-      source or _phantoms(config, workdir),
+      source,
       data_dir,
       config=name,
       allow_bad_films=config.data.allow_bad_films,

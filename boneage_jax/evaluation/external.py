@@ -234,7 +234,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     door.say(external_views.table(result, rows))
     door.say(f'{views.NOTICE} Written to {args.out}.')
-
-
-if __name__ == '__main__':
-  main()

@@ -1,6 +1,5 @@
 """What DICOM objects of ours take over from the header of their film."""
 
-import datetime
 from typing import Any
 
 from boneage_jax.imaging import dicom
@@ -13,10 +12,12 @@ MODEL_NAME = 'boneage_jax'  # ManufacturerModelName of what we make
 # Without these nothing can be filed beside the film.
 UIDS = ('StudyInstanceUID', 'SeriesInstanceUID', 'SOPInstanceUID')
 TEXTS = (
-  *('PatientName', 'PatientID', 'IssuerOfPatientID', 'StudyID'),
-  *('StudyDescription', 'AccessionNumber', 'ReferringPhysicianName'),
-  *('BodyPartExamined', 'ManufacturerModelName'),
+  *('PatientName', 'PatientID', 'IssuerOfPatientID', 'PatientBirthDate'),
+  *('StudyDate', 'StudyTime', 'StudyID', 'StudyDescription'),
+  *('AccessionNumber', 'ReferringPhysicianName', 'BodyPartExamined'),
+  'ManufacturerModelName',
 )
+PATIENT = ('PatientName', 'PatientID')  # taken over as they are
 # Elements that an object has, void where the film does not say them (type 2).
 TYPE_2 = (
   *('PatientName', 'PatientID', 'PatientBirthDate', 'PatientSex', 'StudyID'),
@@ -47,16 +48,12 @@ def read(data: bytes, limits: limits_lib.Limits | None = None) -> Any:
   header, film = dicom_elements.Header(dataset), pydicom.Dataset()
   for keyword in (*UIDS, 'SOPClassUID'):
     setattr(film, keyword, _uid(header, keyword, pydicom))
-  values = {keyword: header.text(keyword) for keyword in TEXTS}
-  for keyword in ('PatientBirthDate', 'StudyDate'):
-    values[keyword] = _if_like(header.text(keyword), '%Y%m%d')
-  time = header.text('StudyTime')
-  whole = _if_like(time.partition('.')[0], '%H%M%S', '%H%M', '%H')
-  values['StudyTime'] = time if whole else ''
-  for keyword, choices in CHOICES.items():
-    text = header.text(keyword).upper()
-    values[keyword] = text if text in choices else ''
-  for keyword, value in values.items():
+  for keyword in (*TEXTS, *CHOICES):
+    value = header.text(keyword)
+    if keyword in CHOICES:
+      value = value.upper() if value.upper() in CHOICES[keyword] else ''
+    elif keyword not in PATIENT and not _is_valid(keyword, value, pydicom):
+      value = ''
     if value or keyword in TYPE_2:
       setattr(film, keyword, value)
   return film
@@ -89,11 +86,15 @@ def _uid(header: dicom_elements.Header, keyword: str, pydicom: Any) -> str:
   return value
 
 
-def _if_like(text: str, *forms: str) -> str:
-  for form in forms:
-    try:
-      datetime.datetime.strptime(text, form)
-    except ValueError:
-      continue
-    return text
-  return ''
+def _is_valid(keyword: str, value: str, pydicom: Any) -> bool:
+  """Whether a value is one that the element can have (PS3.5, 6.2)."""
+  kind = pydicom.datadict.dictionary_VR(keyword)
+  convert = {'DA': pydicom.valuerep.DA, 'TM': pydicom.valuerep.TM}.get(
+    kind, str
+  )
+  try:
+    pydicom.valuerep.validate_value(kind, value, pydicom.config.RAISE)
+    convert(value)
+  except ValueError:
+    return False
+  return value.isprintable()

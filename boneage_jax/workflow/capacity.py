@@ -44,16 +44,20 @@ def memory_warning(config: Any, stage: str) -> str:
   needed, there = step_memory(config, stage), device_memory()
   if not there or needed <= there:
     return ''
+  net = config[stage].net
   return (
     f'{stage}: a step of {config[stage].batch_size} films needs about '
     f'{needed / GIB:.1f} GiB on each device, which has {there / GIB:.1f} GiB: '
-    f'lower --config.{stage}.batch_size if memory runs out.'
+    f'lower --config.{stage}.batch_size, raise --config.{stage}.accumulate'
+    + (f' or set --config.{stage}.net.remat=True' if 'remat' in net else '')
+    + ' if memory runs out.'
   )
 
 
 def step_memory(config: Any, stage: str) -> int:
   """Estimate the bytes that a training step needs on each device."""
-  films = config[stage].batch_size // jax.device_count()
+  section = config[stage]
+  films = section.batch_size // (jax.device_count() * section.accumulate)
   return footprint.measure(config, stage).memory(films)
 
 

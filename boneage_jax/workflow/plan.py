@@ -1,6 +1,5 @@
 """What a run would do, from shapes alone: `main --dry_run`."""
 
-import os
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
+from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import text_table
@@ -25,6 +25,9 @@ HEAD = (
   *('stage', 'job', 'films', 'steps', 'batch', 'M parameters', 'GFLOP a step'),
   *('GiB a step', 'PFLOP in all'),
 )
+NO_FILMS = (
+  'not known before there are films (--config.data.table, --config.manual_dir)'
+)
 # Backwards a layer is computed twice: by its input and by its weights.
 FORWARD_AND_BACK = 3
 
@@ -37,7 +40,7 @@ def show(config: Any, workdir: str) -> None:
   """
   validate.validate(config, workdir, without_films=True)
   films = known_films(config, workdir)
-  split = 'not known before there is an archive (--config.manual_dir=DIR)'
+  split = NO_FILMS
   if films is not None:
     one, split = folds.fold_configs(config)[0], ''
     films['split'], split = selection.assign(one, films)
@@ -131,15 +134,15 @@ def known_films(config: Any, workdir: str) -> film_table.Films | None:
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
     name = stages.builder_configs(config)[0]
     return sources.load_films(sources.prepared_folder(workdir, name))
-  if config.manual_dir:
-    folder = os.path.expanduser(config.manual_dir)
-    return archive_films(archives.read(folder, config.data.age_unit))
+  if archive := prepare.read_archive(config):
+    return archive_films(archive)
   if not config.phantom.films:
     return None
   numbers = np.arange(config.phantom.films)
+  of_hand = config.phantom.views * config.phantom.visits
   return {
     'id': (numbers + 1).astype(str),
-    'study': (numbers // config.phantom.views + 1).astype(str),
+    'study': (numbers // of_hand + 1).astype(str),
     'split': np.full(len(numbers), 'train'),
   }
 

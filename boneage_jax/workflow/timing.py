@@ -21,7 +21,7 @@ import numpy as np
 
 from boneage_jax.core import stages
 from boneage_jax.data import film_table
-from boneage_jax.data import prepare as prepare_lib
+from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.evaluation import text_table
 from boneage_jax.training import forward
@@ -68,7 +68,7 @@ def show(config: Any, workdir: str, steps: int) -> None:
   """
   if steps < 1:
     raise ValueError(f'Expected --dry_run_steps of 1 or more, got {steps}.')
-  prepare_lib.check_source(config)
+  prepare.check_source(config)
   films = plan.known_films(config, workdir)
   one = folds.fold_configs(config)[0]
   films['split'], _ = selection.assign(one, films)
@@ -128,11 +128,11 @@ def measure(config: Any, steps: int) -> dict[str, Times]:
     seconds, configs = [], []
     for count, place in zip((FEW, more), folders, strict=True):
       os.makedirs(place)
-      prepare = lambda place=place, count=count: few_films.prepare(
+      make = lambda place=place, count=count: few_films.prepare(
         config, place, count
       )
       with quiet():
-        took, made = timed(prepare)
+        took, made = timed(make)
       seconds.append(took)
       configs.append(made)
     if stages.PREPARE in config.stages:

@@ -201,18 +201,32 @@ def test_an_object_is_written_once_and_its_uid_follows_from_its_content(
     assert len(set(os.listdir(tmp_path)) - known) == 2
 
 
-def test_a_header_of_any_sort_gives_an_object(tmp_path):
-  odd = dicom_tools.film(
-    *(), PatientSex='X', PatientBirthDate=None, StudyTime=None, Laterality='?'
-  )
-  odd = odd.replace(b'20200101', b'2020-1-1')
-  report, picture = write(tmp_path, KINDS['sure'], data=odd)
-  for one in (report, picture):
-    assert one.PatientSex == one.PatientBirthDate == one.StudyDate == ''
-  with pytest.raises(
-    ValueError, match='Expected StudyInstanceUID in the DICOM'
-  ):
-    write(tmp_path, KINDS['sure'], data=dicom_tools.film(StudyInstanceUID=None))
+LONG, LINES = 'x' * 70, 'a\nb'
+ODD = {
+  **{'PatientSex': 'X', 'Laterality': '?', 'BurnedInAnnotation': 'perhaps'},
+  **{'StudyDate': '20210229', 'StudyTime': '99', 'PatientBirthDate': '2020'},
+  **{'StudyID': LONG, 'AccessionNumber': LINES, 'ReferringPhysicianName': LONG},
+  **{'BodyPartExamined': LONG, 'StudyDescription': LINES},
+  **{'IssuerOfPatientID': LONG, 'SpecificCharacterSet': 'nonsense'},
+}
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize('keyword', list(ODD))
+def test_what_is_odd_in_a_header_is_left_out(tmp_path, keyword):
+  data = dicom_tools.film(**{keyword: ODD[keyword]})
+  for one in write(tmp_path, KINDS['sure'], data=data):
+    assert one.PatientID == '42'
+    if keyword != 'SpecificCharacterSet':
+      assert not one.get(keyword)
+  for path in tmp_path.iterdir():
+    assert not dicom_tools.faults(path)[0]
+
+
+def test_without_its_identifiers_a_film_gets_no_object(tmp_path):
+  for keyword in dicom_source.UIDS:
+    with pytest.raises(ValueError, match=f'Expected {keyword} in the DICOM'):
+      write(tmp_path, KINDS['sure'], data=dicom_tools.film(**{keyword: None}))
 
 
 @pytest.mark.parametrize('kind', list(KINDS))

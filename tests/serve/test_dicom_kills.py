@@ -19,7 +19,7 @@ import dicom_peers  # noqa: E402
 from benchmarks import dicom_node  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-FILMS = 8
+FILMS = 4
 pytestmark = pytest.mark.ci
 
 

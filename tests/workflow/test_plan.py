@@ -6,15 +6,20 @@ import pathlib
 import shutil
 import time
 
+import cv2
 import fake_jobs
+import jax
 import numpy as np
 import pytest
 import tiny_cascade
 
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
+from boneage_jax.data import selection
 from boneage_jax.data import sources
+from boneage_jax.training import footprint
 from boneage_jax.workflow import capacity
+from boneage_jax.workflow import few_films
 from boneage_jax.workflow import plan
 from boneage_jax.workflow import run as workflow_run
 from configs import hand_geometry
@@ -59,8 +64,35 @@ def test_plan_without_films_says_what_is_missing(tmp_path, capsys):
   config = tiny_cascade.get_config()
   config.phantom.films = 0
   rows, text = shown(config, tmp_path, capsys)
-  assert 'not known before there is an archive (--config.manual_dir' in text
+  assert 'not known before there are films (--config.data.table' in text
   assert rows['localizer'][:2] == ['train', '8']  # no films, no steps
+
+
+def test_slices_of_a_batch_need_less_memory(tmp_path):
+  config = tiny_cascade.get_config()
+  whole = capacity.step_memory(config, 'localizer')
+  film = footprint.measure(config, 'localizer').film
+  films = config.localizer.batch_size // jax.device_count()
+  config.localizer.accumulate = 2
+  assert whole - capacity.step_memory(config, 'localizer') == films // 2 * film
+
+
+def test_plan_of_a_table(tmp_path, capsys):
+  lines = ['file,sex,age_true,group']
+  for k in range(24):
+    path = tmp_path / f'{k}.png'
+    cv2.imwrite(str(path), np.arange(1024, dtype=np.uint8).reshape(32, 32))
+    lines.append(f'{path.name},{"MF"[k % 2]},{20 + k},{k // 2}')
+  (tmp_path / 'films.csv').write_text('\n'.join(lines) + '\n')
+  config = tiny_cascade.get_config()
+  config.data.table = str(tmp_path / 'films.csv')
+  config.localizer.input.sex = 'F'
+  rows, _ = shown(config, tmp_path / 'run', capsys)
+  assert rows['prepare'] == ['prepare', '24']
+  assert int(rows['localizer'][1]) < int(rows['assessor'][1]) < 24
+  few = few_films.prepare(config, str(tmp_path / 'few'), 8)
+  films, _ = selection.split_films(few, str(tmp_path / 'few'), 'original')
+  assert len(films['id']) == 8 and len(set(films['study'].tolist())) == 4
 
 
 def test_plan_of_folds_and_finished_stages(prepared, tmp_path, capsys):

@@ -136,6 +136,12 @@ REFUSED = {
   r'assessor\.loss\.name=.*This loss needs `logits`': dict(
     assessor__net__output='scalar'
   ),
+  r"assessor\.net\.readout='expectation' with the loss 'mae', got 'arg": dict(
+    assessor__net__readout='argmax', assessor__loss__name='mae'
+  ),
+  r"localizer\.net\.readout='argmax' with the loss 'soft_label', got 'e": dict(
+    localizer__loss__name='soft_label'
+  ),
   r'localizer: guidance\.mask=.* must be a tuple of some': dict(
     localizer__guidance__mask=('elbow',)
   ),

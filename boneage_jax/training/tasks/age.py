@@ -13,6 +13,18 @@ from boneage_jax.runs import predictions
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
 
+# Of losses that fit one readout of bins: which, and why.
+_FLAT = 'the place of the highest bin has no gradient, so nothing is learned'
+READOUTS = {
+  'mae': ('expectation', _FLAT),
+  'mse': ('expectation', _FLAT),
+  'smooth_l1': ('expectation', _FLAT),
+  'soft_label': (
+    'argmax',
+    'its outputs are no logits, and their expectation is near the middle of '
+    'all ages',
+  ),
+}
 metric_name = 'mae'
 reduce = forward.age_or_classes
 
@@ -23,11 +35,21 @@ def format_metric(value: float) -> str:
 
 
 def check(config: Any, stage: str) -> None:
-  """Refuse a net that says no age."""
+  """Refuse a net that says no age, or one whose loss and readout do not fit."""
   if config[stage].net.get('output') == 'classes':
     raise ValueError(
       f"Expected a net that says an age, got {stage}.net.output='classes'; set "
       f'--config.{stage}.task=classification.'
+    )
+  net, loss = config[stage].net, config[stage].loss.name
+  if net.get('output') != 'bins' or loss not in READOUTS:
+    return
+  wanted, why = READOUTS[loss]
+  if net.readout != wanted:
+    raise ValueError(
+      f'Expected {stage}.net.readout={wanted!r} with the loss {loss!r}, got '
+      f'{net.readout!r}: {why}. Change --config.{stage}.net.readout or '
+      f'--config.{stage}.loss.name.'
     )
 
 
