@@ -83,6 +83,7 @@ setuptools.setup(
     'dicom-out': [*DICOM, 'highdicom>=0.27'],
     'pacs': [*DICOM, 'highdicom>=0.27', 'pynetdicom>=3.0'],
     'dicom': DICOM,
+    'browser': ['playwright>=1.50'],  # tests of the page, with any Chromium
     'web': WEB,  # page and REST
     'test': [
       *WEB,
@@ -93,7 +94,6 @@ setuptools.setup(
       'keras>=3.15',
       'moto[s3,server]>=5',
       'openpyxl>=3.1',
-      'playwright>=1.50',  # with a browser of the machine
       'pydicom>=3.0',
       'pynetdicom>=3.0',
       'pytest>=8',

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 sync_api = pytest.importorskip(
-  'playwright.sync_api', reason='needs the package playwright'
+  'playwright.sync_api', reason='needs the extra browser'
 )
 import server  # noqa: E402
 
