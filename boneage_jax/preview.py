@@ -29,7 +29,6 @@ from boneage_jax.workflow import few_films
 from boneage_jax.workflow import validate
 
 FLAGS = flags.FLAGS
-DEFAULT = 'samples.jpg'
 
 
 def show(config: Any, workdir: str, stage: str, films: int, out: str) -> None:
@@ -94,7 +93,7 @@ def parse_flags(argv: list[str]) -> list[str]:
   flags.DEFINE_string('workdir', '', 'Folder of a run whose films are shown.')
   flags.DEFINE_string('stage', '', 'Which one; the first that trains a net.')
   flags.DEFINE_integer('films', preview.FILMS, 'Rows of the sheet.', 1)
-  flags.DEFINE_string('out', DEFAULT, 'Picture to write.')
+  flags.DEFINE_string('out', stages.SAMPLES, 'Picture to write.')
   return config_lib.parse(argv)
 
 

@@ -124,7 +124,9 @@ def age_stage(
     loss=dict(name='mae', unit=120.0),
     # Ours; a net that goes on keeps the bias that it comes with.
     init_bias='age_histogram' if bins and not before else '',
-    init_from=dict(run=f':{before}' if before else '', ids_are_unrelated=False),
+    init_from=dict(
+      run=f':{before}' if before else '', only='', ids_are_unrelated=False
+    ),
     optimizer=common.optimizer(
       name='adam',  # authors' code
       learning_rate=2e-5,  # authors' code

@@ -12,6 +12,7 @@ import zipfile
 import cv2
 import numpy as np
 
+from boneage_jax.core import stages
 from boneage_jax.core import tables
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import png
@@ -20,7 +21,6 @@ from boneage_jax.phantom import render
 
 NAME = 'boneage-training-dataset'
 FAULTS = 'faults.csv'
-TABLE = 'films.csv'  # of its films, as users write theirs
 DATE = (1980, 1, 1, 0, 0, 0)  # one archive, one hash
 
 
@@ -171,7 +171,7 @@ def _write(folder, made, with_findings):
   corners = ('x0', 'y0', 'x1', 'y1')
   side = os.path.join(folder, 'annotations')
   _table(folder, f'{NAME}.csv', ('id', 'boneage', 'male'), labels)
-  _table(folder, TABLE, ('file', 'sex', 'age_true', 'group'), listed)
+  _table(folder, stages.FILMS, ('file', 'sex', 'age_true', 'group'), listed)
   _table(side, 'hand_boxes.csv', ('id', *corners), boxes)
   _table(side, 'hand_keypoints.csv', ('id', 'point', 'x', 'y'), points)
   _table(
@@ -202,7 +202,13 @@ def _replace(work, out):
   if not os.path.isdir(out) or not os.listdir(out):
     os.replace(work, out)  # one step: all of it or nothing
     return
-  names = [f'{NAME}.zip', f'{NAME}.csv', TABLE, 'annotations', 'phantom.json']
+  names = [
+    f'{NAME}.zip',
+    f'{NAME}.csv',
+    stages.FILMS,
+    'annotations',
+    'phantom.json',
+  ]
   if os.path.exists(os.path.join(work, FAULTS)):
     names.append(FAULTS)
   elif os.path.exists(os.path.join(out, FAULTS)):

@@ -14,9 +14,11 @@ def check(section: Any, stage: str) -> None:
     ValueError: slices that cannot be; names the field.
   """
   slices, devices = section.accumulate, jax.device_count()
+  if slices == 1:
+    return
   if slices < 1 or section.batch_size % (slices * devices):
     raise ValueError(
-      f'Expected {stage}.accumulate of 1 (off) or more slices that share out '
+      f'Expected {stage}.accumulate of 1 (off), or more slices that share out '
       f'{stage}.batch_size={section.batch_size} evenly on {devices} devices, '
       f'got {slices}: change --config.{stage}.accumulate or .batch_size.'
     )

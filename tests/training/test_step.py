@@ -74,6 +74,7 @@ def stepper(
   """State and step of a net given as a function, or as a config."""
   if net is not None:
     monkeypatch.setattr(models, 'create', lambda *_, **__: net())
+    train_step._abstract_net.cache_clear()  # nets of tests share a config
   where = mesh(devices)
   rule = rule or optax.sgd(RATE)
   graph, _, _ = train_step.abstract_net(config, SIZE)
