@@ -25,6 +25,7 @@ PAGES = {
   'hostile.md': 'explanation/hostile_films.md',
   'faults.md': 'explanation/quality_checks.md',
   'forest.md': 'explanation/forest.md',
+  'bonet.md': 'explanation/bonet.md',
 }
 # Value, low and high end.
 INTERVALS = (
@@ -45,7 +46,7 @@ NUMBERS = {
   *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
   *('flagged', 'trusted_change'),
 }
-ELSEWHERE = ('registration',)  # configs whose answers stand on pages of theirs
+ELSEWHERE = ('registration', 'bonet')  # configs whose answers stand on pages of theirs
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 
