@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import dataclasses
 import functools
-import json
 from typing import Any
 
 from flax import nnx
@@ -59,50 +58,51 @@ def measure(config: Any, stage: str) -> Footprint:
     ValueError: net, loss and batch do not fit.
   """
   section = config[stage]
-  source = config[section.input.crops_from] if section.input.crops_from else {}
-  parts = {
-    stage: {
-      **{name: section[name].to_dict() for name in ('net', 'loss', 'input')},
-      **{name: section[name].to_dict() for name in ('optimizer', 'guidance')},
-      **{name: section[name] for name in ('task', 'ema', 'freeze_statistics')},
-    },
-    section.input.crops_from or 'whole': {
-      name: source[name] for name in ('crops', 'regions') if name in source
-    },
-  }
-  return _measure(json.dumps(parts, default=list), stage)
-
-
-@functools.lru_cache(256)  # presets share nets
-def _measure(parts: str, stage: str) -> Footprint:
-  config = ml_collections.ConfigDict(json.loads(parts))
-  section = config[stage]
-  graph, params, stats = train_step.abstract_net(*train_step.net_of(section))
-  rule, _ = optimizers.create(section.optimizer, params, 1000)
-  guided = bool(shapes.masks(section))
+  net, size = train_step.net_of(section)
+  fields = ('loss', 'guidance', 'freeze_statistics')
   batch = shapes.batch(config, stage, ROWS, np.random.default_rng(0))
+  leaves, tree = jax.tree.flatten(batch)
+  given = ml_collections.FrozenConfigDict({k: section[k] for k in fields})
+  film, flops = _trace(
+    *(ml_collections.FrozenConfigDict(net), size, given),
+    *(tuple(leaves), tree),
+  )
+  _, params, stats = train_step.abstract_net(net, size)
+  rule, _ = optimizers.create(section.optimizer, params, 1000)
+  opt_state = jax.eval_shape(rule.init, params)
+  count = lambda tree: sum(_bytes(x) for x in jax.tree.leaves(tree))
+  ema = count(params) if section.ema else 0
+  return Footprint(
+    parameters=sum(x.size for x in jax.tree.leaves(params)),
+    variables=count((params, stats)),
+    state=count((params, stats, opt_state)) + ema,
+    gradients=count(params),
+    film=film,
+    flops=flops,
+  )
+
+
+@functools.lru_cache(256)  # stages and presets share nets
+def _trace(
+  net: Any, size: tuple[int, int], given: Any, leaves: tuple, tree: Any
+) -> tuple[int, float]:
+  """Return bytes that a film holds, and its operations forward."""
+  graph, params, stats = train_step.abstract_net(net, size)
+  guided = bool(shapes.masks(given))
 
   def backward(params, stats, batch):
-    loss = functools.partial(_loss, graph, section, guided, stats, batch)
+    loss = functools.partial(_loss, graph, given, guided, stats, batch)
     return jax.vjp(loss, params)[1]
 
   form, ops.FORM = ops.FORM, 'native'  # operations of the method, not of a CPU
   try:
+    batch = jax.tree.unflatten(tree, leaves)
     traced = jax.jit(backward).trace(params, stats, batch)
     flops = traced.lower().cost_analysis()['flops']
   finally:
     ops.FORM = form
-  opt_state = jax.eval_shape(rule.init, params)
-  size = lambda tree: sum(_bytes(x) for x in jax.tree.leaves(tree))
-  ema = size(params) if section.ema else 0
-  return Footprint(
-    parameters=sum(x.size for x in jax.tree.leaves(params)),
-    variables=size((params, stats)),
-    state=size((params, stats, opt_state)) + ema,
-    gradients=size(params),
-    film=round(KEPT * sum(_kept(traced.jaxpr.jaxpr)) / ROWS),
-    flops=flops / ROWS,
-  )
+  kept = round(KEPT * sum(_kept(traced.jaxpr.jaxpr)) / ROWS)
+  return kept, flops / ROWS
 
 
 def _loss(graph, section, guided, stats, batch, params):
