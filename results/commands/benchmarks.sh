@@ -11,3 +11,7 @@ python -m benchmarks.scaling
 python -m boneage_jax.phantom --out="$DIR" --films=600 --long_side=512
 python -m tfds_rsna.build --config=px768 --manual_dir="$DIR"
 python -m benchmarks.film --run=runs/cascade_phantom
+python -m benchmarks.serve_load --workdir=runs/cascade_phantom
+python -m benchmarks.dicom_node --workdir=runs/cascade_phantom --films=100 \
+  --kills=2
+time python -m boneage_jax.predict --workdir=runs/cascade_phantom film.png --sex=F
