@@ -46,7 +46,8 @@ NUMBERS = {
   *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
   *('flagged', 'trusted_change'),
 }
-ELSEWHERE = ('registration', 'bonet')  # configs whose answers stand on pages of theirs
+# Configs whose answers stand on pages of theirs.
+ELSEWHERE = ('registration', 'bonet')
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 
