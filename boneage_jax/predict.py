@@ -24,7 +24,6 @@ import cv2
 from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import startup
-from boneage_jax.core import storage
 from boneage_jax.data import groups
 from boneage_jax.evaluation import errors
 from boneage_jax.imaging import limits as limits_lib
@@ -149,10 +148,7 @@ def _run(args: argparse.Namespace) -> None:
     size = args.batch_size or before.get('batch_size')
     startup.set_up()
     startup.check_device()
-    if args.model:
-      folder = model_file.open_model(args.model)
-    else:
-      folder = storage.absolute(args.workdir)
+    folder = model_file.folder_of(args.workdir, args.model)
     table = reference_lib.read(args.reference) if args.reference else None
     if args.dicom_out:
       dicom_report.import_highdicom()
@@ -193,10 +189,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument(
     'films', nargs='*', metavar='FILM', help='file, folder, zip or DICOMDIR'
   )
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument('--workdir', help='folder of a run')
-  source.add_argument('--model', help='model file: a folder or a zip')
-  parser.add_argument('--stage', default='', help='by default the reported one')
+  model_file.add_flags(parser)
   parser.add_argument(
     '--table', default='', help='of films: file, sex, perhaps age_true, group'
   )
@@ -221,7 +214,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser.add_argument(
     '--dicom_out', help='folder for reports and pictures of DICOM films'
   )
-  parser.add_argument('--site', default='', help='of evaluate adapt')
   parser.add_argument('--reference', help='table: sex, age, mean, sd; for SDS')
   parser.add_argument(
     '--chronological_age',

@@ -5,9 +5,9 @@ import math
 import pathlib
 import re
 
-import cv2
 import numpy as np
 import pytest
+import run_films
 
 import boneage_jax as ba
 from boneage_jax import export
@@ -15,13 +15,8 @@ from boneage_jax import predict
 from boneage_jax.inference import one_film
 from boneage_jax.training import restore
 
-FILMS = ('1.png', '2.png', '3.png')
+FILMS = (1, 2, 3)
 SEXES = ('M', 'F', 'unknown')
-
-
-def read(untrained, name):
-  path = untrained / 'films' / name
-  return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
 
 
 @pytest.fixture(scope='module')
@@ -31,15 +26,15 @@ def run(untrained):
 
 @pytest.fixture(scope='module')
 def said(run, untrained):
-  files = [untrained / 'films' / name for name in FILMS]
+  files = [run_films.path(untrained, film) for film in FILMS]
   return run.predict(files, sex=SEXES)
 
 
 def test_ages_are_those_of_predict(said, untrained, tmp_path, capsys):
   table = tmp_path / 'films.csv'
   lines = [
-    f'{untrained}/films/{name},{sex}'
-    for name, sex in zip(FILMS, SEXES, strict=True)
+    f'{run_films.path(untrained, film)},{sex}'
+    for film, sex in zip(FILMS, SEXES, strict=True)
   ]
   table.write_text('\n'.join(['file,sex', *lines]))
   with pytest.raises(SystemExit) as stop:
@@ -64,7 +59,7 @@ def test_ages_are_those_of_predict(said, untrained, tmp_path, capsys):
 
 
 def test_images_are_as_files(run, said, untrained):
-  images = [read(untrained, name) for name in FILMS]
+  images = [run_films.read(untrained, film) for film in FILMS]
   found = run.predict(images, sex=SEXES)
   assert [one.age_predicted for one in found] == [
     one.age_predicted for one in said
@@ -90,7 +85,7 @@ def test_a_film_that_cannot_be_read_loses_no_other(
 
 
 def test_embeddings_of_the_stage(run, untrained):
-  images = [read(untrained, name) for name in FILMS]
+  images = [run_films.read(untrained, film) for film in FILMS]
   found = run.embed(images, sex=SEXES)
   assert found.dtype == np.float32 and len(found) == 3
   of_boy, of_girl = run.embed([images[2]] * 2, sex=['M', 'F'])
@@ -112,7 +107,9 @@ def test_a_map_is_the_gradient_of_the_age(untrained):
   one = ba.load(untrained / 'run', stage='localizer')
   film = untrained / 'films/1.png'
   (found,) = one.heatmap(film, sex='M').values()
-  encoded = one_film.record(one.nets, read(untrained, '1.png'), 'M')['record']
+  encoded = one_film.record(one.nets, run_films.read(untrained, 1), 'M')[
+    'record'
+  ]
   record = {**encoded, 'sex': 1.0, 'id': '0', 'row': 0}
   _, seen = one.nets.look([record], {})
   batch = one.nets.net.batch(seen)
@@ -141,7 +138,7 @@ def test_errors_of_the_run(run):
 def test_a_model_file_says_the_same(said, untrained, tmp_path):
   export.main([f'--workdir={untrained}/run', f'--out={tmp_path}/model'])
   model = ba.load(tmp_path / 'model', batch_size=3)
-  files = [untrained / 'films' / name for name in FILMS]
+  files = [run_films.path(untrained, film) for film in FILMS]
   found = model.predict(files, sex=SEXES)
   assert [one.age_predicted for one in found] == [
     one.age_predicted for one in said
@@ -198,7 +195,7 @@ def test_the_page_shows_what_runs(untrained, monkeypatch):
   ):
     if not (untrained / name).exists():
       (untrained / name).symlink_to(untrained / to)
-  names = {'image': read(untrained, '1.png')}
+  names = {'image': run_films.read(untrained, 1)}
   exec(code, names)
   assert len(names['found']) == len(names['numbers']) == 2
   assert set(names['maps']) == {'carpal', 'metacarpal'}

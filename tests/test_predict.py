@@ -1,6 +1,5 @@
 """One film at a time, against the predictions of a run of untrained nets."""
 
-import csv
 import json
 import os
 import pathlib
@@ -11,6 +10,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import run_films
 import without
 
 from boneage_jax import predict
@@ -32,19 +32,6 @@ def predictor(run):
   return loading.load(str(run / 'run'))
 
 
-def rows(path):
-  with open(path, newline='') as f:
-    return list(csv.DictReader(f))
-
-
-def film_path(run, film):
-  return str(run / 'films' / f'{film}.png')
-
-
-def read(run, film):
-  return cv2.imread(film_path(run, film), cv2.IMREAD_GRAYSCALE)
-
-
 def sex_of(row):
   return row['sex']
 
@@ -59,7 +46,7 @@ def command(capsys, *arguments):
 
 def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
   folder = run / 'run'
-  table = rows(folder / 'assessor/predictions.csv')
+  table = run_films.rows(folder / 'assessor/predictions.csv')
   expected = boxes.read_regions(str(folder / 'regions/regions.csv'))
   with np.load(folder / 'assessor/distributions.npz') as file:
     distributions = dict(zip(file['id'], file['probability'], strict=True))
@@ -67,7 +54,7 @@ def test_films_of_the_run_get_the_ages_and_boxes_of_the_run(run, predictor):
   assert {row['split'] for row in table} == {'validation', 'test'}
   for row in table:
     film = row['id']
-    image = read(run, film)
+    image = run_films.read(run, film)
     result = predictor.predict(image, sex_of(row))
     assert result.age_predicted == pytest.approx(
       float(row['age_predicted']), abs=1e-3
@@ -95,10 +82,10 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
   (tmp_path / 'config.json').write_text(json.dumps(config))
   (tmp_path / 'whole_image').symlink_to(run / 'run/whole_image')
   predictor = loading.load(str(tmp_path))
-  table = rows(run / 'run/whole_image/predictions.csv')
+  table = run_films.rows(run / 'run/whole_image/predictions.csv')
   assert np.ptp([float(row['age_predicted']) for row in table]) > 0.1
   for row in table:
-    image = read(run, row['id'])
+    image = run_films.read(run, row['id'])
     assert max(image.shape) > 512
     result = predictor.predict(image, sex_of(row))
     assert result.age_predicted == pytest.approx(
@@ -109,7 +96,7 @@ def test_a_whole_film_net_sees_the_shrunk_film(run, tmp_path):
 
 
 def test_sex_counts_and_must_be_known_by_name(run, predictor):
-  image = read(run, 1)
+  image = run_films.read(run, 1)
   ages = {s: predictor.predict(image, s).age_predicted for s in groups.SEX}
   assert len(set(ages.values())) == 3
   assert ages['unknown'] == pytest.approx((ages['M'] + ages['F']) / 2)
@@ -136,12 +123,12 @@ def test_command(run, tmp_path, capsys):
   regions = boxes.read_regions(str(run / 'run/regions/regions.csv'))
   cut = tmp_path / 'cut.png'
   cut.write_bytes((run / 'films/1.png').read_bytes()[:900])
-  films = [film_path(run, 1), cut, 'nowhere.png', film_path(run, 2)]
+  films = [run_films.path(run, 1), cut, 'nowhere.png', run_films.path(run, 2)]
   code, lines, errors = command(
     capsys, *films, '--sex=F', f'--workdir={run}/run', f'--out={tmp_path}/out'
   )
   assert code == 1
-  table = rows(tmp_path / 'out/predictions.csv')
+  table = run_films.rows(tmp_path / 'out/predictions.csv')
   age = float(table[0]['age_predicted'])
   found = [name for name, region in regions['1'].items() if region.found]
   flags = table[0]['quality_flags'].split()
@@ -192,10 +179,10 @@ def test_a_calibrated_run_says_intervals(run, tmp_path, capsys):
   path.write_text(json.dumps(calibrated))
   code, (_, line, _), _ = command(
     capsys,
-    *(film_path(run, 1), '--sex=F', '--stage=whole_image'),
+    *(run_films.path(run, 1), '--sex=F', '--stage=whole_image'),
     *(f'--workdir={tmp_path}', f'--out={tmp_path}/out'),
   )
-  (row,) = rows(tmp_path / 'out/predictions.csv')
+  (row,) = run_films.rows(tmp_path / 'out/predictions.csv')
   age = float(row['age_predicted'])
   for name, end in (('lo80', age - 5), ('hi80', age + 5), ('hi95', age + 500)):
     assert float(row[name]) == pytest.approx(max(end, 0), abs=0.06)
@@ -213,7 +200,7 @@ def test_a_region_that_is_not_found_is_said(
   (locator,) = locating.locators
   cold = locator._replace(maps=cold)
   monkeypatch.setattr(locating, 'locators', [cold])
-  film = film_path(run, 1)
+  film = run_films.path(run, 1)
   assert predict.predict_films(predictor, [film], 'F', None) == []
   output = capsys.readouterr()
   assert 'regions found: none; check: ' in output.out
@@ -223,7 +210,7 @@ def test_a_region_that_is_not_found_is_said(
 
 
 def test_sex_of_a_film_is_never_guessed(run, capsys):
-  film = film_path(run, 1)
+  film = run_films.path(run, 1)
   code, _, errors = command(capsys, film, f'--workdir={run}/run')
   assert code == 2  # no film was read
   assert f'{film}: The sex is not known' in errors
@@ -260,7 +247,7 @@ def test_no_package_that_windows_lacks_is_used(run, predictor):
     'from boneage_jax import predict\n'
     'predict.main(sys.argv[1:])\n'
   )
-  film = film_path(run, 1)
+  film = run_films.path(run, 1)
   flags = (film, '--sex=M', f'--workdir={run}/run')
   done = subprocess.run(
     [sys.executable, '-c', text, *flags],
@@ -270,14 +257,14 @@ def test_no_package_that_windows_lacks_is_used(run, predictor):
     check=False,
   )
   assert not done.returncode, done.stderr
-  found = predictor.predict(read(run, 1), 'M')
+  found = predictor.predict(run_films.read(run, 1), 'M')
   assert f'\n{film}: {tables.format_line(found)}\n' in done.stdout
 
 
 def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
   run, predictor, tmp_path, capsys
 ):
-  image = read(run, 1)
+  image = run_films.read(run, 1)
   assert predictor.inverted  # so these films, with bright bones, are not as its
   for film, other in ((image, True), (255 - image, False)):
     path, out = str(tmp_path / 'film.png'), str(tmp_path / f'{other}')
@@ -286,7 +273,7 @@ def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
     errors = capsys.readouterr().err
     assert (f'{path}: the bones look bright, but' in errors) == other
     assert ('--config.STAGE.input.polarity=keep' in errors) == other
-    (row,) = rows(tmp_path / f'{other}/predictions.csv')
+    (row,) = run_films.rows(tmp_path / f'{other}/predictions.csv')
     found = predictor.predict(film, 'F')
     assert float(row['age_predicted']) == pytest.approx(
       found.age_predicted, abs=1e-3
@@ -296,7 +283,7 @@ def test_a_film_of_the_other_polarity_is_named_but_not_flipped(
 
 def test_an_age_does_not_depend_on_the_films_beside_it(run):
   """Bit for bit in any order; within 0.001 months for other batches."""
-  images = [read(run, k) for k in range(1, 6)]
+  images = [run_films.read(run, k) for k in range(1, 6)]
   sexes = ['F', 'M', 'unknown', 'F', 'M']
   nets = loading.load(str(run / 'run'), 'whole_image', batch_size=4)
   records = [

@@ -1,14 +1,13 @@
 """DICOM films, and files with something odd, as `predict` reads them."""
 
-import csv
 import pathlib
 
-import cv2
 import dicom_film
 import dicom_tools
 import jax
 import numpy as np
 import pytest
+import run_films
 
 from boneage_jax import predict
 from boneage_jax.data import groups
@@ -19,16 +18,6 @@ from boneage_jax.inference import loading
 @pytest.fixture(scope='module')
 def predictor(untrained):
   return loading.load(str(untrained / 'run'))
-
-
-def rows(path):
-  with open(path, newline='') as f:
-    return list(csv.DictReader(f))
-
-
-def read(run, film):
-  path = str(run / 'films' / f'{film}.png')
-  return cv2.imread(path, cv2.IMREAD_GRAYSCALE)
 
 
 def write_dicom(path, bright_bones, sex):
@@ -46,14 +35,14 @@ def write_dicom(path, bright_bones, sex):
 def test_dicom_with_the_sex_of_its_header(
   untrained, predictor, tmp_path, capsys
 ):
-  image = read(untrained, 1)
+  image = run_films.read(untrained, 1)
   path = str(tmp_path / 'film')
   write_dicom(path, 255 - image, 'M')  # the run's own films have dark bones
   age = {sex: predictor.predict(image, sex).age_predicted for sex in groups.SEX}
   for flag, used in ((None, 'M'), ('F', 'F'), ('unknown', 'unknown')):
     out = tmp_path / f'out_{flag}'
     assert not predict.predict_films(predictor, [path], flag, str(out))
-    row = rows(out / 'predictions.csv')[0]
+    row = run_films.rows(out / 'predictions.csv')[0]
     assert row['sex'] == used
     assert row['sop_instance_uid'] == '1.2.840.7'
     assert 'Miller' not in (out / 'predictions.csv').read_text()
@@ -67,7 +56,7 @@ def test_dicom_with_the_sex_of_its_header(
 def test_dicom_films_get_dicom_objects(untrained, predictor, tmp_path, capsys):
   pydicom = pytest.importorskip('pydicom')
   pytest.importorskip('highdicom')
-  image = read(untrained, 1)
+  image = run_films.read(untrained, 1)
   film, out = tmp_path / 'film.dcm', tmp_path / 'objects'
   film.write_bytes(dicom_tools.film((255 - image).astype(np.uint16) * 257))
   other = str(untrained / 'films/1.png')
@@ -103,7 +92,7 @@ def test_dicom_films_get_dicom_objects(untrained, predictor, tmp_path, capsys):
 def test_what_is_odd_about_a_file_is_said(
   untrained, predictor, tmp_path, capsys
 ):
-  image = 255 - read(untrained, 1)
+  image = 255 - run_films.read(untrained, 1)
   whole = (untrained / 'films/1.png').read_bytes()
   (tmp_path / 'tail.png').write_bytes(whole + b'behind')
   (tmp_path / 'window.dcm').write_bytes(
@@ -111,7 +100,7 @@ def test_what_is_odd_about_a_file_is_said(
   )
   paths = [str(tmp_path / name) for name in ('tail.png', 'window.dcm')]
   assert not predict.predict_films(predictor, paths, 'F', str(tmp_path))
-  tail, window = rows(tmp_path / 'predictions.csv')
+  tail, window = run_films.rows(tmp_path / 'predictions.csv')
   errors = capsys.readouterr().err
   assert tail['file_notes'] == 'trailing_bytes'
   assert (

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from boneage_jax.core import optional
 from boneage_jax.imaging import dicom_elements
 from boneage_jax.imaging import dicom_file
 from boneage_jax.imaging import dicom_pixels
@@ -122,16 +123,11 @@ def import_pydicom() -> Any:
   Raises:
     ValueError: it is not installed.
   """
-  try:
-    import pydicom
-    import pydicom.encaps
-    import pydicom.errors
-    import pydicom.pixels
-  except ImportError as e:
-    raise ValueError(
-      "Reading a DICOM film needs pydicom: pip install -e '.[dicom]' in the "
-      'clone of boneage_jax.'
-    ) from e
+  parts = ('encaps', 'errors', 'pixels')
+  pydicom = optional.load(
+    *('Reading a DICOM film', 'dicom', 'pydicom'),
+    *(f'pydicom.{part}' for part in parts),
+  )
   # It warns of every value that is not written by the book.
   warnings.filterwarnings('ignore', module='pydicom')
   return pydicom

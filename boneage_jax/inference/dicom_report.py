@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
+from boneage_jax.core import optional
 from boneage_jax.inference import dicom_source
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
@@ -66,17 +67,11 @@ def import_highdicom() -> Any:
   Raises:
     ValueError: it is not installed.
   """
-  try:
-    import highdicom
-    import highdicom.coding_schemes
-    import highdicom.sc
-    import highdicom.sr
-  except ImportError as e:
-    raise ValueError(
-      "Writing DICOM needs highdicom: pip install -e '.[dicom-out]' in the "
-      'clone of boneage_jax.'
-    ) from e
-  return highdicom
+  parts = ('coding_schemes', 'sc', 'sr')
+  return optional.load(
+    *('Writing DICOM', 'dicom-out', 'highdicom'),
+    *(f'highdicom.{part}' for part in parts),
+  )
 
 
 def make(

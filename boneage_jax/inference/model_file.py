@@ -5,6 +5,7 @@ of checkpoints. Numbers, text and settings are all that it holds: nothing in it
 can execute.
 """
 
+import argparse
 from collections.abc import Iterator
 from collections.abc import Mapping
 import hashlib
@@ -85,6 +86,20 @@ def write(
   finally:
     shutil.rmtree(folder, ignore_errors=True)
   return manifest
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+  """Add the flags that say which nets are meant; see `folder_of`."""
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument('--workdir', default='', help='folder of a run')
+  source.add_argument('--model', default='', help='model file: folder or zip')
+  parser.add_argument('--stage', default='', help='by default the reported one')
+  parser.add_argument('--site', default='', help='of evaluate adapt')
+
+
+def folder_of(workdir: str, model: str) -> str:
+  """Return the folder of a run, or that of `open_model` if there is a model."""
+  return open_model(model) if model else storage.absolute(workdir)
 
 
 def open_run(path: str) -> str:

@@ -10,7 +10,6 @@ names another address; then --token is needed, too. Nothing is stored.
 
 import argparse
 from collections.abc import Sequence
-import importlib
 import os
 import signal
 import socket
@@ -19,8 +18,8 @@ import sys
 import cv2
 
 from boneage_jax.core import door
+from boneage_jax.core import optional
 from boneage_jax.core import startup
-from boneage_jax.core import storage
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import loading
 from boneage_jax.inference import model_file
@@ -37,19 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Run the command until it is stopped."""
   args = _parse(argv)
   with door.one_line_errors():
-    _check_packages()
+    optional.load('The server', 'web', *PACKAGES)
     _run(args, _settings(args))
-
-
-def _check_packages() -> None:
-  for name in PACKAGES:
-    try:
-      importlib.import_module(name)
-    except ImportError as error:
-      raise ValueError(
-        f"The server needs {name}: pip install -e '.[web]' in the clone of "
-        'boneage_jax.'
-      ) from error
 
 
 def _settings(args: argparse.Namespace) -> settings_lib.Settings:
@@ -88,10 +76,7 @@ def _run(args: argparse.Namespace, settings: settings_lib.Settings) -> None:
   bound = _bind(args.host, args.port)
   startup.set_up()
   startup.check_device()
-  if args.model:
-    folder = model_file.open_model(args.model)
-  else:
-    folder = storage.absolute(args.workdir)
+  folder = model_file.folder_of(args.workdir, args.model)
   nets = loading.load(folder, args.stage, 1, args.site)
   reader = reader_lib.Reader(nets, limits_lib.Limits(settings.megapixels))
   try:
@@ -147,11 +132,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     description=f'{__doc__}\n{views.NOTICE}',
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument('--workdir', help='folder of a run')
-  source.add_argument('--model', help='model file: a folder or a zip')
-  parser.add_argument('--stage', default='', help='by default the reported one')
-  parser.add_argument('--site', default='', help='of evaluate adapt')
+  model_file.add_flags(parser)
   parser.add_argument(
     '--host', default='127.0.0.1', help='address; 0.0.0.0 is all of them'
   )

@@ -12,8 +12,8 @@ import sys
 
 from absl import app
 import jax
-from ml_collections import ConfigDict
 import pytest
+import resnet18
 import tiny_cascade
 
 from boneage_jax import models
@@ -27,42 +27,17 @@ from configs import guided
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def resnet18(size=64):
-  """The tiny cascade with a localizer that is mostly convolutions."""
-  config = tiny_cascade.get_config()
-  config.localizer.input.size = size
-  config.localizer.net.backbone = ConfigDict(
-    {'name': 'resnet', 'depth': 18, 'width': 1.0, 'endpoint': 'stage2'}
-  )
-  return config
-
-
-def products(size, channels, to_channels, kernel, stride=1):
-  """Products of one film's convolution that pads kernel // 2 on each side.
-
-  Those with the padding are left out, as XLA leaves them out.
-  """
-  pad = kernel // 2
-  out = (size + 2 * pad - kernel) // stride + 1
-  inside = sum(
-    0 <= stride * i + tap - pad < size
-    for i in range(out)
-    for tap in range(kernel)
-  )
-  return inside**2 * channels * to_channels
-
-
 def resnet18_products(size=64):
   """Products of the stem, and of all layers up to 'stage2' (He et al. 2016)."""
-  stem = products(size, 3, 64, 7, 2)
+  stem = resnet18.products(size, 3, 64, 7, 2)
   half, quarter = size // 4, size // 8
   return stem, sum(
     (
       stem,
-      4 * products(half, 64, 64, 3),
-      products(half, 64, 128, 3, 2),
-      products(half, 64, 128, 1, 2),  # the shortcut
-      3 * products(quarter, 128, 128, 3),
+      4 * resnet18.products(half, 64, 64, 3),
+      resnet18.products(half, 64, 128, 3, 2),
+      resnet18.products(half, 64, 128, 1, 2),  # the shortcut
+      3 * resnet18.products(quarter, 128, 128, 3),
       (128 + 32) * 240,  # the head, with 32 features for sex
     )
   )
@@ -71,7 +46,9 @@ def resnet18_products(size=64):
 def test_operations_are_those_of_the_layers(monkeypatch):
   monkeypatch.setattr(ops, 'FORM', 'native')
   films = 2
-  cost = programs.compile_stage(resnet18(), 'localizer', jax.devices(), films)
+  cost = programs.compile_stage(
+    resnet18.config(), 'localizer', jax.devices(), films
+  )
   stem, forward = resnet18_products()
   # Forward, gradient by the maps and by the kernels; none by the film itself.
   expected = 2 * films * (3 * forward - stem)

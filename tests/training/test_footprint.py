@@ -1,42 +1,24 @@
 """What a net costs by shapes, against counts made by hand."""
 
-from ml_collections import ConfigDict
 import pytest
-import tiny_cascade
+import resnet18
 
 from boneage_jax.training import footprint
 
 
 def localizer(**changes):
-  """A residual net of 18 layers up to 'stage2' on films of 64 pixels."""
-  config = tiny_cascade.get_config()
-  config.localizer.input.size = 64
+  config = resnet18.config()
   config.localizer.update(changes)
-  config.localizer.net.backbone = ConfigDict(
-    {'name': 'resnet', 'depth': 18, 'width': 1.0, 'endpoint': 'stage2'}
-  )
   return config
-
-
-def products(size, channels, to_channels, kernel, stride=1):
-  """Products of one film's convolution, without those with the padding."""
-  pad = kernel // 2
-  out = (size + 2 * pad - kernel) // stride + 1
-  inside = sum(
-    0 <= stride * i + tap - pad < size
-    for i in range(out)
-    for tap in range(kernel)
-  )
-  return inside**2 * channels * to_channels
 
 
 def test_operations_are_those_of_the_layers():
   expected = (
-    products(64, 3, 64, 7, 2)
-    + 4 * products(16, 64, 64, 3)
-    + products(16, 64, 128, 3, 2)
-    + products(16, 64, 128, 1, 2)
-    + 3 * products(8, 128, 128, 3)
+    resnet18.products(64, 3, 64, 7, 2)
+    + 4 * resnet18.products(16, 64, 64, 3)
+    + resnet18.products(16, 64, 128, 3, 2)
+    + resnet18.products(16, 64, 128, 1, 2)
+    + 3 * resnet18.products(8, 128, 128, 3)
   )
   found = footprint.measure(localizer(), 'localizer')
   assert found.flops == pytest.approx(2 * expected, rel=0.1)

@@ -21,7 +21,6 @@ import re
 import sys
 
 from boneage_jax.core import door
-from boneage_jax.core import storage
 from boneage_jax.serve.dicom import folder as folder_lib
 from boneage_jax.serve.dicom import node
 from boneage_jax.serve.dicom import receive
@@ -40,13 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
       sys.exit(_look(args))
     receive.import_pynetdicom()
     task = {
-      'workdir': args.workdir and storage.absolute(args.workdir),
+      'workdir': args.workdir,
       'model': args.model,
       'stage': args.stage,
       'site': args.site,
       'limits': (args.max_megapixels, args.max_megabytes),
     }
-
     node.run(
       folder_lib.Folder(args.folder),
       task,

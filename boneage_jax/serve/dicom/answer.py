@@ -138,9 +138,8 @@ def main() -> None:
     dicom_report.import_highdicom()
     startup.set_up()
     startup.check_device()
-    workdir, stage = task['workdir'], task['stage']
-    if task['model']:
-      workdir = model_file.open_model(task['model'])
+    workdir = model_file.folder_of(task['workdir'], task['model'])
+    stage = task['stage']
     nets = loading.load(workdir, stage, site=task['site'])
     settings = dicom_out.settings(nets, workdir, stage)
     folder = folder_lib.Folder(task['folder'])

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from boneage_jax.core import door
+from boneage_jax.core import optional
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.serve.dicom import folder as folder_lib
 
@@ -33,13 +34,7 @@ def import_pynetdicom() -> Any:
   Raises:
     ValueError: it is not installed.
   """
-  try:
-    import pynetdicom
-  except ImportError as e:
-    raise ValueError(
-      "A DICOM node needs pynetdicom: pip install -e '.[pacs]' in the clone of "
-      'boneage_jax.'
-    ) from e
+  pynetdicom = optional.load('A DICOM node', 'pacs', 'pynetdicom')
   # It tells of each association that fails; `send` says it once.
   logging.getLogger('pynetdicom').setLevel(logging.CRITICAL)
   return pynetdicom
