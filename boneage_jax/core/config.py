@@ -225,6 +225,11 @@ def _filled(old: dict[str, Any], usual: Any) -> dict[str, Any]:
   return new
 
 
+def draws_phantoms(config: ml_collections.ConfigDict) -> bool:
+  """Whether the films of a run are neither of a table nor of an archive."""
+  return not (config.manual_dir or config.data.table)
+
+
 def has_effect(field: str) -> bool:
   """Whether a field, named from the top, can change a result of a run."""
   return field not in NO_EFFECT and field.rpartition('.')[2] not in NO_EFFECT

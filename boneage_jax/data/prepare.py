@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
@@ -106,7 +107,7 @@ def check_source(config: Any) -> None:
       f'data.two_hands={data.two_hands} cuts films of a table, but there is '
       'none: give --config.data.table=FILE, or leave it out.'
     )
-  if not data.table and not config.manual_dir and not config.phantom.films:
+  if config_lib.draws_phantoms(config) and not config.phantom.films:
     raise ValueError(
       'There is no data to train on: give a table of films with '
       '--config.data.table=FILE, the folder of the RSNA archive with '

@@ -4,6 +4,7 @@ from typing import Any
 from typing import NamedTuple
 
 import boneage_jax
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import sources
@@ -67,5 +68,5 @@ def known_data(config: Any, workdir: str) -> dict[str, Any]:
   except (ValueError, IndexError):
     path = stages.report_path(workdir, stages.REPORT_JSON)
     data = storage.read_json(path, {}).get('data', {})
-  data.setdefault('phantom', not (config.manual_dir or config.data.table))
+  data.setdefault('phantom', config_lib.draws_phantoms(config))
   return data

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from boneage_jax import phantom
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.workflow import resume
@@ -163,11 +164,11 @@ def share_phantoms(config: Any, out: str, runs: Sequence[Cell]) -> None:
   """Draw the phantoms of a sweep once; every run's folder gets a link to them.
 
   Args:
-    config: of the sweep; with an archive there is nothing to draw.
+    config: of the sweep; with a table or an archive there is nothing to draw.
     out: folder of the sweep.
     runs: of it.
   """
-  if config.manual_dir or not config.phantom.films:
+  if not (config_lib.draws_phantoms(config) and config.phantom.films):
     return
   drawn = os.path.join(out, PHANTOMS)
   if not os.path.exists(drawn):

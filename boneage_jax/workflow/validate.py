@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import prepare
@@ -111,7 +112,7 @@ def check_data(config: Any) -> None:
   fractions = (data.validation_fraction, data.test_fraction)
   training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
   training_validate.choose(data, 'data', 'two_hands', ('', *two_hands.SIDES))
-  drawn = not (config.manual_dir or data.table)
+  drawn = config_lib.draws_phantoms(config)
   if drawn and data.age_unit != labels.UNITS[0]:
     raise ValueError(
       f'Expected data.age_unit={labels.UNITS[0]!r} for phantoms, got '

@@ -157,6 +157,16 @@ def test_a_sweep_runs_goes_on_and_ends_in_a_table(
   assert 'already done' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('source', ['manual_dir', 'data.table'])
+def test_phantoms_are_drawn_for_those_alone_who_train_on_them(source, tmp_path):
+  config = tiny_cascade.get_config()
+  config.phantom.update(films=2, long_side=64)
+  config.update_from_flattened_dict({source: 'films'})
+  runs = grid.cells({RATE: ['1e-4']}, 1, 0, str(tmp_path))
+  grid.share_phantoms(config, str(tmp_path), runs)
+  assert not list(tmp_path.iterdir())
+
+
 def test_commands_are_printed_and_phantoms_shared(commands, tmp_path, capsys):
   config = tiny_cascade.get_config()
   config.phantom.update(films=2, long_side=64)
