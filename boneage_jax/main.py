@@ -22,6 +22,7 @@ from boneage_jax.core import door
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.training import preemption
+from boneage_jax.workflow import longer
 from boneage_jax.workflow import plan
 from boneage_jax.workflow import run as workflow_run
 from boneage_jax.workflow import timing
@@ -73,6 +74,7 @@ def main(argv: list[str]) -> None:
       distributed.join(*where)
     startup.check_device()
     if FLAGS.dry_run or FLAGS['dry_run_steps'].present:
+      config = longer.expand(config)
       plan.show(config, storage.absolute(workdir))
       if FLAGS['dry_run_steps'].present:
         timing.show(config, storage.absolute(workdir), FLAGS.dry_run_steps)

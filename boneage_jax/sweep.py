@@ -27,6 +27,7 @@ from boneage_jax.core import door
 from boneage_jax.core import storage
 from boneage_jax.report import sweep as sweep_report
 from boneage_jax.workflow import grid as grid_lib
+from boneage_jax.workflow import longer
 
 FLAGS = flags.FLAGS
 
@@ -113,7 +114,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   with door.one_line_errors():
-    config = FLAGS.config
+    config = longer.expand(FLAGS.config)
     parts = filter(None, [config.name, config.variant, 'sweep'])
     out = FLAGS.out or os.path.join('runs', '_'.join(parts))
     if storage.is_remote(out):

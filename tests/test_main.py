@@ -207,3 +207,18 @@ def test_prepare_warns_of_years_and_takes_the_name(tmp_path, capsys):
   folder = sources.prepared_folder(str(tmp_path / 'other'), 'original')
   ages = sources.load_films(folder)['age']
   assert sorted(ages.tolist()) == [48, 102, 156, 210]
+
+
+@pytest.mark.ci
+def test_a_dry_run_has_all_stages_and_writes_nothing(command, tmp_path):
+  done = command(
+    f'{CASCADE}:phantom',
+    '--config.stages=prepare,localizer',
+    '--config.longer.stage=localizer',
+    '--dry_run',
+  )
+  assert done.returncode == 0, done.stderr
+  rows = [line.split()[0] for line in done.stdout.splitlines() if line]
+  at = rows.index('prepare')
+  assert rows[at : at + 3] == ['prepare', 'localizer', 'localizer_longer']
+  assert not list(tmp_path.iterdir())

@@ -17,7 +17,8 @@ def expand(config: Any) -> Any:
   That stage begins with the best net of `longer.stage` and has its settings,
   but another order of films and `longer.rate` times the learning rate. It runs
   behind it. Reports of that stage are of the new one, with the old one beside
-  it. All else reads what it read before.
+  it. All else reads what it read before. A config that has it is returned as it
+  is.
 
   Args:
     config: stays as it is.
@@ -27,7 +28,7 @@ def expand(config: Any) -> Any:
   """
   options = config.longer
   old, new = options.stage, name(options.stage)
-  if not old:
+  if not old or new in config.stages:
     return config
   described = stages.sections(config)
   trains = lambda name: name in described and described[name].job == 'train'

@@ -44,6 +44,7 @@ def test_the_new_stage_differs_in_little_and_is_reported():
   assert tuple(s for s in new.stages if s[-7:] != '_longer') == config.stages
   assert new.report.stage == 'assessor_longer'
   assert new.report.baselines[-1] == 'assessor'
+  assert longer.expand(new) is new
 
 
 def test_an_ensemble_keeps_its_members():
