@@ -65,6 +65,11 @@ def read(data: bytes, limits: limits_lib.Limits | None = None) -> Found:
     return found
 
 
+def start() -> None:
+  """Start a worker that the first film will find ready."""
+  _give(_Worker())
+
+
 class _GoneError(ValueError):
   """The worker ended before it had the film."""
 
@@ -95,6 +100,7 @@ class _Worker:
       start_new_session=True,  # Ctrl-C is for us
     )
     self._pipe = self._process.stdout
+    self._ready = False
 
   def wait_until_ready(self) -> None:
     """Wait for the process to start.
@@ -102,8 +108,11 @@ class _Worker:
     Raises:
       ValueError: it does not.
     """
+    if self._ready:
+      return
     try:
       self._message()
+      self._ready = True
     except EOFError:
       self._said.seek(0)
       words = self._said.read().decode(errors='replace').split('\n')
@@ -216,9 +225,10 @@ def _take() -> _Worker:
     while _idle:
       worker = _idle.pop()
       if worker.is_well():
-        return worker
+        break
       worker.end()
-  worker = _Worker()
+    else:
+      worker = _Worker()
   worker.wait_until_ready()
   return worker
 

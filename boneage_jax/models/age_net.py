@@ -89,7 +89,7 @@ class AgeNet(net_lib.Net):
     )
     self.inputs = ('sex',) if sex_features else ()
     size_hw = sizes.size_hw(size)
-    hw = (1, 1) if from_features else age_head.map_hw(built, size_hw)
+    hw = (1, 1) if from_features else built.map_hw(size_hw)
     self.grid = built.grid_geometry(size_hw)
     arguments = dict(
       output=output,

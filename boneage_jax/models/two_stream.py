@@ -102,7 +102,7 @@ class TwoStream(net_lib.Net):
     nets = (self.carpal, self.metacarpal)
     channels = [net.channels for net in nets]
     size_hw = sizes.size_hw(size)
-    hw = [age_head.map_hw(net, size_hw) for net in nets]
+    hw = [net.map_hw(size_hw) for net in nets]
     if exchange in ('whole', 'channel') and (
       channels[0] != channels[1] or hw[0] != hw[1]
     ):

@@ -20,6 +20,7 @@ import cv2
 from boneage_jax.core import door
 from boneage_jax.core import optional
 from boneage_jax.core import startup
+from boneage_jax.imaging import codec_pool
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import loading
 from boneage_jax.inference import model_file
@@ -74,6 +75,7 @@ def _run(args: argparse.Namespace, settings: settings_lib.Settings) -> None:
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
   cv2.setNumThreads(1)  # films are the parallel unit
   bound = _bind(args.host, args.port)
+  codec_pool.start()
   startup.set_up()
   startup.check_device()
   folder = model_file.folder_of(args.workdir, args.model)

@@ -109,3 +109,14 @@ def test_a_plain_script_is_not_run_again(tmp_path):
   once, *others = done.stdout.splitlines()
   assert once == 'once'
   assert len(others) == 2 and all('0 pages' in line for line in others)
+
+
+def test_a_worker_may_start_before_the_first_film(pool):
+  pool.start()
+  first = pool._idle[0]
+  assert pool.read(b'film').header['pid'] == first._process.pid
+  assert pool.read(b'other').header['pid'] == first._process.pid
+  pool.close()
+  pool.start()
+  pool._idle[0].end()  # before anybody needed it
+  assert pool.read(b'film').header['pid'] != first._process.pid

@@ -184,6 +184,7 @@ def test_maps_lie_where_the_backbone_says_or_nowhere(monkeypatch):
     tiny_nets.age_net()
   fields = {'stem': ((7, 2, 3),)}  # the pool and a stride are left out
   monkeypatch.setattr(resnet.ResNet, 'receptive_fields', fields)
+  batch = tiny_nets.regions() | {'image': np.zeros((3, 32, 32, 1), np.uint8)}
   message = r'of \(32, 32\) pixels gives .* \(16, 16\) .* it has \(4, 4\)'
   for build in (
     tiny_nets.age_net,
@@ -191,7 +192,7 @@ def test_maps_lie_where_the_backbone_says_or_nowhere(monkeypatch):
     lambda: tiny_nets.streams(exchange='none'),
   ):
     with pytest.raises(ValueError, match=message):
-      nnx.eval_shape(build)
+      tiny_nets.output(build(), batch)
 
 
 def test_momentum_zero_keeps_the_backbones_own():

@@ -166,6 +166,21 @@ class Backbone(nnx.Module):
     """Return where the positions of the map lie; see the module's function."""
     return grid_geometry(self.fields(), size_hw)
 
+  def map_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of the map of an input of `size_hw`.
+
+    Raises:
+      ValueError: the input is too small to have one.
+    """
+    found = follow(self.fields(), size_hw)[1]
+    if min(found) < 1:
+      raise ValueError(
+        f'{type(self).__name__} has no map of {size_hw[0]} x {size_hw[1]} '
+        f'pixels at {self.stages[-1]}: raise input.size, or end earlier with '
+        'net.backbone.endpoint.'
+      )
+    return found
+
   def run(
     self,
     x: jax.Array,
@@ -173,12 +188,19 @@ class Backbone(nnx.Module):
     stop: int | None = None,
     rngs: nnx.Rngs | None = None,
   ) -> jax.Array:
-    """Run stages[start:stop]; x is what stage `start` takes."""
+    """Run stages[start:stop]; x is what stage `start` takes.
+
+    Raises:
+      ValueError: the receptive fields lead to another map.
+    """
+    size_hw = x.shape[1:3]
     for name in self.stages[start:stop]:
       taken = (rngs,) if name in self.random else ()
       x = call(getattr(self, name), x, self.remat, *taken)
       gate = getattr(self, f'{name}_cbam', None)
       x = x if gate is None else gate(x)
+    name, fields = type(self).__name__, self.fields(start, stop)
+    check_map(name, fields, size_hw, x.shape[1:3])
     return x
 
   def features(self, x: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:

@@ -93,18 +93,3 @@ class M46(base.Backbone):
       channels = layers.scale_channels(filters, width)
       setattr(self, name, Block(in_channels, channels, dtype, rngs))
       in_channels = channels
-
-  def features(self, x: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
-    """Map an image [B, H, W, in_channels] to [B, h, w, C].
-
-    Raises:
-      ValueError: the image is too small for as many pools.
-    """
-    least = 2 ** (len(self.stages) + 1) - 1
-    if min(x.shape[1:3]) < least:
-      raise ValueError(
-        f'Expected sides of {least} pixels or more for the {len(self.stages)} '
-        f'pools of m46, got {x.shape[1]} x {x.shape[2]}: raise input.size, or '
-        'end earlier with net.backbone.endpoint.'
-      )
-    return super().features(x, rngs)

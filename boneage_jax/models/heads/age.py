@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from boneage_jax.models import layers
-from boneage_jax.models.backbones import base
 
 BINS = 240  # months 0..239: the bin's index is the age (RSNA spans 1 to 228)
 # Months, RSNA training films: where a scalar head starts, and the unit of a
@@ -18,24 +17,6 @@ OUTPUTS = ('bins', 'scalar', 'standardized', 'unit')
 
 
 linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
-
-
-def map_hw(backbone: nnx.Module, size_hw: tuple[int, int]) -> tuple[int, int]:
-  """Return height and width of the backbone's map of an input of `size_hw`.
-
-  Raises:
-    ValueError: its receptive_fields lead to another map.
-  """
-  shape = (1, *size_hw, backbone.in_channels)
-  image = jax.ShapeDtypeStruct(shape, jnp.float32)
-
-  def look(net, x):
-    net.eval()  # of a copy; to trace moving statistics takes seconds
-    return net.features(x)
-
-  found = nnx.eval_shape(look, backbone, image).shape[1:3]
-  base.check_map(type(backbone).__name__, backbone.fields(), size_hw, found)
-  return found
 
 
 class ConvPool(nnx.Module):

@@ -11,7 +11,6 @@ import pytest
 from boneage_jax import models
 from boneage_jax.models import ops
 from boneage_jax.models.backbones import m46
-from boneage_jax.models.heads import age as age_head
 from boneage_jax.training import step as train_step
 from configs import common
 
@@ -65,9 +64,9 @@ def test_maps_of_other_inputs():
   """Of the metacarpal region, and of the least input."""
   net = nnx.eval_shape(lambda: m46.M46(width=0.25, rngs=nnx.Rngs(0)))
   for size, hw in (((300, 700), (3, 9)), ((127, 127), (1, 1))):
-    assert age_head.map_hw(net, size) == hw
-  with pytest.raises(ValueError, match='Expected sides of 127 pixels or more'):
-    age_head.map_hw(net, (500, 126))
+    assert net.map_hw(size) == hw
+  with pytest.raises(ValueError, match='no map of 500 x 126 pixels at block6'):
+    net.map_hw((500, 126))
 
 
 def test_kernels_are_he_normal_by_what_goes_out():
