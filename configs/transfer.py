@@ -117,7 +117,10 @@ def net(backbone: dict) -> dict:
 
 
 def features_stage(backbone: dict, size: int) -> dict:
-  """The stage that computes what a frozen net sees."""
+  """The stage that computes what a frozen net sees.
+
+  Ours: random nets have BatchNorm statistics of training films.
+  """
   return dict(
     job='features',
     seed=0,

@@ -5,9 +5,12 @@ over windows as large as the map of a training crop. So each position is what
 the net would see of a crop.
 """
 
+from collections.abc import Iterable
 import hashlib
+import itertools
 from typing import Any
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +26,14 @@ from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import checkpoints
 from boneage_jax.training import forward
 from boneage_jax.training import prediction
+from boneage_jax.training import restore
 from boneage_jax.training import step as train_step
 from boneage_jax.training import validate
 
 # What a stage that reads features must say as the one that wrote them.
 SAME = ('builder_config', 'size', 'crop', 'resize', 'polarity', 'percentiles')
 SAME += ('erase_from', 'orientation_from')
+BATCHES = 8  # of training films, whose statistics random nets have
 
 
 def write_features(config: Any, stage: str, workdir: str) -> None:
@@ -38,14 +43,21 @@ def write_features(config: Any, stage: str, workdir: str) -> None:
   weights_hash), the backbone as a checkpoint, with which new films are read,
   and done.json (films, shape, weights: 'imagenet' or 'random', weights_hash).
 
+  A net of random weights gets statistics of the first training films: without
+  them what it sees grows from layer to layer.
+
   Raises:
     ValueError: features that are not finite in float16.
   """
   section, mesh = config[stage], distributed.make_mesh()
   films = selection.stage_films(config, stage, workdir)
+  split_of = lambda some: prediction.Split(config, stage, workdir, some, mesh)
   graph, variables = _frozen_net(config, stage)
   variables = jax.device_put(variables, distributed.replicated(mesh))
-  split = prediction.Split(config, stage, workdir, films, mesh)
+  if not weight_files(section):
+    split = split_of(selection.select_split(films, 'train'))
+    variables['batch_stats'] = statistics(graph, variables, split.batches())
+  split = split_of(films)
   rows = split.predict(forward.make_features(graph), variables)['features']
   if not np.isfinite(rows).all():
     bad = films['id'][~np.isfinite(rows).all((1, 2, 3))]
@@ -82,6 +94,28 @@ def write_features(config: Any, stage: str, workdir: str) -> None:
     )
 
   distributed.on_main_process(write)
+
+
+def statistics(
+  graph: Any, variables: dict, batches: Iterable[dict[str, jax.Array]]
+) -> dict:
+  """Return the statistics that BatchNorm finds in the first BATCHES.
+
+  Means over whole batches; one that was filled up counts where it is alone.
+  """
+
+  @jax.jit
+  def look(variables, batch):
+    net = restore.merge(graph, variables)
+    net.set_attributes(nnx.BatchNorm, use_running_average=False, momentum=0.0)
+    net.features(batch)
+    return nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
+
+  found = []
+  for batch in itertools.islice(batches, BATCHES):
+    if batch['valid'].all() or not found:
+      found.append(look(variables, batch))
+  return jax.tree.map(lambda *each: sum(each) / len(each), *found)
 
 
 def weight_files(section: Any) -> dict[str, Any]:

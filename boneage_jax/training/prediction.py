@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
@@ -44,17 +45,22 @@ class Split:
     ]
     self._threads = section.input.threads
 
+  def batches(self, view: int = 0) -> Iterator[dict[str, jax.Array]]:
+    """Read the films on one view, and bring them to the devices."""
+    found = input_pipeline.iterate(self._views[view], 0, self._threads)
+    for batch in found:
+      yield input_pipeline.to_device(batch, self._mesh)
+
   def predict(self, predict, variables) -> dict[str, np.ndarray]:
     """Return what the task keeps of each film, [N, ...], in film order.
 
     Every process gets all of them.
     """
     each = []
-    for batches in self._views:
+    for view in range(len(self._views)):
       results: dict[str, list] = {}
-      for batch in input_pipeline.iterate(batches, 0, self._threads):
-        placed = input_pipeline.to_device(batch, self._mesh)
-        outputs = predict(variables, placed)
+      for batch in self.batches(view):
+        outputs = predict(variables, batch)
         outputs = multihost_utils.process_allgather(outputs, tiled=True)
         for name, value in outputs.items():
           results.setdefault(name, []).append(value)

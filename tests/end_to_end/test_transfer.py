@@ -13,6 +13,7 @@ from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.inference import net as net_lib
 from boneage_jax.inference import predictor as predictor_lib
+from boneage_jax.models import layers
 from boneage_jax.runs import age_map_file
 from boneage_jax.runs import predictions
 from boneage_jax.train_compile import programs
@@ -57,6 +58,25 @@ def test_off_the_shelf(prepared, tmp_path):
   assert stored['features'].dtype == np.float16
   assert stored['weights_hash'] == done['weights_hash']
   assert json.loads(str(stored['net'])) == config.features.net.to_dict()
+
+  # Statistics of random nets are those of whole batches of training films.
+  films = selection.stage_films(config, 'features', workdir)
+  train = selection.select_split(films, 'train')
+  source = selection.stage_source(config, 'features', workdir, train)
+  net = restore.merge(*restore.load_net(config, 'features', workdir))
+  means, variances = [], []
+  for batch in input_pipeline.eval_batches(source, config.features.input, 8):
+    if batch['valid'].all():
+      seen = layers.preprocess(
+        batch['image'], net.backbone.input_range, net.backbone.in_channels
+      )
+      first = np.asarray(net.backbone.stem.conv.conv(seen), np.float64)
+      means.append(first.mean((0, 1, 2)))
+      variances.append(first.var((0, 1, 2)))
+  assert 1 < len(means) < 8
+  norm = net.backbone.stem.conv.bn
+  np.testing.assert_allclose(norm.mean[...], np.mean(means, 0), atol=1e-4)
+  np.testing.assert_allclose(norm.var[...], np.mean(variances, 0), rtol=1e-3)
 
   # A killed job does all of it again, and finds the same.
   (folder / 'done.json').unlink()
