@@ -11,6 +11,8 @@ cost time where no step waits: benchmarks.input_pipeline has the CPU time.
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent import futures
 import importlib
 import pathlib
@@ -74,6 +76,26 @@ def configure(args: argparse.Namespace) -> Any:
   return config
 
 
+def speeds(
+  config: Any, stages: Sequence[str], workdir: str
+) -> Iterator[tuple[str, float, float]]:
+  """Run a config up to the last of `stages`.
+
+  Yields:
+    Of each of them its name, films per second and the share that is waited.
+  """
+  last = max(map(config.stages.index, stages))
+  for name in config.stages[: last + 1]:
+    config.stages = (name,)
+    watch = Watch()
+    with mock.patch.object(
+      train_step, 'make_train_step', watch.make_train_step
+    ):
+      workflow_run.run(config, workdir)
+    if name in stages:
+      yield name, *watch.result(config[name].batch_size)
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -87,20 +109,12 @@ def main() -> None:
   args = parser.parse_args()
   print(pairs.machine())
   config = configure(args)
-  rows = []
   with tempfile.TemporaryDirectory() as folder:
     workdir = str(pathlib.Path(folder, 'run'))
-    last = max(map(config.stages.index, args.stages))
-    for name in config.stages[: last + 1]:
-      config.stages = (name,)
-      watch = Watch()
-      with mock.patch.object(
-        train_step, 'make_train_step', watch.make_train_step
-      ):
-        workflow_run.run(config, workdir)
-      if name in args.stages:
-        speed, waited = watch.result(args.batch)
-        rows.append([name, f'{speed:.2f}', f'{100 * waited:.1f} %'])
+    rows = [
+      [name, f'{speed:.2f}', f'{100 * waited:.1f} %']
+      for name, speed, waited in speeds(config, args.stages, workdir)
+    ]
   print(f'\n{args.config}, {args.films} phantoms of {args.long_side} px\n')
   print(pairs.header(['stage', 'films/s', 'waiting']))
   print('\n'.join(map(pairs.row, rows)))
