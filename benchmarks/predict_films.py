@@ -30,21 +30,24 @@ from boneage_jax.inference import loading
 from boneage_jax.inference import one_film
 from boneage_jax.phantom import render
 
-SIZE = (2000, 1500)  # height and width
+SIDE = 2000  # pixels of a film's height; three quarters are its width
 TABLE = 'predictions.csv'
 
 
-def write(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
+def write(
+  folder: pathlib.Path, count: int, side: int = SIDE
+) -> list[pathlib.Path]:
   """Write phantoms, each another hand, with the noise of a detector."""
   folder.mkdir(parents=True, exist_ok=True)
+  size = (side, 3 * side // 4)
 
   def one(number):
     path = folder / f'{number:05d}.png'
     if path.exists():
       return path
     small = render.make_film(number, 0, {'long_side': 512})['image']
-    image = cv2.resize(small, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-    noise = np.random.default_rng(number).normal(0, 3, SIZE)
+    image = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+    noise = np.random.default_rng(number).normal(0, 3, size)
     image = np.clip(image + noise, 0, 255).astype(np.uint8)
     path.write_bytes(png.encode(image))
     return path
