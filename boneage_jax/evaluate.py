@@ -5,6 +5,7 @@
 Commands that read the predictions of a run:
   errors          errors of a run by sex, age and stage, or of several runs
   compare         paired difference of two runs on the same films
+  published       figures of a paper beside ours
   calibrate       temperature, prediction intervals, quality checks
   ensemble        combine the predictions of several runs
   regions         errors of regions of the hand before, in and after puberty
@@ -17,6 +18,7 @@ Commands that run its nets again:
   adapt           correct ages for one site, on its own films of known age
   quality         which planted faults of films do quality checks find?
   saliency        do heat maps show what a net reads?
+  heat-maps       where in the hand do two nets look?
 
 For example: python -m boneage_jax.evaluate errors runs/cascade_phantom
 Options of a command: python -m boneage_jax.evaluate COMMAND --help
@@ -30,7 +32,7 @@ import sys
 COMMANDS = (
   *('errors', 'compare', 'calibrate', 'ensemble', 'regions'),
   *('robustness', 'quality', 'saliency', 'box-thresholds', 'learning-curve'),
-  *('adapt', 'external'),
+  *('adapt', 'external', 'published', 'heat-maps'),
 )
 
 

@@ -21,8 +21,10 @@ Stages
   python -m boneage_jax.evaluate compare runs/ablation_phantom:assessor \
     runs/ablation_phantom:no_sex
 
-Li 2023 has such rows, but its tables could not be read: their figures are not
-known to us. `weights` names files of ImageNet weights, by net.
+`evaluate published` prints all rows and what differs from the paper, `evaluate
+heat-maps` compares where localizer and whole_film look. Li 2023 has such rows,
+but its tables could not be read: their figures are not known.
+`weights` names files of ImageNet weights, by net.
 
 Presets: phantom (minutes on two cores; the cascade's preset has no CBAM), half
 (half-size films: both streams are Inception-V3, there is no exchange, one
@@ -60,6 +62,9 @@ def get_config(variant: str = '') -> ConfigDict:
     baselines=tuple(
       name for name in rows if name not in ('assessor', 'prepare')
     ),
+    paper='Li 2023',
+    published=published(config, rows),
+    differs=differs(config, preset),
   )
   config.stages = (*config.stages, 'report')
   take_weights(config)
@@ -149,7 +154,42 @@ def resnet(config: ConfigDict) -> ConfigDict:
     )
   )
   stage.pretrained = ConfigDict(dict(backbone=common.weights()))
+  stage.optimizer.freeze = ''  # what starts at random must learn
   return stage
+
+
+def published(config: ConfigDict, stages: list[str]) -> tuple:
+  """Say what each row changes; the paper's figures of rows are not known."""
+  own = config.assessor.net.exchange
+  has = config.localizer.net.attention == 'cbam'
+  same = 'assessor' if own == 'none' else 'exchange_none'
+  rows = (
+    ('assessor', f'the cascade, exchange {own}', cascade.PUBLISHED),
+    ('exchange_none', 'exchange none', ()),
+    (same, 'exchange whole: equals none by algebra', ()),
+    ('exchange_mid', 'exchange mid', ()),
+    ('other_assessor', 'without CBAM' if has else 'with CBAM', ()),
+    ('no_sex', 'without sex', ()),
+    ('carpal_alone', 'carpal region alone', ()),
+    ('metacarpal_alone', 'metacarpal region alone', ()),
+    ('whole_film', 'whole film, ResNet-50', ()),
+    ('whole_film_inception', 'whole film, Inception-V3', ()),
+    ('localizer', 'whole film, the localizer itself', ()),
+  )
+  return tuple(row for row in rows if row[0] in stages)
+
+
+def differs(config: ConfigDict, preset: str) -> tuple:
+  """What is not as Li 2023 has it, of the cascade and of the rows."""
+  whole = cascade.in_words(config.whole_film.net.backbone)
+  rows = (('net of whole films', 'ResNet-50', whole),)
+  if 'whole_film_inception' in config:
+    rows = (
+      ('nets of whole films', 'ResNet-50', f'{whole} and Inception-V3'),
+      ('their weights', 'not said', 'random'),
+    )
+  other = tuple(row for row in rows if row[1] != row[2])
+  return (*cascade.differs(config, preset), *other)
 
 
 def take_weights(config: ConfigDict) -> None:

@@ -4,7 +4,7 @@ Stages
   prepare  archive (or phantoms) to array_record
   bonet    five convolutions, a deformation layer and a regression network, on
            crops of films
-  report   errors with intervals
+  report   errors with intervals, beside what papers quote
 
 Whole films validate and test: the net gives an age at each place of its map
 where a crop fits, and the film's age is their mean.
@@ -24,10 +24,10 @@ from configs import common
 from configs import presets
 from configs import transfer
 
-# Months, films and source of what is published; not the RSNA's films.
+# MAE in months, of which films, who says so.
 PUBLISHED = (
   (9.6, 'Digital Hand Atlas, 1,391 films', 'Li 2023, introduction'),
-  (9.5, 'Digital Hand Atlas, 1,391 films', 'Chen 2020, table 3'),
+  (9.5, 'Digital Hand Atlas, 1,391 films', 'Chen 2020, Table 3'),
 )
 
 
@@ -53,7 +53,11 @@ def get_config(variant: str = '') -> ConfigDict:
     eval_batch_size=16,
     epochs=60,  # ours
   )
-  config.report = common.report_stage(stage='bonet')
+  config.report = common.report_stage(
+    stage='bonet',
+    paper='Spampinato 2017',
+    published=(('bonet', 'BoNet', PUBLISHED),),
+  )
   return presets.apply(config, VARIANTS, PRESETS)
 
 

@@ -27,14 +27,29 @@ from configs import orientation_net
 from configs import presets
 from configs import whole_image
 
+# MAE in months, of which films, who says so.
+PUBLISHED = (
+  (5.45, 'RSNA, which films is not said', 'Li 2023, abstract'),
+  (3.34, 'a hospital (CQJTJ), which films is not said', 'Li 2023, abstract'),
+)
+NAMES = dict(inception_v3='Inception-V3', xception='Xception', resnet='ResNet')
+
 
 def get_config(variant: str = '') -> ConfigDict:
   """The cascade of Li 2023, a variant or a preset of it."""
   config = common.base('cascade', variant)
   config.stages = ('prepare', 'localizer', 'regions', 'assessor', 'report')
   add_stages(config)
-  config.report = common.report_stage(stage='assessor', regions_from='regions')
-  return presets.apply(config, VARIANTS, PRESETS)
+  config.report = common.report_stage(
+    stage='assessor',
+    regions_from='regions',
+    paper='Li 2023',
+    published=(('assessor', 'the cascade', PUBLISHED),),
+  )
+  _, preset = presets.parse(config, VARIANTS, PRESETS)
+  presets.apply(config, VARIANTS, PRESETS)
+  config.report.differs = differs(config, preset)
+  return config
 
 
 def add_stages(config: ConfigDict) -> None:
@@ -211,6 +226,40 @@ def half_nets(config: ConfigDict) -> None:
   config.assessor.net.pool = 'gap'
   if config.assessor.net.exchange == 'channel':  # strict keeps its own
     config.assessor.net.exchange = 'none'
+
+
+def differs(config: ConfigDict, preset: str) -> tuple[tuple[str, ...], ...]:
+  """What is not as Li 2023 has it: (what, the paper's, here)."""
+  finder, age = config.localizer, config.assessor
+  sides = f'{finder.input.size}, {age.input.size} px'
+  rate = f'{age.optimizer.learning_rate:g}, {age.optimizer.schedule}'
+  rows = (
+    ('films', 'full size', presets.FILMS.get(preset, 'full size')),
+    ('inputs: film, crops', '300, 300 px', sides),
+    ('localizer', 'Inception-V3', in_words(finder.net.backbone)),
+    ('its attention', 'cbam', finder.net.attention),
+    ('its map', 'grad_cam', config.regions.method),
+    ('carpal stream', 'Xception', in_words(age.net.carpal)),
+    ('metacarpal stream', 'ResNet-50', in_words(age.net.metacarpal)),
+    ('exchange', 'whole', age.net.exchange),
+    ('output', 'scalar', age.net.output),
+    ('loss', 'mse', age.loss.name),
+    ('learning rate', '0.0003, constant', rate),
+    ('epochs', '30, 30', f'{finder.epochs}, {age.epochs}'),
+  )
+  return tuple(row for row in rows if row[1] != row[2])
+
+
+def in_words(backbone: ConfigDict) -> str:
+  """Name a backbone, its width and where it ends, as far as unusual."""
+  name = NAMES[backbone.name]
+  if 'depth' in backbone:
+    name += f'-{backbone.depth}'
+  if backbone.width != 1:
+    name += f', width {backbone.width:g}'
+  if backbone.get('endpoint', 'mixed10') != 'mixed10':
+    name += f', to {backbone.endpoint}'
+  return name
 
 
 VARIANTS = dict(strict=strict)

@@ -261,6 +261,11 @@ def report_stage(**changes) -> dict:
     stage='',  # whose predictions are reported
     regions_from='',  # or the locate stage whose regions are shown
     baselines=(),  # stages to compare with, film by film
+    paper='',  # whose system it is, such as 'Chen 2020'
+    # Stages beside the paper's figures: (stage, what it is, figures); a figure
+    # is (MAE in months, of which films, who says so).
+    published=(),
+    differs=(),  # from the paper: (what, the paper's, here)
   )
   return _with(fields, changes)
 

@@ -53,7 +53,11 @@ def get_config(variant: str = '') -> ConfigDict:
     batch_size=32,  # ours
     epochs=50,  # ours
   )
-  config.report = common.report_stage(stage='assessor') | dict(cited=PUBLISHED)
+  config.report = common.report_stage(
+    stage='assessor',
+    paper='Larson 2017',
+    published=(('assessor', 'ResNet-50', PUBLISHED),),
+  )
   return presets.apply(config, VARIANTS, PRESETS)
 
 

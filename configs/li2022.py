@@ -51,8 +51,11 @@ def get_config(variant: str = '') -> ConfigDict:
   path = config.weights.get_ref('assessors')
   config.assessor.pretrained.backbone.path = path
   config.report = common.report_stage(
-    stage='assessor', regions_from=last
-  ) | dict(cited=PUBLISHED)
+    stage='assessor',
+    regions_from=last,
+    paper='Li 2022',
+    published=(('assessor', 'MobileNetV3 on two regions', PUBLISHED),),
+  )
   config.stages = (*config.stages, 'assessor', 'report')
   return presets.lock(config)
 

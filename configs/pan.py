@@ -93,7 +93,11 @@ def add_ages(
     config[stage] = ConfigDict(features_stage(backbone, size))
   config.regressors = ConfigDict(regressors_stage(names, size))
   config.report = ConfigDict(
-    common.report_stage(stage='regressors') | dict(cited=PUBLISHED)
+    common.report_stage(
+      stage='regressors',
+      paper='Pan 2020',
+      published=(('regressors', 'their mean', PUBLISHED),),
+    )
   )
   config.stages = (
     *('prepare', *geometry, 'register'),

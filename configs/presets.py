@@ -22,6 +22,10 @@ from configs import common
 HALF_BACKBONE = dict(name='inception_v3', width=1.0, endpoint='mixed7')
 # The first blocks of it; they stay as loaded.
 HALF_FREEZE = '(backbone|carpal|metacarpal)/(stem|mixed[012])/'
+# What there is to read, in the words of a table.
+FILMS = dict(
+  phantom='phantoms of 512 px', thumbnails='100 px', half='half size'
+)
 
 
 def parse(

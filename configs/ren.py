@@ -46,8 +46,11 @@ def get_config(variant: str = '') -> ConfigDict:
   config.hand.crops = ('hand',)
   config.assessor = parts.assessor
   config.report = common.report_stage(
-    stage='assessor', regions_from='hand'
-  ) | dict(cited=PUBLISHED)
+    stage='assessor',
+    regions_from='hand',
+    paper='Ren 2018',
+    published=(('assessor', 'Inception-V3 on the hand', PUBLISHED),),
+  )
   return presets.lock(config)
 
 

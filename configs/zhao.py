@@ -98,8 +98,11 @@ def add_ages(
     config[stage].freeze_statistics = bool(frozen[stage])
     before = f':{stage}'
   config.report = common.report_stage(
-    stage='assessor', baselines=tuple(PACE)[:-1]
-  ) | dict(cited=PUBLISHED)
+    stage='assessor',
+    baselines=tuple(PACE)[:-1],
+    paper='Zhao 2018',
+    published=(('assessor', 'paced transfer', PUBLISHED),),
+  )
   config.stages = ('prepare', *geometry, 'register', *PACE, 'report')
 
 

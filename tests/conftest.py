@@ -44,6 +44,7 @@ MARKERS = {
     'end_to_end/attention_ldl',
     'imaging/sharpness',
     'evaluation/saliency',
+    'evaluation/heat_maps',
     'workflow/folds',
     'imaging/borders',
     'end_to_end/guided',
@@ -74,7 +75,7 @@ MARKERS = {
     'inference/registering',
     'regions/register_run',
   ),
-  'parity': ('models', 'evaluation/published'),
+  'parity': ('models',),
 }
 
 

@@ -96,11 +96,23 @@ def make_ages(graph: Any, steps: int = STEPS) -> Callable[..., jax.Array]:
 class Judge:
   """The net of a run with its maps.
 
+  Attributes:
+    run, stage: whose net it is.
+    input: what it reads of films.
+    target, mirror: of its maps, as a locate stage makes them of this net.
+    method: of such a stage, else 'grad_cam'.
+
   Raises:
     ValueError: an ensemble, or a net that has no maps.
   """
 
-  def __init__(self, run: run_lib.Run, batch_size: int = BATCH):
+  def __init__(
+    self,
+    run: run_lib.Run,
+    batch_size: int = BATCH,
+    maps_of: 'Judge | None' = None,
+  ):
+    """Load the net of a run; `maps_of` has others' target, mirror, method."""
     self.workdir, stage = os.path.split(run.folder)
     if run.config is None or run.config[stage].job != 'train':
       raise ValueError(
@@ -121,12 +133,16 @@ class Judge:
     if section.net.name != 'age_net' or section.net.output == 'classes':
       raise ValueError(f'Expected an age net of whole films at {run.name}.')
     self.input = section.input
-    self.target, self.mirror = 'age', False
+    self.target, self.mirror, self.method = 'age', False, gradcam.METHODS[0]
     if section.net.output == 'bins' and section.net.readout == 'argmax':
       self.target = 'window'  # the age has no gradient
     for other in stages.sections(run.config).values():
       if other.job == 'locate' and other.localizer == stage:
         self.target, self.mirror = other.target, other.mirror
+        self.method = other.method
+    if maps_of:
+      self.target, self.mirror = maps_of.target, maps_of.mirror
+      self.method = maps_of.method
     graph, variables = restore.load_net(run.config, stage, self.workdir)
     self._variables = jax.device_put(variables, jax.local_devices()[0])
     self._maps = make_maps(graph, self.target, self.mirror)

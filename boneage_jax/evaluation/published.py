@@ -1,48 +1,202 @@
-"""What runs reached, beside what a paper says of the same systems."""
+"""Lay figures of papers beside those of runs of the same systems.
+
+  python -m boneage_jax.evaluate published runs/larson_half runs/ren_half
+
+A config quotes its paper: figures, the films that they are of, and who says so.
+Each paper has a heading of its own, with our figures on test films beside what
+it reached, and a table of what a run does otherwise. Films differ, and so do
+the ways to hold them out: figures stand side by side, but do not compare.
+"""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import os
+import string
 from typing import Any
 
+from boneage_jax.core import door
+from boneage_jax.core import stages
+from boneage_jax.core import storage
+from boneage_jax.data import selection
 from boneage_jax.data import splits as splits_lib
+from boneage_jax.evaluation import command
+from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
+from boneage_jax.runs import lineage
+from boneage_jax.runs import run as run_lib
 
-HEAD = ('row', 'films', 'MAE', '95 % interval', 'validation', 'paper v1', 'v2')
+HEAD = ('films', 'MAE', '95 % interval', 'validation', 'the paper')
+KEYS = ('n', 'mae', 'mae_ci95')
 
 
-def published_rows(
-  report: Mapping[str, Any], section: Any
-) -> list[dict[str, Any]]:
-  """Gather the rows of a paper's table.
+def check(report: stages.Stage) -> None:
+  """Check what a report quotes of a paper.
+
+  Raises:
+    ValueError: a row has another form than others, or names no stage; or the
+      paper has no name.
+  """
+  rows = report.section.get('published', ())
+  if rows and not report.section.get('paper'):
+    raise ValueError(
+      f'Expected --config.{report.name}.paper to name whom '
+      f'{report.name}.published quotes, got none.'
+    )
+  for row in rows:
+    try:
+      name, what, figures = row
+      good = all(float(mae) > 0 and films for mae, films, _ in figures)
+    except (TypeError, ValueError):
+      good = False
+    if not good:
+      raise ValueError(
+        f'Expected rows of {report.name}.published as (stage, what it is, '
+        f'((MAE in months, films, source), ...)), got {row}.'
+      )
+    if name not in report.config:
+      raise ValueError(
+        f'Expected {report.name}.published to name stages, got {name!r} for '
+        f'{what!r}.'
+      )
+
+
+def beside_paper(
+  config: Any, workdir: str, stage: str = 'report'
+) -> dict[str, Any]:
+  """Gather the figures of a run beside those of its paper.
 
   Args:
-    report: of write.write_report.
-    section: the report's of the config; its `published` has (stage, name, MAE
-      of the first version, MAE of the second or None) for each row, months.
+    config: of the run.
+    workdir: of the run.
+    stage: that names the paper, see `common.report_stage`.
 
   Returns:
-    stage, row, paper_v1, paper_v2, and split -> `n`, `mae`, `mae_ci95`.
+    The content of published.json: run; paper; config, its name; data, of
+    `lineage.data_set`; random, the nets that start from random weights;
+    differs: rows of what, paper and here; rows: stage, row, figures (mae in
+    months, films and source), and split -> n, mae and of enough films mae_ci95,
+    for stages that have predictions.
+
+  Raises:
+    ValueError: the config quotes no paper.
   """
-  out = []
-  for stage, name, first, second in section.published:
-    row = {'stage': stage, 'row': name, 'paper_v1': first, 'paper_v2': second}
-    if stage == report['stage']:
-      splits = report['splits']
-    else:
-      splits = report['references'][stage]
-    for split in splits_lib.SPLITS[::-1]:
-      if split in splits:
-        keys = ('n', 'mae', 'mae_ci95')
-        row[split] = {k: splits[split][k] for k in keys if k in splits[split]}
-    out.append(row)
-  return out
+  name = os.path.basename(os.path.abspath(workdir))
+  section = config.get(stage, {})
+  if not section.get('paper'):
+    raise ValueError(
+      f'Expected a run whose config quotes a paper (report.published), but '
+      f'{config.name!r}, that of {name}, does not. If it quotes one by now, '
+      'give the command of the run again: finished stages stay.'
+    )
+  rows, data, read = [], {}, {}
+  for of, row, figures in section.published:
+    if of not in read:
+      read[of], known = _held_out(workdir, of)
+      data = data or known
+    quoted = [
+      {'mae': mae, 'films': films, 'source': source}
+      for mae, films, source in figures
+    ]
+    rows.append({'stage': of, 'row': row, 'figures': quoted} | read[of])
+  return {
+    'run': name,
+    'paper': section.paper,
+    'config': config.name,
+    'data': data,
+    'random': random_nets(config, read),
+    'differs': [
+      {'what': what, 'paper': theirs, 'here': here}
+      for what, theirs, here in section.differs
+    ],
+    'rows': rows,
+  }
 
 
-def published_table(gathered: Sequence[Mapping[str, Any]]) -> str:
-  """Lay out `rows`; the paper's figures are of other films than ours."""
+def random_nets(config: Any, names: Sequence[str]) -> list[str]:
+  """Return the nets behind some stages that start from random weights."""
+  found = []
+  for stage in stages.each(config, ''):
+    behind = {name for n in names for name in _behind(stage.other(n))}
+    section = stage.section
+    if stage.name in behind and section.job == 'train':
+      files = section.get('pretrained', {})
+      starts = section.get('init_from', {}).get('run')
+      found += [
+        stage.name + f'.{part}' * (len(files) > 1)
+        for part, of in files.items()
+        if not of.path and not starts
+      ]
+  return found
+
+
+def published_table(results: Sequence[Mapping[str, Any]]) -> str:
+  """Lay out what `beside_paper` returned of several runs, paper by paper."""
+  papers: dict[str, list] = {}
+  for result in results:
+    papers.setdefault(result['paper'], []).append(result)
+  parts = []
+  for paper, of in papers.items():
+    parts.append(f'{paper}\n{"=" * len(paper)}')
+    notes: dict[tuple[str, str], str] = {}
+    parts += [_run_table(result, notes) for result in of]
+    parts += [
+      '\n'.join(
+        f'({letter}) {films}; {source}.'
+        for (films, source), letter in notes.items()
+      )
+    ] * bool(notes)
+    parts += [_differs(result) for result in of]
+  return '\n\n'.join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Run the command."""
+  parser = command.parser('published', __doc__)
+  parser.add_argument('run', nargs='+', metavar='RUN', help='folder of a run')
+  parser.add_argument('--out', help='JSON file to write')
+  args = parser.parse_args(argv)
+  with door.one_line_errors():
+    results = [
+      beside_paper(run_lib.read_config(path), path)
+      for path in map(storage.absolute, args.run)
+    ]
+    if args.out:
+      storage.write_json(args.out, results, indent=1)
+  door.say(published_table(results))
+
+
+def _held_out(
+  workdir: str, stage: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Return the figures of a stage by split, and what they are of."""
+  path = stages.path(workdir, stage, stages.PREDICTIONS)
+  if not storage.exists(path):
+    return {}, {}
+  run, figures = run_lib.read_run(workdir, stage), {}
+  for split in splits_lib.HELD_OUT:
+    rows = selection.select_split(run.rows, split)
+    if len(rows['id']):
+      found = metrics.error_summary(rows['prediction'] - rows['age'])
+      figures[split] = {key: found[key] for key in KEYS if key in found}
+  return figures, run.data
+
+
+def _behind(stage: stages.Stage) -> list[str]:
+  return [stage.name, *(other.name for other in stage.all_inputs())]
+
+
+def _run_table(
+  result: Mapping[str, Any], notes: dict[tuple[str, str], str]
+) -> str:
+  """Lay out the rows of one run; films of the paper get letters in `notes`."""
   cells = []
-  for row in gathered:
+  for row in result['rows']:
     test, other = row.get('test', {}), row.get('validation', {})
+    quoted = []
+    for figure in row['figures']:
+      key = (figure['films'], figure['source'])
+      letter = notes.setdefault(key, string.ascii_lowercase[len(notes)])
+      quoted.append(f'{figure["mae"]:.2f} ({letter})')
     cells.append(
       [
         row['row'],
@@ -50,31 +204,35 @@ def published_table(gathered: Sequence[Mapping[str, Any]]) -> str:
         f'{test["mae"]:.2f}' if test else '',
         text_table.interval(test, 'mae'),
         f'{other["mae"]:.2f}' if other else '',
-        f'{row["paper_v1"]:.1f}',
-        f'{row["paper_v2"]:.1f}' if row['paper_v2'] else '',
+        ', '.join(quoted),
       ]
     )
-  return (
-    "\nMean absolute error in months: ours, and the paper's on 500 films "
-    'held out of 12,611 training films.\n'
-  ) + text_table.layout(HEAD, cells)
-
-
-def cited_table(report: Mapping[str, Any], section: Any) -> str:
-  """Lay out the errors of a run beside figures that papers quote.
-
-  Args:
-    report: of write.write_report.
-    section: the report's of the config; its `cited` has (MAE in months, its
-      films, who says so) for each figure.
-  """
-  cells = []
-  for split in splits_lib.HELD_OUT:
-    row = report['splits'].get(split)
-    if row:
-      cells.append([f'{row["mae"]:.2f}', f'{row["n"]} {split} films', 'ours'])
-  cells += [
-    [f'{mae:.2f}', films, source] for mae, films, source in section.cited
+  lines = [
+    f'{result["run"]}: {lineage.dataset_line(result["data"])}',
+    "Mean absolute error in months; ours on test films, the paper's on others:",
+    text_table.layout((result['config'], *HEAD), cells),
   ]
-  head = '\nMean absolute error in months; other films, other figures.\n'
-  return head + text_table.layout(('MAE', 'films', 'source'), cells)
+  waiting = [
+    row['stage']
+    for row in result['rows']
+    if not row.keys() & set(splits_lib.HELD_OUT)
+  ]
+  if waiting:
+    lines.append(f'No predictions yet: {", ".join(dict.fromkeys(waiting))}.')
+  return '\n'.join(lines)
+
+
+def _differs(result: Mapping[str, Any]) -> str:
+  """Lay out what a run does otherwise than its paper."""
+  lines = []
+  if result['differs']:
+    head = (f'{result["run"]} differs in', result['paper'], 'here')
+    rows = [
+      [row['what'], row['paper'], row['here']] for row in result['differs']
+    ]
+    lines.append(text_table.layout(head, rows))
+  else:
+    lines.append(f'configs/{result["config"]}.py says what differs from it.')
+  if result['random']:
+    lines.append(f'From random weights: {", ".join(result["random"])}.')
+  return '\n'.join(lines)

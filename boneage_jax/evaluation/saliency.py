@@ -101,6 +101,26 @@ def areas(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
   return out
 
 
+def over_films(
+  judge: deletion_insertion.Judge, records: Iterator[Any]
+) -> Iterator[tuple[localize.Film, dict[str, np.ndarray]]]:
+  """Yield films, as a run reads them, with their maps: name -> [h, w]."""
+  size = sizes.size_hw(judge.input.size)
+  for some in _batches(records, judge.batch_size):
+    _, maps = judge.look(some)
+    for k, record in enumerate(some):
+      film = localize.load_film(record, judge.input)
+      hw = film.image.shape
+      matrix = geometry.fit_matrix(hw, size, judge.input.resize)
+      yield (
+        film,
+        {
+          name: geometry.over_film(maps[name][k], matrix, size, hw)
+          for name in deletion_insertion.MAPS
+        },
+      )
+
+
 def pointing(
   judge: deletion_insertion.Judge, source: Any
 ) -> dict[str, dict[str, Any]]:
@@ -111,28 +131,20 @@ def pointing(
     it) and share_ci95 (Wilson's); empty where no film has boxes.
   """
   inside: dict[str, dict[str, list]] = {}
-  size = sizes.size_hw(judge.input.size)
   records = (source[i] for i in range(len(source)))
   has_boxes = lambda record: json.loads(record['annotations'] or '{}').get(
     'boxes'
   )
-  annotated = filter(has_boxes, records)
-  for some in _batches(annotated, judge.batch_size):
-    _, maps = judge.look(some)
-    for k, record in enumerate(some):
-      film = localize.load_film(record, judge.input)
-      boxes = boxes_lib.annotated_boxes(film.annotations)
-      hw = film.image.shape
-      matrix = geometry.fit_matrix(hw, size, judge.input.resize)
-      for name in deletion_insertion.MAPS:
-        heat = geometry.over_film(maps[name][k], matrix, size, hw)
-        y, x = np.unravel_index(np.argmax(heat), heat.shape)
-        peak = ((x + 0.5) / heat.shape[1], (y + 0.5) / heat.shape[0])
-        hit = {label: _any_holds(b, peak) for label, b in boxes.items()}
-        rows = inside.setdefault(name, {'any': [], 'wrist': []})
-        rows['any'].append(any(hit.values()))
-        if 'Wrist' in hit:
-          rows['wrist'].append(hit['Wrist'])
+  for film, maps in over_films(judge, filter(has_boxes, records)):
+    boxes = boxes_lib.annotated_boxes(film.annotations)
+    for name, heat in maps.items():
+      y, x = np.unravel_index(np.argmax(heat), heat.shape)
+      peak = ((x + 0.5) / heat.shape[1], (y + 0.5) / heat.shape[0])
+      hit = {label: _any_holds(b, peak) for label, b in boxes.items()}
+      rows = inside.setdefault(name, {'any': [], 'wrist': []})
+      rows['any'].append(any(hit.values()))
+      if 'Wrist' in hit:
+        rows['wrist'].append(hit['Wrist'])
   return {
     name: {
       key: {

@@ -30,12 +30,10 @@ def report(config: Any, stage: str, workdir: str) -> None:
   result = write.write_report(report_inputs(config, stage, workdir))
   print(write.report_table(result))
   if section.get('published'):
-    rows = published.published_rows(result, section)
+    beside = published.beside_paper(config, workdir, stage)
     path = stages.report_path(workdir, 'published.json')
-    storage.write_json(path, rows, indent=1)
-    print(published.published_table(rows))
-  if section.get('cited'):
-    print(published.cited_table(result, section))
+    storage.write_json(path, beside, indent=1)
+    print(f'\n{published.published_table([beside])}')
 
 
 def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:

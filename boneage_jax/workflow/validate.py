@@ -14,6 +14,7 @@ from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.data import splits
+from boneage_jax.evaluation import published
 from boneage_jax.evaluation import weighing
 from boneage_jax.imaging import mask_quality
 from boneage_jax.imaging import two_hands
@@ -227,7 +228,7 @@ def check_films_of(stage: stages.Stage) -> None:
 
 
 def check_report(stage: stages.Stage) -> None:
-  """Check that a report is of stages that tell what it shows."""
+  """Check that a report is of stages that tell what it shows, and quotes."""
   task = {'report': 'age', 'classes': 'classification'}.get(stage.section.job)
   for name in (*stage.named('stage'), *stage.named('baselines')):
     told = stage.config[name].get('task', 'age')
@@ -236,6 +237,7 @@ def check_report(stage: stages.Stage) -> None:
         f'Expected {stage.name} to report stages with the task {task}, got '
         f'{name!r} ({told}): change --config.{stage.name}.stage or .job.'
       )
+  published.check(stage)
 
 
 def check_films(config: Any, workdir: str) -> None:

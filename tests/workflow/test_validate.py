@@ -53,6 +53,15 @@ REFUSED = {
   r"init_from\.run to name .* train or mine or active, got 'regions'": dict(
     assessor__init_from__run=':regions'
   ),
+  r'report\.published as .stage, what it is, .* got .*6\.2, .RSNA': dict(
+    report__published=(('assessor', 'flat', (6.2, 'RSNA', 'Li')),),
+  ),
+  r'report\.paper to name whom report\.published quotes, got none': dict(
+    report__paper=''
+  ),
+  r"report\.published to name stages, got 'asessor' for 'net'": dict(
+    report__published=(('asessor', 'net', ((6.2, 'RSNA', 'Li'),)),),
+  ),
   r"'assessor', which report\.stage names, to run before report": dict(
     stages=('prepare', 'localizer', 'regions', 'report')
   ),
