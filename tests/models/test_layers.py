@@ -149,6 +149,36 @@ def test_batch_norm_statistics_stay_float32():
   np.testing.assert_array_equal(norm.mean[...], before)
 
 
+@pytest.mark.parametrize('use_scale', [True, False])
+def test_batch_norm_in_one_pass(use_scale, monkeypatch):
+  """The form of accelerators, beside Flax's and beside float64."""
+  x, weight = 100 + draw.normal((4, 8, 8, 3)), draw.normal((4, 8, 8, 3), 1)
+
+  def norm(moving):
+    made = layers.BatchNorm(3, eps=1e-3, momentum=0.9, use_scale=use_scale)
+    made.bias[...] = made.bias[...] + jnp.asarray([1.0, 0.0, -2.0])
+    made.mean[...] = jnp.full(3, moving)
+    made.train()
+    return made
+
+  def loss(x, form, moving):
+    monkeypatch.setattr(layers.ops, 'FORM', form)
+    return (norm(moving)(x) * weight).sum()
+
+  wanted = jax.grad(loss)(x, 'shifted', 90.0)
+  for moving in (99.0, 0.0):  # a trained net, and the first step
+    found = jax.grad(loss)(x, 'native', moving)
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    one, values = norm(moving), np.asarray(x, np.float64)
+    y, mean, var = one(x), values.mean((0, 1, 2)), values.var((0, 1, 2))
+    exact = (values - mean) / np.sqrt(var + 1e-3) + np.array([1, 0, -2])
+    np.testing.assert_allclose(y, exact, atol=3e-3)
+    np.testing.assert_allclose(
+      one.mean[...], 0.9 * moving + 0.1 * mean, rtol=1e-5
+    )
+    np.testing.assert_allclose(one.var[...], 0.9 + 0.1 * var, rtol=2e-3)
+
+
 def test_preprocess():
   grey = jnp.asarray([0, 255], jnp.uint8).reshape(1, 1, 2, 1)
   tf = layers.preprocess(grey, 'tf')
