@@ -232,6 +232,11 @@ class BatchNorm(nnx.BatchNorm):
     return ((distance - first) * scale + self.bias[...]).astype(self.dtype)
 
 
+def set_batch_norms(net: nnx.Module, **attributes: Any) -> None:
+  """Set attributes of every BatchNorm of a net, which may have none."""
+  net.set_attributes(nnx.BatchNorm, raise_if_not_found=False, **attributes)
+
+
 class ConvBN(nnx.Module):
   """Convolution, BatchNorm and, unless relu is False, ReLU."""
 

@@ -22,6 +22,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_features
 from boneage_jax.data import selection
+from boneage_jax.models import layers
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import checkpoints
 from boneage_jax.training import forward
@@ -107,7 +108,7 @@ def statistics(
   @jax.jit
   def look(variables, batch):
     net = restore.merge(graph, variables)
-    net.set_attributes(nnx.BatchNorm, use_running_average=False, momentum=0.0)
+    layers.set_batch_norms(net, use_running_average=False, momentum=0.0)
     net.features(batch)
     return nnx.to_pure_dict(nnx.state(net, nnx.BatchStat))
 

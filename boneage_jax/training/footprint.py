@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 
 from boneage_jax.data import device_augment
+from boneage_jax.models import layers
 from boneage_jax.models import ops
 from boneage_jax.training import losses
 from boneage_jax.training import optimizers
@@ -111,7 +112,7 @@ def _loss(graph, section, guided, stats, batch, params):
   net = nnx.merge(graph, params, stats, copy=True)
   net.train()
   if section.freeze_statistics:
-    net.set_attributes(nnx.BatchNorm, use_running_average=True)
+    layers.set_batch_norms(net, use_running_average=True)
   outputs = net(batch, rngs=nnx.Rngs(0))
   loss, _ = losses.create(section, guided)(outputs, batch)
   return jnp.sum(loss) + outputs.get('penalty', 0.0)

@@ -16,6 +16,7 @@ from boneage_jax import models
 from boneage_jax.core import distributed
 from boneage_jax.core import sizes
 from boneage_jax.data import device_augment
+from boneage_jax.models import layers
 from boneage_jax.models import ops
 from boneage_jax.models.heads import age_map
 from boneage_jax.training import accumulation
@@ -136,7 +137,7 @@ def make_train_step(
     net = nnx.merge(graph, params, stats, copy=True)
     net.train()
     if freeze_statistics:  # but not dropout
-      net.set_attributes(nnx.BatchNorm, use_running_average=True)
+      layers.set_batch_norms(net, use_running_average=True)
     outputs = net(batch, rngs=nnx.Rngs(key))
     per_example, scalars = loss_fn(outputs, batch)
     mean = lambda x: jnp.sum(x * batch['valid']) / count

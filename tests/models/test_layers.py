@@ -179,6 +179,13 @@ def test_batch_norm_in_one_pass(use_scale, monkeypatch):
     np.testing.assert_allclose(one.var[...], 0.9 + 0.1 * var, rtol=2e-3)
 
 
+def test_nets_without_batch_norm_have_none_to_set():
+  layers.set_batch_norms(layers.Conv(1, 2, 3, rngs=nnx.Rngs(0)), momentum=0.0)
+  norm = layers.ConvBN(1, 2, 3, eps=1e-3, rngs=nnx.Rngs(0))
+  layers.set_batch_norms(norm, use_running_average=True, momentum=0.0)
+  assert norm.bn.use_running_average and norm.bn.momentum == 0.0
+
+
 def test_preprocess():
   grey = jnp.asarray([0, 255], jnp.uint8).reshape(1, 1, 2, 1)
   tf = layers.preprocess(grey, 'tf')
