@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from boneage_jax.core import extend
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
 from boneage_jax.evaluation import errors
@@ -183,6 +184,7 @@ def load(
   stage: str = '',
   batch_size: int = BATCH,
   site: str = '',
+  imports: str | Sequence[str] = (),
 ) -> Run:
   """Load a run, or a model file.
 
@@ -191,12 +193,15 @@ def load(
     stage: by default the one that the run reports.
     batch_size: films that nets read at a time.
     site: whose correction ages get, of `evaluate adapt`.
+    imports: modules of your own to import, which the run needs.
 
   Raises:
-    ValueError: there is none, or it is not finished.
+    ValueError: there is none, or it is not finished, or it needs modules that
+      were not imported.
   """
   startup.set_up()
   startup.check_device()
+  extend.load(imports)
   folder = model_file.open_run(os.fspath(path))
   nets = loading.load(folder, stage, batch_size, site)
   return Run(nets, folder, stage or run_lib.read_config(folder).report.stage)

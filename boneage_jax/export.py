@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import os
 
 from boneage_jax.core import door
+from boneage_jax.core import extend
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.inference import loading
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     '--films_licence', default='', help='of the films it was trained on'
   )
   parser.add_argument('--stablehlo', default='', help='folder for StableHLO')
+  extend.add_flag(parser)
   args = parser.parse_args(argv)
   with door.one_line_errors():
     startup.set_up()

@@ -104,8 +104,8 @@ def show(
 
 
 def overrides(words: list[str]) -> list[str]:
-  """Return --config and its overrides, less the seed, of a command line."""
-  own = [w for w in words if re.match(r'--?config\.(?!seed=)', w)]
+  """Return --config, its overrides less the seed, and --imports, of a line."""
+  own = [w for w in words if re.match(r'--?(config\.(?!seed=)|imports=)', w)]
   return [f'--config={FLAGS["config"].config_filename}', *own]
 
 

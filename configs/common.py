@@ -22,6 +22,7 @@ def base(name: str, variant: str) -> ConfigDict:
       name=name,
       variant=variant,  # all that follows the colon of --config=FILE:...
       seed=0,
+      imports=(),  # modules of your own, which add to what can be named here
       stages=(),  # run in this order; each is a section below
       # A stage that goes on from this one, with `rate` times its learning rate.
       longer=dict(stage='', epochs=10, rate=0.5),
@@ -103,6 +104,7 @@ def image_input(**changes) -> dict:
     gamma=0.0,  # exponent, exp(uniform +-)
     corruption_prob=0.0,  # of a corruption of `evaluate robustness`
     sex_dropout=0.0,  # share of samples with the sex unknown
+    augment=dict(name=''),  # or one of your own, with its parameters
     sex='',  # or 'M', 'F': films of that sex alone train, validate and test
     masks=(),  # kinds of imaging/masks.py that the net learns to outline
     masks_count=0,  # training films whose drawn mask counts, by id; 0 is all

@@ -1,5 +1,6 @@
 """The flag --config=FILE[:VARIANT,...][,PRESET]; the config.json of a run."""
 
+from collections.abc import Iterator
 import importlib.util
 import json
 import os
@@ -13,6 +14,8 @@ from absl import flags
 import ml_collections
 from ml_collections import config_flags
 
+from boneage_jax.core import door
+from boneage_jax.core import extend
 from boneage_jax.core import storage
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
@@ -78,15 +81,42 @@ def define() -> None:
     f'(default: {DEFAULT}).',
     lock_config=True,
   )
+  flags.DEFINE_string(
+    'imports', '', f'The same as config.imports: {extend.HELP}'
+  )
+
+
+def _extend(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """Import what a config and flags name; choose the sections that flags name.
+
+  Before flags change other fields: they may be in any order.
+
+  Returns:
+    names of the modules.
+  """
+  own = ','.join(text for _, text in _given(r'(config\.)?imports'))
+  own = re.findall(r"""[^\s,()'"]+""", own)  # also of a tuple: ('a', 'b')
+  names = extend.load(dict.fromkeys([*config.get('imports', ()), *own]))
+  extend.choose(config, dict(_given(r'config\.(?P<path>.+)\.name')))
+  return names
+
+
+def _given(name: str) -> Iterator[tuple[str, str]]:
+  """Yield path and value of flags, --NAME=VALUE or --NAME VALUE, in order."""
+  for word, after in zip(sys.argv, [*sys.argv[1:], ''], strict=True):
+    if match := re.fullmatch(rf'--?{name}(=(?P<value>.*))?', word, re.S):
+      value = match['value']
+      yield match.groupdict().get('path', ''), after if value is None else value
 
 
 def parse(argv: list[str]) -> list[str]:
   """Parse flags; what the config does not have is said without a traceback.
 
-  `--config.stages=prepare,localizer` is read as a tuple of names. Where there
-  is no file configs/NAME.py, that of the package is read.
+  `--config.stages=prepare,localizer` is read as a tuple of names; so are
+  imports. Where there is no file configs/NAME.py, that of the package is read.
+  `--config.SECTION.name=NEW` gives a section the parameters of NEW.
   """
-  names = re.compile(r'(--?config\.stages=)(\w+(?:,\w+)*)')
+  names = re.compile(r'(--?config\.(?:stages|imports)=)([\w.]+(?:,[\w.]+)*)')
   for i, argument in enumerate(argv):
     if match := names.fullmatch(argument):
       # In place: the flag reads its overrides from sys.argv.
@@ -116,9 +146,23 @@ def stages_text() -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
+  parser, imports = FLAGS['config'].parser, ()
+  read = parser.parse
+
+  def parse_config(path):
+    nonlocal imports
+    config = read(path)
+    if isinstance(config, ml_collections.ConfigDict):  # else there is no file
+      with door.one_line_errors():
+        imports = _extend(config)
+    return config
+
+  parser.parse = parse_config
   try:
     rest = FLAGS(argv)
     FLAGS.config.name  # noqa: B018, raises where the file could not be read
+    if imports:
+      FLAGS.config.imports = imports
     return rest
   except (AttributeError, KeyError) as error:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax.data import augmentations
 from boneage_jax.data import fitting
 from boneage_jax.data import marks as marks_lib
 from boneage_jax.imaging import annotations
@@ -37,8 +38,8 @@ def make_example(
     config: size, crop, resize, percentiles, polarity, crop_margin,
       device_augment, rotate90 (by `label`, or drawn with `rng`) and the ranges
       rotate, zoom, shift, flip, cutout, brightness, contrast, gamma,
-      corruption_prob and sex_dropout; `masks` and `points`, which a net learns
-      to find.
+      corruption_prob and sex_dropout; `augment`, see augmentations.py; `masks`
+      and `points`, which a net learns to find.
     rng: the film's own generator; masks and points draw nothing from it.
     masks: kinds of masks.KINDS, by default config.masks; the film's mask moves
       with the film.
@@ -71,6 +72,8 @@ def make_example(
   # Drawn last: all other draws are the same with and without.
   if rng is not None and rng.random() < config.sex_dropout:
     example['sex'] = np.float32(0)
+  if rng is not None and config.augment['name']:
+    example |= augmentations.augment(example, config.augment, rng)
   if label is not None:
     example['label'] = np.int32(label)
   return example

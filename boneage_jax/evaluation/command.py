@@ -1,6 +1,8 @@
-"""What the commands of `evaluate` share: their help."""
+"""What the commands of `evaluate` share: their help, and --imports."""
 
 import argparse
+
+from boneage_jax.core import extend
 
 
 def parser(name: str, text: str | None) -> argparse.ArgumentParser:
@@ -10,8 +12,10 @@ def parser(name: str, text: str | None) -> argparse.ArgumentParser:
     name: of the command, as it is typed.
     text: of its help: the docstring of its module, with an example.
   """
-  return argparse.ArgumentParser(
+  made = argparse.ArgumentParser(
     prog=f'python -m boneage_jax.evaluate {name}',
     description=text,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
+  extend.add_flag(made)
+  return made

@@ -57,7 +57,9 @@ def nets_of_regions(config: Any) -> dict[str, Net]:
     regions = section.get('input', {}).get('regions', ())
     age = section.job == 'train' and section.get('task', 'age') == 'age'
     if age and len(regions) == 1:
-      kind = 'expectation' if section.net.output == 'bins' else 'regression'
+      kind = (
+        'expectation' if section.net.get('output') == 'bins' else 'regression'
+      )
       net = Net(regions[0], section.input.get('sex', ''), kind)
       if net not in found.values():
         found[name] = net

@@ -19,6 +19,7 @@ import zipfile
 import ml_collections
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import extend
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.inference import contents
@@ -95,6 +96,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   source.add_argument('--model', default='', help='model file: folder or zip')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument('--site', default='', help='of evaluate adapt')
+  extend.add_flag(parser)
 
 
 def folder_of(workdir: str, model: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from flax import nnx
 
+from boneage_jax.core import extend
 from boneage_jax.models import age_net
 from boneage_jax.models import keypoint_net
 from boneage_jax.models import layers
@@ -21,6 +22,10 @@ NETS = {
   'two_stream': two_stream.TwoStream,
   'unet': unet.UNet,
 }
+# add(name, net): one of your own, a subclass of `net.Net`.
+add = extend.table(
+  'net', NETS, given=('size', 'rngs'), shared=('bn_momentum', 'remat')
+)
 DTYPES = ('float32', 'bfloat16')
 
 

@@ -19,7 +19,7 @@ def check(stage: stages.Stage) -> None:
   if net.name != 'age_net' or net.output == 'classes':
     raise ValueError(
       f'Expected {name}.localizer to be an age_net that tells ages, got '
-      f'{net.name} with the output {net.output!r}.'
+      f'{net.name} with the output {net.get("output")!r}.'
     )
   if section.target != 'age' and net.output != 'bins':
     raise ValueError(

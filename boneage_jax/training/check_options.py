@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from boneage_jax.data import augmentations
 from boneage_jax.training import accumulation
 from boneage_jax.training import early_stopping
 from boneage_jax.training import profiling
@@ -13,6 +14,7 @@ def check(section: Any, stage: str) -> None:
   Raises:
     ValueError: a value that cannot be; names the field.
   """
+  augmentations.check(section.input, f'{stage}.input')
   accumulation.check(section, stage)
   early_stopping.check(section, stage)
   profiling.check(section, stage)

@@ -9,6 +9,7 @@ import jax
 from jax import numpy as jnp
 
 from boneage_jax.core import distributed
+from boneage_jax.core import extend
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.runs import checkpoints
@@ -28,8 +29,10 @@ def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
   alone is of use, and all else is zero.
 
   Raises:
-    ValueError: the stage has no checkpoint.
+    ValueError: the stage has no checkpoint, or the run needs modules of a user
+      that were not imported.
   """
+  extend.check(config, workdir)
   section = config[stage]
   path = stages.path(workdir, stage, parameters.FILE)
   if storage.exists(path):  # of a model file: the whole net

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from boneage_jax.core import distributed
+from boneage_jax.core import extend
 from boneage_jax.core import ids
 from boneage_jax.core import sizes
 from boneage_jax.data import film_table
@@ -75,6 +76,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
   _check_guidance(section, stage)
   if before := lineage.parent_run(config, stage, workdir):
     with about(stage):
+      extend.check(before[0], before[2])
       of = abstract_net(before[0][before[1]])
       restore.take((params, stats), of, section.init_from)
       if not (section.steps or section.epochs):
@@ -226,8 +228,11 @@ def about(name: str) -> Iterator[None]:
   """Let errors of settings begin with the section that they are of."""
   try:
     yield
-  except (TypeError, ValueError) as error:
-    raise ValueError(f'{name}: {error}') from error
+  except Exception as error:
+    where = extend.place(error)  # of a user's own net or loss
+    if not where and not isinstance(error, (TypeError, ValueError)):
+      raise
+    raise ValueError(f'{name}: {where}{error}') from error
 
 
 def abstract_net(section: Any) -> tuple[dict, dict]:
@@ -240,8 +245,9 @@ def _check_task(config: Any, stage: str) -> None:
   section = config[stage]
   with about(stage):
     tasks.create(section)
+  own_net = extend.is_own('net', section.net.name)
   output = section.net.get('output')
-  known = OUTPUTS.get(section.task)
+  known = () if own_net else OUTPUTS.get(section.task)
   if known and output not in known:
     raise ValueError(
       f'Expected {stage}.net.output to be {", ".join(known)} for the task '
@@ -256,6 +262,8 @@ def _check_task(config: Any, stage: str) -> None:
   with about(stage):
     tasks.create(section).check(config, stage)
     options = losses.arguments(section)
+  if own_net or extend.is_own('loss', section.loss.name):
+    return  # see check_own
   loss = functools.partial(losses.LOSSES[section.loss.name], **options)
   with about(f'{stage}.loss.name={section.loss.name!r}'):
     try:

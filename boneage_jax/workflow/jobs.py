@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from boneage_jax.core import distributed
+from boneage_jax.core import extend
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import prepare
@@ -37,6 +38,8 @@ JOBS = {
   'report': report_job.report,
   'classes': classification.report,
 }
+# add(name, job): one of your own, job(config, stage, workdir).
+add = extend.table('job', JOBS)
 # Jobs of seconds, done again by every run.
 REDONE = ('ensemble', 'report', 'classes')
 ALONE = (

@@ -24,6 +24,7 @@ from boneage_jax.regions import localize
 from boneage_jax.regions import mine
 from boneage_jax.regions import patches
 from boneage_jax.regions import register
+from boneage_jax.training import check_own
 from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import fit_regressors
@@ -92,6 +93,7 @@ def validate(config: Any, workdir: str, without_films: bool = False) -> None:
   for stage in waiting:
     if stage.section.job in capacity.NETS:
       training_validate.check_stage(config, stage.name, workdir)
+      check_own.check(config, stage.name)
       check_films_of(stage)
       if stage.section.job == 'mine':
         mine.check(stage)

@@ -94,11 +94,13 @@ def command_problems(module: str, *arguments: str) -> list[str]:
     return parse_problems(spec.name, arguments)
   flags = [a[2:].partition('=') for a in arguments if a.startswith('--')]
   problems, config = [], None
+  chosen = chosen_sections([name for name, _, _ in flags])
   for name, _, value in flags:
     if name == 'config' and value.startswith('configs/'):
       config = None if config_problems(value) else load_config(value)
     elif name.startswith('config.'):
-      if config is not None and not has_field(config, name):
+      known = config is None or name.rpartition('.')[0] in chosen
+      if not known and not has_field(config, name):
         problems.append(f'--{name}: no such field')
     elif name not in {*defined, 'help'}:
       problems.append(f'{module} has no flag --{name}')
@@ -139,6 +141,7 @@ def parse_problems(entry: str, arguments: tuple[str, ...]) -> list[str]:
     mock.patch.object(argparse.ArgumentParser, 'parse_args', parse),
     mock.patch.object(argparse.ArgumentParser, 'error', refuse),
     mock.patch('sys.argv', [entry, *arguments]),
+    mock.patch('boneage_jax.core.extend.load'),  # of modules of a page
   ):
     try:
       main()
@@ -196,12 +199,23 @@ def has_field(config: ConfigDict, flag: str) -> bool:
   return bool(found)
 
 
+def chosen_sections(flags: list[str]) -> set[str]:
+  """Return sections that a `name` gives other fields, of flags of a page."""
+  return {
+    flag.removesuffix('.name')
+    for flag in flags
+    if flag.endswith('.name') and flag.count('.') > 2
+  }
+
+
 def field_problems(text: str) -> list[str]:
   """Name the overrides of a page that are a field of no config."""
   flags = set(re.findall(r'--(config\.[\w.]*\w)', text))
+  chosen = chosen_sections(list(flags))
   unknown = [
     flag
-    for flag in sorted(flags - {'config.SECTION.FIELD'})
-    if not any(has_field(config, flag) for config in all_configs())
+    for flag in sorted(flags - {'config.SECTION.FIELD', 'config.SECTION.name'})
+    if flag.rpartition('.')[0] not in chosen
+    and not any(has_field(config, flag) for config in all_configs())
   ]
   return [f'--{flag}: no config has this field' for flag in unknown]

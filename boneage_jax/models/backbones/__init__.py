@@ -4,6 +4,7 @@ from typing import Any
 
 from flax import nnx
 
+from boneage_jax.core import extend
 from boneage_jax.models.backbones import bonet
 from boneage_jax.models.backbones import convnext
 from boneage_jax.models.backbones import efficientnet
@@ -29,6 +30,8 @@ BACKBONES = {
   'vgg16': vgg16.VGG16,
   'xception': xception.Xception,
 }
+# add(name, backbone): one of your own, a subclass of `base.Backbone`.
+add = extend.table('backbone', BACKBONES, given=('dtype', 'remat', 'rngs'))
 
 
 def create(

@@ -21,6 +21,7 @@ import re
 import sys
 
 from boneage_jax.core import door
+from boneage_jax.core import extend
 from boneage_jax.serve.dicom import folder as folder_lib
 from boneage_jax.serve.dicom import node
 from boneage_jax.serve.dicom import receive
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       'model': args.model,
       'stage': args.stage,
       'site': args.site,
+      'imports': args.imports,
       'limits': (args.max_megapixels, args.max_megabytes),
     }
     node.run(
@@ -115,6 +117,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   add('--give_up_hours', type=float, default=72, help='of what is not taken')
   add('--max_megapixels', type=float, default=64, help='a film')
   add('--max_megabytes', type=float, default=512, help='a film')
+  extend.add_flag(parser)
   args = parser.parse_args(argv)
   if args.command == 'run':
     if bool(args.workdir) == bool(args.model):

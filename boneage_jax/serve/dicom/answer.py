@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 
 from boneage_jax.core import door
+from boneage_jax.core import extend
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
 from boneage_jax.imaging import limits as limits_lib
@@ -138,6 +139,7 @@ def main() -> None:
     dicom_report.import_highdicom()
     startup.set_up()
     startup.check_device()
+    extend.load(task['imports'])
     workdir = model_file.folder_of(task['workdir'], task['model'])
     stage = task['stage']
     nets = loading.load(workdir, stage, site=task['site'])

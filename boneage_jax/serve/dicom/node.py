@@ -36,8 +36,8 @@ def run(
 
   Args:
     folder: of the node.
-    task: what `answer` predicts with: `workdir`, `model`, `stage`, `site` and
-      `limits`.
+    task: what `answer` predicts with: `workdir`, `model`, `stage`, `site`,
+      `imports` and `limits`.
     receiving: address, port and AE title of the node, and who may send.
     peer: who gets reports and pictures.
     give_up_hours: after which what the peer does not take is given up.

@@ -5,10 +5,10 @@ the mean over valid examples. See the modules here.
 """
 
 import functools
-import inspect
 from typing import Any
 
 from boneage_jax.core import distributed
+from boneage_jax.core import extend
 from boneage_jax.training.losses import age
 from boneage_jax.training.losses import attention
 from boneage_jax.training.losses import keypoints
@@ -19,6 +19,8 @@ LOSSES: dict[str, age.Loss] = {
   'keypoints': keypoints.keypoints,
   'segmentation': segmentation.segmentation,
 }
+# add(name, loss): one of your own.
+add = extend.table('loss', LOSSES, given=('outputs', 'batch'))
 
 # Of each auxiliary head of a net that has some (Szegedy 2015).
 AUXILIARY_WEIGHT = 0.3
@@ -26,14 +28,13 @@ AUXILIARY_WEIGHT = 0.3
 
 def parameters(name: str) -> set[str]:
   """Return the names of the parameters that the loss `name` takes."""
-  return set(inspect.signature(LOSSES[name]).parameters) - {'outputs', 'batch'}
+  return set(extend.parameters('loss', name))
 
 
 def arguments(section: Any) -> dict[str, Any]:
   """Return the parameters in `section.loss` that its loss takes.
 
-  `--config.STAGE.loss.name=...` leaves those of the former loss behind; they
-  are dropped.
+  Those of another loss, which a config file may leave behind, are dropped.
 
   Raises:
     ValueError: an unknown loss, or a parameter that no loss has.

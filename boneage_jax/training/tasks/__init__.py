@@ -8,6 +8,7 @@ from typing import Protocol
 import jax
 import numpy as np
 
+from boneage_jax.core import extend
 from boneage_jax.training.tasks import age
 from boneage_jax.training.tasks import classification
 from boneage_jax.training.tasks import keypoints
@@ -55,6 +56,8 @@ TASKS: dict[str, Task] = {
   'orientation': orientation,
   'segmentation': segmentation,
 }
+# add(name, task): one of your own, a `Task`.
+add = extend.table('task', TASKS)
 
 
 def create(section: Any) -> Task:

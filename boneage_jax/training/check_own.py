@@ -1,0 +1,50 @@
+"""Whether a net or a loss of a user fits the other, by shapes alone."""
+
+import functools
+from typing import Any
+
+import jax
+
+from boneage_jax.core import extend
+from boneage_jax.training import losses
+from boneage_jax.training import restore
+from boneage_jax.training import shapes
+from boneage_jax.training import step as train_step
+from boneage_jax.training import validate
+
+PARTS = ('net', 'loss')
+
+
+def check(config: Any, stage: str) -> None:
+  """Trace the net of a stage and its loss, where one of them is of a user.
+
+  Raises:
+    ValueError: the net tells no age, or not what the loss reads.
+  """
+  section = config[stage]
+  own = {part: extend.is_own(part, section[part].name) for part in PARTS}
+  if not any(own.values()):
+    return
+  graph, params, stats = train_step.abstract_net(*train_step.net_of(section))
+  batch = shapes.batch(config, stage, 1)
+  net = lambda variables, batch: restore.merge(graph, variables)(batch)
+  with validate.about(stage):
+    variables = {'params': params, 'batch_stats': stats}
+    outputs = jax.eval_shape(net, variables, batch)
+  shapes_of = jax.tree.map(lambda x: list(x.shape), outputs)
+  if own['net'] and section.task == 'age' and shapes_of.get('age') != [1]:
+    raise ValueError(
+      f'{stage}: expected `age` [1], in months, among what net.name='
+      f'{section.net.name!r} tells of one film, got {shapes_of}.'
+    )
+  loss = losses.LOSSES[section.loss.name]
+  loss = functools.partial(loss, **losses.arguments(section))
+  with validate.about(f'{stage}.loss.name={section.loss.name!r}'):
+    try:
+      jax.eval_shape(loss, outputs, batch)
+    except KeyError as error:
+      raise ValueError(
+        f'Expected a loss of what net.name={section.net.name!r} tells, '
+        f'{", ".join(outputs)}, got one that wants {error}: change '
+        f'--config.{stage}.loss.name.'
+      ) from error
