@@ -9,6 +9,7 @@ The package itself offers what is here:
     print(one.status, one.age_predicted, one.lo90, one.hi90)
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import os
@@ -38,6 +39,7 @@ from boneage_jax.training import restore
 
 Film = str | os.PathLike | np.ndarray
 Sex = str | Sequence[str] | None
+Known = Mapping[str, float] | Sequence[Mapping[str, float]]
 BATCH = 8  # films
 
 
@@ -46,7 +48,9 @@ class Run:
 
   A film is the name of a file (PNG, JPEG, DICOM, TIFF, BMP) or an image, uint8
   [H, W], as grey as the films of the run. Its sex is 'M', 'F' or 'unknown', one
-  for all films or one each; None takes that of DICOM headers.
+  for all films or one each; None takes that of DICOM headers. `known` are
+  numbers that the nets read, such as {'chronological_age': 98.0}, months: one
+  dict for all films or one each.
 
   Attributes:
     nets: a Predictor or an Ensemble.
@@ -64,7 +68,11 @@ class Run:
     return f'<Run {self.folder}:{self.stage}. {sentence}>'
 
   def predict(
-    self, films: Film | Sequence[Film], sex: Sex, force: bool = False
+    self,
+    films: Film | Sequence[Film],
+    sex: Sex,
+    force: bool = False,
+    known: Known = one_film.NOTHING,
   ) -> list[prediction_lib.Prediction]:
     """Predict bone ages, as `python -m boneage_jax.predict` does.
 
@@ -72,6 +80,7 @@ class Run:
       films: one or several.
       sex: of the films.
       force: films that are refused keep their age in texts and tables.
+      known: numbers of the films that the nets read.
 
     Returns:
       One for each film, in order. Of a film that cannot be read, `status` is
@@ -80,7 +89,7 @@ class Run:
     Raises:
       ValueError: there are as many sexes as films, or it is no image.
     """
-    listed = _films(films, sex)
+    listed = _films(films, sex, known)
     reading = film_batches.Reading(film_list.Archives())
     found = []
     for answer in film_batches.predict(self.nets, listed, reading):
@@ -91,7 +100,12 @@ class Run:
       found.append(dataclasses.replace(said, forced=force))
     return found
 
-  def embed(self, films: Film | Sequence[Film], sex: Sex) -> np.ndarray:
+  def embed(
+    self,
+    films: Film | Sequence[Film],
+    sex: Sex,
+    known: Known = one_film.NOTHING,
+  ) -> np.ndarray:
     """Return what the last layer of the nets reads of films.
 
     Of a film of unknown sex it is the mean of those of both sexes, of an
@@ -103,7 +117,7 @@ class Run:
     Raises:
       ValueError: a film cannot be read, or the nets have no such layer for it.
     """
-    records = [one.record for one in self._read(films, sex)]
+    records = [one.record for one in self._read(films, sex, known)]
     each = []
     for of_sexes in one_film.seen(self.nets, records):
       rows = [outputs.get('embedding') for _, outputs, _ in of_sexes]
@@ -117,7 +131,12 @@ class Run:
     return np.stack(each)
 
   def heatmap(
-    self, film: Film, sex: str, target: str = 'age', method: str = 'grad_cam'
+    self,
+    film: Film,
+    sex: str,
+    target: str = 'age',
+    method: str = 'grad_cam',
+    known: Known = one_film.NOTHING,
   ) -> dict[str, np.ndarray]:
     """Return where the net looks.
 
@@ -125,6 +144,7 @@ class Run:
       film: one.
       sex: 'M', 'F' or None.
       target, method: of `gradcam.grad_cam`.
+      known: numbers of the film that the net reads.
 
     Returns:
       Stream -> float32 [m, n], 0 or more, over what the net reads of the film:
@@ -142,7 +162,7 @@ class Run:
         f'{self.stage} joins several nets: choose one with '
         'load(RUN, stage=...), and look at its map.'
       )
-    (one,) = self._read([film], sex)
+    (one,) = self._read([film], sex, known)
     if len(one.record['sexes']) > 1:
       raise ValueError("Expected the sex 'M' or 'F', got 'unknown'.")
     record = one_film.as_of(one.record['record'], one.record['sexes'][0], 0)
@@ -162,13 +182,12 @@ class Run:
     return errors.run_summary(run_lib.read_run(f'{self.folder}:{self.stage}'))
 
   def _read(
-    self, films: Film | Sequence[Film], sex: Sex
+    self, films: Film | Sequence[Film], sex: Sex, known: Known
   ) -> list[film_batches.Read]:
     """Read films; raises ValueError that names those that cannot be read."""
     reading = film_batches.Reading(film_list.Archives())
-    found = [
-      film_batches.read(self.nets, one, reading) for one in _films(films, sex)
-    ]
+    listed = _films(films, sex, known)
+    found = [film_batches.read(self.nets, one, reading) for one in listed]
     bad = [
       f'{one.answer.film.name}: {one.answer.reason}'
       for one in found
@@ -224,7 +243,9 @@ def contact_sheet(
   return overlay.sheet(pictures, min(columns, len(pictures)))
 
 
-def _films(films: Film | Sequence[Film], sex: Sex) -> list[film_list.Film]:
+def _films(
+  films: Film | Sequence[Film], sex: Sex, known: Known
+) -> list[film_list.Film]:
   """Return films as `film_batches` reads them."""
   if isinstance(films, (str, os.PathLike)) or getattr(films, 'ndim', 0) == 2:
     films = [films]
@@ -234,8 +255,16 @@ def _films(films: Film | Sequence[Film], sex: Sex) -> list[film_list.Film]:
       f'Expected one sex for all films or one each, got {len(sexes)} for '
       f'{len(films)} films.'
     )
+  numbers = [known] * len(films) if isinstance(known, Mapping) else known
+  if len(numbers) != len(films):
+    raise ValueError(
+      f'Expected known={{...}} for all films or one dict each, got '
+      f'{len(numbers)} for {len(films)} films.'
+    )
   found = []
-  for k, (film, own) in enumerate(zip(films, sexes, strict=True)):
+  for k, (film, own, more) in enumerate(
+    zip(films, sexes, numbers, strict=True)
+  ):
     name, data = f'image {k}', b''
     if isinstance(film, (str, os.PathLike)):
       name = os.fspath(film)
@@ -247,6 +276,6 @@ def _films(films: Film | Sequence[Film], sex: Sex) -> list[film_list.Film]:
           f'{list(image.shape)}.'
         )
       data = png.encode(image)
-    listed = film_table.Listed(name, own or '', None, None, '')
+    listed = film_table.Listed(name, own or '', None, more, '')
     found.append(film_list.Film(name, name, listed=listed, data=data))
   return found

@@ -48,7 +48,7 @@ def export(
   config = run_lib.read_config(workdir)
   stage = stage or config.report.stage
   report = model_card.report_of(config, stage, workdir)
-  card = model_card.card(model.basis, report, licence)
+  card = model_card.card(model.basis, report, licence, model.inputs)
   manifest = model_file.write(model, config, stage, workdir, out, card, report)
   sizes = [one['bytes'] for one in manifest['files'].values()]
   lines = [

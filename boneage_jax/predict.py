@@ -88,7 +88,9 @@ def predict_films(
   ]
   job = outlet.Outlet(predictor, films, out, view, norm, force, objects)
   archives = archives or film_list.Archives()
-  reading = film_batches.Reading(archives, sex, limits)
+  given = norm.chronological_age
+  known = {} if given is None else {'chronological_age': given}
+  reading = film_batches.Reading(archives, sex, limits, known)
   try:
     with job:
       if out:

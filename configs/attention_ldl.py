@@ -153,6 +153,8 @@ def assessor() -> dict:
       output='bins',  # paper: second version
       readout='expectation',  # paper
       sex_features=32,  # paper
+      extra_inputs=(),
+      extra_outputs=(),
       dropout=0.0,
       bn_momentum=0.0,
       dtype='float32',

@@ -127,6 +127,8 @@ def add_stages(config: ConfigDict) -> None:
       output='bins',  # ours
       readout='expectation',  # ours
       sex_features=32,  # authors' code (Chen)
+      extra_inputs=(),
+      extra_outputs=(),
       dropout=0.0,
       bn_momentum=0.0,
       dtype='float32',

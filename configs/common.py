@@ -67,6 +67,9 @@ def base(name: str, variant: str) -> ConfigDict:
         visits=1,  # of each hand, 3 to 12 months apart
         turn=0.0,  # degrees, most that hands are turned either way
         shift=0.0,  # share of the sides, most that they are moved either way
+        # Months, sd of how far bone ages are ahead of chronological ages; 0:
+        # these are not known.
+        chronological_sd=0.0,
       ),
       prepare=dict(job='prepare'),
     )
@@ -147,6 +150,10 @@ def age_net(**changes) -> dict:
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
+    # Numbers of a film that the head reads, too: 'chronological_age', and that
+    # it tells, too: 'p_male', with the loss 'age_and_sex'.
+    extra_inputs=(),
+    extra_outputs=(),
     dropout=0.0,  # of 'mlp' and maps of ages, of their hidden layers
     hidden=2048,  # of 'mlp' and maps of ages, numbers in each of their layers
     fc_layers=1,  # of maps of ages, how many such layers

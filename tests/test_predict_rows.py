@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from boneage_jax import predict
+from boneage_jax.core import scalars
 from boneage_jax.data import film_table
 from boneage_jax.inference import film_list
 from boneage_jax.inference import row_file
@@ -243,9 +244,10 @@ def _exit(*arguments):
 
 
 def test_listed_names_are_columns():
-  fields = {*film_table.Listed._fields} - {'line'}
-  assert {*film_table.LISTED} == fields
-  assert {'file', 'sex', 'age_true', 'chronological_age', 'group'} <= fields
+  fields = {*film_table.Listed._fields} - {'line', 'scalars'}
+  assert {*film_table.listed()} == {*fields, *scalars.SCALARS}
+  assert 'chronological_age' in scalars.SCALARS
+  assert {'file', 'sex', 'age_true', 'group'} <= fields
 
 
 def test_a_refused_film_has_a_row_without_an_age(tmp_path, capsys):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from boneage_jax.core import door
+from boneage_jax.core import scalars
 from boneage_jax.core import storage
 from boneage_jax.core import tables
 from boneage_jax.data import groups
@@ -27,6 +28,8 @@ COLUMNS = {
   'finding': str,  # '' where nobody said
   'marks': str,  # kinds of masks and points drawn on the film, with spaces
 }
+# Then those of scalars.SCALARS that any film has; NaN in memory and '' in the
+# file where it is not known.
 
 
 # Tables of films.
@@ -49,6 +52,8 @@ def read_films(path: str) -> Films:
       for name, kind in COLUMNS.items()
       if name != 'sex'
     }
+    for name in scalars.of(rows[0] if rows else {}):
+      films[name] = np.array([row[name] or 'nan' for row in rows], np.float32)
     return films | {'sex': groups.sex_number(row['sex'] for row in rows)}
 
 
@@ -58,15 +63,44 @@ def write_films(path: str, films: Films) -> None:
   films = {'study': films['id'], 'finding': empty, 'marks': empty} | films
   with storage.replacing(path) as file:
     writer = tables.Writer(file)
-    writer.writerow(COLUMNS)
+    known = scalars.of(films)
+    writer.writerow([*COLUMNS, *known])
     films = films | {'sex': groups.sex_text(films['sex'])}
     columns = [np.asarray(films[name], COLUMNS[name]) for name in COLUMNS]
+    columns += [
+      ['' if np.isnan(x) else x for x in column] for column in known.values()
+    ]
     writer.writerows(zip(*columns, strict=True))
 
 
 def select(films: Films, keep: np.ndarray) -> Films:
   """Return the rows of a mask or an index array."""
   return {name: column[keep] for name, column in films.items()}
+
+
+def check_inputs(films: Films, names: tuple[str, ...], stage: str) -> None:
+  """Check that each film has the numbers that the net of a stage reads.
+
+  Args:
+    films: that train, choose or judge it.
+    names: inputs of the net; those of `scalars.SCALARS` are looked at.
+    stage: is named.
+
+  Raises:
+    ValueError: a film has none; names it, the column and the remedy.
+  """
+  for name in scalars.inputs(names):
+    empty = np.full(len(films['id']), np.nan, np.float32)
+    missing = films['id'][~np.isfinite(films.get(name, empty))].tolist()
+    if missing:
+      raise ValueError(
+        f'Expected the {name} of every film, as the net of {stage} reads it, '
+        f'but {len(missing)} of {len(films["id"])} films have none, such as '
+        f'{", ".join(missing[:5])}: write it ({scalars.SCALARS[name].unit}) in '
+        f'the column {name} of the table of films, or leave these films out, '
+        'and prepare the data in a new --workdir; or take a net without it '
+        f'(--config.{stage}.net.extra_inputs="()").'
+      )
 
 
 # Tables of new films, of a user's own.
@@ -79,11 +113,6 @@ SPLITS = {
   **{name: 'validation' for name in ('validation', 'valid', 'val')},
   'test': 'test',
 }
-LONGEST = 1500  # months of a life
-# Columns of a table, by our names, which are those that it has by default.
-LISTED = (
-  *('file', 'sex', 'age_true', 'chronological_age', 'group', 'id', 'split'),
-)
 
 
 class Listed(NamedTuple):
@@ -93,7 +122,7 @@ class Listed(NamedTuple):
     file: of the film, as written; if not absolute, beside the table.
     sex: 'M', 'F', 'unknown', or '' where the table does not say.
     age_true: bone age, months, or None.
-    chronological_age: months, or None.
+    scalars: numbers that nets may read, of `scalars.SCALARS`, where known.
     group: of the user's, such as the patient, or ''.
     id: as written, or ''.
     split: 'train', 'validation', 'test', or '' where the table does not say.
@@ -103,7 +132,7 @@ class Listed(NamedTuple):
   file: str
   sex: str
   age_true: float | None
-  chronological_age: float | None
+  scalars: Mapping[str, float]
   group: str
   id: str = ''
   split: str = ''
@@ -128,6 +157,13 @@ class Listed(NamedTuple):
     return path, ''
 
 
+def listed() -> tuple[str, ...]:
+  """Name the columns of a table, which are called so by default."""
+  return (
+    *('file', 'sex', 'age_true', *scalars.SCALARS, 'group', 'id', 'split'),
+  )
+
+
 def read_listed(
   path: str,
   needs: Collection[str] = (),
@@ -136,8 +172,8 @@ def read_listed(
 ) -> list[Listed]:
   """Read a user's table of films, of any form that `tables.read` knows.
 
-  Its columns are `file` and `sex`, and perhaps others of LISTED; more are left
-  alone.
+  Its columns are `file` and `sex`, and perhaps others of `listed`; more are
+  left alone.
 
   Args:
     path: of the table.
@@ -179,12 +215,12 @@ def parse_listed(
   with storage.reading(path, 'rb') as file:
     data = file.read()
   fold = lambda row: [name.strip().lower() for name in row]
-  theirs = {name: columns.get(name, name) for name in LISTED}
+  theirs = {name: columns.get(name, name) for name in listed()}
   lowered = {name: column.strip().lower() for name, column in theirs.items()}
   must = {lowered['file'], lowered['sex']}
   table = tables.read(data, path, lambda row: must <= set(fold(row)))
   header = fold(table.header)
-  renamed = [n for n in LISTED if columns.get(n, n) not in (n, '')]
+  renamed = [n for n in listed() if columns.get(n, n) not in (n, '')]
   asked = ('file', 'sex', *needs, *renamed)
   missing = dict.fromkeys(
     theirs[name] for name in asked if lowered[name] not in header
@@ -231,16 +267,20 @@ def _listed(
   line: int, cells: Mapping[str, str], sexes: Mapping[str, str], age_unit: str
 ) -> tuple[Listed, dict[str, str]]:
   """Return a row, and by column what is wrong with its cells."""
-  wrong, ages, known = {}, {}, {}
-  for name, most in (
-    ('age_true', labels.MAX_AGE),
-    ('chronological_age', LONGEST),
-  ):
-    ages[name] = labels.months(cells[name], age_unit, most)
-    if cells[name] and ages[name] is None:
+  wrong, numbers, known = {}, {}, {}
+  kinds = {'age_true': ('months', labels.MAX_AGE)}
+  kinds |= {name: (one.unit, one.most) for name, one in scalars.SCALARS.items()}
+  for name, (unit, most) in kinds.items():
+    # Numbers of other units than those of ages stay as they are.
+    theirs = age_unit if unit == 'months' else labels.UNITS[0]
+    number = labels.months(cells[name], theirs, most)
+    if number is not None:
+      numbers[name] = number
+    elif cells[name]:
       wrong[name] = (
-        f'{cells[name]!r} is no number of {age_unit} from 0 to '
-        f'{most // labels.MONTHS[age_unit]}: mend it'
+        f'{cells[name]!r} is no number of '
+        f'{theirs if unit == "months" else unit} from 0 to '
+        f'{most // labels.MONTHS[theirs]:g}: mend it'
       )
   for name, words in (('sex', sexes), ('split', SPLITS)):
     known[name] = words.get(cells[name].lower(), '')
@@ -248,9 +288,7 @@ def _listed(
       names = ', '.join(dict.fromkeys(words.values()))
       wrong[name] = f'{cells[name]!r} is none of {names}: write one of these'
   row = Listed(
-    cells['file'],
-    known['sex'],
-    **ages,
+    *(cells['file'], known['sex'], numbers.pop('age_true', None), numbers),
     group=door.shown(cells['group']),
     id=cells['id'],
     split=known['split'],

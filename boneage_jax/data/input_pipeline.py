@@ -7,6 +7,9 @@ A batch is a dict of arrays over B films:
   age     float32 [B], months
   id      int32 [B], row of the prepared films.csv, -1 for padding
   valid   float32 [B], 0 for padding
+where films have them
+  chronological_age  float32 [B], months, and others of core/scalars.py; NaN
+          where it is not known: a net that reads it is refused such films
 and where a stage asks for them
   label   int32 [B], index of a class, -1 unknown
   region_mask  uint8 [B, H, W], 1 inside, 0 outside, 255 nobody said

@@ -62,15 +62,13 @@ def read(
   ]
   found += _wrong_splits(rows)
   known = {(line, column) for line, column, _ in faults}
-  theirs = {name: columns.get(name, name) for name in film_table.LISTED}
+  theirs = {name: columns.get(name, name) for name in film_table.listed()}
   found = [(line, theirs[column], text) for line, column, text in found]
   faults += [fault for fault in found if fault[:2] not in known]
   film_table.refuse(path, faults)
   films: dict[str, list[archives.Film]] = collections.defaultdict(list)
   for row, film, size in zip(rows, named, sizes, strict=True):
-    said = {'study': row.group} if row.group else {}
-    if row.chronological_age is not None:
-      said['chronological_age'] = row.chronological_age
+    said = ({'study': row.group} if row.group else {}) | row.scalars
     place, member = row.place(path)
     films[row.split or 'train'].append(
       archives.Film(

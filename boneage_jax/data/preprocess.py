@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.data import augmentations
 from boneage_jax.data import fitting
 from boneage_jax.data import marks as marks_lib
@@ -31,10 +32,11 @@ def make_example(
 
   Args:
     record: `image` (bytes), `regions` (a list of them, one for each crop) or
-      `features` [h, w, C]; id, sex and age; `label` and annotations (JSON)
-      where there are any; `holes`, (box, grey) to paint over in a film;
-      `film_in_crops`, where the film lies in each crop, in fractions, all of it
-      without; `black_outside`, that what is 0 in a crop is not of the film.
+      `features` [h, w, C]; id, sex and age; numbers of `scalars.SCALARS`,
+      `label` and annotations (JSON) where there are any; `holes`, (box, grey)
+      to paint over in a film; `film_in_crops`, where the film lies in each
+      crop, in fractions, all of it without; `black_outside`, that what is 0 in
+      a crop is not of the film.
     config: size, crop, resize, percentiles, polarity, crop_margin,
       device_augment, rotate90 (by `label`, or drawn with `rng`) and the ranges
       rotate, zoom, shift, flip, cutout, brightness, contrast, gamma,
@@ -49,7 +51,8 @@ def make_example(
     `image` uint8 [H, W, 1] or `regions` uint8 [R, H, W, 1], of config.size or,
     with `rng` and config.crop, a crop of it, see sizes.training_hw; or
     `features` [h, w, C], with `rng` those of one position, [1, 1, C];
-    sex, age, id, valid; `label` where the record has one; with `masks`,
+    sex, age, id, valid; numbers and `label` where the record has them; with
+    `masks`,
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said; with
     config.points, `points` float32 [K, 2], x and y from -1 at the left and
     upper edge of the input to 1 at the other, NaN where nobody said, with
@@ -68,6 +71,7 @@ def make_example(
     'age': np.float32(record['age']),
     'id': np.int32(record['row']),
     'valid': np.float32(1),
+    **{name: np.float32(x) for name, x in scalars.of(record).items()},
   }
   # Drawn last: all other draws are the same with and without.
   if rng is not None and rng.random() < config.sex_dropout:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import crops
@@ -89,18 +90,20 @@ def load_films(folder: str) -> film_table.Films:
 
   Returns:
     id, age (months), sex, split (the archive's), position (of the record,
-    over the archive's splits in the builder's order), study, finding and marks.
+    over the archive's splits in the builder's order), study, finding and marks;
+    of `scalars.SCALARS` those that any film has, NaN where it is not known.
   """
   path = os.path.join(folder, stages.FILMS)
   if not storage.exists(path):
     builder, films_in = records.of_data_set(folder)
-    rows = []
+    rows, known = [], []
     for r in films_in:
       marks = json.loads(r['annotations'].decode() or '{}')
       film, finding = r['id'].decode(), marks.get('finding', '')
       study = marks.get('study', film)
       drawn = ' '.join(masks.kinds(marks) + points.marked(marks))
       rows.append((film, r['male'], r['age'], study, finding, drawn))
+      known.append(scalars.of(marks))
     columns = (np.array(column) for column in zip(*rows, strict=True))
     ids, male, age, study, finding, drawn = columns
     sizes = [split.num_examples for split in builder.info.splits.values()]
@@ -114,6 +117,8 @@ def load_films(folder: str) -> film_table.Films:
       'finding': finding,
       'marks': drawn,
     }
+    for name in scalars.of({name: 0 for one in known for name in one}):
+      films[name] = np.array([one.get(name, np.nan) for one in known])
     film_table.write_films(path, films)
   return film_table.read_films(path)
 
@@ -134,7 +139,7 @@ class Source:
     return len(self._films['id'])
 
   def __getitem__(self, index: int) -> dict[str, Any]:
-    names = ('id', 'age', 'sex', 'label')
+    names = ('id', 'age', 'sex', 'label', *scalars.SCALARS)
     film = {n: self._films[n][index] for n in names if n in self._films}
     row = {'row': self._films['position'][index]}
     return film | row | self._read(index)

@@ -10,6 +10,7 @@ whole RSNA training set.
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from boneage_jax.core import ids
@@ -22,6 +23,7 @@ from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import text_table
 from boneage_jax.runs import lineage
 from boneage_jax.runs import located as located_lib
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 
@@ -55,15 +57,14 @@ def join_folds(config: Any, stage: str, workdir: str) -> dict[str, Any]:
     part = {name: column[of] for name, column in member.rows.items()}
     probability = run_lib.distributions(member, part['id'])
     with_bins = {} if probability is None else {'probability': probability}
-    parts.append(part | with_bins)
-  rows = {
-    name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-  }
+    extra = predictions.read_extra(member.folder, part['id'])
+    parts.append(part | with_bins | {'extra': extra})
+  rows = jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
   film, test = rows['id'].tolist(), rows['split'] == 'test'
   order = sorted(
     range(len(film)), key=lambda k: (test[k], ids.sort_key(film[k]))
   )
-  rows = {name: column[order] for name, column in rows.items()}
+  rows = jax.tree.map(lambda column: column[order], rows)
   builder_config = stages.builder_configs(config)[0]
   films, description = selection.split_films(config, workdir, builder_config)
   films = selection.of_sex(films, config[stage])
@@ -109,6 +110,10 @@ def _test_films(
     'split': test['split'][0],
     'prediction': test['prediction'].mean(axis=0),
   }
+  extra = [
+    predictions.read_extra(member.folder, test['id']) for member in members
+  ]
+  rows['extra'] = jax.tree.map(lambda *told: np.mean(told, axis=0), *extra)
   stored = [run_lib.distributions(member, test['id']) for member in members]
   if stored[0] is not None:
     rows['probability'] = np.mean(stored, axis=0)

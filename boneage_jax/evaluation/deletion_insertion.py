@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from boneage_jax.core import ids
+from boneage_jax.core import scalars
 from boneage_jax.core import stages
 from boneage_jax.data import film_table
 from boneage_jax.data import preprocess
@@ -73,19 +74,19 @@ def make_maps(
 
 
 def make_ages(graph: Any, steps: int = STEPS) -> Callable[..., jax.Array]:
-  """Compile `ages(variables, image, fill, ranks, sex)` of a net.
+  """Compile `ages(variables, image, fill, ranks, inputs)` of a net.
 
   Gives months [steps + 1, B]: at step k the pixels whose rank is below
   k / steps are those of `fill`.
   """
 
   @jax.jit
-  def ages(variables, image, fill, ranks, sex):
+  def ages(variables, image, fill, ranks, inputs):
     net = restore.merge(graph, variables)
 
     def at(step):
       painted = ranks[..., None] < step / steps
-      batch = {'image': jnp.where(painted, fill, image), 'sex': sex}
+      batch = {'image': jnp.where(painted, fill, image), **inputs}
       return net(batch)['age']
 
     return jax.lax.map(at, jnp.arange(steps + 1))
@@ -175,7 +176,7 @@ class Judge:
   def look(
     self, records: Sequence[Mapping[str, Any]]
   ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return image and sex of at most a batch, padded, and its maps.
+    """Return image and inputs of at most a batch, padded, and its maps.
 
     Maps are those of MAPS: name -> [B, m, n].
     """
@@ -183,7 +184,8 @@ class Judge:
     seeds = [ids.number(record['id']) for record in records]
     rows += rows[-1:] * (self.batch_size - len(rows))
     seeds += seeds[-1:] * (self.batch_size - len(seeds))
-    batch = {n: np.stack([row[n] for row in rows]) for n in ('image', 'sex')}
+    names = ('image', 'sex', *scalars.of(rows[0]))
+    batch = {n: np.stack([row[n] for row in rows]) for n in names}
     maps = jax.device_get(self._maps(self._variables, batch))
     shape = maps[gradcam.METHODS[0]].shape
     along = [(np.arange(n) + 0.5) / n - 0.5 for n in shape[1:]]
@@ -201,8 +203,9 @@ class Judge:
     image, rng = batch['image'], np.random.default_rng(0)
     rank = np.stack([ranks(h, image.shape[1:3], rng) for h in heat])
     painted = np.stack([fill(i[..., 0], kind) for i in image])[..., None]
+    inputs = {name: batch[name] for name in batch if name != 'image'}
     ages = [
-      np.asarray(self._ages(self._variables, *pair, rank, batch['sex'])).T
+      np.asarray(self._ages(self._variables, *pair, rank, inputs)).T
       for pair in ((image, painted), (painted, image))
     ]
     return np.abs(np.stack(ages) - ages[0][None, :, :1])

@@ -134,7 +134,28 @@ def combine(
     rows['probability'] = np.einsum(
       'mn,mnb->nb', by_film[weights], np.stack(stored)
     )
+  rows['extra'] = _extra(members, films['id'], by_film[weights])
   return result, rows
+
+
+def _extra(
+  members: Sequence[run_lib.Run], ids: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Return the numbers beside the age that all members tell, weighted.
+
+  Args:
+    members: whose numbers.
+    ids: of films, [N].
+    weights: of each member and film, [M, N].
+  """
+  if any(member.parts for member in members):  # no folder of both
+    return {}
+  told = [predictions.read_extra(member.folder, ids) for member in members]
+  return {
+    name: np.sum(weights * [one[name] for one in told], axis=0)
+    for name in told[0]
+    if all(name in one for one in told)
+  }
 
 
 def _own(ways: Mapping[str, np.ndarray], k: int) -> dict[str, float]:

@@ -214,10 +214,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   args = parser.parse_args(argv)
   with door.one_line_errors():
     columns = dict(pair.partition('=')[::2] for pair in args.column)
-    unknown = sorted(set(columns) - set(film_table.LISTED))
+    unknown = sorted(set(columns) - set(film_table.listed()))
     if unknown:
       raise ValueError(
-        f'Expected --column with one of {", ".join(film_table.LISTED)}, got '
+        f'Expected --column with one of {", ".join(film_table.listed())}, got '
         f'{", ".join(unknown)}.'
       )
     startup.set_up()

@@ -3,6 +3,7 @@
 from typing import Any
 
 from boneage_jax.core import door
+from boneage_jax.core import scalars
 from boneage_jax.data import film_table
 from boneage_jax.evaluation import seen_films
 from boneage_jax.imaging import codec
@@ -35,7 +36,9 @@ class Films:
       name: of the data set; '' for the one that it has.
     """
     self.bad = [[film, reason] for film, reason in archive.bad]
-    self.films = [_film(one) for some in archive.films.values() for one in some]
+    self.films = [
+      _film(archive, one) for some in archive.films.values() for one in some
+    ]
     self.fingerprint = f'{archive.fingerprint()[:12]}{side}'
     self._side, self._archives = side, film_list.Archives()
     self.data = _described(archive, name)
@@ -90,10 +93,11 @@ def _described(archive: archives.Archive, name: str) -> dict[str, Any]:
   }
 
 
-def _film(one: archives.Film) -> film_list.Film:
+def _film(archive: archives.Archive, one: archives.Film) -> film_list.Film:
+  known = archive.annotations.get(one.id, {}) | one.said
   listed = film_table.Listed(
     *(one.member, 'M' if one.male else 'F', one.age),
-    *(one.said.get('chronological_age'), one.said.get('study', '')),
+    *(scalars.of(known), one.said.get('study', '')),
   )
   member = one.member if one.container else ''
   path = one.container or one.member

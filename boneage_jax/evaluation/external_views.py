@@ -13,11 +13,13 @@ from boneage_jax.core import tables
 from boneage_jax.evaluation import error_plots
 from boneage_jax.evaluation import errors
 from boneage_jax.evaluation import external_films
+from boneage_jax.evaluation import extra as extra_lib
 from boneage_jax.evaluation import interval_coverage
 from boneage_jax.evaluation import metrics
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.inference import views
+from boneage_jax.models.heads import age as age_head
 from boneage_jax.runs import lineage
 from boneage_jax.runs import predictions
 
@@ -27,8 +29,9 @@ def summarise(rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
   Returns:
     `errors` of `metrics.summary`; `groups`, how many patients or hands, 0 where
-    nobody says; and of a calibrated run `levels` and `intervals`, see
-    `interval_coverage.coverage`.
+    nobody says; of a calibrated run `levels` and `intervals`, see
+    `interval_coverage.coverage`; and `extra`, of numbers that the nets tell
+    beside the age, see `extra.figures`.
   """
   age, prediction, sex, group = views.columns(rows)
   result = {
@@ -52,7 +55,19 @@ def summarise(rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     )
     result['levels'] = [int(level) for level in levels]
     result['intervals'] = interval_coverage.coverage(age, ends)
+  if names := _extra(rows):
+    told = {
+      name: np.array([float(row[name]) for row in rows]) for name in names
+    }
+    split = np.full(len(rows), external_films.SPLIT)
+    result['extra'] = extra_lib.figures(told, sex, split)
   return result
+
+
+def _extra(rows: Sequence[Mapping[str, str]]) -> list[str]:
+  """Name what heads tell beside the age and all of these rows have."""
+  names = [name for name in rows[0] if name in age_head.EXTRA_OUTPUTS]
+  return [name for name in names if all(row[name] for row in rows)]
 
 
 def table(result: Mapping[str, Any], rows: Any) -> str:
@@ -80,6 +95,7 @@ def table(result: Mapping[str, Any], rows: Any) -> str:
       f'{level} % intervals hold the age of {covered:.1f} % of films '
       f'({low:.0f} to {high:.0f}); they are {width:.1f} months wide.'
     )
+  parts += extra_lib.lines(result.get('extra', {}))
   if 0 < result['groups'] < len(rows):
     parts.append(
       f'{len(rows)} films are of {result["groups"]} groups. The intervals of '
@@ -102,14 +118,15 @@ def write(
   out: str, result: Mapping[str, Any], rows: Sequence[Mapping[str, str]]
 ) -> None:
   """Write predictions.csv, plots and, last, external.json."""
-  names = {**{name: name for name in predictions.FILE_COLUMNS}, 'id': 'file'}
+  columns = (*predictions.FILE_COLUMNS, *_extra(rows))
+  names = {**{name: name for name in columns}, 'id': 'file'}
   shown = [
     {name: row.get(names[name], '') for name in names}
     | {'split': external_films.SPLIT}
     for row in rows
   ]
   with storage.replacing(os.path.join(out, stages.PREDICTIONS)) as file:
-    tables.write_dicts(file, shown, predictions.FILE_COLUMNS)
+    tables.write_dicts(file, shown, columns)
   columns = views.columns(rows)[:3]
   draws = error_plots.of_films(*columns, result['errors']['by_age'])
   for name, draw in draws.items():

@@ -105,12 +105,12 @@ def run_checks(
   others = non_hands.draw(shipped, pictures)
   planted = (CLEAN, *faults.KINDS)
   kinds = [*planted * len(names), *[PICTURE] * len(others)]
-  sexes = np.repeat(source.sexes(names), len(planted)).tolist()
-  sexes += sexes[:1] * len(others)
+  known = [one for one in source.known(names) for _ in planted]
+  known += known[:1] * len(others)
   shown = itertools.chain(_planted(source, names, plain), others)
   shown = map(source.fitted, shown)
   found: dict[str, list] = {kind: [] for kind in kinds}
-  answers = quality_answers.each(nets, shown, sexes)
+  answers = quality_answers.each(nets, shown, known)
   for kind, (outputs, film) in zip(kinds, answers, strict=True):
     found[kind].append(one_film.judged(nets, film, outputs)[0])
   return {

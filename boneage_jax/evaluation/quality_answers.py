@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import itertools
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -18,14 +20,16 @@ BATCH = 8  # films
 
 
 def answers(
-  nets: loading.Either, films: Iterable[np.ndarray], sexes: Sequence[str]
+  nets: loading.Either,
+  films: Iterable[np.ndarray],
+  known: Sequence[Mapping[str, Any]],
 ) -> dict[str, np.ndarray]:
   """Return those of KEPT that nets answer of all films, [N, ...] each.
 
   Arguments as of `each`.
   """
   found: dict[str, list] = {name: [] for name in KEPT}
-  for outputs, _ in each(nets, films, sexes):
+  for outputs, _ in each(nets, films, known):
     for name in KEPT:
       found[name].append(outputs.get(name))
   return {
@@ -36,17 +40,19 @@ def answers(
 
 
 def each(
-  nets: loading.Either, films: Iterable[np.ndarray], sexes: Sequence[str]
+  nets: loading.Either,
+  films: Iterable[np.ndarray],
+  known: Sequence[Mapping[str, Any]],
 ) -> Iterator[tuple[dict[str, np.ndarray], localize.Film]]:
   """Yield what nets answer of films, one by one, and how they saw them.
 
   Args:
     nets: of the run, for BATCH films at a time.
     films: uint8 [H, W], bones bright.
-    sexes: of the films, 'M', 'F' or 'unknown'.
+    known: of the films, see `quality_films.Films.known`.
   """
-  bar = tqdm.tqdm(total=len(sexes), desc='nets', unit='film', disable=None)
-  pairs = zip(films, sexes, strict=True)
+  bar = tqdm.tqdm(total=len(known), desc='nets', unit='film', disable=None)
+  pairs = zip(films, known, strict=True)
   with bar:
     while batch := list(itertools.islice(pairs, BATCH)):
       rows = [_record(nets, *pair, row) for row, pair in enumerate(batch)]
@@ -56,8 +62,11 @@ def each(
       bar.update(len(batch))
 
 
-def _record(nets: loading.Either, film: np.ndarray, sex: str, row: int) -> dict:
+def _record(
+  nets: loading.Either, film: np.ndarray, known: Mapping[str, Any], row: int
+) -> dict:
   """Return a film as `outputs` takes it, as of a sex that nets read."""
-  made = one_film.record(nets, 255 - film if nets.inverted else film, sex)
+  image = 255 - film if nets.inverted else film
+  made = one_film.record(nets, image, known['sex'], known)
   number = groups.SEX[made['sexes'][0]]
   return {**made['record'], 'sex': number, 'id': str(row), 'row': row}

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.core import stages
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
@@ -83,11 +84,19 @@ class Films:
     )
     return table['id'].tolist(), Pictures(source, self._input)
 
-  def sexes(self, names: Sequence[str]) -> list[str]:
-    """Return the sex of films, 'M', 'F' or 'unknown', by their ids."""
+  def known(self, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return of films, by their ids, what nets may read beside them.
+
+    Returns:
+      `sex`, 'M', 'F' or 'unknown', and numbers of `scalars.SCALARS`.
+    """
     texts = groups.sex_text(self._table['sex']).tolist()
-    of = dict(zip(self._table['id'].tolist(), texts, strict=True))
-    return [of[name] for name in names]
+    columns = {'sex': texts, **scalars.of(self._table)}
+    row = {film: k for k, film in enumerate(self._table['id'].tolist())}
+    return [
+      {column: values[row[name]] for column, values in columns.items()}
+      for name in names
+    ]
 
   def fitted(self, film: np.ndarray) -> np.ndarray:
     """Shrink a film to the size of the prepared films."""

@@ -99,7 +99,7 @@ def fit(
   nets = loading.load(
     source.workdir, os.path.basename(run.folder), quality_answers.BATCH
   )
-  seen = quality_answers.answers(nets, plain, source.sexes(fitted))
+  seen = quality_answers.answers(nets, plain, source.known(fitted))
   usual = None
   if len(seen.get('embedding', ())) > 1:
     usual = quality_checks.fit_usual(seen['embedding'])
@@ -114,10 +114,10 @@ def fit(
     fixed.append(bool(quality.flags(film, source.size)))
     changed = faults.plant(LESSER[k % len(LESSER)], film, seed(name))
     lesser.append(descriptor.describe(source.fitted(changed)))
-  sexes = source.sexes([*names, *more])
+  known = source.known([*names, *more])
   of_clean = itertools.chain(clean, others)
   found = quality_checks.answers(
-    usual, quality_answers.answers(nets, of_clean, sexes)
+    usual, quality_answers.answers(nets, of_clean, known)
   )
   kinds = np.array([*own, *found])
   refuse = np.isin(kinds, quality.REFUSING)

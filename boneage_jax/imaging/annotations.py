@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from boneage_jax.core import ids
+from boneage_jax.core import scalars
 from boneage_jax.core import tables
 
 FINGERS = (
@@ -35,6 +36,7 @@ FRACTURE = (
   '{"polygons": [...], "boxes": [[x0, y0, x1, y1], ...], '
   '"strokes": [[[x, y], ...], ...]}'
 )
+SCALARS = 'scalars.csv'
 OVERSHOOT = 0.05  # hand-drawn boxes may leave the film by this much
 
 
@@ -44,8 +46,9 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
   Args:
     folder: holds any of hand_boxes.csv, hand_keypoints.csv,
       ossification_boxes.csv, hand_polygons.json, fracture_labels.csv (columns
-      id, study, finding; films of one hand share the study)
-      and fracture_masks.json ({id: {"polygons": [...], "boxes": [[x0, y0, x1,
+      id, study, finding; films of one hand share the study), scalars.csv
+      (columns id and some of core/scalars.py, as chronological_age, months) and
+      fracture_masks.json ({id: {"polygons": [...], "boxes": [[x0, y0, x1,
       y1], ...], "strokes": [[[x, y], ...], ...]}}, polygons as those of hands).
 
   Returns:
@@ -53,8 +56,8 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     order of POINTS (nan where a point was not marked), `boxes` list of
     [rater, label, [x0, y0, x1, y1]], `polygons` list of
     {'exterior': [[x, y], ...], 'interior': [[[x, y], ...], ...]}, `study`,
-    `finding` (a class name, such as 'none') and `fracture` {'polygons',
-    'boxes', 'strokes'}.
+    `finding` (a class name, such as 'none'), `fracture` {'polygons',
+    'boxes', 'strokes'} and numbers of core/scalars.py by their names.
     Plain lists and floats: what JSON keeps. A missing folder gives {}.
   """
   films: dict[str, dict[str, Any]] = {}
@@ -103,10 +106,32 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
       study=_film_id(row['study'], where), finding=row['finding'].strip()
     )
 
+  path = os.path.join(folder, SCALARS)
+  for where, film, row in _rows(path, ()):
+    films.setdefault(film, {}).update(_scalars(row, where))
+
   path = os.path.join(folder, 'fracture_masks.json')
   for film, found in _drawn(path, FRACTURE, _fracture):
     films.setdefault(film, {})['fracture'] = found
   return films
+
+
+def _scalars(row: dict[str, str], where: str) -> dict[str, float]:
+  """Return the numbers of a row of scalars.csv; empty cells are not known."""
+  found = {}
+  for name, cell in scalars.of(row).items():
+    most = scalars.SCALARS[name].most
+    try:
+      number = float(cell) if cell else None
+    except ValueError:
+      number = math.nan
+    if number is not None and not 0 <= number <= most:
+      raise ValueError(
+        f'{where}: expected a {name} from 0 to {most:g} '
+        f'{scalars.SCALARS[name].unit}, got {cell!r}.'
+      )
+    found |= {} if number is None else {name: number}
+  return found
 
 
 def within(film: Any, box: tuple[float, float, float, float]) -> Any:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.core import sizes
 from boneage_jax.data import groups
 from boneage_jax.inference import ensemble
@@ -147,7 +148,8 @@ def _told(seen: Callable, net: net_lib.Net) -> Callable:
 def batch_of(size: tuple[int, int]) -> dict[str, np.ndarray]:
   """Return the batch of one film that `MAPS` take."""
   image = np.zeros((1, *size, 1), np.uint8)
-  return {'image': image, 'sex': np.zeros(1, np.float32)}
+  numbers = ('sex', *scalars.SCALARS)  # programs name those that they read
+  return {'image': image, **{n: np.zeros(1, np.float32) for n in numbers}}
 
 
 def _of_net(net: net_lib.Net) -> Program:

@@ -62,6 +62,8 @@ class Ensemble:
     configs = {member.builder_config for member in members}
     self.builder_config = configs.pop() if len(configs) == 1 else 'original'
     self.sexes = tuple(sex for sex in groups.SEX if self.readers(sex)[0])
+    names = [name for member in members for name in member.inputs]
+    self.inputs = tuple(dict.fromkeys(names))
     # Maps of ages are averaged where they lie alike.
     common = {member.places for member in members}
     self.places = common.pop() if len(common) == 1 else None
@@ -72,13 +74,18 @@ class Ensemble:
         'their stages the same --config.STAGE.input.polarity.'
       )
 
-  def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
+  def predict(
+    self,
+    image: np.ndarray,
+    sex: str,
+    known: Mapping[str, float] = one_film.NOTHING,
+  ) -> prediction_lib.Prediction:
     """Predict one film, as `Predictor.predict` does.
 
     Raises:
       ValueError: as `Predictor.predict`; or no member reads films of that sex.
     """
-    return one_film.predict(self, image, sex)
+    return one_film.predict(self, image, sex, known)
 
   def outputs(
     self,

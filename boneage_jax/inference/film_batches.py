@@ -8,6 +8,7 @@ read.
 import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent import futures
 import itertools
 import os
@@ -34,12 +35,14 @@ class Answer(NamedTuple):
     file: what its file says, without pixels; None if it cannot be read.
     prediction: None if it is refused.
     reason: why it is refused, else ''.
+    known: numbers of `scalars.SCALARS` that anybody said of it.
   """
 
   film: film_list.Film
   file: film_file.FilmFile | None = None
   prediction: prediction_lib.Prediction | None = None
   reason: str = ''
+  known: Mapping[str, float] = one_film.NOTHING
 
 
 class Read(NamedTuple):
@@ -62,11 +65,14 @@ class Reading(NamedTuple):
     sex: of films of which a table does not say it, in the place of their
       headers' sex; None for that.
     limits: of the size of a film.
+    known: numbers of `scalars.SCALARS` of films of which a table does not say
+      them, in the place of their headers'.
   """
 
   archives: film_list.Archives
   sex: str | None = None
   limits: limits_lib.Limits | None = None
+  known: Mapping[str, float] = one_film.NOTHING
 
 
 def predict(
@@ -122,8 +128,10 @@ def read(nets: Any, film: film_list.Film, reading: Reading) -> Read:
     image = file.with_polarity(nets.inverted)
     if film.side:
       image = two_hands.cut(image, film.side, nets.inverted)
-    answer = answer._replace(file=file._replace(image=None))
-    return Read(answer, one_film.record(nets, image, sex))
+    listed = film.listed.scalars if film.listed else {}
+    known = {**file.scalars, **reading.known, **listed}
+    answer = answer._replace(file=file._replace(image=None), known=known)
+    return Read(answer, one_film.record(nets, image, sex, known))
   except ValueError as error:
     return Read(answer._replace(reason=str(error)), None)
   except Exception as error:  # such as memory that runs out
@@ -151,7 +159,9 @@ def _answers(nets: Any, batch: list[Read]) -> list[Answer]:
       answer = answer._replace(**{name: said})
       if answer.prediction:
         file = answer.file
-        noted = prediction_lib.with_notes(said, file.notes, file.flags)
+        noted = prediction_lib.with_notes(
+          *(said, file.notes, file.flags), answer.known
+        )
         answer = answer._replace(prediction=noted)
     answers.append(answer)
   return answers

@@ -1,11 +1,14 @@
 """Files of new films: their pixels, and the sex that their header knows."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
+import types
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import quality
@@ -21,7 +24,7 @@ class FilmFile(NamedTuple):
     notes: names of what is odd about it, see `codec.NOTES`.
     flags: what its header says against it, see `quality.flags_of_header`.
     sop_instance_uid: of the DICOM header, else ''.
-    chronological_age: of the header, months, or None.
+    scalars: numbers of `scalars.SCALARS` that its header says.
   """
 
   image: np.ndarray
@@ -30,7 +33,7 @@ class FilmFile(NamedTuple):
   notes: tuple[str, ...]
   flags: tuple[str, ...] = ()
   sop_instance_uid: str = ''
-  chronological_age: float | None = None
+  scalars: Mapping[str, float] = types.MappingProxyType({})
 
   def with_polarity(self, inverted: bool) -> np.ndarray:
     """Return the image as a run's films are: `inverted` has dark bones.
@@ -70,7 +73,7 @@ def read(
     *(film.image, sex, bool(film.header), film.notes),
     quality.flags_of_header(film.header),
     film.header.get('sop_instance_uid', ''),
-    film.header.get('chronological_age'),
+    {n: x for n, x in scalars.of(film.header).items() if x is not None},
   )
 
 

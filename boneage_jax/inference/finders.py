@@ -33,6 +33,7 @@ class Finder:
     film_input: of the net that sees whole films.
     builder_config: of the films that it takes.
     crops: names of the regions; () where nets read whole films.
+    inputs: scalars that nets read which find regions.
   """
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
@@ -46,6 +47,7 @@ class Finder:
     self.film_input = self.cut.film_input if self.cut else section.input
     self.builder_config = source.builder_config
     self.crops = self.cut.crops if self.cut else ()
+    self.inputs = getattr(self.cut, 'inputs', ())
     self._crop_borders = config.data.crop_borders
     before = self.film_input.orientation_from
     self.upright = (

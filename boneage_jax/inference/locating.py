@@ -11,6 +11,7 @@ from boneage_jax.imaging import codec
 from boneage_jax.inference import net
 from boneage_jax.regions import gradcam
 from boneage_jax.regions import localize
+from boneage_jax.training import step as train_step
 
 
 class Locator(NamedTuple):
@@ -28,6 +29,7 @@ class Locating:
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
     """Load the nets of `stage` and of the stages that it goes on from."""
     self.locators = []
+    self.inputs: tuple[str, ...] = ()  # scalars that the nets read
     for one in stages.Stage(config, stage, workdir).locate_chain():
       options = copy.deepcopy(config[one.name])
       options.batch_size = batch_size
@@ -35,6 +37,7 @@ class Locating:
       maps = gradcam.make_maps(loaded.graph, loaded.variables, options)
       film_input = config[options.localizer].input
       self.locators.append(Locator(maps, film_input, options, loaded))
+      self.inputs += train_step.inputs_of(config[options.localizer])
     _, self.film_input, options, _ = self.locators[-1]
     self.builder_config = options.input.builder_config
     self.crops = localize.crop_names(options)

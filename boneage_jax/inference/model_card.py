@@ -1,6 +1,7 @@
 """The card of a model: what it is, what it was trained on, how it errs."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from boneage_jax.core import stages
@@ -37,7 +38,10 @@ def report_of(config: Any, stage: str, workdir: str) -> dict[str, Any]:
 
 
 def card(
-  basis: basis_lib.Basis, report: Mapping[str, Any], licence: str
+  basis: basis_lib.Basis,
+  report: Mapping[str, Any],
+  licence: str,
+  inputs: Sequence[str] = (),
 ) -> tuple[dict[str, Any], str]:
   """Return the card as JSON and as Markdown.
 
@@ -45,12 +49,14 @@ def card(
     basis: of the model.
     report: of `report_of`.
     licence: of the films, as the user says; '' if nobody does.
+    inputs: numbers that the model needs beside the film and its sex.
   """
   if not licence:
     licence = OF_PHANTOMS if basis.synthetic else NOT_SAID
   about = {
     'format': FORMAT,
     **basis._asdict(),
+    'inputs': ['film', 'sex', *inputs],
     'films_licence': licence,
     'figures': report.get('splits', {}),
     'alarms': report.get('alarms', []),
@@ -66,7 +72,7 @@ def _markdown(
     f'# Bone age of hand radiographs: {basis.method}',
     '',
     f'Made with boneage_jax {basis.version}. Takes a radiograph of a hand and '
-    'the sex, gives the bone age in months.',
+    f'{_words(about["inputs"][1:])}, gives the bone age in months.',
     '',
     '## Trained on',
     '',
@@ -88,6 +94,11 @@ def _markdown(
   lines += ['## Not for', '', *(f'- {text};' for text in about['not_for'])]
   lines[-1] = f'{lines[-1][:-1]}.'
   return '\n'.join(lines) + '\n'
+
+
+def _words(inputs: Sequence[str]) -> str:
+  """Write what a model takes, as 'the sex and the chronological age'."""
+  return ' and '.join(f'the {name.replace("_", " ")}' for name in inputs)
 
 
 def _table(row: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from boneage_jax.data import preprocess
 from boneage_jax.imaging import age_maps
 from boneage_jax.training import forward
 from boneage_jax.training import restore
+from boneage_jax.training import step as train_step
 
 Batch = dict[str, np.ndarray]
 
@@ -35,6 +36,7 @@ class Net:
     watch: called with each batch that the net reads, the number of its view,
       and how many films of it are no padding.
     places: where the ages of its map lie, see `forward.places`.
+    inputs: scalars that the net reads.
   """
 
   def __init__(
@@ -54,6 +56,7 @@ class Net:
     self._predict = make_predict(self.loaded.graph)
     self._views = forward.views(config[stage])
     self.places = forward.places(config[stage])
+    self.inputs = train_step.inputs_of(config[stage])
     self.watch: Callable[[Batch, int, int], None] | None = None
 
   def __call__(

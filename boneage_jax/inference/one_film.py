@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import types
 from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.data import groups
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import codec
@@ -17,13 +19,18 @@ from boneage_jax.inference import quality_checks
 from boneage_jax.inference import site as site_lib
 from boneage_jax.regions import localize
 from boneage_jax.regions import placement
+from boneage_jax.training import forward
 
 SEXES = ('M', 'F')
+NOTHING: Mapping[str, float] = types.MappingProxyType({})  # is known
 HEIGHTS = (440, 1200)  # of layers, pixels: those of the film between these
 
 
 def predict(
-  nets: Any, image: np.ndarray, sex: str
+  nets: Any,
+  image: np.ndarray,
+  sex: str,
+  known: Mapping[str, float] = NOTHING,
 ) -> prediction_lib.Prediction:
   """Predict the bone age of one film.
 
@@ -34,14 +41,21 @@ def predict(
     nets: a Predictor or an Ensemble.
     image: uint8 [H, W], grey as the films of the run (see `inverted`).
     sex: 'M', 'F' or 'unknown'.
+    known: numbers of `scalars.SCALARS` that are known of the film.
 
   Raises:
-    ValueError: no such image or sex, or a sex that the nets are not of.
+    ValueError: no such image or sex, a sex that the nets are not of, or a
+      number that they read is not known.
   """
-  return predict_records(nets, [record(nets, image, sex)])[0]
+  return predict_records(nets, [record(nets, image, sex, known)])[0]
 
 
-def record(nets: Any, image: np.ndarray, sex: str) -> dict[str, Any]:
+def record(
+  nets: Any,
+  image: np.ndarray,
+  sex: str,
+  known: Mapping[str, float] = NOTHING,
+) -> dict[str, Any]:
   """Prepare a film for `predict_records`; arguments as of `predict`.
 
   Raises:
@@ -60,8 +74,17 @@ def record(nets: Any, image: np.ndarray, sex: str) -> dict[str, Any]:
   wanted = SEXES if sex == 'unknown' else (sex,)
   if not set(wanted) <= set(nets.sexes):
     nets.check_sex(sex)
+  for name in nets.inputs:
+    if known.get(name) is None:
+      one = scalars.SCALARS[name]
+      raise ValueError(
+        f'The {name} ({one.unit}) is not known, and these nets read it: give '
+        f'it in the column {name} of a --table{one.remedy}; to the server as '
+        'a field of that name, to Run.predict as `known`.'
+      )
   # Encoded, because training reads encoded films: one code path for both.
   made = nets.encode({'age': 0.0, 'image': codec.bitmap(image)})
+  made |= {name: known[name] for name in nets.inputs}
   return {'record': made, 'sexes': wanted}
 
 
@@ -149,6 +172,7 @@ def _prediction(
     hand=film.hand,
     age_map=outputs.get('age_map'),
     deformation=None if matrix is None else age_maps.pose(matrix, nets.places),
+    extra={n: float(x) for n, x in forward.extra(outputs).items()},
     basis=nets.basis,
   )
   if nets.site and sex in nets.site['sexes']:

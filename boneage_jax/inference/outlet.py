@@ -76,11 +76,7 @@ class Outlet:
     if prediction is None:
       self.bad.append(door.shown(f'{name}: {answer.reason}'))
       return
-    listed = answer.film.listed and answer.film.listed.chronological_age
-    in_header = answer.file.chronological_age
-    prediction = reference_lib.compared(
-      prediction, self._norm, listed, in_header
-    )
+    prediction = reference_lib.with_sds(prediction, self._norm.reference)
     prediction = dataclasses.replace(prediction, forced=self._force)
     if prediction.withheld:
       self.bad.append(f'{name}: {tables.format_line(prediction)}')

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import types
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from boneage_jax.inference import intervals as intervals_lib
 from boneage_jax.inference import quality
 from boneage_jax.inference import quality_checks
 from boneage_jax.regions import placement
+
+P_MALE, HALF_EACH = 'p_male', 'half_each'  # what mixes the ages of both sexes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,11 @@ class Prediction:
     deformation: what the net's deformation layer did; None without one.
     basis: what the prediction rests on; None where nobody said.
     age_if_male, age_if_female: months, of a film of unknown sex, whose
-      `age_predicted` is their mean; else None.
+      `age_predicted` is their weighted mean; else None.
+    male_share: the weight of `age_if_male` in it; None where the sex is known.
+    male_share_from: where that comes from: P_MALE, as the nets tell it, or
+      HALF_EACH; '' where the sex is known.
+    extra: numbers that the nets tell beside the age, by name.
     site: whose correction was applied, or ''.
     chronological_age: months, where it is known.
     sds: how many standard deviations the bone age lies above the mean of that
@@ -72,6 +79,9 @@ class Prediction:
   basis: basis_lib.Basis | None = None
   age_if_male: float | None = None
   age_if_female: float | None = None
+  male_share: float | None = None
+  male_share_from: str = ''
+  extra: Mapping[str, float] = dataclasses.field(default_factory=dict)
   site: str = ''
   chronological_age: float | None = None
   sds: float | None = None
@@ -125,6 +135,7 @@ def with_notes(
   prediction: Prediction,
   notes: tuple[str, ...],
   flags: tuple[str, ...] = (),
+  known: Mapping[str, float] = types.MappingProxyType({}),
 ) -> Prediction:
   """Add what is odd about the file; what concerns its greys is a flag too.
 
@@ -132,12 +143,14 @@ def with_notes(
     prediction: of the film.
     notes: names of `codec.NOTES`.
     flags: what its header says against it.
+    known: numbers of the film; its chronological age is shown.
   """
   flags = (*flags, *(note for note in notes if note in quality.OF_FILE))
   return dataclasses.replace(
     prediction,
     quality_flags=prediction.quality_flags + flags,
     notes=notes,
+    chronological_age=known.get('chronological_age'),
   )
 
 
@@ -164,17 +177,24 @@ def with_intervals(
 
 
 def mixture(male: Prediction, female: Prediction) -> Prediction:
-  """Return what is said of a film of unknown sex: one half of each.
+  """Return what is said of a film of unknown sex, of both together.
 
-  Its intervals reach from the lower of both lower ends to the higher of both
+  Each has the probability of its sex as weight where the nets tell it, else one
+  half. Intervals reach from the lower of both lower ends to the higher of both
   upper ends, so that they keep what they promise whichever sex it is. Regions
   and picture are those of the film as a boy's.
   """
   each = (male, female)
-  ages = [one.age_predicted for one in each]
+  extra = {
+    name: (value + female.extra[name]) / 2
+    for name, value in male.extra.items()
+    if name in female.extra
+  }
+  share = extra.get(P_MALE, 0.5)
+  mean = lambda boy, girl: share * boy + (1 - share) * girl
   probability = None
   if all(one.probability is not None for one in each):
-    probability = np.mean([one.probability for one in each], axis=0)
+    probability = mean(male.probability, female.probability)
   levels = [level for level in male.intervals if level in female.intervals]
   ends = {
     level: tuple(
@@ -185,9 +205,12 @@ def mixture(male: Prediction, female: Prediction) -> Prediction:
   }
   return dataclasses.replace(
     male,
-    age_predicted=sum(ages) / 2,
+    age_predicted=mean(male.age_predicted, female.age_predicted),
     age_if_male=male.age_predicted,
     age_if_female=female.age_predicted,
+    male_share=share,
+    male_share_from=P_MALE if P_MALE in extra else HALF_EACH,
+    extra=extra,
     sex='unknown',
     probability=probability,
     intervals=ends,

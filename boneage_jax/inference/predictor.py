@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.core import stages
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
@@ -31,8 +32,9 @@ class Predictor:
 
   A film of the run's test split gets the age in the run's predictions.csv.
   `inverted` says that films have dark bones, as those the run was trained on;
-  `builder_config` names the prepared films that it reads, and `places` says
-  where the ages of its map lie, if it gives one.
+  `builder_config` names the prepared films that it reads, `places` says where
+  the ages of its map lie, if it gives one, and `inputs` which numbers of
+  `scalars.SCALARS` its nets read beside the film.
   """
 
   # Of what `loading.load` returns: what its ages rest on, the site whose
@@ -80,10 +82,17 @@ class Predictor:
     read = NETS.get(config[stage].job, net.Net)
     self.net = read(config, stage, workdir, batch_size)
     self.places = self.net.places
+    read_by = (*self.net.inputs, *self.finder.inputs)
+    self.inputs = scalars.inputs(tuple(dict.fromkeys(read_by)))
 
-  def predict(self, image: np.ndarray, sex: str) -> prediction_lib.Prediction:
+  def predict(
+    self,
+    image: np.ndarray,
+    sex: str,
+    known: Mapping[str, float] = one_film.NOTHING,
+  ) -> prediction_lib.Prediction:
     """Predict one film, see `one_film.predict`; the first call compiles."""
-    return one_film.predict(self, image, sex)
+    return one_film.predict(self, image, sex, known)
 
   def check_sex(self, sex: str) -> None:
     """Refuse a sex that the net is not of.

@@ -72,26 +72,6 @@ def read(path: str) -> Reference:
   return result
 
 
-def compared(
-  prediction: prediction_lib.Prediction,
-  norm: Norm,
-  listed: float | None,
-  in_header: float | None,
-) -> prediction_lib.Prediction:
-  """Add the chronological age and, with a norm, the SDS.
-
-  Args:
-    prediction: of a film.
-    norm: whose age counts where no table lists one.
-    listed: age in a table, months, or None.
-    in_header: age of the DICOM header, months, or None.
-  """
-  ages = [listed, norm.chronological_age, in_header, None]
-  age = next((age for age in ages if age is not None), None)
-  known = dataclasses.replace(prediction, chronological_age=age)
-  return with_sds(known, norm.reference)
-
-
 def with_sds(
   prediction: prediction_lib.Prediction, reference: Reference | None
 ) -> prediction_lib.Prediction:

@@ -22,6 +22,7 @@ class Regression:
   """
 
   places = None  # it gives one age of all of a film
+  inputs = ('sex',)
 
   def __init__(self, config: Any, stage: str, workdir: str, batch_size: int):
     """Load the nets and the arrays.

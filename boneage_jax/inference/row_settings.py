@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.inference import one_film
 from boneage_jax.inference import reference as reference_lib
 from boneage_jax.phantom import render
@@ -65,7 +66,8 @@ def _ages_of_phantom(nets: Any) -> dict[str, float]:
   """Return the age of one phantom as of each sex, months."""
   image = render.make_film(0, 0, {'long_side': 256})['image']
   dump, nets.dump = nets.dump, None
-  records = [one_film.record(nets, image, sex) for sex in nets.sexes]
+  known = scalars.typical(nets.inputs)
+  records = [one_film.record(nets, image, sex, known) for sex in nets.sexes]
   found = one_film.predict_records(nets, records)
   if dump:
     dump.forget()

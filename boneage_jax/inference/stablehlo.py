@@ -18,6 +18,7 @@ from jax import export
 from jax import numpy as jnp
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.core import storage
 from boneage_jax.inference import contents
 from boneage_jax.models import ops
@@ -186,7 +187,7 @@ def _batches(model: contents.Model) -> dict[int, dict[str, np.ndarray]]:
   contents.watch(model, lambda net, batch, *_: found.setdefault(id(net), batch))
   try:
     for sex in [sex for sex in ('M', 'F') if sex in model.sexes]:
-      model.predict(film, sex)
+      model.predict(film, sex, scalars.typical(model.inputs))
   finally:
     contents.watch(model, None)
   return found

@@ -75,8 +75,11 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
   if prediction.age_if_male is not None:
     line += (
       f', sex unknown: {prediction.age_if_male:.1f} if male, '
-      f'{prediction.age_if_female:.1f} if female, one half each'
+      f'{prediction.age_if_female:.1f} if female, {_shares(prediction)}'
     )
+  for name, value in prediction.extra.items():
+    if name != prediction.male_share_from:  # said already
+      line += f', {name} {value:.3g}'
   if prediction.sds is not None:
     line += f', SDS {prediction.sds:+.2f}'
   if prediction.site:
@@ -96,6 +99,16 @@ def format_line(prediction: prediction_lib.Prediction) -> str:
   if prediction.quality_flags:
     line += f'; {prediction.status}: {_reasons(prediction)}'
   return line
+
+
+def _shares(prediction: prediction_lib.Prediction) -> str:
+  """Say how much each sex counts in the age of a film of unknown sex."""
+  if prediction.male_share_from == prediction_lib.P_MALE:
+    return (
+      'weighted by the probability of a male that the net tells, '
+      f'{prediction.male_share:.2f}'
+    )
+  return 'one half each'
 
 
 def _reasons(prediction: prediction_lib.Prediction) -> str:
@@ -161,11 +174,15 @@ def _said(prediction: prediction_lib.Prediction) -> dict[str, str]:
   numbers = {
     'age_if_male': prediction.age_if_male,
     'age_if_female': prediction.age_if_female,
+    'male_share': prediction.male_share,
+    **prediction.extra,
     'chronological_age': prediction.chronological_age,
     'sds': prediction.sds,
   }
   if prediction.withheld:
-    numbers |= dict.fromkeys(('age_if_male', 'age_if_female', 'sds'))
+    known = prediction.chronological_age
+    numbers = dict.fromkeys(numbers) | {'chronological_age': known}
+  source = '' if prediction.withheld else prediction.male_share_from
   texts = dict.fromkeys(('method', 'version', 'trained_on'), '')
   if prediction.basis is not None:
     texts = {name: getattr(prediction.basis, name) for name in texts}
@@ -173,7 +190,8 @@ def _said(prediction: prediction_lib.Prediction) -> dict[str, str]:
     name: '' if value is None else f'{value:.4f}'
     for name, value in numbers.items()
   }
-  return {**cells, 'site': prediction.site, **texts}
+  said = {'male_share_from': source, 'site': prediction.site}
+  return {**cells, **said, **texts}
 
 
 def hand_warnings(hand: placement.Hand) -> Iterator[str]:

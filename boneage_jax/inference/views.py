@@ -16,6 +16,7 @@ import re
 import numpy as np
 
 from boneage_jax.core import door
+from boneage_jax.core import scalars
 from boneage_jax.core import tables as tables_lib
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
@@ -90,6 +91,9 @@ def film_row(
     listed: whether films come from a table.
   """
   cells = tables.row(prediction, answer.film.name)
+  # Of numbers that a user has added to those that nets may read.
+  for name in [name for name in scalars.SCALARS if name not in cells]:
+    cells[name] = f'{answer.known[name]:.4f}' if name in answer.known else ''
   cells['sop_instance_uid'] = door.shown(answer.file.sop_instance_uid)
   if listed:
     said = answer.film.listed

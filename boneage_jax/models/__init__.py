@@ -57,8 +57,9 @@ def create(
       f'net.dtype={dtype!r} is none that nets are trained in (float16 would '
       f'need scaled losses); choose one of {DTYPES}.'
     )
-  if not arguments.get('remat'):  # not every net need have it
-    arguments.pop('remat', None)
+  for field in ('remat', 'extra_inputs', 'extra_outputs'):
+    if not arguments.get(field):  # not every net need have it
+      arguments.pop(field, None)
   momentum = arguments.pop('bn_momentum')
   net = NETS[name](size=size, rngs=layers.Keys(seed), **arguments)
   for _, module in nnx.iter_modules(net) if momentum else ():

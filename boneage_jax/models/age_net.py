@@ -30,7 +30,7 @@ class AgeNet(net_lib.Net):
     pool: 'gap', 'gmp', 'conv_pool' or 'mlp' and age.AgeHead; 'fc_map' or
       'gap_map' and age.AgeHead at every place, see age_map; or 'cam' or
       'cam_mean', cam.CamHead with the attention's weights or without.
-    output, readout, sex_features: of the head.
+    output, readout, sex_features, extra_inputs, extra_outputs: of the head.
     dropout: before its last layer; of the pool 'mlp', before both hidden layers
       instead; of 'fc_map' and 'gap_map', before all layers.
     hidden: of 'mlp', 'fc_map' and 'gap_map', numbers in each of their layers.
@@ -59,6 +59,8 @@ class AgeNet(net_lib.Net):
     fc_layers: int = 1,
     classes: int = 0,
     from_features: bool = False,
+    extra_inputs: Sequence[str] = (),
+    extra_outputs: Sequence[str] = (),
     dtype: str = 'float32',
     remat: bool = False,
     rngs: nnx.Rngs,
@@ -87,7 +89,7 @@ class AgeNet(net_lib.Net):
       if attention == 'cbam'
       else None
     )
-    self.inputs = ('sex',) if sex_features else ()
+    self.inputs = net_lib.inputs(sex_features, extra_inputs)
     size_hw = sizes.size_hw(size)
     hw = (1, 1) if from_features else built.map_hw(size_hw)
     self.grid = built.grid_geometry(size_hw)
@@ -98,6 +100,14 @@ class AgeNet(net_lib.Net):
       dropout=dropout,
       rngs=rngs,
     )
+    further = dict(extra_inputs=extra_inputs, extra_outputs=extra_outputs)
+    given = [name for name, value in further.items() if value]
+    if given and pool in (*cam_head.POOLS, *age_map.POOLS):
+      raise ValueError(
+        f'Expected net.{given[0]}=() for net.pool={pool!r}, whose head reads '
+        f'and tells nothing more, got {tuple(further[given[0]])}: choose '
+        "another pool, such as 'gap'."
+      )
     if pool in cam_head.POOLS:
       self.pool = None
       self.age_head = cam_head.CamHead(
@@ -118,6 +128,7 @@ class AgeNet(net_lib.Net):
       self.pool = age_head.pool(pool, channels, hw, **options)
     if pool == 'mlp':
       arguments['dropout'] = 0.0
+    arguments |= further
     self.age_head = age_head.AgeHead(self.pool.out_features, **arguments)
     # Of backbones with heads of their own, for training alone.
     for name in getattr(self.backbone, 'auxiliaries', ()):

@@ -1,6 +1,7 @@
 """What every net is: two halves, `features` and `head`, with maps between."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
@@ -19,7 +20,8 @@ class Net(nnx.Module):
   """Batch to outputs: `head` of `features`, which Grad-CAM calls one by one.
 
   Attributes:
-    inputs: names of the scalars of a batch, each [B], that `head` takes.
+    inputs: names of the scalars of a batch, each [B], that `head` takes: the
+      sex and numbers of `scalars.SCALARS`. A film without one is refused.
   """
 
   inputs: tuple[str, ...] = ('sex',)
@@ -31,7 +33,11 @@ class Net(nnx.Module):
   def head(
     self, features: Maps, inputs: Batch, rngs: nnx.Rngs | None = None
   ) -> Outputs:
-    """Return the outputs of what `features` gives and of `scalars`."""
+    """Return the outputs of what `features` gives and of `scalars`.
+
+    Numbers beside the age are `extra`, a dict of [B]: they reach
+    predictions.csv, the report and `predict` by their names.
+    """
     raise NotImplementedError
 
   def grid_geometry(
@@ -58,6 +64,11 @@ class Net(nnx.Module):
     features = self.features(batch, rngs)
     outputs = self.head(features, self.scalars(batch), rngs=rngs)
     return outputs | {'embedding': embedding(features)}
+
+
+def inputs(sex_features: int, extra: Sequence[str]) -> tuple[str, ...]:
+  """Name what a head of so many features of sex, and of others, reads."""
+  return (*(('sex',) if sex_features else ()), *extra)
 
 
 def embedding(features: Maps) -> jax.Array:

@@ -65,8 +65,8 @@ class TwoStream(net_lib.Net):
         through learned 1x1 projections.
       'none' swaps nothing.
     mid: names of the stages after which 'mid' swaps, one per stream.
-    pool, output, readout, sex_features, dropout, dtype, remat: as in
-      age_net.AgeNet.
+    pool, output, readout, sex_features, dropout, extra_inputs, extra_outputs,
+      dtype, remat: as in age_net.AgeNet.
   """
 
   def __init__(
@@ -84,6 +84,8 @@ class TwoStream(net_lib.Net):
     readout: str = 'expectation',
     sex_features: int = 32,
     dropout: float = 0.0,
+    extra_inputs: Sequence[str] = (),
+    extra_outputs: Sequence[str] = (),
     dtype: str = 'float32',
     remat: bool = False,
     rngs: nnx.Rngs,
@@ -95,7 +97,7 @@ class TwoStream(net_lib.Net):
     dtype = jnp.dtype(dtype)
     self.exchange, self.threshold, self.penalty = exchange, threshold, penalty
     self.mid = tuple(mid)
-    self.inputs = ('sex',) if sex_features else ()
+    self.inputs = net_lib.inputs(sex_features, extra_inputs)
     options = dict(dtype=dtype, remat=remat, rngs=rngs)
     self.carpal = backbones.create(carpal, **options)
     self.metacarpal = backbones.create(metacarpal, **options)
@@ -135,6 +137,8 @@ class TwoStream(net_lib.Net):
       readout=readout,
       sex_features=sex_features,
       dropout=dropout,
+      extra_inputs=extra_inputs,
+      extra_outputs=extra_outputs,
       rngs=rngs,
     )
 

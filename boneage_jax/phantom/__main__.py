@@ -38,6 +38,12 @@ def main(argv: list[str] | None = None) -> None:
     '--shift', type=float, default=0.0, help='most that they move, of the sides'
   )
   parser.add_argument(
+    '--chronological_sd',
+    type=float,
+    default=0.0,
+    help='of how far bone ages are ahead of ages, months',
+  )
+  parser.add_argument(
     '--faults',
     dest='kinds',
     type=lambda text: tuple(text.split(',')),

@@ -78,6 +78,7 @@ def write_archive(
   visits: int = 1,
   turn: float = 0.0,
   shift: float = 0.0,
+  chronological_sd: float = 0.0,
   kinds: Sequence[str] = (),
   workers: int | None = None,
   progress: bool = False,
@@ -98,6 +99,8 @@ def write_archive(
     visits: of each hand, 3 to 12 months apart.
     turn, shift: most that hands are turned, degrees, and moved, share of the
       sides; either way.
+    chronological_sd: of how far bone ages are ahead of ages, months. With it,
+      scalars.csv is written too, and films.csv has the chronological age.
     kinds: faults to plant, one a film, in turn, see `faults`. With them,
       faults.csv is written too (id, fault), and annotations are those of the
       film before.
@@ -126,6 +129,7 @@ def write_archive(
     'visits': visits,
     'turn': turn,
     'shift': shift,
+    'chronological_sd': chronological_sd,
   }
   try:
     made = _films(films, seed, options, tuple(kinds), workers)
@@ -133,8 +137,10 @@ def write_archive(
     _write(work, made, fractures > 0 or views > 1 or visits > 1)
     with open(os.path.join(work, 'phantom.json'), 'w') as file:
       planted = {'faults': list(kinds)} if kinds else {}
-      if visits == 1:  # as archives say it that are older than visits
-        del options['visits']
+      # As archives say it that are older than these options.
+      usual = {'visits': 1, 'chronological_sd': 0.0}
+      for name in [name for name in usual if options[name] == usual[name]]:
+        del options[name]
       json.dump({'films': films, 'seed': seed, **options, **planted}, file)
     _replace(work, out)
   finally:
@@ -143,7 +149,7 @@ def write_archive(
 
 def _write(folder, made, with_findings):
   labels, boxes, points, regions, polygons = [], [], [], [], {}
-  findings, breaks, planted, listed = [], {}, [], []
+  findings, breaks, planted, listed, ages = [], {}, [], [], []
   path = os.path.join(folder, f'{NAME}.zip')
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED) as archive:
     for film in made:
@@ -152,7 +158,11 @@ def _write(folder, made, with_findings):
       archive.writestr(entry, film['png'])
       labels.append((number, film['age'], film['male']))
       sex, hand = 'M' if film['male'] else 'F', f'hand{film["study"]}'
-      listed.append((f'{NAME}.zip/{entry.filename}', sex, film['age'], hand))
+      row = (f'{NAME}.zip/{entry.filename}', sex, film['age'], hand)
+      if 'chronological_age' in film:
+        ages.append((number, f'{film["chronological_age"]:.2f}'))
+        row += ages[-1][1:]
+      listed.append(row)
       boxes.append((number, *_text(film['hand_box'])))
       points += [
         (number, point, *_text(xy))
@@ -171,7 +181,9 @@ def _write(folder, made, with_findings):
   corners = ('x0', 'y0', 'x1', 'y1')
   side = os.path.join(folder, 'annotations')
   _table(folder, f'{NAME}.csv', ('id', 'boneage', 'male'), labels)
-  _table(folder, stages.FILMS, ('file', 'sex', 'age_true', 'group'), listed)
+  known = ('chronological_age',) if ages else ()
+  header = ('file', 'sex', 'age_true', 'group', *known)
+  _table(folder, stages.FILMS, header, listed)
   _table(side, 'hand_boxes.csv', ('id', *corners), boxes)
   _table(side, 'hand_keypoints.csv', ('id', 'point', 'x', 'y'), points)
   _table(
@@ -179,6 +191,8 @@ def _write(folder, made, with_findings):
   )
   with open(os.path.join(side, 'hand_polygons.json'), 'w') as file:
     json.dump(polygons, file)
+  if ages:
+    _table(side, annotations.SCALARS, ('id', *known), ages)
   if planted:
     _table(folder, FAULTS, ('id', 'fault'), planted)
   if with_findings:

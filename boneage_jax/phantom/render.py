@@ -27,6 +27,7 @@ OPTIONS = {
   'visits': 1,
   'turn': 0.0,
   'shift': 0.0,
+  'chronological_sd': 0.0,
   'median': False,
 }
 
@@ -48,15 +49,17 @@ def make_film(
       other, 3 to 12 months apart, with all views at each), `turn` (degrees,
       most that a hand is turned beside its tilt, either way), `shift` (share
       of height and width, most that it is moved, either way; hands that would
-      leave the film are drawn smaller) and `median` (every centre is as at the
-      median of the age, and has no deviation of its own).
+      leave the film are drawn smaller), `chronological_sd` (sd in months of how
+      far a child's bone age is ahead of its age) and `median` (every centre is
+      as at the median of the age, and has no deviation of its own).
 
   Returns:
     id, image uint8 [H, W], age (label, whole months), true_age (months that
     were drawn), male, hand_box [4], keypoints [22, 2], boxes (list of label
     and [4]), polygon [N, 2], centres (ossification centre -> [2]); study (of
     the hand, from 1), finding (one of fractures.FINDINGS) and fracture, its
-    masks or None; coordinates are fractions of width and height.
+    masks or None; with a chronological_sd also the chronological_age, months,
+    not below 0; coordinates are fractions of width and height.
   """
   options = dict(options or {})
   unknown = sorted(set(options) - set(OPTIONS))
@@ -73,8 +76,8 @@ def make_film(
   # Streams of their own keep the picture the same when an option changes.
   views, visits = options['views'], options['visits']
   study, visit = divmod(index // views, visits)
-  owners = (study, study, index, study, index, study, index)
-  label, body, view, reader, flip, chance, away = (
+  owners = (study, study, index, study, index, study, index, study)
+  label, body, view, reader, flip, chance, away, growth = (
     np.random.default_rng((seed, number, stream))
     for stream, number in enumerate(owners)
   )
@@ -104,6 +107,9 @@ def make_film(
     study=study + 1,
     finding=broken.finding if broken else 'none',
   )
+  if options['chronological_sd']:
+    ahead = options['chronological_sd'] * growth.normal()
+    film['chronological_age'] = max(age - ahead, 0.0)
   return film
 
 

@@ -201,18 +201,18 @@ def input_maps(
 
 def make_maps(
   graph: Any, variables: dict[str, Any], options: Any
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-  """Compile `predict_maps(image, sex)` for `localize.find_regions`."""
+) -> Callable[[np.ndarray, dict[str, np.ndarray]], np.ndarray]:
+  """Compile `predict_maps(image, inputs)` for `localize.find_regions`."""
   maps = compile_maps(graph, options)
-  return lambda image, sex: jax.device_get(
-    maps(variables, {'image': image, 'sex': sex})
+  return lambda image, inputs: jax.device_get(
+    maps(variables, {'image': image, **inputs})
   )
 
 
 def compile_maps(
   graph: Any, options: Any
 ) -> Callable[[dict[str, Any], dict[str, jax.Array]], jax.Array]:
-  """Compile `maps(variables, batch)`, of `image` and `sex`."""
+  """Compile `maps(variables, batch)`, of `image` and the net's inputs."""
 
   @jax.jit
   def maps(variables, batch):

@@ -277,9 +277,9 @@ def locate(config: Any, stage: str, workdir: str) -> None:
   )
   maps = gradcam.make_maps(graph, variables, section)
 
-  def predict_maps(image, sex):
-    batch = {'image': image, 'sex': sex}
-    return maps(**input_pipeline.to_device(batch, mesh))
+  def predict_maps(image, inputs):
+    placed = input_pipeline.to_device({'image': image, **inputs}, mesh)
+    return maps(placed.pop('image'), placed)
 
   locate_films(
     predict_maps,

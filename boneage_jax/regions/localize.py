@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.core import sizes
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import boxes
@@ -30,7 +31,7 @@ from boneage_jax.regions import placement
 # an eighth wider than it alone.
 FINER = 2
 
-PredictMaps = Callable[[np.ndarray, np.ndarray], Any]
+PredictMaps = Callable[[np.ndarray, dict[str, np.ndarray]], Any]
 
 
 @dataclasses.dataclass
@@ -50,6 +51,7 @@ class Film:
     quality_flags: why not to trust its age; see `inference.quality`.
     resize: how the film became the input of the net behind `maps`.
     hand: how the film was registered; None where it was not.
+    scalars: numbers of `scalars.SCALARS` that are known of it.
   """
 
   id: str
@@ -63,6 +65,7 @@ class Film:
   quality_flags: tuple[str, ...] = ()
   resize: str = 'squash'
   hand: placement.Hand | None = None
+  scalars: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
@@ -79,6 +82,7 @@ def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
     annotations=json.loads(text),
     rotation_deg=record.get('rotation_deg', 0),
     film_box=record.get('film_box', boxes.WHOLE_FILM),
+    scalars=scalars.of(record),
   )
 
 
@@ -92,8 +96,9 @@ def find_regions(
   """Fill `regions` and `maps` of at most `options.batch_size` films.
 
   Args:
-    predict_maps: images uint8 [B, H, W, 1] and sex float32 [B] -> heat maps
-      [B, h, w]; always called with B = options.batch_size, padded.
+    predict_maps: images uint8 [B, H, W, 1] and the films' inputs, each float32
+      [B], by name -> heat maps [B, h, w]; always called with B =
+      options.batch_size, padded.
     films: fresh from `load_film`.
     input_config: of the net's training: size, resize, percentiles.
     options: of the job; see `locate`. Regions that films have stay theirs.
@@ -106,8 +111,11 @@ def find_regions(
         f'{tuple(options[field])}'
       )
   size = sizes.size_hw(input_config.size)
-  sex = np.zeros(options.batch_size, np.float32)
-  sex[: len(films)] = [film.sex for film in films]
+  inputs = {}
+  for name in ('sex', *films[0].scalars):
+    inputs[name] = np.zeros(options.batch_size, np.float32)
+    for row, film in enumerate(films):
+      inputs[name][row] = {'sex': film.sex, **film.scalars}[name]
   sides = options.minimum_side
   steps = zip(options.regions, options.threshold, sides, strict=True)
   for name, threshold, side in steps:
@@ -115,7 +123,7 @@ def find_regions(
     views = apply(lambda film: _view(film, input_config, options), films)
     for row, view in zip(images, views, strict=False):
       row[..., 0] = view
-    maps = np.asarray(predict_maps(images, sex), np.float32)
+    maps = np.asarray(predict_maps(images, inputs), np.float32)
 
     def add(film, heat, name=name, threshold=threshold, side=side):
       film_hw, matrix = film.image.shape, _matrix(film, input_config)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jinja2
 
 from boneage_jax.data import groups as groups_lib
+from boneage_jax.evaluation import extra as extra_lib
 from boneage_jax.evaluation import metrics
 from boneage_jax.imaging import overlay
 from boneage_jax.report import charts
@@ -113,6 +114,7 @@ def render(
       by_group=_by_group(head, row),
       references=_references(report),
       regions=_regions(report['regions']),
+      extra=_extra(report.get('extra', {})),
       training={k: v for k, v in pictures.items() if k not in ALT},
       produced=_produced(report, produced),
       settings=settings,
@@ -267,6 +269,12 @@ def _regions(regions: Mapping[str, Any]) -> list[Table]:
       title = f'Regions against annotated boxes, {split}'
       tables.append(Table(title, ['', *found], rows))
   return tables
+
+
+def _extra(found: extra_lib.Figures) -> list[Table]:
+  """Return the tables of what the net tells beside the age, if any."""
+  tables = [extra_lib.sex_table(found), extra_lib.table(found)]
+  return [Table('Beside the age', *one) for one in tables if one[1]]
 
 
 def _coverage(parts: Sequence[Mapping[str, Any]]) -> Iterable[list[str]]:

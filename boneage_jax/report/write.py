@@ -21,6 +21,7 @@ from boneage_jax.core import tables
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from boneage_jax.evaluation import error_plots
+from boneage_jax.evaluation import extra as extra_lib
 from boneage_jax.evaluation import plot_style
 from boneage_jax.evaluation import text_table
 from boneage_jax.imaging import age_maps
@@ -93,7 +94,9 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
     stages.path(inputs.workdir, inputs.stage, stages.PREDICTIONS)
   )
   rows |= figures.validation_intervals(rows)
-  report = _figures(inputs, rows)
+  folder = stages.path(inputs.workdir, inputs.stage)
+  extra = predictions.read_extra(folder, rows['id'])
+  report = _figures(inputs, rows, extra)
   pictures = _plots(inputs, report, rows)
   shown = selection.select_split(rows, report['headline'])
   settings = getattr(inputs.config, 'to_dict', lambda: inputs.config)()
@@ -110,7 +113,7 @@ def write_report(inputs: ReportInputs) -> dict[str, Any]:
   )
   text = json.dumps(report, indent=1, allow_nan=False) + '\n'
   files = {f'{name}.png': both['light'] for name, both in pictures.items()}
-  files[stages.PREDICTIONS] = _csv(rows, inputs.regions).encode()
+  files[stages.PREDICTIONS] = _csv(rows, inputs.regions, extra).encode()
   files[stages.REPORT_JSON] = text.encode()
   files['report.html'] = html.encode()
   storage.make_folder(stages.report_path(inputs.workdir))
@@ -138,13 +141,16 @@ def report_table(report: Mapping[str, Any]) -> str:
   lines = [
     lineage.dataset_line(report['data']),
     text_table.layout(('', *HEAD), rows),
+    *extra_lib.lines(report.get('extra', {})),
     *(f'ALARM: {alarm}' for alarm in report['alarms']),
   ]
   return '\n'.join(lines)
 
 
 def _figures(
-  inputs: ReportInputs, rows: Mapping[str, np.ndarray]
+  inputs: ReportInputs,
+  rows: Mapping[str, np.ndarray],
+  extra: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
   """Return the content of report.json."""
   report = {
@@ -153,6 +159,8 @@ def _figures(
     'regions': figures.count_regions(rows, inputs.regions, inputs.coverage),
     'data': inputs.data,
   }
+  if extra:
+    report['extra'] = extra_lib.figures(extra, rows['sex'], rows['split'])
   alarms = figures.alarms(report)
   if inputs.hands:
     report['registration'] = inputs.hands.counts
@@ -270,11 +278,15 @@ def _film_notes(inputs: ReportInputs, film_id: str) -> list[str]:
   return notes
 
 
-def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
+def _csv(
+  rows: Mapping[str, np.ndarray],
+  regions: Mapping,
+  extra: Mapping[str, np.ndarray],
+) -> str:
   """Lay out one row per film."""
   file = io.StringIO()
   writer = tables.Writer(file)
-  writer.writerow([*predictions.FILE_COLUMNS, 'regions_found'])
+  writer.writerow([*predictions.FILE_COLUMNS, 'regions_found', *extra])
   sexes = groups.sex_text(rows['sex'])
   for k, film_id in enumerate(rows['id'].tolist()):
     ages = [f'{rows[n][k]:.2f}' for n in ('age', 'prediction')]
@@ -284,6 +296,7 @@ def _csv(rows: Mapping[str, np.ndarray], regions: Mapping) -> str:
       [
         *(film_id, rows['split'][k], sexes[k], *ages),
         *('', '', found if regions else ''),  # status, quality_flags
+        *(f'{values[k]:.6f}' for values in extra.values()),
       ]
     )
   return file.getvalue()

@@ -57,6 +57,23 @@ def read_predictions(path: str) -> dict[str, np.ndarray]:
   return out
 
 
+def read_extra(folder: str, ids: np.ndarray) -> dict[str, np.ndarray]:
+  """Return the numbers beside the age in a folder's predictions.csv, by name.
+
+  Args:
+    folder: of a stage or of an ensemble.
+    ids: of films that it has predicted, [N].
+
+  Returns:
+    [N] each, in the order of `ids`; empty of a net that tells ages alone.
+  """
+  path = os.path.join(folder, stages.PREDICTIONS)
+  with storage.reading(path) as file:
+    of = {row['id']: row for row in tables.read_dicts(file, path, ('id',))}
+  names = [name for name in next(iter(of.values())) if name not in FILE_COLUMNS]
+  return {n: np.array([_number(of[i][n]) for i in ids.tolist()]) for n in names}
+
+
 def _months(path: str, column: str, rows: list[dict[str, str]]) -> np.ndarray:
   """Return a column of ages, which must be finite numbers."""
   months = np.array([_number(row[column]) for row in rows])
@@ -83,7 +100,8 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
 
   Args:
     folder: of a stage.
-    rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins].
+    rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins];
+      `extra`, further numbers of the net by name, [N] each.
   """
   table = {
     'id': rows['id'].tolist(),
@@ -93,10 +111,13 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     'age_predicted': np.round(rows['prediction'], 4).tolist(),
   }
   empty = [''] * len(table['id'])
+  extra = rows.get('extra', {})
+  table |= {n: np.round(x.astype(float), 6).tolist() for n, x in extra.items()}
   with storage.replacing(os.path.join(folder, stages.PREDICTIONS)) as file:
     writer = tables.Writer(file)
-    writer.writerow(FILE_COLUMNS)
-    columns = (table.get(name, empty) for name in FILE_COLUMNS)
+    names = (*FILE_COLUMNS, *extra)
+    writer.writerow(names)
+    columns = (table.get(name, empty) for name in names)
     writer.writerows(zip(*columns, strict=True))
   if 'probability' in rows:
     path = os.path.join(folder, stages.DISTRIBUTIONS)

@@ -8,7 +8,6 @@ import numpy as np
 
 from boneage_jax.inference import film_batches
 from boneage_jax.inference import prediction as prediction_lib
-from boneage_jax.inference import reference
 from boneage_jax.inference import views
 from boneage_jax.serve import words
 
@@ -33,9 +32,8 @@ def of(
     `pictures`, data URLs by name, None unless there are layers.
   """
   file = answer.file
-  prediction = prediction_lib.with_notes(prediction, file.notes, file.flags)
-  prediction = reference.compared(
-    prediction, reference.NO_NORM, None, file.chronological_age
+  prediction = prediction_lib.with_notes(
+    *(prediction, file.notes, file.flags), answer.known
   )
   answer = answer._replace(prediction=prediction)
   cells = views.film_row(prediction, answer, False)

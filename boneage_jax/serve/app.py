@@ -145,6 +145,7 @@ def about(nets: Any, settings: settings_lib.Settings) -> dict[str, Any]:
     'trained_on': basis.trained_on,
     'synthetic': basis.synthetic,
     'sexes': list(nets.sexes),
+    'inputs': list(nets.inputs),
     'calibrated': bool(nets.calibration),
     'quality_checks': nets.checks is not None,
     'site': nets.site['site'] if nets.site else None,

@@ -11,6 +11,7 @@ from starlette import formparsers
 from starlette import requests
 
 from boneage_jax.core import door
+from boneage_jax.core import scalars
 from boneage_jax.data import groups
 from boneage_jax.serve import refusals
 from boneage_jax.serve import settings as settings_lib
@@ -30,12 +31,14 @@ class Form(NamedTuple):
     names: of the films, safe to show.
     films: their bytes.
     sexes: one a film, of `groups.SEX`.
+    known: numbers of `scalars.SCALARS` that were sent, one dict a film.
     pictures: whether pictures are wanted.
   """
 
   names: list[str]
   films: list[bytes]
   sexes: list[str]
+  known: list[dict[str, float]]
   pictures: bool
 
 
@@ -68,7 +71,7 @@ async def read(
     request.headers,
     _within_limits(request, settings),
     max_files=settings.films + 1,
-    max_fields=settings.films + len(FIELDS),
+    max_fields=(1 + len(scalars.SCALARS)) * settings.films + len(FIELDS),
     max_part_size=1000,
   )
   try:
@@ -112,7 +115,7 @@ def _form(
 ) -> Form:
   """Return a form whose fields are as expected."""
   for name in found:
-    if name not in FIELDS:
+    if name not in (*FIELDS, *scalars.SCALARS):
       raise _unreadable(f'unknown field {door.shown(name)[:100]!r}')
   files = found.getlist('file')
   if not files:
@@ -126,6 +129,7 @@ def _form(
   names = [door.shown(one.filename or '')[:200] for one in files]
   return Form(
     *(names, films, _sexes(_texts(found, 'sex'), len(films))),
+    _known(found, len(films)),
     _yes_or_no(_texts(found, 'pictures')),
   )
 
@@ -148,6 +152,31 @@ def _sexes(texts: list[str], count: int) -> list[str]:
       f'for each in their order ({known}); it is never guessed'
     )
   return texts * count if len(texts) == 1 else texts
+
+
+def _known(
+  found: datastructures.FormData, count: int
+) -> list[dict[str, float]]:
+  """Return the numbers of each film; a field is sent once, or once a film."""
+  known: list[dict[str, float]] = [{} for _ in range(count)]
+  for name, one in scalars.SCALARS.items():
+    texts = _texts(found, name)
+    if len(texts) not in (0, 1, count):
+      raise _unreadable(f'{len(texts)} fields {name} for {count} films')
+    texts = texts * count if len(texts) == 1 else texts
+    for own, text in zip(known, texts or [''] * count, strict=True):
+      if not text:  # of a film whose number is not known
+        continue
+      try:
+        own[name] = float(text)
+      except ValueError:
+        own[name] = -1.0
+      if not 0 <= own[name] <= one.most:
+        raise _unreadable(
+          f'{name} {door.shown(text)[:20]!r}, not a number of {one.unit} from '
+          f'0 to {one.most:g}'
+        )
+  return known
 
 
 def _yes_or_no(texts: list[str]) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import fastapi
 import jinja2
 
+from boneage_jax.core import scalars
 from boneage_jax.data import groups
 from boneage_jax.inference import views
 from boneage_jax.serve import atlas
@@ -71,6 +72,7 @@ def _render(nets: Any, settings: settings_lib.Settings) -> str:
     checked=nets.checks is not None,
     site=nets.site['site'] if nets.site else '',
     sexes=[(sex, WORDS[sex]) for sex in sexes],
+    numbers={name: scalars.SCALARS[name] for name in nets.inputs},
     settings=settings,
     oldest=atlas.ages()[-1],
     near=atlas.NEAR,

@@ -1,10 +1,12 @@
 """Films of a request to predictions: decoders, and one thread of the nets."""
 
 import asyncio
+from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
 from typing import NamedTuple
 
+from boneage_jax.core import scalars
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import codec_pool
 from boneage_jax.imaging import limits as limits_lib
@@ -49,7 +51,9 @@ class Reader:
     prepared = await asyncio.gather(
       *(
         run(self._decoders, self._prepare, *film)
-        for film in zip(form.names, form.films, form.sexes, strict=True)
+        for film in zip(
+          *(form.names, form.films, form.sexes, form.known), strict=True
+        )
       )
     )
     form.films.clear()  # as large as they are
@@ -64,7 +68,8 @@ class Reader:
     image = render.make_film(0, 0, {'long_side': 512})['image']
     both = set(one_film.SEXES) <= set(self.nets.sexes)
     sex = 'unknown' if both else self.nets.sexes[0]
-    prepared = self._prepare('phantom', png.encode(image), sex)
+    known = scalars.typical(self.nets.inputs)
+    prepared = self._prepare('phantom', png.encode(image), sex, known)
     self._thread.submit(self._predict, prepared.record, True).result()
 
   def close(self) -> None:
@@ -78,7 +83,9 @@ class Reader:
       self._decoders, answers.of, one.answer, said, self.nets.inverted
     )
 
-  def _prepare(self, name: str, data: bytes, sex: str) -> _Prepared:
+  def _prepare(
+    self, name: str, data: bytes, sex: str, known: Mapping[str, float]
+  ) -> _Prepared:
     """Read a film."""
     if not codec.is_film(data[: film_list.HEAD]):
       raise refusals.RefusedError(
@@ -95,7 +102,8 @@ class Reader:
     try:
       file = film_file.read(lambda: data, self._limits, codec_pool.read)
       image = file.with_polarity(self.nets.inverted)
-      record = one_film.record(self.nets, image, sex)
+      known = {**file.scalars, **known}
+      record = one_film.record(self.nets, image, sex, known)
     except limits_lib.TooLargeError as error:
       raise refusals.RefusedError(
         413, f'{name}: {error.fact} Send a smaller picture of it.'
@@ -103,7 +111,7 @@ class Reader:
     except ValueError as error:
       raise refusals.RefusedError(422, f'{name}: {error}') from error
     answer = film_batches.Answer(
-      film_list.Film(name, ''), file._replace(image=None)
+      *(film_list.Film(name, ''), file._replace(image=None)), known=known
     )
     return _Prepared(answer, record)
 

@@ -6,6 +6,7 @@ from typing import Any
 import fastapi
 import pydantic
 
+from boneage_jax.core import scalars
 from boneage_jax.data import groups
 from boneage_jax.inference import quality
 from boneage_jax.serve import atlas
@@ -26,6 +27,8 @@ EXAMPLE = {
   'quality_flags': None,
   'age_if_male': None,
   'age_if_female': None,
+  'male_share': None,
+  'male_share_from': None,
   'method': 'cascade:phantom, assessor',
   'version': '0.1.0',
   'trained_on': '1,600 synthetic films',
@@ -76,6 +79,12 @@ class Film(pydantic.BaseModel):
     description='where the sex is unknown'
   )
   age_if_female: float | None
+  male_share: float | None = pydantic.Field(
+    description='weight of age_if_male in the age of a film of unknown sex'
+  )
+  male_share_from: str | None = pydantic.Field(
+    description='p_male, as the nets tell it, or half_each'
+  )
   messages: list[str] = pydantic.Field(
     description='what to know before trusting the age'
   )
@@ -115,6 +124,10 @@ class Version(pydantic.BaseModel):
     'meaningless'
   )
   sexes: list[str] = pydantic.Field(examples=[list(groups.SEX)])
+  inputs: list[str] = pydantic.Field(
+    description='numbers that each film needs beside its sex',
+    examples=[list(scalars.SCALARS)],
+  )
   calibrated: bool = pydantic.Field(description='whether there are intervals')
   quality_checks: bool = pydantic.Field(
     description='whether films are refused for what they show'
@@ -158,6 +171,19 @@ Months = Annotated[
   ),
 ]
 _SEX = {'type': 'string', 'enum': list(groups.SEX)}
+
+
+def _number(name: str) -> dict[str, Any]:
+  """Describe a field with a number of films."""
+  one = scalars.SCALARS[name]
+  return {
+    'type': 'array',
+    'items': {'type': 'number', 'minimum': 0, 'maximum': one.most},
+    'description': f'{one.unit}; once for all, or once a film in their order; '
+    'for nets that read it',
+  }
+
+
 PREDICT: dict[str, Any] = {
   'requestBody': {
     'required': True,
@@ -179,6 +205,7 @@ PREDICT: dict[str, Any] = {
               'items': _SEX,
               'description': 'once for all, or once a film in their order',
             },
+            **{name: _number(name) for name in scalars.SCALARS},
             'pictures': {
               'type': 'string',
               'enum': list(form.YES_NO),

@@ -10,6 +10,7 @@ import numpy as np
 
 from boneage_jax import models
 from boneage_jax.core import distributed
+from boneage_jax.core import scalars
 from boneage_jax.models import ops
 from boneage_jax.regions import gradcam
 from boneage_jax.train_compile import cost
@@ -61,13 +62,13 @@ def lower_locate(config: Any, stage: str, films: int, devices: Any) -> Any:
   )
 
   @jax.jit
-  def maps(variables, image, sex):
-    return gradcam.make_maps(graph, variables, section)(image, sex)
+  def maps(variables, image, inputs):
+    return gradcam.make_maps(graph, variables, section)(image, inputs)
 
   return maps.lower(
     shapes.like(variables, distributed.replicated(mesh)),
     batch['image'],
-    batch['sex'],
+    {name: batch[name] for name in ('sex', *scalars.of(batch))},
   )
 
 

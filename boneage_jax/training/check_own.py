@@ -41,7 +41,7 @@ def check(config: Any, stage: str) -> None:
   loss = functools.partial(loss, **losses.arguments(section))
   with validate.about(f'{stage}.loss.name={section.loss.name!r}'):
     try:
-      jax.eval_shape(loss, outputs, batch)
+      losses.check_reads(loss, outputs, batch)
     except KeyError as error:
       raise ValueError(
         f'Expected a loss of what net.name={section.net.name!r} tells, '

@@ -1,6 +1,7 @@
 """The net in evaluation: the compiled forward pass and its views."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
@@ -19,6 +20,7 @@ from boneage_jax.training import restore
 
 Reduce = Callable[[dict, dict], dict[str, jax.Array]]
 KEPT = ('age', *age_maps.NAMES)
+EXTRA = 'extra/'  # begins the names of numbers that a net tells beside the age
 
 
 def age_or_classes(outputs: dict, batch: dict) -> dict[str, jax.Array]:
@@ -26,13 +28,24 @@ def age_or_classes(outputs: dict, batch: dict) -> dict[str, jax.Array]:
 
   A scalar net has no probability, and a net of classes no age. Of a net that
   gives ages at places also `age_map` [B, h, w], and of one that deforms its map
-  `deformation` [B, 2, 3].
+  `deformation` [B, 2, 3]; of one that tells further numbers these, [B] each,
+  see `extra`.
   """
   del batch
   result = {key: outputs[key] for key in KEPT if key in outputs}
+  result |= {f'{EXTRA}{n}': x for n, x in outputs.get('extra', {}).items()}
   if 'logits' in outputs:
     result['probability'] = jax.nn.softmax(outputs['logits'])
   return result
+
+
+def extra(kept: Mapping[str, Any]) -> dict[str, Any]:
+  """Return the further numbers among what `age_or_classes` kept, by name."""
+  return {
+    name.removeprefix(EXTRA): value
+    for name, value in kept.items()
+    if name.startswith(EXTRA)
+  }
 
 
 def age_and_embedding(outputs: dict, batch: dict) -> dict[str, jax.Array]:

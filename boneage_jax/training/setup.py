@@ -13,6 +13,7 @@ import optax
 from boneage_jax.core import distributed
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_table
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import selection
 from boneage_jax.models.weights import load as load_weights
@@ -147,6 +148,7 @@ def create(config: Any, stage: str, workdir: str) -> Setup:
   folder = stages.path(workdir, stage)
   storage.make_folder(folder)
   films = selection.stage_films(config, stage, workdir)
+  film_table.check_inputs(films, train_step.inputs_of(section), stage)
   train_films = selection.training_films(config, films)
   again = selection.repeat_drawn(config, stage, workdir, train_films)
   source = selection.stage_source(config, stage, workdir, again)

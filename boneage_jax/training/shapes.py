@@ -5,9 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from boneage_jax.core import scalars
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import png
 from boneage_jax.training import features
+from boneage_jax.training import step as train_step
 
 
 def like(
@@ -47,9 +49,10 @@ def batch(
     pixels = {'regions': [png.encode(noise)] * len(chosen)}
   if section.get('features_from'):
     pixels = {'features': np.zeros(features.shape(config[stage]), np.float16)}
+  inputs = scalars.inputs(train_step.inputs_of(config[stage]))
   record = {
     **pixels,
-    **dict.fromkeys(('row', 'sex', 'age'), 0),
+    **dict.fromkeys(('row', 'sex', 'age', *inputs), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0

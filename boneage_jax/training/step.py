@@ -78,6 +78,11 @@ def abstract_net(
   return _abstract_net(net, sizes.size_hw(size))
 
 
+def inputs_of(section: Any) -> tuple[str, ...]:
+  """Name the scalars of a batch that the net of a stage reads."""
+  return getattr(nnx.merge(*abstract_net(*net_of(section))), 'inputs', ())
+
+
 @functools.lru_cache(maxsize=8)  # nets of all folds are one
 def _abstract_net(net: Any, size: tuple[int, int]) -> tuple[Any, dict, dict]:
   return split(nnx.eval_shape(lambda: models.create(net, size=size)))

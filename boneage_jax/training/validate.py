@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from boneage_jax.core import distributed
 from boneage_jax.core import extend
 from boneage_jax.core import ids
+from boneage_jax.core import scalars
 from boneage_jax.core import sizes
 from boneage_jax.data import film_table
 from boneage_jax.imaging import geometry
@@ -267,7 +268,7 @@ def _check_task(config: Any, stage: str) -> None:
   loss = functools.partial(losses.LOSSES[section.loss.name], **options)
   with about(f'{stage}.loss.name={section.loss.name!r}'):
     try:
-      jax.eval_shape(loss, *_judged(section))
+      losses.check_reads(loss, *_judged(section))
     except KeyError as error:
       raise ValueError(
         f'Expected a loss of the task {section.task!r}, got one that wants '
@@ -291,6 +292,9 @@ def _judged(section: Any) -> tuple[dict[str, Any], dict[str, Any]]:
   bins = section.net.get('classes') or 240
   wide = jax.ShapeDtypeStruct((1, bins), jnp.float32)
   outputs = {'logits': wide} if output in ('bins', 'classes') else {}
+  batch |= dict.fromkeys(('sex', *scalars.SCALARS), column)
+  if names := section.net.get('extra_outputs'):
+    outputs['raw'] = outputs['extra'] = dict.fromkeys(names, column)
   if output == 'classes':
     return outputs, batch | {'label': jax.ShapeDtypeStruct((1,), jnp.int32)}
   return outputs | {'age': column}, batch

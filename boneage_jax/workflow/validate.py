@@ -10,6 +10,7 @@ import numpy as np
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
 from boneage_jax.core import storage
+from boneage_jax.data import film_table
 from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
@@ -28,6 +29,7 @@ from boneage_jax.training import check_own
 from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import fit_regressors
+from boneage_jax.training import step as train_step
 from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import capacity
 from boneage_jax.workflow import folds
@@ -246,7 +248,7 @@ def check_films(config: Any, workdir: str) -> None:
   """Check that the prepared films leave every stage some to train on.
 
   Raises:
-    ValueError: they do not; names the flag.
+    ValueError: they do not, or lack a number that a net reads; names the flag.
   """
   for name in config.stages:
     stage = stages.Stage(config, name, workdir)
@@ -270,6 +272,8 @@ def check_films(config: Any, workdir: str) -> None:
         )
       else:
         training_validate.check_films(config, name, films, trained)
+        inputs = train_step.inputs_of(stage.section)
+        film_table.check_inputs(films, inputs, name)
 
 
 # Of jobs that train no net; what is not among them is a report.

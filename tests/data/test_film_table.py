@@ -18,9 +18,11 @@ def test_a_users_table(tmp_path):
     'a.png;M;120,5;;Nord;x\nsub/b.dcm;Female;;99;;\nc.png;;0;;;\n',
   )
   assert rows == [
-    film_table.Listed('a.png', 'M', 120.5, None, 'Nord', line=3),
-    film_table.Listed('sub/b.dcm', 'F', None, 99.0, '', line=4),
-    film_table.Listed('c.png', '', 0.0, None, '', line=5),
+    film_table.Listed('a.png', 'M', 120.5, {}, 'Nord', line=3),
+    film_table.Listed(
+      *('sub/b.dcm', 'F', None, {'chronological_age': 99.0}, ''), line=4
+    ),
+    film_table.Listed('c.png', '', 0.0, {}, '', line=5),
   ]
 
 
@@ -60,7 +62,7 @@ def test_columns_of_other_names_and_other_units(tmp_path):
   }
   (row,) = read(tmp_path, text, columns=names, age_unit='years')
   assert row == film_table.Listed(
-    'a.png', 'M', 126.0, None, 'p', '7', 'validation', 2
+    'a.png', 'M', 126.0, {}, 'p', '7', 'validation', 2
   )
   with pytest.raises(ValueError, match="Bone Age: '21' is no number of years"):
     read(tmp_path, text.replace('10,5', '21'), columns=names, age_unit='years')

@@ -174,7 +174,7 @@ def test_r2_is_learnt_on_the_films_that_it_is_looked_for_in(run):
   settings = config.r2_localizer.input
   trained = [preprocess.make_example(r, settings)['image'] for r in source]
   seen = []
-  look = lambda image, sex: seen.append(image) or np.zeros((8, 4, 4))
+  look = lambda image, inputs: seen.append(image) or np.zeros((8, 4, 4))
   before = selection.found_regions(workdir, 'r1')
   shown = [localize.load_film(record, settings) for record in source]
   for film in shown:

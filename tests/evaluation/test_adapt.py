@@ -22,6 +22,7 @@ class Net:
   """Reads the mean grey of a film as its age."""
 
   batch_size, builder_config, inverted = 1, 'original', False
+  inputs = ()
   sexes, places = ('M', 'F', 'unknown'), None
 
   def outputs(self, records, memo):

@@ -30,6 +30,7 @@ class FakeNets:
   inverted = False
   places = basis = site = dump = checks = None
   sexes = tuple(groups.SEX)
+  inputs = ()
   calibration = types.MappingProxyType({})
 
   def __init__(self, batch_size=2, bad=-1, error=None, base=100):

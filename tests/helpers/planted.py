@@ -62,8 +62,8 @@ class Source:
     }
 
 
-def brightness(images, sex):
+def brightness(images, inputs):
   """Take the film itself, half as large, as the map."""
-  assert images.dtype == np.uint8 and sex.dtype == np.float32
+  assert images.dtype == np.uint8 and inputs['sex'].dtype == np.float32
   pixels = images[..., 0].reshape(len(images), SIZE // 2, 2, SIZE // 2, 2)
   return np.maximum(pixels.mean((2, 4)) - 20, 0)

@@ -108,11 +108,13 @@ def phantom(first):
 
 
 @contextlib.contextmanager
-def listening(at_once=16):
-  """Yield the address of a server of `ShowingNets` in another thread."""
+def listening(at_once=16, found=None):
+  """Yield the address of a server in another thread, of `ShowingNets`."""
   uvicorn = pytest.importorskip('uvicorn')
   allowed = settings_lib.Settings(at_once=at_once, megabytes=1)
-  reader = reader_lib.Reader(ShowingNets(), limits.Limits(allowed.megapixels))
+  reader = reader_lib.Reader(
+    found or ShowingNets(), limits.Limits(allowed.megapixels)
+  )
   app = app_lib.create(reader, allowed, lambda line: None)
   with socket.create_server(('127.0.0.1', 0)) as bound:
     made = uvicorn.Server(

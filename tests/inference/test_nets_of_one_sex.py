@@ -19,6 +19,7 @@ class Net:
   """Tells an age and the film's row, and keeps which films it was shown."""
 
   batch_size, builder_config, inverted, places = 4, 'original', False, None
+  inputs = ()
 
   def __init__(self, age, *sexes):
     self.age, self.sexes, self.seen = age, sexes or ALL, []

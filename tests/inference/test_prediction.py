@@ -214,6 +214,7 @@ class MapNet:
 
   batch_size, builder_config, inverted = 1, 'original', False
   sexes = ('M', 'F', 'unknown')
+  inputs = ()
 
   def __init__(self, ages, step=2):
     self.ages = np.array(ages, np.float32)
@@ -257,6 +258,7 @@ def test_intervals_of_an_ensemble_are_not_those_of_its_members():
       builder_config='original',
       inverted=False,
       places=None,
+      inputs=(),
       sexes=('M', 'F', 'unknown'),
     )
 

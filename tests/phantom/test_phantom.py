@@ -237,3 +237,37 @@ def test_command(tmp_path):
     cwd=pathlib.Path(__file__).parents[2],
   )  # fmt: skip
   assert len(rows(out / f'{NAME}.csv')) == 2
+
+
+def test_chronological_ages_change_no_film(archive, tmp_path):
+  phantom.write_archive(
+    str(tmp_path), 6, 3, long_side=128, workers=1, chronological_sd=12.0
+  )
+  names = [f'{NAME}.zip', f'{NAME}.csv', 'annotations/hand_boxes.csv']
+  for name in names:
+    assert (tmp_path / name).read_bytes() == (archive / name).read_bytes()
+  assert not (archive / 'annotations/scalars.csv').exists()
+  assert 'chronological_sd' not in json.loads(
+    (archive / 'phantom.json').read_text()
+  )
+  known = annotations.load(tmp_path / 'annotations')
+  for row in rows(tmp_path / 'films.csv'):
+    film = row['file'].rpartition('/')[2].removesuffix('.png')
+    months = float(row['chronological_age'])
+    assert known[film]['chronological_age'] == months >= 0
+  assert 'chronological_age' not in rows(archive / 'films.csv')[0]
+
+
+def test_a_child_is_as_far_ahead_of_its_age_on_all_of_its_films():
+  options = {'long_side': 64, 'views': 2, 'visits': 2, 'chronological_sd': 12.0}
+  films = [phantom.make_film(k, 5, options) for k in range(8)]
+  ahead = [film['true_age'] - film['chronological_age'] for film in films]
+  for child in (ahead[:4], ahead[4:]):
+    np.testing.assert_allclose(child, child[0], atol=1e-9)
+  assert ahead[0] != ahead[4]
+  many = [
+    phantom.make_film(k, 5, SMALL | {'chronological_sd': 12.0, 'age': 99})
+    for k in range(40)
+  ]
+  spread = np.std([99 - film['chronological_age'] for film in many])
+  assert 8 < spread < 16

@@ -17,9 +17,9 @@ from configs import common
 def test_only_the_first_region_is_painted(fill):
   seen = []
 
-  def watch(images, sex):
+  def watch(images, inputs):
     seen.append(images[0, ..., 0].copy())
-    return planted.brightness(images, sex)
+    return planted.brightness(images, inputs)
 
   options = ConfigDict(
     planted.OPTIONS.to_dict() | {'fill': fill, 'batch_size': 1}
@@ -62,7 +62,7 @@ def test_neither_films_nor_inputs_nor_crops_need_be_square():
     options.crop_size = (30, 15)
   seen = []
 
-  def brightness(images, sex):
+  def brightness(images, inputs):
     seen.append(images.shape)
     pixels = images[..., 0].reshape(len(images), 12, 2, 24, 2)
     return np.maximum(pixels.mean((2, 4)) - 20, 0)

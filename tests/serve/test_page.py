@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 sync_api = pytest.importorskip(
@@ -294,3 +295,35 @@ def test_a_film_is_printed_on_one_page(open_page):
   page.emulate_media(media='print')
   sync_api.expect(page.locator('#send')).to_be_hidden()
   sync_api.expect(page.get_by_text('For research').first).to_be_visible()
+
+
+class AskingNets(server.ShowingNets):
+  """Read the chronological age, and tell 0.8 for the sex of every film."""
+
+  inputs = ('chronological_age',)
+  asked = ()
+
+  def outputs(self, records):
+    self.asked += tuple(record['chronological_age'] for record in records)
+    outputs, films = super().outputs(records)
+    return outputs | {'extra/p_male': np.full(len(records), 0.8)}, films
+
+
+def test_numbers_that_nets_read_are_asked_for(browser):
+  nets = AskingNets()
+  with server.listening(found=nets) as address:
+    page = browser.new_page()
+    page.goto(address)
+    page.get_by_label('Chronological age (months)').fill('99.5')
+    send(page, ('hand.png', server.phantom(20)), sex='unknown')
+    one = answered(page, 'hand.png')
+    sync_api.expect(one.locator('.answer')).to_contain_text(
+      'weighs both by the probability of a boy that the net tells, 80 %'
+    )
+    assert nets.asked == (99.5, 99.5)  # as a boy's and as a girl's
+    page.get_by_label('Chronological age (months)').fill('')
+    send(page, ('next.png', server.phantom(20)))
+    sync_api.expect(film(page, 'next.png')).to_contain_text(
+      'The chronological_age (months) is not known'
+    )
+    page.close()

@@ -121,3 +121,25 @@ def test_the_interface_is_described_without_other_hosts(browser):
   assert found['components']['schemas']['Film']['examples']
   for path in ('/docs', '/redoc'):
     assert browser.get(path).status_code == 404
+
+
+def test_numbers_that_nets_read_are_fields():
+  found = server.nets()
+  found.inputs = ('chronological_age',)
+  films = (server.png(5), server.png(6))
+  with server.served(found, films=3) as (browser, _):
+    assert browser.get('/version').json()['inputs'] == ['chronological_age']
+    assert (
+      '<input type="number" name="chronological_age"' in browser.get('/').text
+    )
+    answer = server.ask(browser, *films, chronological_age=['20', '30.5'])
+    ages = [film['chronological_age'] for film in answer.json()]
+    assert ages == [20, 30.5]
+    answer = server.ask(browser, *films, chronological_age=['20', ''])
+    assert 'hand.png: The chronological_age (months) is not' in server.reason(
+      answer, 422
+    )
+    answer = server.ask(browser, *films, chronological_age='-3')
+    assert "chronological_age '-3', not a number" in server.reason(answer, 422)
+    answer = server.ask(browser, *films, chronological_age=['1', '2', '3'])
+    assert '3 fields chronological_age for 2' in server.reason(answer, 422)

@@ -1,11 +1,14 @@
 """From a feature map (and sex) to bone age in months."""
 
+from collections.abc import Collection
+from collections.abc import Sequence
 import functools
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from boneage_jax.core import scalars
 from boneage_jax.models import layers
 
 BINS = 240  # months 0..239: the bin's index is the age (RSNA spans 1 to 228)
@@ -14,6 +17,10 @@ BINS = 240  # months 0..239: the bin's index is the age (RSNA spans 1 to 228)
 MEAN_AGE, SD_AGE = 127.3, 41.2
 HALF = 120.0  # months; -1 to 1 of a head of the output 'unit' are 0 to 240
 OUTPUTS = ('bins', 'scalar', 'standardized', 'unit')
+# Numbers that a head can tell beside the age, and how each follows from what
+# its last layer says: the probability of a male.
+EXTRA_OUTPUTS = {'p_male': jax.nn.sigmoid}
+SCALAR_FEATURES = 32  # that further inputs become; as of sex (Chen 2020)
 
 
 linear = functools.partial(nnx.Linear, kernel_init=layers.kernel_init)
@@ -115,7 +122,8 @@ class AgeHead(nnx.Module):
   x = [a_D z ; a_G e] with z the image features, e a linear map of sex coded
   +1 male, -1 female, 0 unknown, and learnable scalars a_D, a_G that start at
   1; one linear layer follows (the concatenation equals the paper's weighted
-  sum of two linear maps). `sex_features=0` leaves sex out.
+  sum of two linear maps). `sex_features=0` leaves sex out. `extra_inputs`,
+  numbers of `scalars.SCALARS`, are standardized and join as the sex does.
 
   output 'bins': 240 logits; age is read by `readout`: 'expectation' of the
   softmax (Chen 2020, eq. 8), or 'argmax' where the logits are unnormalised
@@ -123,6 +131,10 @@ class AgeHead(nnx.Module):
   papers have it; 'standardized': one number in standard deviations from the
   mean age; 'unit': one number from -1, 0 months, to 1, 240 months (Iglovikov
   2017).
+
+  `extra_outputs`, names of EXTRA_OUTPUTS, are told of the image alone, by a
+  linear layer of their own: `extra`, name -> [B], and what the layer says of
+  each, `raw`, for losses.
   """
 
   def __init__(
@@ -133,8 +145,12 @@ class AgeHead(nnx.Module):
     readout: str = 'expectation',
     sex_features: int = 32,
     dropout: float = 0.0,
+    extra_inputs: Sequence[str] = (),
+    extra_outputs: Sequence[str] = (),
     rngs: nnx.Rngs,
   ):
+    _known('extra_inputs', extra_inputs, scalars.SCALARS)
+    _known('extra_outputs', extra_outputs, EXTRA_OUTPUTS)
     if output not in OUTPUTS:
       raise ValueError(
         f'net.output={output!r} is unknown; choose one of {OUTPUTS}.'
@@ -150,33 +166,58 @@ class AgeHead(nnx.Module):
       self.sex = linear(1, sex_features, rngs=rngs)
       self.image_weight = nnx.Param(jnp.ones(()))
       self.sex_weight = nnx.Param(jnp.ones(()))
+    self.extra_inputs = tuple(extra_inputs)
+    self.extra_outputs = tuple(extra_outputs)
+    width = SCALAR_FEATURES if extra_inputs else 0
+    if extra_inputs:
+      self.scalars = linear(len(extra_inputs), width, rngs=rngs)
     # The authors' of 'unit', which begins about the middle age.
     init = layers.linear_init if output == 'unit' else layers.kernel_init
     self.fc = linear(
-      features + sex_features,
+      features + sex_features + width,
       BINS if output == 'bins' else 1,
       kernel_init=init,
       rngs=rngs,
     )
     if output == 'scalar':
       self.fc.bias[...] = jnp.full((1,), MEAN_AGE)
+    if extra_outputs:  # last: without, nets begin as they did before
+      self.extra_fc = linear(features, len(extra_outputs), rngs=rngs)
 
   def __call__(self, z, inputs, rngs=None):
     z = self.dropout(z, rngs=rngs)
+    told = self._tell(z) if self.extra_outputs else {}
     if self.has_sex:
       e = self.sex(inputs['sex'].astype(jnp.float32)[:, None])
       z = jnp.concatenate(
         [self.image_weight[...] * z, self.sex_weight[...] * e], axis=-1
       )
+    if self.extra_inputs:
+      numbers = [
+        (inputs[name].astype(jnp.float32) - one.middle) / one.spread
+        for name, one in ((n, scalars.SCALARS[n]) for n in self.extra_inputs)
+      ]
+      e = self.scalars(jnp.stack(numbers, axis=-1))
+      z = jnp.concatenate([z, e], axis=-1)
     out = self.fc(z)
     if self.output != 'bins':
-      return {'age': self._months(out)[:, 0]}
-    return {'age': read_age(out, self.readout), 'logits': out}
+      return {'age': self._months(out)[:, 0], **told}
+    return {'age': read_age(out, self.readout), 'logits': out, **told}
+
+  def _tell(self, z: jax.Array) -> dict[str, dict[str, jax.Array]]:
+    """Return `raw` and `extra` of features of the image, [B, C]."""
+    said = jnp.moveaxis(self.extra_fc(z), -1, 0)
+    raw = dict(zip(self.extra_outputs, said, strict=True))
+    return {
+      'raw': raw,
+      'extra': {name: EXTRA_OUTPUTS[name](x) for name, x in raw.items()},
+    }
 
   def maps(self, features: jax.Array) -> jax.Array:
     """Class activation maps [B,h,w,K] of a map [B,h,w,C], bias included.
 
-    Behind global average pooling their mean is the output, but for the sex.
+    Behind global average pooling their mean is the output, but for the sex
+    and further inputs.
     """
     kernel = self.fc.kernel[...][: features.shape[-1]]
     if self.has_sex:
@@ -190,6 +231,15 @@ class AgeHead(nnx.Module):
     if self.output == 'unit':
       return HALF + HALF * out
     return out
+
+
+def _known(field: str, names: Sequence[str], known: Collection[str]) -> None:
+  """Refuse names that a head has not, or one that stands twice."""
+  if len(set(names)) < len(names) or not set(names) <= set(known):
+    raise ValueError(
+      f'Expected net.{field} to name some of {", ".join(known)}, each once, '
+      f'got {tuple(names)}.'
+    )
 
 
 def read_age(logits: jax.Array, readout: str) -> jax.Array:

@@ -127,7 +127,7 @@ def no_hand(film: Any, prediction: Any, is_judged: bool) -> bool:
 def _listed(film: Any) -> film_table.Listed:
   """Say the sex of a header, so that it is known to be unknown."""
   sex = film.PatientSex if film.PatientSex in ('M', 'F') else 'unknown'
-  return film_table.Listed('', sex, None, None, '')
+  return film_table.Listed('', sex, None, {}, '')
 
 
 def main() -> None:

@@ -59,6 +59,9 @@ function ages(found) {
   const term = document.createElement('dt');
   const value = document.createElement('dd');
   term.textContent = 'Sex unknown';
-  value.textContent = 'the age above is one half of each';
+  value.textContent = found.male_share_from === 'p_male' ?
+      'the age above weighs both by the probability of a boy that the net ' +
+          `tells, ${(100 * found.male_share).toFixed(0)} %` :
+      'the age above is one half of each';
   return [...cells, term, value];
 }

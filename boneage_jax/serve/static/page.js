@@ -44,6 +44,8 @@ function add(file, sex) {
   film.querySelector('h2').textContent = file.name;
   const again = film.querySelector('.again select');
   again.value = sex;
+  film.numbers = [...form.querySelectorAll('.number input')].map(
+      ({name, value}) => [name, value]);
   again.addEventListener('change', () => enter(film, file));
   film.querySelector('.remove').addEventListener('click', () => {
     film.remove();
@@ -102,6 +104,7 @@ async function send(ticket) {
   const body = new FormData();
   body.append('sex', sex);
   body.append('pictures', 'true');
+  for (const [name, value] of film.numbers) body.append(name, value);
   body.append('file', file);
   show(film, 'reading', 'Reading ...');
   for (let tries = 1; isWanted(ticket); tries += 1) {

@@ -7,6 +7,8 @@ the mean over valid examples. See the modules here.
 import functools
 from typing import Any
 
+import jax
+
 from boneage_jax.core import distributed
 from boneage_jax.core import extend
 from boneage_jax.training.losses import age
@@ -88,3 +90,31 @@ def _with_auxiliaries(loss: age.Loss) -> age.Loss:
     return per_example, scalars
 
   return total
+
+
+def check_reads(loss: age.Loss, outputs: Any, batch: Any) -> None:
+  """Check that a loss computes, and trains all that its net tells.
+
+  Args:
+    loss: with its parameters.
+    outputs, batch: that it takes, or their shapes; extra outputs are `extra`
+      and `raw`.
+
+  Raises:
+    ValueError: it does not look at an extra output.
+  """
+  jaxpr = jax.make_jaxpr(loss)(outputs, batch).jaxpr
+  read = {id(var) for step in jaxpr.eqns for var in step.invars}
+  named = jax.tree_util.tree_leaves_with_path((outputs, batch))
+  told = [
+    (path[-1].key, id(var) in read)
+    for (path, _), var in zip(named, jaxpr.invars, strict=True)
+    if path[1].key in ('extra', 'raw')
+  ]
+  unread = sorted({name for name, _ in told} - {n for n, seen in told if seen})
+  if unread:
+    raise ValueError(
+      f'Expected a loss that trains {", ".join(unread)} of net.extra_outputs, '
+      "got one that does not look at it: take loss.name='age_and_sex' for "
+      'p_male, or set net.extra_outputs=().'
+    )

@@ -132,6 +132,28 @@ def label_distribution(
   return error + kl_weight * kl, {'mae': error, 'kl': kl}
 
 
+def age_and_sex(
+  outputs: Outputs,
+  batch: Outputs,
+  delta: float = 15.0,
+  kl_weight: float = 0.5,
+  sex_weight: float = 5.0,
+) -> tuple[jax.Array, Scalars]:
+  """`label_distribution`, and `sex_weight` times the cross-entropy of the sex.
+
+  Of a net with the extra output 'p_male'. Films of unknown sex have no part in
+  it.
+  """
+  loss, scalars = label_distribution(outputs, batch, delta, kl_weight)
+  logit = _get(_get(outputs, 'raw', 'outputs'), 'p_male', 'extra outputs')
+  sex = _get(batch, 'sex', 'batch')
+  logit, known = logit.astype(jnp.float32), (sex != 0).astype(jnp.float32)
+  entropy = known * jax.nn.softplus(-sex * logit)
+  wrong = known * (sex * logit <= 0)
+  scalars |= {'sex_loss': entropy, 'sex_error': wrong}
+  return loss + sex_weight * entropy, scalars
+
+
 def cross_entropy(
   outputs: Outputs, batch: Outputs
 ) -> tuple[jax.Array, Scalars]:
@@ -156,6 +178,7 @@ LOSSES: dict[str, Loss] = {
   'smooth_l1': smooth_l1,
   'soft_label': soft_label,
   'label_distribution': label_distribution,
+  'age_and_sex': age_and_sex,
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from boneage_jax.core import distributed
@@ -71,9 +72,10 @@ def write_predictions(
   """Predict validation and test films; process 0 writes the stage's files.
 
   Ages and probabilities are averaged over the views of `tta`.
-  `predictions.csv` (id, split, sex, age, prediction; months) and, for nets
-  with bins, `distributions.npz` (id [N], probability float16 [N,240]); with a
-  map of ages, `age_maps.npz`, see `age_map_file`.
+  `predictions.csv` (id, split, sex, age, prediction; months; further numbers
+  that the net tells, by their names) and, for nets with bins,
+  `distributions.npz` (id [N], probability float16 [N,240]); with a map of ages,
+  `age_maps.npz`, see `age_map_file`.
   """
   parts, order = [], ('validation', 'test')
   places = forward.places(config[stage])
@@ -88,9 +90,10 @@ def write_predictions(
       rows |= {
         name: outputs[name] for name in age_maps.NAMES if name in outputs
       }
+    rows['extra'] = forward.extra(outputs)
     parts.append(rows)
   if distributed.is_main_process():
-    rows = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    rows = jax.tree.map(lambda *columns: np.concatenate(columns), *parts)
     folder = stages.path(workdir, stage)
     if places is not None:
       age_map_file.write(folder, rows, places)

@@ -152,8 +152,10 @@ def test_every_loss_gives_float32_per_example(name):
   outputs = {
     'age': jnp.array([3.0, 4.0, 5.0], jnp.bfloat16),
     'logits': jnp.zeros((3, 240), jnp.bfloat16),
+    'raw': {'p_male': jnp.zeros(3, jnp.bfloat16)},
   }
-  loss, scalars = age_losses.LOSSES[name](outputs, batch_of(1, 2, 3))
+  batch = batch_of(1, 2, 3) | {'sex': jnp.array([1.0, -1.0, 0.0])}
+  loss, scalars = age_losses.LOSSES[name](outputs, batch)
   assert loss.shape == (3,) and loss.dtype == jnp.float32
   assert 'mae' in scalars
   assert all(v.shape == (3,) for v in scalars.values())

@@ -261,8 +261,10 @@ def test_it_composes_with_every_loss(name):
     rng.normal(size=(2, 6, 6, 240)),
     logits=jnp.asarray(rng.normal(size=(2, 240)), jnp.float32),
     age=jnp.array([100.0, 90.0]),
+    raw={'p_male': jnp.zeros(2)},
   )
   batch = batch_of(squares(2, 4), age=jnp.array([99.0, 180.0]))
+  batch['sex'] = jnp.array([1.0, -1.0])
   batch['label'] = jnp.array([3, -1])
   loss = age_losses.LOSSES[name]
   plain, scalars = loss(outputs, batch)
