@@ -27,8 +27,8 @@ def score(film: np.ndarray, side: int) -> float:
   """
   if 2 * max(film.shape) <= side:
     return 0.0
-  film = film.astype(np.float32)
-  fine, half, coarse = (_averaged(film, side / n) for n in (1, 2, 8))
+  sums = cv2.integral(film, sdepth=cv2.CV_64F)  # read once, for all sizes
+  fine, half, coarse = (_averaged(film, sums, side / n) for n in (1, 2, 8))
   half, coarse = (cv2.resize(few, fine.shape[::-1]) for few in (half, coarse))
   place = (np.linspace(-1, 1, n) / MIDDLE for n in fine.shape)
   along = [np.exp(-0.5 * x**2) for x in place]
@@ -44,10 +44,25 @@ def lacks_detail(film: np.ndarray, size: int | Sequence[int]) -> bool:
   return score(film, long_side) < LEAST
 
 
-def _averaged(film: np.ndarray, side: float) -> np.ndarray:
-  """Shrink a film to this long side by averaging, or enlarge it."""
+def _averaged(film: np.ndarray, sums: np.ndarray, side: float) -> np.ndarray:
+  """Shrink a film to this long side by averaging, or enlarge it.
+
+  Args:
+    film: uint8 [H, W].
+    sums: [H + 1, W + 1], its integral.
+    side: in pixels.
+
+  Returns:
+    float32 [h, w].
+  """
   scale = side / max(film.shape)
-  height, width = (max(round(scale * n), 1) for n in film.shape)
-  # INTER_AREA enlarges in steps, which would count as detail.
-  how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-  return cv2.resize(film, (width, height), interpolation=how)
+  hw = [max(round(scale * n), 1) for n in film.shape]
+  if scale >= 1:  # averages would be steps, which count as detail
+    return cv2.resize(film.astype(np.float32), hw[::-1])
+  for axis, (n, count) in enumerate(zip(film.shape, hw, strict=True)):
+    edges = np.linspace(0, n, count + 1)
+    before = np.minimum(edges.astype(int), n - 1)
+    after = np.expand_dims(edges - before, 1 - axis)
+    low, high = (sums.take(before + k, axis) for k in (0, 1))
+    sums = np.diff(low + after * (high - low), axis=axis)
+  return (sums * np.prod(hw) / film.size).astype(np.float32)

@@ -138,3 +138,16 @@ def test_a_film_that_one_net_of_several_flags_is_flagged(untrained):
     record |= {'image': png.encode(255 - film)}
     _, (seen,) = net.outputs([net.encode(record)])
     assert seen.quality_flags == flags
+
+
+@pytest.mark.parametrize('shape', [(300, 225), (301, 226), (1777, 1234)])
+def test_averages_are_those_of_opencv(shape):
+  film = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+  sums = cv2.integral(film, sdepth=cv2.CV_64F)
+  for side in (128, 37.5, 16):
+    found = sharpness._averaged(film, sums, side)
+    wanted = cv2.resize(
+      film.astype(np.float32), found.shape[::-1], interpolation=cv2.INTER_AREA
+    )
+    assert max(found.shape) == round(side)
+    np.testing.assert_allclose(found, wanted, atol=2e-2)
