@@ -26,6 +26,7 @@ PAGES = {
   'faults.md': 'explanation/quality_checks.md',
   'forest.md': 'explanation/forest.md',
   'bonet.md': 'explanation/bonet.md',
+  'transfer.md': 'explanation/transfer.md',
 }
 # Value, low and high end.
 INTERVALS = (
@@ -103,8 +104,11 @@ def table(head: str, rows: Iterable[Sequence[str]]) -> str:
   return '\n'.join(f'| {x} |' for x in [*lines, *map(' | '.join, rows)])
 
 
-def _leaderboard(*data_sets: str) -> Table:
-  rows = [r for r in _current('leaderboard.csv') if r['data_set'] in data_sets]
+def _leaderboard(*names: str) -> Table:
+  """Rows of some data sets; where configs are named too, of these alone."""
+  rows = [r for r in _current('leaderboard.csv') if r['data_set'] in names]
+  chosen = [row for row in rows if row['config'] in names]
+  rows = chosen or rows
   rows.sort(key=lambda row: float(row['mae'] or 'inf'))
   head = 'config, stage | weights | n | MAE | RMSE | within 12 | girls, boys '
   return head + '| validation MAE | films/s | minutes', map(_system, rows)

@@ -15,3 +15,6 @@ python -m benchmarks.serve_load --workdir=runs/cascade_phantom
 python -m benchmarks.dicom_node --workdir=runs/cascade_phantom --films=100 \
   --kills=2
 time python -m boneage_jax.predict --workdir=runs/cascade_phantom film.png --sex=F
+python -m benchmarks.predict_films --run=runs/cascade_phantom --films=1000
+python -m benchmarks.model_file --workdir=runs/cascade_phantom --films=100
+python -m benchmarks.file_to_answer --run=runs/cascade_phantom --films=96

@@ -7,3 +7,9 @@ python -m boneage_jax.train_compile --config=configs/cascade.py \
 python -m boneage_jax.train_compile --config=configs/cascade.py \
   --topology=v5e:2x4 --batch_per_device=128 --fit --quick \
   --config.stages="('localizer',)"
+python -m boneage_jax.train_compile --config=configs/cascade.py \
+  --topology=v5e:2x4 --batch_per_device=64 --quick \
+  --config.stages="('localizer',)" --config.localizer.net.dtype=bfloat16
+python -m boneage_jax.train_compile --config=configs/cascade.py \
+  --topology=v5e:2x4 --batch_per_device=64 --quick \
+  --config.stages="('assessor',)" --config.assessor.net.dtype=bfloat16
