@@ -224,7 +224,8 @@ def _field_of(field: str, name: str) -> str:
   sections = {f: one.entries for f, one in TABLES.items() if one.given}
   if field in sections:
     return field
-  return next((f for f, entries in sections.items() if name in entries), '')
+  found = (f for f, entries in sections.items() if name and name in entries)
+  return next(found, '')  # none of a section such as `data`, whose name is free
 
 
 def _replace(

@@ -120,6 +120,11 @@ def test_a_section_by_another_name_is_found_by_what_it_holds(parsed):
   assert config.assessor.net.metacarpal.depth == 50
 
 
+def test_the_name_of_a_data_set_is_free(parsed):
+  config = parsed('--config.data.name=mine')
+  assert config.data.name == 'mine' and config.data.split == 'auto'
+
+
 def test_a_net_keeps_the_parts_that_it_also_has(parsed):
   net = parsed(f'{STAGE}.net.name=region_channels').whole_image.net
   before = parsed().whole_image.net
