@@ -38,13 +38,14 @@ from ml_collections import ConfigDict
 from configs import cascade
 from configs import common
 from configs import presets
+from configs import system
 
 NETS = ('inception_v3', 'xception', 'resnet')
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """All rows, or a preset of them."""
-  config = common.base('ablation', variant)
+  config = system.base('ablation', variant)
   config.weights = {name: '' for name in NETS}
   cascade.add_stages(config)
   del config.orientation

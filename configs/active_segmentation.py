@@ -24,11 +24,12 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """Active learning of masks, or a preset of it."""
-  config = common.base('active_segmentation', variant)
+  config = system.base('active_segmentation', variant)
   config.stages = ('prepare', 'random', 'active')
   config.active = active_stage()
   config.random = active_stage()

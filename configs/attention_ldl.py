@@ -35,6 +35,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 PICTURES = dict(o='film', h='hand', r1='r1', e='erased', r2='r2')
 # MAE in months, of the first version and of the second where known.
@@ -59,7 +60,7 @@ LOCALIZERS = ('hand_localizer', 'r1_localizer', 'r2_localizer')
 
 def get_config(variant: str = '') -> ConfigDict:
   """Chen 2020 with its variants and presets."""
-  config = common.base('attention_ldl', variant)
+  config = system.base('attention_ldl', variant)
   variants, preset = presets.parse(config, VARIANTS, PRESETS)
   rows = [name for name in variants if name != 'v1']
   if len(rows) > 1:

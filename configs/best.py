@@ -44,11 +44,12 @@ from ml_collections import ConfigDict
 from configs import cascade
 from configs import common
 from configs import presets
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """The system for the archive at full size, or a preset of it."""
-  config = common.base('best', variant)
+  config = system.base('best', variant)
   _, preset = presets.parse(config, VARIANTS, PRESETS)
   config.data.crop_borders = True
   add_cascade(config)

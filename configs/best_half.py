@@ -29,11 +29,12 @@ from configs import best
 from configs import cascade
 from configs import common
 from configs import presets
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """The system for half-size films."""
-  config = common.base('best_half', variant)
+  config = system.base('best_half', variant)
   presets.parse(config, VARIANTS, PRESETS)
   config.data.crop_borders = True
   best.add_cascade(config)

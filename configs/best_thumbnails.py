@@ -28,11 +28,12 @@ from configs import best
 from configs import common
 from configs import orientation_net
 from configs import presets
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """The system for thumbnails."""
-  config = common.base('best_thumbnails', variant)
+  config = system.base('best_thumbnails', variant)
   presets.parse(config, VARIANTS, PRESETS)
   nets = ('inception', 'finetune', 'finetune_140px', 'finetune_corrupted')
   config.stages = (

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 from configs import transfer
 
 # MAE in months, of which films, who says so.
@@ -33,7 +34,7 @@ PUBLISHED = (
 
 def get_config(variant: str = '') -> ConfigDict:
   """The system, or a variant or preset of it."""
-  config = common.base('bonet', variant)
+  config = system.base('bonet', variant)
   config.stages = ('prepare', 'bonet', 'report')
   config.bonet = common.train_stage(
     input=transfer.film_input(transfer.SIZE),  # crops of 224 pixels: paper

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from configs import common
 from configs import orientation_net
 from configs import presets
+from configs import system
 from configs import whole_image
 
 # MAE in months, of which films, who says so.
@@ -37,7 +38,7 @@ NAMES = dict(inception_v3='Inception-V3', xception='Xception', resnet='ResNet')
 
 def get_config(variant: str = '') -> ConfigDict:
   """The cascade of Li 2023, a variant or a preset of it."""
-  config = common.base('cascade', variant)
+  config = system.base('cascade', variant)
   config.stages = ('prepare', 'localizer', 'regions', 'assessor', 'report')
   add_stages(config)
   config.report = common.report_stage(

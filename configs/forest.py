@@ -31,6 +31,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 # About these the patches are cut; ours: wrist, knuckles, joints of a finger.
 PATCHES = {
@@ -47,7 +48,7 @@ PATCHES = {
 
 def get_config(variant: str = '') -> ConfigDict:
   """The forest, and what its variants add; or a preset of them."""
-  config = common.base('forest', variant)
+  config = system.base('forest', variant)
   config.forest = ConfigDict(forest_stage())
   config.rounds = ConfigDict(rounds_stage())
   config.stages = ('prepare', 'forest')

@@ -38,11 +38,12 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """Liao 2022, its variant or a preset of it."""
-  config = common.base('guided', variant)
+  config = system.base('guided', variant)
   variants, preset = presets.parse(config, VARIANTS, PRESETS)
   if variants and preset:
     raise ValueError(

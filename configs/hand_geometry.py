@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 # Tips of the middle finger and the thumb, and the capitate: paper.
 POINTS = ('middle_finger4', 'capitate', 'thumb4')
@@ -31,7 +32,7 @@ POINTS = ('middle_finger4', 'capitate', 'thumb4')
 
 def get_config(variant: str = '') -> ConfigDict:
   """The nets that say where a hand lies, or a preset of them."""
-  config = common.base('hand_geometry', variant)
+  config = system.base('hand_geometry', variant)
   config.stages = ('prepare', 'segmenter', 'mine', 'keypoints')
   add_stages(config)
   return presets.apply(config, VARIANTS, PRESETS)

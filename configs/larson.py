@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 # MAE in months, of which films, who says so. Years in the original.
 PUBLISHED = (
@@ -28,7 +29,7 @@ PUBLISHED = (
 
 def get_config(variant: str = '') -> ConfigDict:
   """Larson 2017, or a preset of it."""
-  config = common.base('larson', variant)
+  config = system.base('larson', variant)
   config.stages = ('prepare', 'assessor', 'report')
   config.assessor = common.train_stage(
     input=common.image_input(

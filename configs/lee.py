@@ -27,11 +27,12 @@ from configs import common
 from configs import hand_geometry
 from configs import presets
 from configs import registration
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """Lee 2017, or a preset of it."""
-  config = common.base('lee', variant)
+  config = system.base('lee', variant)
   hand_geometry.add_stages(config)
   config.register = registration.register_stage()
   config.register.update(regions=('hand',), crop_size=((300, 224),))

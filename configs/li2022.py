@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from configs import attention_ldl
 from configs import common
 from configs import presets
+from configs import system
 
 # MAE in months, of which films, who says so.
 PUBLISHED = (
@@ -38,7 +39,7 @@ REGIONS = ('hand', 'r1')  # ours
 
 def get_config(variant: str = '') -> ConfigDict:
   """Li 2022, or a preset of it."""
-  config = common.base('li2022', variant)
+  config = system.base('li2022', variant)
   _, preset = presets.parse(config, VARIANTS, PRESETS)
   parts = attention_ldl.paper()
   parts.assessor = assessor()

@@ -37,6 +37,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 from configs import transfer
 from configs import zhao
 
@@ -65,7 +66,7 @@ OF_INCEPTION = {
 
 def get_config(variant: str = '') -> ConfigDict:
   """Pan 2020, or a preset of it."""
-  config = common.base('pan', variant)
+  config = system.base('pan', variant)
   config.allow_random_features = False
   zhao.add_hands(config)
   add_ages(config, BACKBONES, ('active', 'keypoints'), (400, 300))

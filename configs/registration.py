@@ -35,6 +35,7 @@ from configs import common
 from configs import hand_geometry
 from configs import presets
 from configs import regional_nets
+from configs import system
 
 GEOMETRY = ('segmenter', 'mine', 'keypoints')
 # MAE in months, of which films, who says so.
@@ -49,7 +50,7 @@ PUBLISHED = (
 
 def get_config(variant: str = '') -> ConfigDict:
   """The whole system, or a preset of it."""
-  config = common.base('registration', variant)
+  config = system.base('registration', variant)
   hand_geometry.add_stages(config)
   config.register = register_stage()
   add_ages(config, GEOMETRY)

@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from configs import attention_ldl
 from configs import common
 from configs import presets
+from configs import system
 
 # MAE in months, of which films, who says so.
 PUBLISHED = ((5.2, 'not said', 'Li 2023, Table 1'),)
@@ -34,7 +35,7 @@ PUBLISHED = ((5.2, 'not said', 'Li 2023, Table 1'),)
 
 def get_config(variant: str = '') -> ConfigDict:
   """Ren 2018, or a preset of it."""
-  config = common.base('ren', variant)
+  config = system.base('ren', variant)
   _, preset = presets.parse(config, VARIANTS, PRESETS)
   parts = attention_ldl.paper()
   parts.assessor = assessor()

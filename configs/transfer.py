@@ -34,6 +34,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 # Paper: these three, OxfordNet being VGG-16. Their deepest layer without
 # classes, a fully connected one where there is one.
@@ -63,7 +64,7 @@ SD_AGE = 41.2  # months, of the training films; see heads/age.py
 
 def get_config(variant: str = '') -> ConfigDict:
   """A backbone and a route, or a preset of them."""
-  config = common.base('transfer', variant)
+  config = system.base('transfer', variant)
   config.allow_random_features = False
   chosen, preset = presets.parse(config, VARIANTS, PRESETS)
   backbone = one_of(chosen, BACKBONES)

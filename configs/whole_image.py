@@ -21,11 +21,12 @@ from ml_collections import ConfigDict
 
 from configs import common
 from configs import presets
+from configs import system
 
 
 def get_config(variant: str = '') -> ConfigDict:
   """The baseline, or one of its presets."""
-  config = common.base('whole_image', variant)
+  config = system.base('whole_image', variant)
   config.stages = ('prepare', 'whole_image', 'report')
   config.whole_image = common.train_stage(
     input=common.image_input(

@@ -36,6 +36,7 @@ from configs import common
 from configs import hand_geometry
 from configs import presets
 from configs import registration
+from configs import system
 
 # MAE in months, of which films, who says so.
 PUBLISHED = (
@@ -63,7 +64,7 @@ INCEPTION = dict(
 
 def get_config(variant: str = '') -> ConfigDict:
   """Zhao 2018, or a preset of it."""
-  config = common.base('zhao', variant)
+  config = system.base('zhao', variant)
   add_hands(config)
   add_ages(config, XCEPTION, ('active', 'keypoints'))
   return presets.apply(config, VARIANTS, PRESETS)

@@ -42,6 +42,7 @@ def _name_configs() -> None:
 if 'configs' not in sys.modules:
   _name_configs()
 from configs import common  # noqa: E402
+from configs import system  # noqa: E402
 
 FLAGS = flags.FLAGS
 DEFAULT = 'configs/cascade.py'
@@ -241,7 +242,7 @@ def complete(content: dict[str, Any]) -> dict[str, Any]:
   Args:
     content: of a config.json.
   """
-  new = _filled(content, common.base('', ''))
+  new = _filled(content, system.base('', ''))
   for name, section in new.items():
     if isinstance(section, dict) and 'job' in section:
       new[name] = _complete_section(section)

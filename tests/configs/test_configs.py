@@ -19,10 +19,12 @@ from boneage_jax.training import optimizers
 from boneage_jax.workflow import jobs
 from configs import common
 from configs import presets
+from configs import system
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATHS = sorted((ROOT / 'configs').glob('*.py'))
 SHARED = ('__init__', 'common', 'orientation_net', 'presets', 'regional_nets')
+SHARED += ('system',)
 FILES = [path.stem for path in PATHS if path.stem not in SHARED]
 # Fields of a section, or of its input, that name other stages.
 EDGES = ('previous', 'localizer', 'members', 'stage', 'baselines')
@@ -251,7 +253,7 @@ def test_phantoms_are_made_where_there_is_no_archive(name, variant):
 @pytest.mark.parametrize('name', FILES)
 def test_presets_mean_the_same_everywhere(name):
   for preset in module(name).PRESETS:
-    config, expected = read(name, preset), common.base('', '')
+    config, expected = read(name, preset), system.base('', '')
     getattr(presets, preset)(expected)
     for field in ('validation_fraction', 'test_fraction', 'folds'):
       assert config.data[field] == expected.data[field]

@@ -25,6 +25,7 @@ from boneage_jax.imaging import corruptions
 from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 from configs import common
+from configs import system
 from tfds_rsna import build
 
 LARGE = (str(2**31), str(2**40 + 1))
@@ -145,7 +146,7 @@ def test_a_batch_holds_the_rows_of_the_table(prepared):
 
 
 def test_predictions_are_of_films_by_their_text(archive, prepared, tmp_path):
-  config = common.base('ids', '')
+  config = system.base('ids', '')
   config.data.update(validation_fraction=0.3, test_fraction=0.5)
   config.net = common.train_stage(
     input=common.image_input(size=32),

@@ -14,7 +14,7 @@ from boneage_jax.data import prepare
 from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.workflow import validate
-from configs import common
+from configs import system
 from tfds_rsna import build
 
 HEADER = 'file,sex,age_true,group,chronological_age'
@@ -171,7 +171,7 @@ def test_films_of_two_hands_are_cut_and_counted(tmp_path):
   ],
 )
 def test_a_run_has_one_source_of_films(manual_dir, table, hands, says):
-  config = common.base('made_up', '')
+  config = system.base('made_up', '')
   config.manual_dir = manual_dir
   config.data.update(table=table, two_hands=hands)
   with pytest.raises(ValueError, match=says):
@@ -179,7 +179,7 @@ def test_a_run_has_one_source_of_films(manual_dir, table, hands, says):
 
 
 def test_settings_of_a_table_are_checked():
-  config = common.base('made_up', '')
+  config = system.base('made_up', '')
   config.data.update(table='a.csv', age_unit='years')
   validate.check_data(config)  # not of phantoms
   config.data.two_hands = 'both'

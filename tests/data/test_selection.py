@@ -9,10 +9,11 @@ import pytest
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from configs import common
+from configs import system
 
 
 def make(sex):
-  config = common.base('sexes', '')
+  config = system.base('sexes', '')
   config.net = common.train_stage(input=common.image_input(sex=sex))
   return config
 

@@ -9,6 +9,7 @@ import pytest
 
 from boneage_jax import evaluate
 from configs import common
+from configs import system
 
 ROOT = pages.ROOT
 README = ROOT / 'README.md'
@@ -158,7 +159,7 @@ def test_every_command_is_documented():
 @pytest.mark.parametrize(
   ('heading', 'section'),
   [
-    ('Every config', common.base('', '')),
+    ('Every config', system.base('', '')),
     ('Stages that train', common.train_stage()),
     ('Stages that locate', common.locate_stage()),
     ('Stages that report', common.report_stage()),

@@ -23,6 +23,7 @@ from boneage_jax.inference import loading
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
 from configs import common
+from configs import system
 
 SEEN, NEW = 40, 12
 
@@ -46,7 +47,7 @@ def made(tmp_path_factory):
   folder = tmp_path_factory.mktemp('external')
   for k in range(SEEN + NEW):
     (folder / f'{k}.png').write_bytes(encode(film(k, k % 100)))
-  config = common.base('made_up', '')
+  config = system.base('made_up', '')
   config.data.table = table(
     folder, [(f'{k}.png', 'MF'[k % 2], 60 + k, '') for k in range(SEEN)]
   )

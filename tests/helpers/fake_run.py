@@ -10,7 +10,7 @@ from boneage_jax.core import config as config_lib
 from boneage_jax.data import groups
 from boneage_jax.data import splits
 from boneage_jax.runs import predictions
-from configs import common
+from configs import system
 
 FRACTIONS = {'validation_fraction': 0.3, 'test_fraction': 0.4}
 
@@ -47,7 +47,7 @@ def write(
   os.makedirs(data, exist_ok=True)
   config = {
     'format': config_lib.FORMAT,
-    'data': {**common.base('', '').data.to_dict(), **fractions},
+    'data': {**system.base('', '').data.to_dict(), **fractions},
     'prepare': {'job': 'prepare'},
     stage: {'job': 'train', 'input': {'builder_config': 'px'}},
     'report': {'job': 'report', 'stage': stage},

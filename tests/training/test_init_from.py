@@ -20,12 +20,13 @@ from boneage_jax.workflow import validate as workflow_validate
 from configs import common
 from configs import hand_geometry
 from configs import registration
+from configs import system
 
 FRACTIONS = {'validation_fraction': 0.25, 'test_fraction': 0.25}
 
 
 def make(**changes):
-  config = common.base('trained', '')
+  config = system.base('trained', '')
   config.data.update(FRACTIONS)
   config.net = common.train_stage(
     input=common.image_input(size=32),
