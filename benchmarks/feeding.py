@@ -71,7 +71,9 @@ def main() -> None:
   parser.add_argument('--threads', type=int, default=2)
   args = parser.parse_args()
   print(f'{pairs.machine()}; batch {args.batch}, {args.threads} threads\n')
-  cores = [f'cores for {name}, {value:.0f} films/s' for name, value in args.rate]
+  cores = [
+    f'cores for {name}, {value:.0f} films/s' for name, value in args.rate
+  ]
   columns = ['films', 'stored as', 'augmented on', 'KB', 'CPU ms/film']
   print(pairs.header([*columns, 'films/s a core', *cores]))
   config = cascade.get_config()

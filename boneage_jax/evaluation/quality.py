@@ -9,6 +9,7 @@ are, whose flags are false alarms, and pictures that are no hands, of which none
 was learned. Writes quality_checks.json, .csv and .png to the stage's folder.
 """
 
+import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -110,9 +111,20 @@ def run_checks(
   shown = itertools.chain(_planted(source, names, plain), others)
   shown = map(source.fitted, shown)
   found: dict[str, list] = {kind: [] for kind in kinds}
-  answers = quality_answers.each(nets, shown, known)
-  for kind, (outputs, film) in zip(kinds, answers, strict=True):
-    found[kind].append(one_film.judged(nets, film, outputs)[0])
+  read = collections.deque()  # kinds of the films that nets read
+
+  def not_of_one_grey() -> Iterator[tuple[np.ndarray, Mapping[str, Any]]]:
+    for kind, film, one in zip(kinds, shown, known, strict=True):
+      if film.min() == film.max():  # `predict` reads no such film
+        found[kind].append(('blank',))
+      else:
+        read.append(kind)
+        yield film, one
+
+  answers = quality_answers.each(nets, not_of_one_grey(), len(kinds))
+  for outputs, film in answers:
+    flags, *_ = one_film.judged(nets, film, outputs)
+    found[read.popleft()].append(flags)
   return {
     'run': run.name,
     'data': run.data,

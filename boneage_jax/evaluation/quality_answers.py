@@ -26,10 +26,14 @@ def answers(
 ) -> dict[str, np.ndarray]:
   """Return those of KEPT that nets answer of all films, [N, ...] each.
 
-  Arguments as of `each`.
+  Args:
+    nets: of the run, for BATCH films at a time.
+    films: uint8 [H, W], bones bright.
+    known: of the films, see `quality_films.Films.known`.
   """
   found: dict[str, list] = {name: [] for name in KEPT}
-  for outputs, _ in each(nets, films, known):
+  shown = zip(films, known, strict=True)
+  for outputs, _ in each(nets, shown, len(known)):
     for name in KEPT:
       found[name].append(outputs.get(name))
   return {
@@ -41,20 +45,20 @@ def answers(
 
 def each(
   nets: loading.Either,
-  films: Iterable[np.ndarray],
-  known: Sequence[Mapping[str, Any]],
+  shown: Iterable[tuple[np.ndarray, Mapping[str, Any]]],
+  total: int,
 ) -> Iterator[tuple[dict[str, np.ndarray], localize.Film]]:
   """Yield what nets answer of films, one by one, and how they saw them.
 
   Args:
     nets: of the run, for BATCH films at a time.
-    films: uint8 [H, W], bones bright.
-    known: of the films, see `quality_films.Films.known`.
+    shown: films as of `answers`, each with what is known of it.
+    total: how many these are, for the progress.
   """
-  bar = tqdm.tqdm(total=len(known), desc='nets', unit='film', disable=None)
-  pairs = zip(films, known, strict=True)
+  bar = tqdm.tqdm(total=total, desc='nets', unit='film', disable=None)
+  shown = iter(shown)
   with bar:
-    while batch := list(itertools.islice(pairs, BATCH)):
+    while batch := list(itertools.islice(shown, BATCH)):
       rows = [_record(nets, *pair, row) for row, pair in enumerate(batch)]
       outputs, seen = nets.outputs(rows)
       for row, film in enumerate(seen):

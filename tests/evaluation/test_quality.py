@@ -154,6 +154,13 @@ def test_a_run_from_its_checks_to_a_refused_film(
     patch.setattr(quality.faults, 'KINDS', {})
     (row,) = quality.run_checks(read, pictures=0)['rows']
   assert row['refused'] + row['checked'] == 1  # no film is usual enough
+  with monkeypatch.context() as patch:  # a fault that leaves one grey alone
+    patch.setattr(quality.faults, 'KINDS', {'saturated': None})
+    grey = np.full((40, 30), 255, np.uint8)
+    patch.setattr(quality.faults, 'plant', lambda *_: grey)
+    rows = {row['kind']: row for row in quality.run_checks(read)['rows']}
+  assert rows['saturated']['refused'] == rows['saturated']['named'] == 1
+  assert {rows[kind]['n'] for kind in ('clean', 'saturated')} == {len(names)}
   quality_checks.save(read.folder, checks)
   film = next((untrained / 'films').glob('*.png'))
   pair = tmp_path / 'pair.png'
