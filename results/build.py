@@ -48,7 +48,7 @@ NUMBERS = {
   *('flagged', 'trusted_change'),
 }
 # Configs whose answers stand on pages of theirs.
-ELSEWHERE = ('registration', 'bonet')
+ELSEWHERE = ('registration', 'bonet', 'transfer')
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 
@@ -228,7 +228,7 @@ def _quality_checks(data_set: str) -> Table:
   ]
 
 
-def _forest() -> Table:
+def _forest(data_set: str) -> Table:
   of = lambda group, name: next(
     _interval(row, 'value', 'lo', 'hi')
     for row in group
@@ -236,10 +236,22 @@ def _forest() -> Table:
   )
   names = ('mean_error_percent', 'median_error_percent', 'beyond_10_percent')
   head = 'landmarks | weights of votes | passes | mean | median | beyond 10 %'
-  groups = _grouped(read('forest.csv'), 'landmarks', 'weighting', 'passes')
+  rows = [row for row in read('forest.csv') if row['data_set'] == data_set]
+  groups = _grouped(rows, 'landmarks', 'weighting', 'passes')
   return head, [
     (*name, *(of(group, measure) for measure in names))
     for name, group in groups
+  ]
+
+
+def _plain(name: str, *columns: str) -> Table:
+  """These columns of a table, in words, with the intervals that they have."""
+  ends = {value: (low, high) for value, low, high in INTERVALS}
+  of = lambda row, column: (
+    _interval(row, column, *ends[column]) if column in ends else row[column]
+  )
+  return ' | '.join(columns).replace('_', ' '), [
+    [of(row, column) for column in columns] for row in read(f'{name}.csv')
   ]
 
 
@@ -265,7 +277,8 @@ TABLES = dict(
   leaderboard=_leaderboard, comparisons=_comparisons, ablations=_ablations,
   robustness=_robustness, speed=_speed, segmentation=_segmentation,
   landmarks=_landmarks, region_ages=_region_ages, fuzzing=_fuzzing,
-  killed=_killed, quality_checks=_quality_checks, forest=_forest,
+  killed=_killed, plain=_plain, quality_checks=_quality_checks,
+  forest=_forest,
 )  # fmt: skip
 
 
