@@ -49,6 +49,7 @@ NUMBERS = {
 }
 # Configs whose answers stand on pages of theirs.
 ELSEWHERE = ('registration', 'bonet', 'transfer')
+PARTS = {'transfer'}  # nets of one page, and no systems beside others
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 
@@ -106,9 +107,10 @@ def table(head: str, rows: Iterable[Sequence[str]]) -> str:
 
 def _leaderboard(*names: str) -> Table:
   """Rows of some data sets; where configs are named too, of these alone."""
-  rows = [r for r in _current('leaderboard.csv') if r['data_set'] in names]
-  chosen = [row for row in rows if row['config'] in names]
-  rows = chosen or rows
+  data_sets = {row['data_set'] for row in read('leaderboard.csv')} & {*names}
+  rows = [r for r in _current('leaderboard.csv') if r['data_set'] in data_sets]
+  chosen = {*names} - data_sets or {row['config'] for row in rows} - PARTS
+  rows = [row for row in rows if row['config'] in chosen]
   rows.sort(key=lambda row: float(row['mae'] or 'inf'))
   head = 'config, stage | weights | n | MAE | RMSE | within 12 | girls, boys '
   return head + '| validation MAE | films/s | minutes', map(_system, rows)
