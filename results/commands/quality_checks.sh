@@ -1,6 +1,11 @@
-# The runs are those of cascade_phantom.sh, and of whole films in
-# registration_half.sh.
+# $DIR: half-size films; $THUMBNAILS: those of 100 px. The runs are those of
+# cascade_phantom.sh and transfer_half.sh, and one net of thumbnails.
 python -m boneage_jax.evaluate calibrate runs/cascade_phantom
 python -m boneage_jax.evaluate quality runs/cascade_phantom --films=500
-python -m boneage_jax.evaluate calibrate runs/whole_half
-python -m boneage_jax.evaluate quality runs/whole_half --films=500
+python -m boneage_jax.evaluate calibrate runs/half_finetune
+python -m boneage_jax.evaluate quality runs/half_finetune --films=500
+python -m boneage_jax.main --config=configs/whole_image.py:thumbnails \
+  --config.manual_dir=$THUMBNAILS --config.whole_image.epochs=8 \
+  --workdir=runs/thumbnails
+python -m boneage_jax.evaluate calibrate runs/thumbnails
+python -m boneage_jax.evaluate quality runs/thumbnails --films=500
