@@ -16,6 +16,8 @@ from boneage_jax.data import sources
 from boneage_jax.data import splits
 from boneage_jax.imaging import boxes
 
+FEW_GROUPS = 30  # hands or patients; ours
+
 
 def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
   """Split of every film as `config.data` says, and that split in words."""
@@ -33,6 +35,31 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
       which = f'each of {count} folds validates in turn'
     description += f'; of the films not for test, {which}'
   return names, description
+
+
+def doubts(config: Any, films: film_table.Films) -> list[str]:
+  """Say where a drawn split is not what its fractions promise.
+
+  Args:
+    config: of the run.
+    films: with their split, and study where hands or patients have several.
+  """
+  said = []
+  for split in splits.HELD_OUT:
+    field = f'{split}_fraction'
+    if config.data[field] and split not in films['split']:
+      said.append(
+        f'no film is for {split}: raise --config.data.{field} (now '
+        f'{config.data[field]:g}), or add films.'
+      )
+  count = len(set(films.get('study', films['id']).tolist()))
+  if count < FEW_GROUPS and count < len(films['id']):
+    said.append(
+      f'{len(films["id"])} films are of {count} groups, too few to be split by '
+      'chance as the fractions of --config.data say: look at the numbers, and '
+      'change the fractions or give the table a column split.'
+    )
+  return said
 
 
 def split_films(

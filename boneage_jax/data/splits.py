@@ -72,7 +72,7 @@ def assign(
     bounds = [test_fraction, test_fraction + validation_fraction]
     order = np.array(['test', 'validation', 'train'])
     drawn = order[np.searchsorted(bounds, draws, side='right')]
-    by = 'id' if studies == films['id'].tolist() else 'hand'
+    by = 'id' if studies == films['id'].tolist() else 'group'
     held_out = [name for name in own if name != 'train']
     if split == 'auto' and held_out:
       names = np.where(
@@ -99,7 +99,7 @@ def assign(
   )
   if shared:
     raise ValueError(
-      f'Expected every hand in one split, got {len(shared)} in two or more, '
+      f'Expected every group in one split, got {len(shared)} in two or more, '
       f'such as {shared[:5]}; use --config.data.split=hash'
     )
   return names, description

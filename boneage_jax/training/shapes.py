@@ -1,5 +1,6 @@
 """Shapes of what a net is trained on, without films."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -31,6 +32,7 @@ def batch(
   rows: int,
   rng: np.random.Generator | None = None,
   sharding: jax.sharding.Sharding | None = None,
+  numbers: Iterable[str] = (),
 ) -> dict[str, Any]:
   """Shapes of a batch of a stage, those that a film of noise takes.
 
@@ -39,6 +41,8 @@ def batch(
     rows: films of the batch.
     rng: augments the film, as training does.
     sharding: of the arrays.
+    numbers: of `scalars.SCALARS` that films have, besides those that the net
+      reads.
   """
   section = config[stage].input
   noise = np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)
@@ -52,7 +56,7 @@ def batch(
   inputs = scalars.inputs(train_step.inputs_of(config[stage]))
   record = {
     **pixels,
-    **dict.fromkeys(('row', 'sex', 'age', *inputs), 0),
+    **dict.fromkeys(('row', 'sex', 'age', *inputs, *numbers), 0),
   }
   if config[stage].net.get('output') == 'classes':
     record['label'] = 0

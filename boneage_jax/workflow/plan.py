@@ -39,14 +39,17 @@ def show(config: Any, workdir: str) -> None:
     ValueError: as `validate.validate`.
   """
   validate.validate(config, workdir, without_films=True)
-  films = known_films(config, workdir)
+  films, notes = known_films(config, workdir)
   split = NO_FILMS
   if films is not None:
-    one, split = folds.fold_configs(config)[0], ''
+    one = folds.fold_configs(config)[0]
     films['split'], split = selection.assign(one, films)
+    notes += selection.doubts(one, films)
   count = len(folds.fold_configs(config))
   print(f'{config.name}: {", ".join(config.stages)}')
   print(f'films: {split}')
+  for note in notes:
+    print(f'warning: {note}')
   rows = [row(config, name, workdir, films) for name in config.stages]
   print(text_table.layout(HEAD, rows))
   if count > 1:
@@ -126,25 +129,28 @@ def training_steps(section: Any, films: int | None) -> int | None:
   return section.epochs * sum(epochs)
 
 
-def known_films(config: Any, workdir: str) -> film_table.Films | None:
-  """Return the films of a run before they are prepared, or None.
+def known_films(
+  config: Any, workdir: str
+) -> tuple[film_table.Films | None, list[str]]:
+  """Return the films of a run before they are prepared, or None, and doubts.
 
-  Of phantoms that are not yet drawn, the ids alone.
+  Of phantoms that are not yet drawn, the ids alone. Doubts are about labels,
+  as `prepare` says them.
   """
   if storage.exists(stages.path(workdir, stages.PREPARE, stages.DONE)):
     name = stages.builder_configs(config)[0]
-    return sources.load_films(sources.prepared_folder(workdir, name))
+    return sources.load_films(sources.prepared_folder(workdir, name)), []
   if archive := prepare.read_archive(config):
-    return archive_films(archive)
+    return archive_films(archive), list(archive.notes)
   if not config.phantom.films:
-    return None
+    return None, []
   numbers = np.arange(config.phantom.films)
   of_hand = config.phantom.views * config.phantom.visits
   return {
     'id': (numbers + 1).astype(str),
     'study': (numbers // of_hand + 1).astype(str),
     'split': np.full(len(numbers), 'train'),
-  }
+  }, []
 
 
 def archive_films(archive: archives.Archive) -> film_table.Films:
@@ -152,7 +158,7 @@ def archive_films(archive: archives.Archive) -> film_table.Films:
   rows = []
   for split, films in archive.films.items():
     for film in films:
-      marks = archive.annotations.get(film.id, {})
+      marks = archive.annotations.get(film.id, {}) | film.said
       drawn = ' '.join(masks.kinds(marks) + points.marked(marks))
       sex = groups.SEX['M' if film.male else 'F']
       rows.append((film.id, split, sex, marks.get('study', film.id), drawn))

@@ -69,7 +69,7 @@ def show(config: Any, workdir: str, steps: int) -> None:
   if steps < 1:
     raise ValueError(f'Expected --dry_run_steps of 1 or more, got {steps}.')
   prepare.check_source(config)
-  films = plan.known_films(config, workdir)
+  films, _ = plan.known_films(config, workdir)
   one = folds.fold_configs(config)[0]
   films['split'], _ = selection.assign(one, films)
   rows, total = [], 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import config as config_lib
+from boneage_jax.core import scalars
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
@@ -274,6 +275,7 @@ def check_films(config: Any, workdir: str) -> None:
         training_validate.check_films(config, name, films, trained)
         inputs = train_step.inputs_of(stage.section)
         film_table.check_inputs(films, inputs, name)
+        check_own.check(config, name, scalars.of(films))
 
 
 # Of jobs that train no net; what is not among them is a report.

@@ -78,7 +78,7 @@ def test_auto_draws_validation_by_hand():
   films['study'] = (np.arange(330) // 3).astype(str)
   names, text = splits_lib.assign(films, 'auto', 0.2, 0.2)
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
-  assert set(names) == set(splits_lib.SPLITS) and ' by hand; ' in text
+  assert set(names) == set(splits_lib.SPLITS) and ' by group; ' in text
 
 
 def test_films_that_are_held_out_alone_are_not_trained_on():
@@ -149,12 +149,12 @@ def test_films_of_a_hand_stay_together():
   names, text = splits_lib.assign(films, 'hash', 0.2, 0.2)
   assert (names.reshape(-1, 3) == names.reshape(-1, 3)[:, :1]).all()
   assert set(names) == set(splits_lib.SPLITS) and text.startswith(
-    'hash split of 900 films by hand: '
+    'hash split of 900 films by group: '
   )
   alone, _ = splits_lib.assign(table(range(300)), 'hash', 0.2, 0.2)
   assert names[::3].tolist() == alone.tolist()
   official = table([1, 2, 3], ['train', 'validation', 'test'])
-  with pytest.raises(ValueError, match=r"every hand in one split, .*\['7'\]"):
+  with pytest.raises(ValueError, match=r"every group in one split, .*\['7'\]"):
     splits_lib.assign(official | {'study': np.array(['7', '7', '8'])})
 
 

@@ -231,7 +231,7 @@ augmentations.add('half', lambda image, rng: image[::2])
     ((f'{STAGE}.loss.name=broken',), r'bad\.py, line 13: .*nothing'),
     (
       (f'{STAGE}.loss.name=other',),
-      'age, embedding, older, got one that wants',
+      'age, embedding, older, and what .* got one that wants',
     ),
     (
       (f'{STAGE}.loss.name=ordinal', f'{STAGE}.input.augment.name=half'),

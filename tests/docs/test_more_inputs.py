@@ -69,3 +69,16 @@ def test_a_run_may_have_them(example):
   validate.check_stage(config, 'whole_image', '')
   check_own.check(config, 'whole_image')
   assert 'height' in shapes.batch(config, 'whole_image', 2)
+
+
+def test_a_loss_may_read_a_number_that_the_net_does_not(example):
+  config = whole_image.get_config('phantom').unlock()
+  stage = config.whole_image
+  stage.net.backbone = tiny_nets.TINY
+  stage.net.extra_outputs = ('height',)
+  stage.loss = ConfigDict({'name': 'age_and_height'})
+  check_own.check(config, 'whole_image')
+  check_own.check(config, 'whole_image', ['height'])
+  lacks = r'films with the number height, .* \(cm\) in the column height of'
+  with pytest.raises(ValueError, match=lacks):
+    check_own.check(config, 'whole_image', ['chronological_age'])

@@ -15,6 +15,7 @@ import tiny_cascade
 
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
+from boneage_jax.data import prepare
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.training import footprint
@@ -52,7 +53,7 @@ def test_plan_of_an_archive(archive, tmp_path, capsys):
 def test_plan_equals_that_of_the_prepared_films(archive, prepared, tmp_path):
   config = tiny_cascade.get_config()
   config.manual_dir = archive
-  before = plan.known_films(config, str(tmp_path))
+  before, _ = plan.known_films(config, str(tmp_path))
   after = sources.load_films(prepared)
   order = np.argsort(before['id']), np.argsort(after['id'])
   for name in before:
@@ -82,14 +83,28 @@ def test_plan_of_a_table(tmp_path, capsys):
   for k in range(24):
     path = tmp_path / f'{k}.png'
     cv2.imwrite(str(path), np.arange(1024, dtype=np.uint8).reshape(32, 32))
-    lines.append(f'{path.name},{"MF"[k % 2]},{20 + k},{k // 2}')
+    lines.append(f'{path.name},{"MF"[k % 2]},{k % 20 + 1},{k // 2}')
   (tmp_path / 'films.csv').write_text('\n'.join(lines) + '\n')
   config = tiny_cascade.get_config()
   config.data.table = str(tmp_path / 'films.csv')
   config.localizer.input.sex = 'F'
-  rows, _ = shown(config, tmp_path / 'run', capsys)
+  config.data.test_fraction = 1e-6
+  rows, text = shown(config, tmp_path / 'run', capsys)
   assert rows['prepare'] == ['prepare', '24']
   assert int(rows['localizer'][1]) < int(rows['assessor'][1]) < 24
+  doubts = ['ages from 1 to 20 are read as months, but none of 24 is 25 or']
+  doubts += [
+    'no film is for test: raise --config.data.test_fraction (now 1e-06)'
+  ]
+  doubts += ['24 films are of 12 groups, too few to be split by chance']
+  # What the plan says, the run says, too, and splits its films alike.
+  prepare.prepare(config, 'prepare', str(tmp_path / 'whole'))
+  split = text.partition('films: ')[2].partition('\n')[0]
+  assert split.startswith('hash split of 24 films by group: ')
+  after = capsys.readouterr().out
+  assert all(each in text and each in after for each in [split, *doubts])
+  config.data.test_fraction = 0.0  # as a user wants it
+  assert 'no film is for' not in shown(config, tmp_path / 'run', capsys)[1]
   few = few_films.prepare(config, str(tmp_path / 'few'), 8)
   films, _ = selection.split_films(few, str(tmp_path / 'few'), 'original')
   assert len(films['id']) == 8 and len(set(films['study'].tolist())) == 4

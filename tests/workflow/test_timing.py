@@ -44,7 +44,9 @@ def test_the_table_has_folds_and_what_was_not_timed(monkeypatch, capsys):
   found['regions'] = timing.Times(60.0, 0.0, 0.0)
   monkeypatch.setattr(timing, 'measure', lambda *_: found)
   monkeypatch.setattr(
-    timing, 'plan', types.SimpleNamespace(known_films=lambda *_: dict(FILMS))
+    timing,
+    'plan',
+    types.SimpleNamespace(known_films=lambda *_: (dict(FILMS), [])),
   )
   timing.show(config, '/run', 5)
   rows = [line.split() for line in capsys.readouterr().out.splitlines()]
