@@ -64,6 +64,7 @@ def test_images_are_as_files(run, said, untrained):
   assert [one.age_predicted for one in found] == [
     one.age_predicted for one in said
   ]
+  assert all(len(repr(one)) < 2000 for one in found)  # no arrays
   (alone,) = run.predict(images[0], sex='M')  # of other padding
   assert alone.age_predicted == pytest.approx(said[0].age_predicted, abs=1e-3)
 

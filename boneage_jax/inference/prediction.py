@@ -62,19 +62,21 @@ class Prediction:
 
   age_predicted: float
   sex: str
-  probability: np.ndarray | None
+  probability: np.ndarray | None = dataclasses.field(repr=False)
   regions: Mapping[str, boxes.Region]
   rotation_deg: int
   film_box: tuple[float, float, float, float]
   quality_flags: tuple[str, ...]
-  overlay: np.ndarray
-  layers: overlay_lib.Layers | None = None
+  overlay: np.ndarray = dataclasses.field(repr=False)
+  layers: overlay_lib.Layers | None = dataclasses.field(
+    default=None, repr=False
+  )
   intervals: Mapping[int, tuple[float, float]] = dataclasses.field(
     default_factory=dict
   )
   notes: tuple[str, ...] = ()
   hand: placement.Hand | None = None
-  age_map: np.ndarray | None = None
+  age_map: np.ndarray | None = dataclasses.field(default=None, repr=False)
   deformation: age_maps.Pose | None = None
   basis: basis_lib.Basis | None = None
   age_if_male: float | None = None

@@ -200,8 +200,16 @@ losses.add('more', more)
 BAD = """
 from boneage_jax import models
 from boneage_jax.data import augmentations
+from boneage_jax.models import backbones
 from boneage_jax.training import losses
+from flax import nnx
+import my_nets
 import ordinal
+
+class Mute(my_nets.Small):
+  def __init__(self, *, dtype, remat=False, rngs):
+    super().__init__(depth=1, dtype=dtype, remat=remat, rngs=rngs)
+    self.stage1 = nnx.Linear(1, 16, rngs=rngs)
 
 class Ageless(ordinal.OrdinalNet):
   def head(self, features, inputs, rngs=None):
@@ -214,6 +222,7 @@ def broken(outputs, batch):
 def other(outputs, batch):
   return outputs['elder'], {}
 
+backbones.add('mute', Mute)
 models.add('ageless', Ageless)
 losses.add('broken', broken)
 losses.add('other', other)
@@ -228,7 +237,11 @@ augmentations.add('half', lambda image, rng: image[::2])
       (f'{STAGE}.net.name=ageless', f'{STAGE}.loss.name=ordinal'),
       r"expected `age` \[1\], in months, .*got \{.*'older': \[1, 239\]\}",
     ),
-    ((f'{STAGE}.loss.name=broken',), r'bad\.py, line 13: .*nothing'),
+    ((f'{STAGE}.loss.name=broken',), r'bad\.py, line 21: .*nothing'),
+    (
+      (f'{STAGE}.net.backbone.name=mute', f'{STAGE}.loss.name=ordinal'),
+      'stage stage1 of Mute to have `channels`, .* but Linear has none: set',
+    ),
     (
       (f'{STAGE}.loss.name=other',),
       'age, embedding, older, and what .* got one that wants',

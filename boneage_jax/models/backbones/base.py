@@ -143,7 +143,14 @@ class Backbone(nnx.Module):
         f'{type(self).__name__} was built with the stages '
         f'{", ".join(self.stages)}; {name!r} is not one of them.'
       )
-    return getattr(self, name).channels
+    stage = getattr(self, name)
+    if not hasattr(stage, 'channels'):
+      raise TypeError(
+        f'Expected the stage {name} of {type(self).__name__} to have '
+        f'`channels`, how many its map has, but {type(stage).__name__} has '
+        'none: set self.channels there.'
+      )
+    return stage.channels
 
   def fields(
     self, start: int = 0, stop: int | None = None
