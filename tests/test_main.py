@@ -84,6 +84,14 @@ def parsed(monkeypatch):
       "--config.assessor.epoch: the config has no field 'epoch'\n"
       'Did you mean "epochs"',
     ),
+    (
+      '--config.whole.epochs=3',
+      "--config.whole.epochs: the config has no field 'whole'; there are ",
+    ),
+    (
+      '--config.prepare.fast=3',
+      "--config.prepare.fast: the config has no field 'fast'; there are job",
+    ),
     ('--config=configs/none.py', "No such file or directory: 'configs/none"),
   ],
 )

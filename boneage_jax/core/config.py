@@ -147,11 +147,11 @@ def stages_text() -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
-  parser, imports = FLAGS['config'].parser, ()
+  parser, imports, config = FLAGS['config'].parser, (), None
   read = parser.parse
 
   def parse_config(path):
-    nonlocal imports
+    nonlocal imports, config
     config = read(path)
     if isinstance(config, ml_collections.ConfigDict):  # else there is no file
       with door.one_line_errors():
@@ -169,7 +169,8 @@ def _parse(argv: list[str]) -> list[str]:
     inner = error.args[0]  # An AttributeError here wraps a KeyError.
     text = inner.args[0] if isinstance(inner, KeyError) else inner
     flag = _flag_of(argv, str(text).partition("'")[2].partition("'")[0])
-    sys.exit(f'Error: {flag}the config has no field {text}')
+    near = '' if 'Did you mean' in text else _beside(config, flag)
+    sys.exit(f'Error: {flag}the config has no field {text}{near}')
   except OSError as error:
     sys.exit(f'Error: {error}')
   except (ValueError, flags.Error) as error:
@@ -195,6 +196,17 @@ def _flag_of(argv: list[str], field: str) -> str:
   """The override that names `field`, with a colon; empty where none does."""
   given = (argument.partition('=')[0] for argument in argv)
   return next((f'{x}: ' for x in given if field in x.split('.')[1:]), '')
+
+
+def _beside(config: Any, flag: str) -> str:
+  """Say which fields there are where a flag names one that is not."""
+  for name in flag.rstrip(': ').split('.')[1:]:
+    if not isinstance(config, ml_collections.ConfigDict):
+      return ''
+    if name not in config:
+      return f'; there are {", ".join(sorted(config))}'
+    config = config[name]
+  return ''
 
 
 def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
