@@ -67,9 +67,8 @@ def show(config: Any, workdir: str) -> None:
     f'Checkpoints take {needed:.2f} GiB in {workdir}'
     + ('.' if free is None else f', where {free / capacity.GIB:.1f} are free.')
   )
-  for name in capacity.to_train(config, workdir):
-    if line := capacity.memory_warning(config, name):
-      print(f'warning: {line}')
+  for line in capacity.warnings(config, workdir):
+    print(f'warning: {line}')
 
 
 def row(

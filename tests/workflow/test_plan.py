@@ -151,6 +151,17 @@ def test_a_small_device_is_said(monkeypatch, tmp_path, capsys):
   assert not capsys.readouterr().out
 
 
+def test_a_slow_dtype_is_said(monkeypatch, tmp_path, capsys):
+  config = tiny_cascade.get_config()
+  config.assessor.net.dtype = 'bfloat16'
+  slow = 'assessor: bfloat16 is slower than float32 on a CPU'
+  for backend, lines in (('cpu', 1), ('gpu', 0)):
+    monkeypatch.setattr(jax, 'default_backend', lambda b=backend: b)
+    capacity.check(config, str(tmp_path))
+    text = capsys.readouterr().out
+    assert text.count(slow) == text.count('bfloat16 is') == lines
+
+
 def spellings(small):
   """Every shipped config that has a preset of phantoms, or all presets."""
   for path in sorted((ROOT / 'configs').glob('*.py')):
