@@ -64,23 +64,35 @@ def measure(config: Any, stage: str) -> Footprint:
   batch = shapes.batch(config, stage, ROWS, np.random.default_rng(0))
   leaves, tree = jax.tree.flatten(batch)
   given = ml_collections.FrozenConfigDict({k: section[k] for k in fields})
-  film, flops = _trace(
-    *(ml_collections.FrozenConfigDict(net), size, given),
-    *(tuple(leaves), tree),
-  )
-  _, params, stats = train_step.abstract_net(net, size)
-  rule, _ = optimizers.create(section.optimizer, params, 1000)
-  opt_state = jax.eval_shape(rule.init, params)
-  count = lambda tree: sum(_bytes(x) for x in jax.tree.leaves(tree))
-  ema = count(params) if section.ema else 0
+  net = ml_collections.FrozenConfigDict(net)
+  film, flops = _trace(net, size, given, tuple(leaves), tree)
+  rule = ml_collections.FrozenConfigDict(section.optimizer)
+  parameters, gradients, statistics, averages = _sizes(net, size, rule)
+  variables = gradients + statistics
   return Footprint(
-    parameters=sum(x.size for x in jax.tree.leaves(params)),
-    variables=count((params, stats)),
-    state=count((params, stats, opt_state)) + ema,
-    gradients=count(params),
+    parameters=parameters,
+    variables=variables,
+    state=variables + averages + (gradients if section.ema else 0),
+    gradients=gradients,
     film=film,
     flops=flops,
   )
+
+
+@functools.lru_cache(256)  # as of `_trace`
+def _sizes(
+  net: Any, size: tuple[int, int], rule: Any
+) -> tuple[int, int, int, int]:
+  """Return how many parameters, and bytes of these, statistics, and averages.
+
+  Averages are the state of the update rule.
+  """
+  _, params, stats = train_step.abstract_net(net, size)
+  created, _ = optimizers.create(rule, params, 1000)
+  averages = jax.eval_shape(created.init, params)
+  count = lambda tree: sum(_bytes(x) for x in jax.tree.leaves(tree))
+  number = sum(x.size for x in jax.tree.leaves(params))
+  return number, count(params), count(stats), count(averages)
 
 
 @functools.lru_cache(256)  # stages and presets share nets
