@@ -29,3 +29,7 @@ python -m boneage_jax.main --config=configs/transfer.py:overfeat,offtheshelf,pha
   --workdir=runs/overfeat_offtheshelf
 python -m boneage_jax.main --config=configs/transfer.py:mobilenet_v3,finetune,phantom \
   --config.phantom.films=800 --workdir=runs/mobilenet_v3_finetune
+python -m boneage_jax.main --config=configs/transfer.py:resnet,finetune,phantom \
+  --config.phantom.films=800 --workdir=runs/resnet_finetune
+python -m boneage_jax.main --config=configs/transfer.py:inception_v3,finetune,phantom \
+  --config.phantom.films=800 --workdir=runs/inception_v3_finetune
