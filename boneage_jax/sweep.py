@@ -4,7 +4,8 @@
     --grid=whole_image.optimizer.learning_rate=1e-3,2e-3,4e-3 --seeds=3
 
 Runs go one after the other; the same command goes on where it was stopped. They
-share phantoms and prepared data. The end is a table of the settings that
+share phantoms and prepared data. What a run prints lies in printed.txt in its
+folder; errors and progress are shown. The end is a table of the settings that
 differ, validation first, which is written with a plot into the folder of the
 sweep.
 
@@ -17,6 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from typing import Any
 
 from absl import app
@@ -24,12 +26,14 @@ from absl import flags
 
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import door
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.report import sweep as sweep_report
 from boneage_jax.workflow import grid as grid_lib
 from boneage_jax.workflow import longer
 
 FLAGS = flags.FLAGS
+PRINTED = 'printed.txt'  # of a run's folder
 
 
 def sweep(
@@ -62,7 +66,8 @@ def sweep(
   if shared:
     grid_lib.share_phantoms(config, out, runs)
   data = config.data_dir or (os.path.join(out, 'data') if shared else '')
-  failed = []
+  failed, seconds = [], []
+  waiting = sum(not grid_lib.finished(cell, config) for cell in runs)
   for k, cell in enumerate(runs, start=1):
     words = grid_lib.command(cell, arguments, data)
     if print_only:
@@ -72,10 +77,15 @@ def sweep(
     if grid_lib.finished(cell, config):
       print(f'{k} of {len(runs)}, {name}: already done.', flush=True)
       continue
-    print(f'{k} of {len(runs)}, {name}', flush=True)
-    code = subprocess.run([sys.executable, *words], check=False).returncode
+    print(f'{k} of {len(runs)}, {name}{_left(seconds, waiting)}', flush=True)
+    started = time.monotonic()
+    code = _start(words, cell.folder)
+    waiting -= 1
     if code or not grid_lib.finished(cell, config):
       failed.append(name)
+      continue
+    seconds.append(time.monotonic() - started)
+    _say_errors(cell.folder, stage)
   if print_only:
     return
   done = [cell for cell in runs if grid_lib.finished(cell, config)]
@@ -84,8 +94,37 @@ def sweep(
   if failed:
     raise ValueError(
       f'{len(failed)} of {len(runs)} runs did not end: {", ".join(failed)}. '
-      'What they said stands above; the same command runs these again.'
+      'Their errors stand above; the same command runs these again.'
     )
+
+
+def _start(words: list[str], folder: str) -> int:
+  """Run a command; keep what it prints, but errors, in the run's folder."""
+  os.makedirs(folder, exist_ok=True)
+  with open(os.path.join(folder, PRINTED), 'w', encoding='utf-8') as file:
+    command = [sys.executable, '-u', *words]
+    done = subprocess.run(command, check=False, stdout=file)
+  return done.returncode
+
+
+def _say_errors(folder: str, stage: str) -> None:
+  """Print the errors of a run in a line, and the alarms of its report."""
+  found = sweep_report.errors_of(folder, stage).items()
+  maes = [f'{split} MAE {judged.mae:.2f}' for split, judged in found]
+  report = storage.read_json(stages.report_path(folder, stages.REPORT_JSON), {})
+  alarms = [f'ALARM: {alarm}' for alarm in report.get('alarms', ())]
+  print(
+    '\n'.join(f'  {line}' for line in [', '.join(maes), *alarms]), flush=True
+  )
+
+
+def _left(seconds: list[float], runs: int) -> str:
+  """Say how long runs will take, from the seconds of others; '' of none."""
+  if not seconds:
+    return ''
+  minutes = sum(seconds) / len(seconds) * runs / 60
+  about = f'about {minutes:.0f}' if minutes >= 1 else 'less than 1'
+  return f'; {about} min left'
 
 
 def show(

@@ -109,13 +109,20 @@ def _split_parts(
   if 'mae' in balanced:
     cells = [f'{balanced["mae"]:.2f}', text_table.interval(balanced, 'mae')]
     rows += [[''], ['age-balanced', '', *cells]]
+  return [text_table.layout((split, *HEAD), rows), _balanced_note(balanced)]
+
+
+def _balanced_note(balanced: Mapping[str, Any]) -> str:
+  """Say which bands the age-balanced MAE is of, or why there is none."""
   left_out = [f'{band} ({n})' for band, n in balanced['left_out'].items()]
-  return [
-    text_table.layout((split, *HEAD), rows),
+  few = f'fewer than {metrics.BAND_FILMS} films in {", ".join(left_out)}'
+  if 'mae' not in balanced:
+    return f'No age-balanced MAE: {few}, which are most bands that have films.'
+  others = few if left_out else 'no other has films'
+  return (
     'age-balanced: the mean of the MAE of the bands '
-    f'{", ".join(balanced["bands"]) or "(none)"}; too few films in '
-    f'{", ".join(left_out) or "none"}.',
-  ]
+    f'{", ".join(balanced["bands"])}; {others}.'
+  )
 
 
 def runs_table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -4,9 +4,10 @@
 
 The run is its folder or a model file; of a cross-validated run the nets of all
 folds predict. The data are a table (see docs/how-to/own_data.md) or the folder
-of an archive. Films that trained or chose the run's nets are an error. DIR gets
-predictions.csv, external.json and plots, and may stand in the place of a run in
-`evaluate errors` and `evaluate compare`. A command that was killed goes on.
+of an archive. Films that trained or chose the run's nets are an error, unless
+--leave_out_seen leaves them out. DIR gets predictions.csv, external.json and
+plots, and may stand in the place of a run in `evaluate errors` and `evaluate
+compare`. A command that was killed goes on.
 """
 
 from collections.abc import Mapping
@@ -40,40 +41,55 @@ from tfds_rsna import archive as archives
 from tfds_rsna import labels
 
 ROWS = 'films'  # folder of the rows as `predict` writes them
+SHOWN = 5  # films that an error names
 
 
-def check_unseen(
-  found: Mapping[str, seen_films.Print],
-  config: Any,
-  stage: str,
-  workdir: str,
-  data: str,
-) -> bool:
-  """Check that no film trained or chose the nets of a stage.
+def seen_of(
+  found: Mapping[str, seen_films.Print], config: Any, stage: str, workdir: str
+) -> dict[str, str] | None:
+  """Return the films that trained or chose the nets of a stage.
 
   Returns:
-    whether that could be looked up.
+    the name of a film -> which film of which run it is; None where that cannot
+    be looked up.
+  """
+  known = seen_films.of_run(config, stage, workdir)
+  return None if known is None else seen_films.matches(found, known)
+
+
+def check_seen(
+  seen: Mapping[str, str], count: int, run: str, leave_out: bool
+) -> None:
+  """Check that films are new to a run, or that those that are not can go.
+
+  Args:
+    seen: of `seen_of`.
+    count: how many films there are.
+    run: as a user names it.
+    leave_out: whether films that it has seen are left out.
 
   Raises:
-    ValueError: some did; names all of them.
+    ValueError: they stay, or no film is left; names the first of them.
   """
-  seen = seen_films.of_run(config, stage, workdir)
-  if seen is None:
-    return False
-  matches = seen_films.matches(found, seen)
-  if matches:
-    lines = [f'  {film} is {which}' for film, which in matches.items()]
-    raise ValueError(
-      '\n'.join(
-        [
-          f'Expected films that {workdir} has not seen, got {len(matches)} of '
-          f'{len(found)} that trained or chose its nets:',
-          *lines,
-          f'Leave these out of {data}, and give the table of the others.',
-        ]
-      )
+  rest = count - len(seen)
+  if not seen or (leave_out and rest):
+    return
+  lines = [f'  {film} is {which}' for film, which in seen.items()]
+  more = [f'  and {len(lines) - SHOWN} more'] * (len(lines) > SHOWN)
+  remedy = f'Give --leave_out_seen to test on the {rest} left.'
+  if not rest:
+    remedy = 'No other film is left: give --data with other films.'
+  raise ValueError(
+    '\n'.join(
+      [
+        f'Expected films that {run} has not seen, got {len(seen)} of {count} '
+        'that trained or chose its nets:',
+        *lines[:SHOWN],
+        *more,
+        remedy,
+      ]
     )
-  return True
+  )
 
 
 def predict(
@@ -114,6 +130,7 @@ def external(
   name: str = '',
   batch_size: int = 8,
   force: bool = False,
+  leave_out_seen: bool = False,
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
   """Test a run on other films, and write the folder `out`.
 
@@ -128,13 +145,14 @@ def external(
     name: of the data set.
     batch_size: films that nets read at a time.
     force: whether films that are refused count as well.
+    leave_out_seen: whether films that trained or chose the nets are left out.
 
   Returns:
     what external.json holds, and the rows of films with an age.
 
   Raises:
-    ValueError: films that the run has seen, faults of the table, no film with
-      an age.
+    ValueError: films that the run has seen and that are not left out, faults
+      of the table, no film with an age.
   """
   place, _, named = run.rpartition(':')
   if place and not os.path.exists(run):
@@ -148,13 +166,16 @@ def external(
     archive = own_table.read(data, columns or {}, age_unit)
   films = external_films.Films(archive, side, name)
   known = films.look()
-  checked = check_unseen(known, config, stage, workdir, data)
-  if not checked:
+  seen = seen_of(known, config, stage, workdir)
+  if seen is None:
     print(
       f'warning: which films {run} was trained on is not known (its prepared '
       'data are not here), so it may have seen some of these.',
       file=sys.stderr,
     )
+  else:
+    check_seen(seen, len(known), run, leave_out_seen)
+    films.leave_out(seen)
   nets = loading.load(workdir, stage, batch_size)
   rows = predict(nets, films, out, force)
   kept = [row for row in rows if row['age_predicted']]
@@ -166,7 +187,8 @@ def external(
   result = {
     'run': f'{os.path.basename(os.path.normpath(run))}:{stage}',
     'data': films.data,
-    'checked': checked,
+    'checked': seen is not None,
+    'seen': seen or {},
     **external_views.summarise(kept),
     'own': _own(workdir, stage),
     'refused': [row['file'] for row in rows if not row['age_predicted']],
@@ -211,6 +233,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument(
     '--force', action='store_true', help='ages of refused films, too'
   )
+  parser.add_argument(
+    '--leave_out_seen', action='store_true',
+    help='leave out films that trained or chose the nets',
+  )  # fmt: skip
   args = parser.parse_args(argv)
   with door.one_line_errors():
     columns = dict(pair.partition('=')[::2] for pair in args.column)
@@ -231,6 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       name=args.name,
       batch_size=args.batch_size,
       force=args.force,
+      leave_out_seen=args.leave_out_seen,
     )
     door.say(external_views.table(result, rows))
     door.say(f'{views.NOTICE} Written to {args.out}.')

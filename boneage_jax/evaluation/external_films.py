@@ -1,5 +1,6 @@
 """Films of an external test: where they lie, and what they look like."""
 
+from collections.abc import Collection
 from typing import Any
 
 from boneage_jax.core import door
@@ -73,6 +74,18 @@ class Films:
       self.films.append(film)
       found[film.name] = said
     return found
+
+  def leave_out(self, names: Collection[str]) -> None:
+    """Leave out films that the run has seen; say so in `data`."""
+    if not names:
+      return
+    self.films = [film for film in self.films if film.name not in names]
+    self.fingerprint += f', {len(names)} seen left out'
+    self.data |= {
+      'films': self.data['films'] - len(names),
+      'subset': True,
+      'split': 'external test, films that the run has not seen',
+    }
 
 
 def _described(archive: archives.Archive, name: str) -> dict[str, Any]:

@@ -101,6 +101,12 @@ def table(result: Mapping[str, Any], rows: Any) -> str:
       f'{len(rows)} films are of {result["groups"]} groups. The intervals of '
       'errors resample films, so they are too narrow.'
     )
+  if result['seen']:
+    count = result['data']['of']
+    parts.append(
+      f"{len(result['seen'])} of {count} films trained or chose the run's nets "
+      f'and are left out; {stages.EXTERNAL} names them.'
+    )
   if result['refused']:
     parts.append(
       f'{len(result["refused"])} of {len(rows) + len(result["refused"])} films '

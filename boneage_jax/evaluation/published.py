@@ -4,8 +4,10 @@
 
 A config quotes its paper: figures, the films that they are of, and who says so.
 Each paper has a heading of its own, with our figures on test films beside what
-it reached, and a table of what a run does otherwise. Films differ, and so do
-the ways to hold them out: figures stand side by side, but do not compare.
+it reached, the nets of the run, and a table of what a run does otherwise. Films
+differ, and so do the ways to hold them out: figures stand side by side, but do
+not compare. docs/how-to/papers.md says which configs quote a paper, and how a
+command line does.
 """
 
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ import os
 import string
 from typing import Any
 
+from boneage_jax.core import config as config_lib
 from boneage_jax.core import door
 from boneage_jax.core import stages
 from boneage_jax.core import storage
@@ -27,6 +30,13 @@ from boneage_jax.runs import run as run_lib
 
 HEAD = ('films', 'MAE', '95 % interval', 'validation', 'the paper')
 KEYS = ('n', 'mae', 'mae_ci95')
+SIZES = ('depth', 'variant', 'width', 'endpoint')  # of a backbone
+REMEDY = (
+  'To quote one, give the command of the run again with '
+  '--config.report.paper=NAME and --config.report.published=ROWS: finished '
+  'stages stay. docs/how-to/papers.md has an example, and lists the configs '
+  'that quote one.'
+)
 
 
 def check(report: stages.Stage) -> None:
@@ -74,20 +84,10 @@ def beside_paper(
     The content of published.json: run; paper; config, its name; data, of
     `lineage.data_set`; random, the nets that start from random weights;
     differs: rows of what, paper and here; rows: stage, row, figures (mae in
-    months, films and source), and split -> n, mae and of enough films mae_ci95,
-    for stages that have predictions.
-
-  Raises:
-    ValueError: the config quotes no paper.
+    months, films and source), nets of `age_nets`, and split -> n, mae and of
+    enough films mae_ci95, for stages that have predictions.
   """
-  name = os.path.basename(os.path.abspath(workdir))
-  section = config.get(stage, {})
-  if not section.get('paper'):
-    raise ValueError(
-      f'Expected a run whose config quotes a paper (report.published), but '
-      f'{config.name!r}, that of {name}, does not. If it quotes one by now, '
-      'give the command of the run again: finished stages stay.'
-    )
+  section = config[stage]
   rows, data, read = [], {}, {}
   for of, row, figures in section.published:
     if of not in read:
@@ -97,9 +97,11 @@ def beside_paper(
       {'mae': mae, 'films': films, 'source': source}
       for mae, films, source in figures
     ]
-    rows.append({'stage': of, 'row': row, 'figures': quoted} | read[of])
+    nets = age_nets(stages.Stage(config, of, workdir))
+    about = {'stage': of, 'row': row, 'figures': quoted, 'nets': nets}
+    rows.append(about | read[of])
   return {
-    'run': name,
+    'run': _name(workdir),
     'paper': section.paper,
     'config': config.name,
     'data': data,
@@ -129,6 +131,24 @@ def random_nets(config: Any, names: Sequence[str]) -> list[str]:
   return found
 
 
+def age_nets(stage: stages.Stage) -> list[str]:
+  """Name the nets of a stage, or of those that it joins, as the config does.
+
+  Returns:
+    such as 'resnet, depth 50, width 0.25, endpoint stage3', each once.
+  """
+  net = stage.section.get('net', {})
+  parts = [part for part in net.values() if hasattr(part, 'keys')] or [net]
+  found = [
+    ', '.join([part.name, *(f'{k} {part[k]}' for k in SIZES if k in part)])
+    for part in parts
+    if 'name' in part
+  ]
+  for name in (*stage.named('members'), *stage.named('features_from')):
+    found += age_nets(stage.other(name))
+  return list(dict.fromkeys(found))
+
+
 def published_table(results: Sequence[Mapping[str, Any]]) -> str:
   """Lay out what `beside_paper` returned of several runs, paper by paper."""
   papers: dict[str, list] = {}
@@ -141,11 +161,11 @@ def published_table(results: Sequence[Mapping[str, Any]]) -> str:
     parts += [_run_table(result, notes) for result in of]
     parts += [
       '\n'.join(
-        f'({letter}) {films}; {source}.'
+        f'({letter}) {films}; {source.removesuffix(".")}.'
         for (films, source), letter in notes.items()
       )
     ] * bool(notes)
-    parts += [_differs(result) for result in of]
+    parts += filter(None, map(_differs, of))
   return '\n\n'.join(parts)
 
 
@@ -156,13 +176,27 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--out', help='JSON file to write')
   args = parser.parse_args(argv)
   with door.one_line_errors():
-    results = [
-      beside_paper(run_lib.read_config(path), path)
-      for path in map(storage.absolute, args.run)
-    ]
+    results, others = [], []
+    for path in map(storage.absolute, args.run):
+      config = run_lib.read_config(path)
+      if config.get('report', {}).get('published'):
+        results.append(beside_paper(config, path))
+      else:
+        others.append(_name(path))
+    if not results:
+      raise ValueError(
+        f'Expected a run that quotes a paper, got {", ".join(others)}, which '
+        f'quote none. {REMEDY}'
+      )
     if args.out:
       storage.write_json(args.out, results, indent=1)
   door.say(published_table(results))
+  if others:
+    door.say(f'\nThese quote no paper: {", ".join(others)}. {REMEDY}')
+
+
+def _name(workdir: str) -> str:
+  return os.path.basename(os.path.abspath(workdir))
 
 
 def _held_out(
@@ -212,6 +246,9 @@ def _run_table(
     "Mean absolute error in months; ours on test films, the paper's on others:",
     text_table.layout((result['config'], *HEAD), cells),
   ]
+  nets = {row['row']: '; '.join(row['nets']) for row in result['rows']}
+  shown = [f'  {row}: {words}' for row, words in nets.items() if words]
+  lines += ['The nets of the run:', *shown] if shown else []
   waiting = [
     row['stage']
     for row in result['rows']
@@ -231,8 +268,14 @@ def _differs(result: Mapping[str, Any]) -> str:
       [row['what'], row['paper'], row['here']] for row in result['differs']
     ]
     lines.append(text_table.layout(head, rows))
-  else:
+  elif _quotes(result['config'], result['paper']):
     lines.append(f'configs/{result["config"]}.py says what differs from it.')
   if result['random']:
     lines.append(f'From random weights: {", ".join(result["random"])}.')
   return '\n'.join(lines)
+
+
+def _quotes(name: str, paper: str) -> bool:
+  """Whether the file of a config of ours quotes a paper."""
+  path = config_lib.CONFIGS / f'{name}.py'
+  return path.is_file() and paper in path.read_text(encoding='utf-8')

@@ -168,4 +168,5 @@ def _answers(nets: Any, batch: list[Read]) -> list[Answer]:
 
 
 def _why(error: Exception) -> str:
-  return f'{FAULT}: {type(error).__name__}: {door.reason(error)}.'
+  reason = door.reason(error).removesuffix('.')
+  return f'{FAULT}: {type(error).__name__}: {reason}.'

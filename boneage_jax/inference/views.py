@@ -33,7 +33,9 @@ def picture(prediction: prediction_lib.Prediction) -> np.ndarray:
   """Return the film with what was found on it, and what the age rests on."""
   lines = [tables.format_line(prediction)]
   lines += [prediction.basis.sentence] if prediction.basis else []
-  return overlay.captioned(prediction.overlay, '. '.join([*lines, NOTICE]))
+  # Some of them, such as the reason of a refusal, end in a full stop.
+  text = ' '.join(f'{line.removesuffix(".")}.' for line in [*lines, NOTICE])
+  return overlay.captioned(prediction.overlay, text)
 
 
 def picture_name(name: str) -> str:

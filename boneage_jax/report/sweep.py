@@ -19,6 +19,18 @@ SPLITS = ('validation', 'test')
 CSV, PNG = 'sweep.csv', 'sweep.png'
 
 
+class Judged(NamedTuple):
+  """What the films of a split say of a run.
+
+  Attributes:
+    mae: mean absolute error, months.
+    films: how many there are.
+  """
+
+  mae: float
+  films: int
+
+
 class Row(NamedTuple):
   """A setting of a sweep.
 
@@ -26,11 +38,13 @@ class Row(NamedTuple):
     values: of the fields that differ, as text.
     seeds: of its runs.
     errors: by split, mean absolute error of each of them, months.
+    films: by split, how many films each of these errors is of.
   """
 
   values: tuple[str, ...]
   seeds: tuple[int, ...]
   errors: dict[str, list[float]]
+  films: dict[str, list[int]]
 
   def mean(self, split: str) -> float:
     """Mean over the seeds; infinity without any."""
@@ -43,19 +57,20 @@ class Row(NamedTuple):
     return float(np.std(found, ddof=1)) if len(found) > 1 else None
 
 
-def errors_of(folder: str, stage: str = '') -> dict[str, float]:
-  """Return the mean absolute error of a run, months, by split."""
+def errors_of(folder: str, stage: str = '') -> dict[str, Judged]:
+  """Return the error of a run by split."""
   run = run_lib.read_run(folder, stage)
   found = {}
   for split in SPLITS:
     rows = selection.select_split(run.rows, split)
-    if len(rows['id']):
-      found[split] = float(np.mean(np.abs(rows['prediction'] - rows['age'])))
+    if count := len(rows['id']):
+      error = np.abs(rows['prediction'] - rows['age'])
+      found[split] = Judged(float(np.mean(error)), count)
   return found
 
 
 def sweep_rows(
-  runs: Sequence[tuple[Mapping[str, str], int, Mapping[str, float]]],
+  runs: Sequence[tuple[Mapping[str, str], int, Mapping[str, Judged]]],
 ) -> list[Row]:
   """Join the runs of each setting; the lowest error on validation comes first.
 
@@ -65,9 +80,11 @@ def sweep_rows(
   joined: dict[tuple[str, ...], Row] = {}
   for values, seed, errors in runs:
     key = tuple(values.values())
-    row = joined.get(key, Row(key, (), {}))
-    of = {s: [*row.errors.get(s, ()), e] for s, e in errors.items()}
-    joined[key] = Row(key, (*row.seeds, seed), row.errors | of)
+    row = joined.setdefault(key, Row(key, (), {}, {}))
+    joined[key] = row._replace(seeds=(*row.seeds, seed))
+    for split, (mae, films) in errors.items():
+      row.errors.setdefault(split, []).append(mae)
+      row.films.setdefault(split, []).append(films)
   return sorted(joined.values(), key=lambda row: row.mean('validation'))
 
 
@@ -84,18 +101,35 @@ def sweep_table(names: Sequence[str], rows: Sequence[Row]) -> str:
       one.append(f'{row.mean(split):.2f}' if split in row.errors else '')
       one.append('' if sd is None else f'{sd:.2f}')
     cells.append(one)
-  return text_table.layout(head, cells)
+  return f'{text_table.layout(head, cells)}\n{_films_line(rows)}'
+
+
+def _films_line(rows: Sequence[Row]) -> str:
+  """Say how many films judge; fewest and most, where settings differ in it."""
+  parts = []
+  for split in SPLITS:
+    counts = [n for row in rows for n in row.films.get(split, ())]
+    ends = dict.fromkeys([min(counts, default=0), max(counts, default=0)])
+    parts.append(f'{" to ".join(map(str, ends))} of {split}')
+  return f'Films that judge each run: {", ".join(parts)}.'
 
 
 def write(out: str, names: Sequence[str], rows: Sequence[Row]) -> None:
   """Write sweep.csv, a row for each run, and sweep.png into a folder."""
   with storage.replacing(os.path.join(out, CSV)) as file:
     writer = tables.Writer(file)
-    writer.writerow([*names, 'seed', *(f'{s}_mae' for s in SPLITS)])
+    figures = [f'{s}_{figure}' for s in SPLITS for figure in ('mae', 'films')]
+    writer.writerow([*names, 'seed', *figures])
     for row in rows:
       for k, seed in enumerate(row.seeds):
-        each = [row.errors.get(s, ()) for s in SPLITS]
-        cells = [f'{of[k]:.4f}' if k < len(of) else '' for of in each]
+        cells = []
+        for split in SPLITS:
+          there = k < len(row.errors.get(split, ()))
+          cells += (
+            [f'{row.errors[split][k]:.4f}', row.films[split][k]]
+            if there
+            else ['', '']
+          )
         writer.writerow([*row.values, seed, *cells])
   with storage.replacing(os.path.join(out, PNG), 'wb') as file:
     file.write(plot_style.png(lambda f, p: draw(f, p, names, rows)))

@@ -2,7 +2,9 @@
 
 import importlib
 import pathlib
+import re
 
+import pages
 import pytest
 
 from boneage_jax.core import stages
@@ -41,6 +43,19 @@ def test_all_that_is_quoted_stands_beside_a_stage(name):
 
 def test_quoting_configs_are_found():
   assert {'attention_ldl', 'bonet', 'cascade', 'larson'} <= set(QUOTING)
+
+
+def test_the_page_lists_the_configs_that_quote_a_paper():
+  page = pages.ROOT / 'docs/how-to/papers.md'
+  listed = {}
+  for row in re.findall(r'^\| (`.*) \|$', page.read_text('utf-8'), re.M):
+    files, paper = row.split(' | ')
+    listed |= dict.fromkeys(re.findall(r'`(\w+)\.py`', files), paper)
+  assert listed == {
+    config.name: config.report.paper
+    for config in pages.all_configs()
+    if config.get('report', {}).get('published')
+  }
 
 
 def test_the_table_of_chen_has_both_versions():

@@ -6,6 +6,7 @@ import math
 import statistics
 
 import fake_run
+import numpy as np
 import pytest
 
 from boneage_jax.evaluation import errors as errors_lib
@@ -114,6 +115,22 @@ def test_a_table_names_its_data_and_bands(run):
   assert 'labels (test) sha256 cdcdcdcdcdcd' in text
   assert 'MAE of the bands 0-24, 24-48,' in text
   assert 'girls' not in text
+
+
+@pytest.mark.parametrize(('films', 'there'), [(5, True), (2, False)])
+def test_a_table_of_few_films_says_why_it_has_no_age_balanced_mae(films, there):
+  age = np.repeat([6.0, 30.0, 54.0, 78.0], [5, films, films, 2])
+  text = errors_lib.films_table(
+    *(age, age + 10, np.ones(len(age)), np.full(len(age), ''))
+  )
+  rows = [x.split() for x in text.splitlines() if x.startswith('age-balanced ')]
+  assert rows == [['age-balanced', '10.00']] * there
+  note = {
+    True: 'bands 0-24, 24-48, 48-72; fewer than 5 films in 72-96 (2).',
+    False: 'No age-balanced MAE: fewer than 5 films in 24-48 (2), 48-72 (2), '
+    '72-96 (2), which are most bands that have films.',
+  }
+  assert text.endswith(note[there])
 
 
 def test_cells_with_few_films_have_no_figures(run):

@@ -188,6 +188,52 @@ def test_films_that_the_run_has_seen_are_named(place):
   assert f'other_name is film {trained} (train) of run, equal bytes' in text
   assert f'again.bmp is film {chosen} (validation) of run, equal at 64' in text
   assert 'own_test' not in text and not out.exists()
+  assert text.endswith('Give --leave_out_seen to test on the 13 left.')
+
+
+def test_films_that_the_run_has_seen_are_left_out_on_demand(place, capsys):
+  known = sorted(lineage.prepared(run_lib.read_config(place.run), place.run)[1])
+  seen = [(f'{film}.png', 'M', 90, '') for film in known[:8]]
+  out = place.folder / 'out'
+  both = table(place.films, [*seen, *place.new], 'new.csv')
+  call = ['external', place.run, f'--data={both}', f'--out={out}']
+  with pytest.raises(SystemExit) as stop:
+    evaluate.main(call)
+  first, *lines, last = str(stop.value.code).splitlines()
+  assert 'got 8 of 20' in first and last.startswith('Give --leave_out_seen ')
+  assert [line.split()[0] for line in lines] == [*known[:5], 'and']
+  assert lines[-1] == '  and 3 more'
+  evaluate.main([*call, '--leave_out_seen'])
+  said = capsys.readouterr().out
+  assert 'subset: 12 of 20 films; external test, films that the run' in said
+  assert "8 of 20 films trained or chose the run's nets and are left" in said
+  left = json.loads((out / 'external.json').read_text())
+  assert list(left['seen']) == known[:8] and left['checked']
+  assert (
+    left['seen'][known[0]] == f'film {known[0]} (train) of run, equal bytes'
+  )
+  alone = table(place.films, place.new, 'alone.csv')
+  found, _ = external.external(place.run, alone, str(place.folder / 'alone'))
+  assert found['seen'] == {} and 'subset' not in found['data']
+  assert left['errors'] == found['errors']
+  table(place.films, seen, 'new.csv')  # which `call` names
+  with pytest.raises(SystemExit, match='No other film is left: give --data'):
+    evaluate.main([*call, '--leave_out_seen'])
+
+
+def test_rows_with_films_that_were_seen_do_not_join_those_without(place):
+  """Nobody knew them while the prepared data were gone."""
+  known = sorted(lineage.prepared(run_lib.read_config(place.run), place.run)[1])
+  data = table(
+    place.films, [(f'{known[0]}.png', 'M', 90, ''), *place.new], 'new.csv'
+  )
+  done, out = place.folder / 'run/prepare/done.json', str(place.folder / 'out')
+  content = done.read_text()
+  done.unlink()
+  external.external(place.run, data, out, leave_out_seen=True)
+  done.write_text(content)
+  with pytest.raises(ValueError, match=r'other nets or settings \(data'):
+    external.external(place.run, data, out, leave_out_seen=True)
 
 
 def test_a_run_without_its_data_says_that_nothing_was_looked_up(place, capsys):
@@ -227,6 +273,7 @@ def test_how_often_intervals_hold_the_age():
   np.testing.assert_allclose(found['intervals']['covered'], [1 / 3, 2 / 3])
   assert found['intervals']['width'] == [10, 20]
   result = found | {'run': 'r', 'data': {}, 'refused': [], 'bad': []}
+  result['seen'] = {}
   said = external_views.table(result, rows)
   assert '90 % intervals hold the age of 66.7 % of films' in said
   for name in ('lo90', 'lo80'):  # of a run that is not calibrated

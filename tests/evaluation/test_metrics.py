@@ -196,6 +196,19 @@ def test_age_balanced_counts_each_band_once():
   }
 
 
+def test_age_balanced_is_of_most_bands_that_have_films_or_is_not():
+  # Two bands of 5 films with small errors; in the others the errors are large.
+  for others, there in ((1, True), (2, True), (3, False), (8, False)):
+    age = np.repeat(24.0 * np.arange(2 + others) + 12, [5, 5] + [4] * others)
+    error = np.where(np.arange(len(age)) < 10, 10.0, 60.0)
+    row = metrics.age_balanced(age, error)
+    assert row['bands'] == ['0-24', '24-48'], others
+    assert sum(row['left_out'].values()) == 4 * others
+    assert ('mae' in row) == there, others
+    if there:
+      assert row['mae'] == 10
+
+
 def test_age_balanced_interval_resamples_within_bands():
   rng = np.random.default_rng(3)
   age = np.repeat([30.0, 100.0], [400, 40])

@@ -9,6 +9,7 @@ import pytest
 
 from boneage_jax.imaging import age_maps
 from boneage_jax.imaging import boxes
+from boneage_jax.imaging import overlay
 from boneage_jax.inference import basis
 from boneage_jax.inference import ensemble
 from boneage_jax.inference import prediction as prediction_lib
@@ -16,6 +17,7 @@ from boneage_jax.inference import quality
 from boneage_jax.inference import quality_checks
 from boneage_jax.inference import row_file
 from boneage_jax.inference import tables
+from boneage_jax.inference import views
 from boneage_jax.regions import localize
 from boneage_jax.runs import predictions
 
@@ -283,3 +285,22 @@ def test_sentences_say_what_to_do(inverted):
   assert said.endswith('polarity=keep' if inverted else 'polarity=invert')
   said = quality.sentence('sharpness', inverted)
   assert 'Take the film as it was first stored' in said
+
+
+@pytest.mark.parametrize('synthetic', [True, False])
+def test_each_sentence_of_a_caption_has_one_full_stop(synthetic, monkeypatch):
+  captions = []
+  monkeypatch.setattr(
+    overlay, 'captioned', lambda picture, text: captions.append(text)
+  )
+  said = basis.Basis('larson, assessor', '9.9', 'A, labels bb52', synthetic)
+  views.picture(predicted(basis=said))
+  views.picture(predicted(age_predicted=float('nan'), reason='No film. Stop.'))
+  age, refused = captions
+  assert age.startswith('10 y 6 mo (126.0 months), regions found: ')
+  assert 'carpal. larson, assessor, boneage_jax 9.9, ' in age
+  assert refused == (
+    'refused, no age: No film. Stop. For research, not for diagnosis.'
+  )
+  for text in captions:
+    assert '..' not in text and text.endswith('. ' + views.NOTICE)

@@ -16,6 +16,7 @@ from boneage_jax.report import sweep as sweep_report
 from boneage_jax.workflow import grid
 
 RATE = 'assessor.optimizer.learning_rate'
+REPORT = {'alarms': ['Collapsed.']}
 
 
 def test_values_are_split_at_commas_outside_of_brackets():
@@ -75,12 +76,15 @@ def test_prepared_films_are_shared_unless_they_differ():
 
 
 def test_means_and_deviations_are_over_seeds():
-  of = lambda validation, test: {'validation': validation, 'test': test}
+  of = lambda validation, test, films=20: {
+    'validation': sweep_report.Judged(validation, films),
+    'test': sweep_report.Judged(test, 60),
+  }
   runs = [
     ({RATE: 'a'}, 0, of(9.0, 5.0)),
     ({RATE: 'b'}, 0, of(7.0, 8.0)),
     ({RATE: 'a'}, 1, of(11.0, 7.0)),
-    ({RATE: 'b'}, 1, of(8.0, 9.0)),
+    ({RATE: 'b'}, 1, of(8.0, 9.0, films=24)),
   ]
   rows = sweep_report.sweep_rows(runs)
   assert [row.values for row in rows] == [('b',), ('a',)]  # not by the test
@@ -90,22 +94,30 @@ def test_means_and_deviations_are_over_seeds():
   head = ['rate', 'seeds', 'validation', 'MAE', 'sd', 'test', 'MAE', 'sd']
   assert lines[0].split() == head
   assert lines[1].split() == ['b', '2', '7.50', '0.71', '8.50', '0.71']
+  said = 'Films that judge each run: 20 to 24 of validation, 60 of test.'
+  assert lines[3:] == [said]
   assert sweep_report.sweep_rows(runs[:1])[0].sd('test') is None
+  del runs[0][2]['test']
+  text = sweep_report.sweep_table(['rate'], sweep_report.sweep_rows(runs[:1]))
+  assert text.endswith('each run: 20 of validation, 0 of test.')
 
 
 @pytest.fixture
 def commands(monkeypatch):
   """Replace the commands by made-up runs; gives the list of those that ran.
 
-  Runs with the rate 3 fail. Errors grow with the rate and depend on the seed.
+  Runs with the rate 3 fail. Errors grow with the rate and depend on the seed;
+  ten minutes pass with a rate of 1, twenty with one of 2.
   """
-  table, ran = fake_run.films(60), []
+  table, ran, now = fake_run.films(60), [], [0.0]
 
-  def run(words, check):
+  def run(words, check, stdout):
     assert not check
-    flags = dict(w.removeprefix('--').split('=') for w in words[3:])
+    stdout.write('the whole report')
+    flags = dict(w.removeprefix('--').split('=') for w in words[4:])
     ran.append(flags)
     rate, seed = float(flags[f'config.{RATE}']), int(flags['config.seed'])
+    now[0] += 600 * rate
     if rate == 3:
       return types.SimpleNamespace(returncode=1)
     folder = pathlib.Path(flags['workdir'])
@@ -114,11 +126,18 @@ def commands(monkeypatch):
       (folder / stage).mkdir(exist_ok=True)
       (folder / stage / 'done.json').write_text('{}')
     (folder / 'report').mkdir()
-    (folder / 'report' / 'report.json').write_text(json.dumps({}))
+    (folder / 'report' / 'report.json').write_text(json.dumps(REPORT))
     return types.SimpleNamespace(returncode=0)
 
   monkeypatch.setattr(subprocess, 'run', run)
+  clock = types.SimpleNamespace(monotonic=lambda: now[0])
+  monkeypatch.setattr(sweep, 'time', clock)
   return ran
+
+
+def csv_rows(folder):
+  with open(folder / 'assessor/predictions.csv', newline='') as file:
+    return list(csv.DictReader(file))
 
 
 def go(config, tmp_path, rates, seeds=2, **options):
@@ -141,13 +160,37 @@ def test_a_sweep_runs_goes_on_and_ends_in_a_table(
   assert [c['config.seed'] for c in commands] == ['0', '1'] * 2
   assert {c['config.data_dir'] for c in commands} == {f'{tmp_path}/out/data'}
   text = capsys.readouterr().out
-  rows = [line.split() for line in text.splitlines()[-3:-1]]
+  said = text.splitlines()
+  assert [x.split('; ')[1:] for x in said if ' of 4, ' in x] == [
+    [],
+    ['about 60 min left'],  # three like the first
+    ['about 40 min left'],
+    ['about 17 min left'],  # the mean of 20, 20 and 10
+  ]
+  assert said[3].startswith('2 of 4, learning_rate_2__seed_1;')
+  rows = [line.split() for line in said[-4:-2]]
   assert [row[:2] for row in rows] == [['1', '2'], ['2', '2']]
   with open(tmp_path / 'out' / 'sweep.csv', newline='') as file:
     table = list(csv.DictReader(file))
   assert [row['learning_rate'] for row in table] == ['1', '1', '2', '2']
   mean = np.mean([float(row['validation_mae']) for row in table[:2]])
   assert f'{mean:.2f}' == rows[0][2]
+  # Each run is one line, and one of its errors; its report lies in its folder.
+  for row in table:
+    line = (
+      f'  validation MAE {float(row["validation_mae"]):.2f}, '
+      f'test MAE {float(row["test_mae"]):.2f}'
+    )
+    assert said.count(line) == 1
+    assert said[said.index(line) + 1] == '  ALARM: Collapsed.'
+  held_out = csv_rows(tmp_path / 'out/learning_rate_1__seed_0')
+  for split in ('validation', 'test'):
+    count = sum(row['split'] == split for row in held_out)
+    assert {row[f'{split}_films'] for row in table} == {str(count)}
+    assert f' {count} of {split}' in said[-2]
+  printed = tmp_path / 'out/learning_rate_1__seed_0/printed.txt'
+  assert printed.read_text() == 'the whole report'
+  assert 'the whole report' not in text
   assert (tmp_path / 'out' / 'sweep.png').read_bytes().startswith(b'\x89PNG')
   # The same command runs what is missing alone; one that fails is named.
   del commands[:]

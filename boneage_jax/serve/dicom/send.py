@@ -125,7 +125,7 @@ class Sender:
   def _give_up_if_old(self, job: folder_lib.Job, reason: str) -> bool:
     old = time.time() - job.since > self._seconds
     if old:
-      door.say(f'{job.uid} is given up: {reason}.')
+      door.say(f'{job.uid} is given up: {reason.removesuffix(".")}.')
       self._next.pop(job.uid, None)
       self._folder.give_up_job(job, reason)
     return old
