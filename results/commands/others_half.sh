@@ -25,4 +25,5 @@ python -m boneage_jax.main --config=configs/zhao.py:half \
   --config.head.pretrained.backbone.path=$INCEPTION_V3 \
   --workdir=runs/half_zhao
 python -m boneage_jax.main --config=configs/bonet.py:half \
-  --config.manual_dir=$DIR --config.data.split=hash --workdir=runs/half_bonet
+  --config.manual_dir=$DIR --config.data.split=hash --config.bonet.epochs=8 \
+  --workdir=runs/half_bonet
