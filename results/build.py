@@ -28,6 +28,7 @@ PAGES = {
   'bonet.md': 'explanation/bonet.md',
   'transfer.md': 'explanation/transfer.md',
   'others.md': 'explanation/other_systems.md',
+  'active.md': 'explanation/active_segmentation.md',
 }
 # Value, low and high end.
 INTERVALS = (
@@ -46,7 +47,7 @@ NUMBERS = {
   *('n', 'rmse', 'within12', 'girls', 'boys', 'parameters', 'films_per_s'),
   *('minutes', 'seed', 'paper_mae_v1', 'paper_mae_v2', 'ours', 'peer_value'),
   *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
-  *('flagged', 'trusted_change'),
+  *('flagged', 'trusted_change', 'labelled', 'dice_chosen', 'dice_random'),
 }
 # Configs whose answers stand on pages of theirs.
 ELSEWHERE = ('registration', 'bonet', 'transfer')

@@ -53,6 +53,8 @@ COLUMNS = {
   'refused checked named found found_lo found_hi hardware command commit',
   'fuzzing.csv': 'kind seed minutes n read refused workers_ended broken '
   'worst_seconds worst_megabytes hardware command commit',
+  'active.csv': 'config preset data_set labelled seeds films dice_chosen '
+  'dice_random difference difference_lo difference_hi hardware command commit',
   'killed_runs.csv': 'config job kills checkpoint files same differ seed '
   'hardware command commit',
 }
