@@ -29,6 +29,7 @@ PAGES = {
   'transfer.md': 'explanation/transfer.md',
   'others.md': 'explanation/other_systems.md',
   'active.md': 'explanation/active_segmentation.md',
+  'feeding.md': 'explanation/feeding.md',
 }
 # Value, low and high end.
 INTERVALS = (
@@ -48,11 +49,12 @@ NUMBERS = {
   *('minutes', 'seed', 'paper_mae_v1', 'paper_mae_v2', 'ours', 'peer_value'),
   *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
   *('flagged', 'trusted_change', 'labelled', 'dice_chosen', 'dice_random'),
+  *('kb', 'ms_a_film', 'cores_localizer', 'cores_assessor'),
 }
 # Configs whose answers stand on pages of theirs.
 ELSEWHERE = ('registration', 'bonet', 'transfer')
 # Configs whose rows of the leaderboard do.
-PARTS = {*('transfer', 'larson', 'zhao', 'pan', 'ren', 'li2022', 'lee')}
+PARTS = {'transfer', 'larson', 'zhao', 'pan', 'ren', 'li2022', 'lee', 'bonet'}
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 

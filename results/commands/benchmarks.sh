@@ -18,3 +18,4 @@ time python -m boneage_jax.predict --workdir=runs/cascade_phantom film.png --sex
 python -m benchmarks.predict_films --run=runs/cascade_phantom --films=1000
 python -m benchmarks.model_file --workdir=runs/cascade_phantom --films=100
 python -m benchmarks.file_to_answer --run=runs/cascade_phantom --films=96
+python -m benchmarks.feeding --rate v5e_localizer=13980 v5e_assessor=4151

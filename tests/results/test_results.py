@@ -55,6 +55,8 @@ COLUMNS = {
   'worst_seconds worst_megabytes hardware command commit',
   'active.csv': 'config preset data_set labelled seeds films dice_chosen '
   'dice_random difference difference_lo difference_hi hardware command commit',
+  'feeding.csv': 'films stored_as augmented_on kb ms_a_film '
+  'films_per_s_a_core cores_localizer cores_assessor hardware command commit',
   'killed_runs.csv': 'config job kills checkpoint files same differ seed '
   'hardware command commit',
 }
