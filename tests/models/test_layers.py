@@ -166,13 +166,15 @@ def test_batch_norm_in_one_pass(use_scale, monkeypatch):
     return (norm(moving)(x) * weight).sum()
 
   wanted = jax.grad(loss)(x, 'shifted', 90.0)
-  for moving in (99.0, 0.0):  # a trained net, and the first step
+  # A trained net; and the first step, where the mean is 100 deviations away, so
+  # that rounding of float32 takes some 1e-7 * 100**2 of the variance.
+  for moving, atol in ((99.0, 2e-4), (0.0, 5e-2)):
     found = jax.grad(loss)(x, 'native', moving)
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    np.testing.assert_allclose(found, wanted, atol=atol)
     one, values = norm(moving), np.asarray(x, np.float64)
     y, mean, var = one(x), values.mean((0, 1, 2)), values.var((0, 1, 2))
     exact = (values - mean) / np.sqrt(var + 1e-3) + np.array([1, 0, -2])
-    np.testing.assert_allclose(y, exact, atol=3e-3)
+    np.testing.assert_allclose(y, exact, atol=atol)
     np.testing.assert_allclose(
       one.mean[...], 0.9 * moving + 0.1 * mean, rtol=1e-5
     )
