@@ -180,7 +180,7 @@ def spellings(small):
   ],
 )
 def test_every_config_has_a_plan(tmp_path, capsys, small, least):
-  """In one process, as nets are traced once; all presets take ten minutes."""
+  """In one process, as nets are traced once; all presets take minutes."""
   geometry = hand_geometry.get_config('thumbnails')
   for name in stages.sections(geometry):
     (tmp_path / 'geometry' / name / 'checkpoints').mkdir(parents=True)
