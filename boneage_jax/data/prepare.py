@@ -69,12 +69,12 @@ def write(config: Any, stage: str, workdir: str, source: Any) -> None:
     )
     folder = storage.local(folders[name])
     info = naming.rename(sources.build_info(folder), config.data.name)
-    films = dict(sources.load_films(folder))
-    films['split'], description = selection.assign(config, films)
+    films = sources.load_films(folder)
+    names, description = selection.assign(config, films)
     cut = '; borders are cropped' if config.data.crop_borders else ''
     door.say(f'{info["name"]} ({name}); {description}{cut}.')
     if not said:
-      for note in [*info['notes'], *selection.doubts(config, films)]:
+      for note in [*info['notes'], *selection.doubts(config, films, names)]:
         door.say(note)
     said = True
     if info.get('looks_inverted'):

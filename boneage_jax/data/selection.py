@@ -37,23 +37,27 @@ def assign(config: Any, films: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
   return names, description
 
 
-def doubts(config: Any, films: film_table.Films) -> list[str]:
+def doubts(
+  config: Any, films: film_table.Films, names: np.ndarray
+) -> list[str]:
   """Say where a drawn split is not what its fractions promise.
 
   Args:
     config: of the run.
-    films: with their split, and study where hands or patients have several.
+    films: as prepared, with study where hands or patients have several.
+    names: of their splits, of `assign`.
   """
   said = []
   for split in splits.HELD_OUT:
     field = f'{split}_fraction'
-    if config.data[field] and split not in films['split']:
+    if config.data[field] and split not in names:
       said.append(
         f'no film is for {split}: raise --config.data.{field} (now '
         f'{config.data[field]:g}), or add films.'
       )
+  drawn = config.data.split != 'chen500' and np.any(names != films['split'])
   count = len(set(films.get('study', films['id']).tolist()))
-  if count < FEW_GROUPS and count < len(films['id']):
+  if drawn and count < FEW_GROUPS and count < len(films['id']):
     said.append(
       f'{len(films["id"])} films are of {count} groups, too few to be split by '
       'chance as the fractions of --config.data say: look at the numbers, and '

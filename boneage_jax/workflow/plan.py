@@ -43,8 +43,9 @@ def show(config: Any, workdir: str) -> None:
   split = NO_FILMS
   if films is not None:
     one = folds.fold_configs(config)[0]
-    films['split'], split = selection.assign(one, films)
-    notes += selection.doubts(one, films)
+    names, split = selection.assign(one, films)
+    notes += selection.doubts(one, films, names)
+    films['split'] = names
   count = len(folds.fold_configs(config))
   print(f'{config.name}: {", ".join(config.stages)}')
   print(f'films: {split}')

@@ -103,6 +103,15 @@ def test_plan_of_a_table(tmp_path, capsys):
   assert split.startswith('hash split of 24 films by group: ')
   after = capsys.readouterr().out
   assert all(each in text and each in after for each in [split, *doubts])
+  # A table's own split is no chance, however few its groups.
+  names = ['train', 'validation', 'test']
+  own = [f'{x},{names[k // 8]}' for k, x in enumerate(lines[1:])]
+  own = [f'{lines[0]},split', *own]
+  (tmp_path / 'own.csv').write_text('\n'.join(own) + '\n')
+  config.data.table = str(tmp_path / 'own.csv')
+  text = shown(config, tmp_path / 'run', capsys)[1]
+  assert 'official split of 24 films' in text and 'by chance' not in text
+  config.data.table = str(tmp_path / 'films.csv')
   config.data.test_fraction = 0.0  # as a user wants it
   assert 'no film is for' not in shown(config, tmp_path / 'run', capsys)[1]
   few = few_films.prepare(config, str(tmp_path / 'few'), 8)
