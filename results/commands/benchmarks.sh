@@ -19,3 +19,5 @@ python -m benchmarks.predict_films --run=runs/cascade_phantom --films=1000
 python -m benchmarks.model_file --workdir=runs/cascade_phantom --films=100
 python -m benchmarks.file_to_answer --run=runs/cascade_phantom --films=96
 python -m benchmarks.feeding --rate v5e_localizer=13980 v5e_assessor=4151
+python -m benchmarks.train_step --nets resnet50 inception_v3 --dtype float32 \
+  bfloat16 --peers none --repeats 3

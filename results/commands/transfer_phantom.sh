@@ -12,7 +12,7 @@ python -m boneage_jax.main --config=configs/transfer.py:xception,offtheshelf,pha
 python -m boneage_jax.main --config=configs/transfer.py:googlenet,finetune,phantom \
   --config.phantom.films=800 --workdir=runs/googlenet_finetune
 # Without BatchNorm, or with features that are large, the paper's rate diverges:
-# these are the largest of 0.002, 0.001, 0.0005 and of 2e-5, 2e-6, 2e-7 that do not.
+# these are the largest that were tried and do not.
 python -m boneage_jax.main --config=configs/transfer.py:efficientnet,offtheshelf,phantom \
   --config.phantom.films=800 --config.offtheshelf.optimizer.grad_clip_norm=0.0 \
   --config.offtheshelf.optimizer.learning_rate=1e-3 \
