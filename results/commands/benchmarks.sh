@@ -21,3 +21,6 @@ python -m benchmarks.file_to_answer --run=runs/cascade_phantom --films=96
 python -m benchmarks.feeding --rate v5e_localizer=13980 v5e_assessor=4151
 python -m benchmarks.train_step --nets resnet50 inception_v3 --dtype float32 \
   bfloat16 --peers none --repeats 3
+python -m benchmarks.site_correction
+python -m benchmarks.site_correction --run=runs/half_finetune
+python -m benchmarks.site_correction --run=runs/thumbnails
