@@ -204,6 +204,7 @@ def load(
   batch_size: int = BATCH,
   site: str = '',
   imports: str | Sequence[str] = (),
+  dtype: str = '',
 ) -> Run:
   """Load a run, or a model file.
 
@@ -213,6 +214,8 @@ def load(
     batch_size: films that nets read at a time.
     site: whose correction ages get, of `evaluate adapt`.
     imports: modules of your own to import, which the run needs.
+    dtype: 'float32' or 'bfloat16', in which nets compute; '' as they were
+      trained.
 
   Raises:
     ValueError: there is none, or it is not finished, or it needs modules that
@@ -222,7 +225,7 @@ def load(
   startup.check_device()
   extend.load(imports)
   folder = model_file.open_run(os.fspath(path))
-  nets = loading.load(folder, stage, batch_size, site)
+  nets = loading.load(folder, stage, batch_size, site, dtype)
   return Run(nets, folder, stage or run_lib.read_config(folder).report.stage)
 
 

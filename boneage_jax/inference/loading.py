@@ -4,6 +4,8 @@ from collections.abc import MutableMapping
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.inference import basis as basis_lib
@@ -18,7 +20,11 @@ Either = predictor.Predictor | ensemble.Ensemble
 
 
 def load(
-  workdir: str, stage: str = '', batch_size: int = 1, site: str = ''
+  workdir: str,
+  stage: str = '',
+  batch_size: int = 1,
+  site: str = '',
+  dtype: str = '',
 ) -> Either:
   """Load the nets of a stage, by default of the one that the run reports.
 
@@ -31,18 +37,41 @@ def load(
     stage: that predicts.
     batch_size: most films that it reads at a time.
     site: whose correction ages get, see `site`; '' for none.
+    dtype: of the nets' computation, see `models.DTYPES`; '' as they were
+      trained.
 
   Raises:
-    ValueError: no such stage, or it is not finished; no such site.
+    ValueError: no such stage, or it is not finished; no such site or dtype.
   """
-  config = run_lib.read_config(workdir)
+  config = _config(workdir, dtype)
   stage = stage or config.report.stage
   correction = site_lib.load(workdir, stage, site) if site else None
-  model = _load(config, stage, workdir, batch_size, {})
+  model = _load(config, stage, workdir, batch_size, {}, dtype)
   model.basis = basis_lib.of_run(config, stage, workdir)
   model.site = correction
   model.checks = quality_checks.load(stages.path(workdir, stage))
   return model
+
+
+def slow(workdir: str, dtype: str = '') -> str:
+  """Say that nets are slow on this device; '' of those that are not."""
+  sections = stages.sections(_config(workdir, dtype)).values()
+  types = [section.get('net', {}).get('dtype') for section in sections]
+  if 'bfloat16' not in types or jax.default_backend() != 'cpu':
+    return ''
+  return (
+    'The nets compute in bfloat16, which is slower than float32 on a CPU: '
+    'give --dtype=float32. Ages change by the rounding of bfloat16.'
+  )
+
+
+def _config(workdir: str, dtype: str) -> Any:
+  config = run_lib.read_config(workdir)
+  if dtype:
+    for section in stages.sections(config).values():
+      if 'dtype' in section.get('net', {}):
+        section.net.dtype = dtype
+  return config
 
 
 def _load(
@@ -51,11 +80,12 @@ def _load(
   workdir: str,
   batch_size: int,
   loaded: MutableMapping[tuple[str, str], finders.Finder],
+  dtype: str,
 ) -> Either:
   parts = stages.parts(stage)
   if len(parts) > 1:
     members = [
-      _load(config, name, workdir, batch_size, loaded) for name in parts
+      _load(config, name, workdir, batch_size, loaded, dtype) for name in parts
     ]
     known = [sex for member in members for sex in member.sexes]
     if len(set(known)) < len(known):
@@ -71,7 +101,7 @@ def _load(
   if section.get('job') == 'ensemble':
     rows = _members(section.members, workdir, stage)
     members = [
-      _load(config, name, workdir, batch_size, loaded) for name in rows
+      _load(config, name, workdir, batch_size, loaded, dtype) for name in rows
     ]
     weights = [row['weight'] for row in rows.values()]
     by_sex = {
@@ -84,7 +114,7 @@ def _load(
     folders = stages.fold_folders(config, workdir)
     members = [
       predictor.Predictor(
-        *(run_lib.read_config(folder), stage, folder, batch_size),
+        *(_config(folder, dtype), stage, folder, batch_size),
         loaded=loaded,
       )
       for folder in folders

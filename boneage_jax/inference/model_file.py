@@ -18,6 +18,7 @@ import zipfile
 
 import ml_collections
 
+from boneage_jax import models
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import extend
 from boneage_jax.core import stages
@@ -96,6 +97,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
   source.add_argument('--model', default='', help='model file: folder or zip')
   parser.add_argument('--stage', default='', help='by default the reported one')
   parser.add_argument('--site', default='', help='of evaluate adapt')
+  parser.add_argument(
+    '--dtype',
+    choices=models.DTYPES,
+    default='',
+    help='of what nets compute; by default that of their training',
+  )
   extend.add_flag(parser)
 
 

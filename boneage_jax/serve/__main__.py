@@ -79,12 +79,14 @@ def _run(args: argparse.Namespace, settings: settings_lib.Settings) -> None:
   startup.set_up()
   startup.check_device()
   folder = model_file.folder_of(args.workdir, args.model)
-  nets = loading.load(folder, args.stage, 1, args.site)
+  nets = loading.load(folder, args.stage, 1, args.site, args.dtype)
   reader = reader_lib.Reader(nets, limits_lib.Limits(settings.megapixels))
   try:
     reader.warm_up()
     bound.listen()  # whoever reads that it is ready may come at once
     door.say(nets.basis.sentence)
+    if slow := loading.slow(folder, args.dtype):
+      door.say(slow)
     door.say(views.NOTICE)
     door.say(f'Ready: http://{_address(bound)} (Ctrl-C ends it)')
     app = app_lib.create(reader, settings, _log)

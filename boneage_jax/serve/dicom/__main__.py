@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       'model': args.model,
       'stage': args.stage,
       'site': args.site,
+      'dtype': args.dtype,
       'imports': args.imports,
       'limits': (args.max_megapixels, args.max_megabytes),
     }
@@ -109,6 +110,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   add('--model', default='', help='model file, in the place of a run')
   add('--stage', default='', help='by default the reported one')
   add('--site', default='', help='of evaluate adapt')
+  add('--dtype', choices=('float32', 'bfloat16'), default='', help='of nets')
   add('--address', default='', help='to listen at; by default all of this host')
   add('--port', type=_port, default=11112, help='to listen at')
   add('--aet', type=_title, default='BONEAGE', help='AE title of the node')

@@ -142,12 +142,14 @@ def main() -> None:
     extend.load(task['imports'])
     workdir = model_file.folder_of(task['workdir'], task['model'])
     stage = task['stage']
-    nets = loading.load(workdir, stage, site=task['site'])
+    nets = loading.load(workdir, stage, 1, task['site'], task['dtype'])
     settings = dicom_out.settings(nets, workdir, stage)
     folder = folder_lib.Folder(task['folder'])
     limits = limits_lib.Limits(*task['limits'])
     answerer = Answerer(folder, nets, settings, limits)
-    print(door.shown(f'{nets.basis.sentence} {views.NOTICE}'), flush=True)
+    slow = loading.slow(workdir, task['dtype'])
+    said = (nets.basis.sentence, views.NOTICE, slow)
+    print(door.shown(' '.join(filter(None, said))), flush=True)
     while True:
       if not answerer.run_once():
         time.sleep(PAUSE)

@@ -37,7 +37,7 @@ def run(
   Args:
     folder: of the node.
     task: what `answer` predicts with: `workdir`, `model`, `stage`, `site`,
-      `imports` and `limits`.
+      `dtype`, `imports` and `limits`.
     receiving: address, port and AE title of the node, and who may send.
     peer: who gets reports and pictures.
     give_up_hours: after which what the peer does not take is given up.
