@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from boneage_jax.core import extend
+from boneage_jax.core import stages
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
 from boneage_jax.evaluation import errors
@@ -226,7 +227,7 @@ def load(
   extend.load(imports)
   folder = model_file.open_run(os.fspath(path))
   nets = loading.load(folder, stage, batch_size, site, dtype)
-  return Run(nets, folder, stage or run_lib.read_config(folder).report.stage)
+  return Run(nets, folder, stages.chosen(run_lib.read_config(folder), stage))
 
 
 def contact_sheet(

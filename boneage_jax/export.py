@@ -14,6 +14,7 @@ import os
 
 from boneage_jax.core import door
 from boneage_jax.core import extend
+from boneage_jax.core import stages
 from boneage_jax.core import startup
 from boneage_jax.core import storage
 from boneage_jax.inference import loading
@@ -46,7 +47,7 @@ def export(
   workdir = storage.absolute(workdir)
   model = loading.load(workdir, stage)
   config = run_lib.read_config(workdir)
-  stage = stage or config.report.stage
+  stage = stages.chosen(config, stage)
   report = model_card.report_of(config, stage, workdir)
   card = model_card.card(model.basis, report, licence, model.inputs)
   manifest = model_file.write(model, config, stage, workdir, out, card, report)

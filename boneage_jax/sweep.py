@@ -61,6 +61,12 @@ def sweep(
     ValueError: settings that cannot be, or a run that failed.
   """
   grid_lib.check(fields, config)
+  if (chosen := stages.chosen(config, stage)) not in stages.of_ages(config):
+    raise ValueError(
+      f'Expected a stage that tells ages, whose errors a sweep compares, got '
+      f'{chosen!r}; choose one with --stage: '
+      f'{", ".join(stages.of_ages(config)) or "this config has none"}.'
+    )
   runs = grid_lib.cells(fields, seeds, config.seed, out)
   shared = grid_lib.shares_data(fields)
   if shared:
@@ -70,6 +76,7 @@ def sweep(
   waiting = sum(not grid_lib.finished(cell, config) for cell in runs)
   for k, cell in enumerate(runs, start=1):
     words = grid_lib.command(cell, arguments, data)
+    grid_lib.ask(cell, config)
     if print_only:
       print(shlex.join(['python', *words]))
       continue
@@ -81,6 +88,8 @@ def sweep(
     started = time.monotonic()
     code = _start(words, cell.folder)
     waiting -= 1
+    if not code:  # a run of before may go on with some other settings
+      grid_lib.keep(cell, config)
     if code or not grid_lib.finished(cell, config):
       failed.append(name)
       continue
@@ -144,7 +153,13 @@ def show(
 
 def overrides(words: list[str]) -> list[str]:
   """Return --config, its overrides less the seed, and --imports, of a line."""
-  own = [w for w in words if re.match(r'--?(config\.(?!seed=)|imports=)', w)]
+  own, taken = [], False
+  for word in words:
+    if re.match(r'--?[a-z]', word):
+      taken = re.match(r'--?((no)?config\.|imports\b)', word) is not None
+      taken = taken and not re.match(r'--?config\.seed\b(?!\.)', word)
+    if taken:  # a word without a dash is the value of the one before
+      own.append(word)
   return [f'--config={FLAGS["config"].config_filename}', *own]
 
 

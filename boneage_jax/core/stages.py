@@ -180,6 +180,31 @@ def sections(config: Any) -> dict[str, Any]:
   return {k: v for k, v in config.items() if hasattr(v, 'job')}
 
 
+def of_ages(config: Any) -> list[str]:
+  """Names of the stages that tell ages."""
+  return [
+    name
+    for name, section in sections(config).items()
+    if section.job == 'ensemble' or section.get('task') == 'age'
+  ]
+
+
+def chosen(config: Any, stage: str = '') -> str:
+  """Return `stage`, or the one that the report shows.
+
+  Raises:
+    ValueError: none is named, and there is no report.
+  """
+  shown = stage or config.get('report', {}).get('stage', '')
+  if not shown:
+    able = ', '.join(of_ages(config))
+    raise ValueError(
+      f'{config.name} has no report that shows a stage: '
+      + (f'name one, {able}.' if able else 'it tells no ages.')
+    )
+  return shown
+
+
 def each(config: Any, workdir: str) -> Iterator[Stage]:
   """The stages that `config` describes."""
   return (Stage(config, name, workdir) for name in sections(config))

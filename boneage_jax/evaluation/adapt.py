@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from boneage_jax.core import door
+from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_table
 from boneage_jax.data import groups
@@ -46,7 +47,7 @@ def adapt(
   Raises:
     ValueError: a film cannot be read or has no sex, or no correction helps.
   """
-  stage = stage or run_lib.read_config(workdir).report.stage
+  stage = stages.chosen(run_lib.read_config(workdir), stage)
   place = site_lib.path(workdir, stage, site)
   films = film_table.read_listed(table, needs=('sex', 'age_true'))
   unknown = [film.file for film in films if film.sex == 'unknown']

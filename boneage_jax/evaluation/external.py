@@ -20,6 +20,7 @@ from typing import Any
 import tqdm
 
 from boneage_jax.core import door
+from boneage_jax.core import stages
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
 from boneage_jax.data import own_table
@@ -159,7 +160,7 @@ def external(
     run, stage = place, stage or named
   workdir = model_file.open_run(run)
   config = run_lib.read_config(workdir)
-  stage = stage or config.report.stage
+  stage = stages.chosen(config, stage)
   if os.path.isdir(data):
     archive = archives.read(data, age_unit)
   else:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import uuid
 
 from boneage_jax.core import durable
+from boneage_jax.core import stages
 from boneage_jax.inference import contents
 from boneage_jax.inference import dicom_picture
 from boneage_jax.inference import dicom_report
@@ -50,7 +51,7 @@ def settings(
   config = run_lib.read_config(workdir)
   return {
     'model': contents.digest(nets),
-    'config': model_file.bare(config, stage or config.report.stage),
+    'config': model_file.bare(config, stages.chosen(config, stage)),
     'site': nets.site,
     'version': nets.basis.version,
     **row_settings.of_answers(nets, norm, force),

@@ -44,7 +44,7 @@ def load(
     ValueError: no such stage, or it is not finished; no such site or dtype.
   """
   config = _config(workdir, dtype)
-  stage = stage or config.report.stage
+  stage = stages.chosen(config, stage)
   correction = site_lib.load(workdir, stage, site) if site else None
   model = _load(config, stage, workdir, batch_size, {}, dtype)
   model.basis = basis_lib.of_run(config, stage, workdir)

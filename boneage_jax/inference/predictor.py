@@ -143,18 +143,14 @@ class Predictor:
 
 def _check_stage(config: Any, stage: str) -> None:
   """Refuse a stage whose net does not say the age of a film as it is."""
-  able = [
-    name
-    for name, section in stages.sections(config).items()
-    if section.job == 'ensemble' or section.get('task') == 'age'
-  ]
+  able = stages.of_ages(config)
   if stage not in able or config[stage].job == 'ensemble':
     raise ValueError(
       f'Expected a stage that trains or combines age nets, got {stage!r}; '
-      f'choose one with --stage: {", ".join(able)}.'
+      f'choose one with --stage: {", ".join(able) or "none here does"}.'
     )
   if config[stage].input.erase_from:
     raise ValueError(
       f'{stage} reads films with regions painted over, so it has no age of a '
-      f'film as it is; predict with --stage={config.report.stage}.'
+      f'film as it is; predict with --stage={stages.chosen(config)}.'
     )

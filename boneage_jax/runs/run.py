@@ -90,7 +90,7 @@ def read_run(name: str, stage: str = '') -> Run:
       f'got {name!r}.'
     )
   config = config_lib.read_config(path)
-  stage = stage or config.report.stage
+  stage = stages.chosen(config, stage)
   folder = stages.path(workdir, stage)
   if config.get(stage, {}).get('job', 'train') == 'report':
     raise ValueError(

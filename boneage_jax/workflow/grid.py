@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
+import hashlib
 import itertools
+import json
 import os
 import re
 from typing import Any
@@ -15,6 +17,7 @@ from boneage_jax.core import storage
 from boneage_jax.workflow import resume
 
 PHANTOMS = 'phantoms'
+SETTINGS = 'settings.json'  # what the sweep asked of a run
 REPORTS = ('report', 'classes')  # jobs
 
 
@@ -130,7 +133,8 @@ def short_names(fields: Sequence[str] | dict[str, Any]) -> dict[str, str]:
 
 
 def _plain(value: str) -> str:
-  return re.sub(r'[^\w.+-]+', '-', value).strip('-')
+  """Return a value as part of a name: -0.5 and 0.5 are different ones."""
+  return '-'.join(re.sub(r'[^\w.+-]+', ' ', value).split())
 
 
 def shares_data(fields: Sequence[str] | dict[str, Any]) -> bool:
@@ -180,10 +184,36 @@ def share_phantoms(config: Any, out: str, runs: Sequence[Cell]) -> None:
       os.symlink(os.path.relpath(drawn, cell.folder), link)
 
 
+def ask(cell: Cell, config: Any) -> None:
+  """Write what is asked of a run that has not begun; `config` of the sweep."""
+  if not storage.exists(stages.config_path(cell.folder)):
+    keep(cell, config)
+
+
+def keep(cell: Cell, config: Any) -> None:
+  """Write what was asked of a run."""
+  os.makedirs(cell.folder, exist_ok=True)
+  path = os.path.join(cell.folder, SETTINGS)
+  storage.write_json(path, _asked(cell, config), indent=1)
+
+
+def _asked(cell: Cell, config: Any) -> dict[str, Any]:
+  own = json.dumps(config_lib.to_json(config), sort_keys=True)
+  sweep = hashlib.sha256(own.encode()).hexdigest()
+  return {'config': sweep, 'seed': cell.seed, **cell.values}
+
+
 def finished(cell: Cell, config: Any) -> bool:
-  """Whether all stages of a run are done, and its report is written."""
+  """Whether a run was asked the same, all its stages are done, and its report.
+
+  One that was asked something else may be finished, too: `main` knows.
+  """
+  path = os.path.join(cell.folder, SETTINGS)
+  if storage.read_json(path, {}) != _asked(cell, config):
+    return False
   if not storage.exists(stages.config_path(cell.folder)):
     return False
+  config = config_lib.read_config(stages.config_path(cell.folder))
   chosen = [stages.Stage(config, n, cell.folder) for n in config.stages]
   reports = [stage for stage in chosen if stage.section.job in REPORTS]
   written = storage.exists(stages.report_path(cell.folder, stages.REPORT_JSON))

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import shlex
 import subprocess
 import types
 
@@ -14,6 +15,8 @@ import tiny_cascade
 from boneage_jax import sweep
 from boneage_jax.report import sweep as sweep_report
 from boneage_jax.workflow import grid
+from configs import forest
+from configs import guided
 
 RATE = 'assessor.optimizer.learning_rate'
 REPORT = {'alarms': ['Collapsed.']}
@@ -55,6 +58,8 @@ def test_every_combination_gets_a_folder():
     '--config.data_dir=/data',
     f'--workdir={runs[3].folder}',
   ]
+  signs = grid.cells({'a.rate': ['-0.5', '0.5']}, 1, 0, '/out')
+  assert signs[0].folder == '/out/rate_-0.5__seed_0'
   with pytest.raises(ValueError, match='got one twice'):
     grid.cells({'a.rate': ['1', '1']}, 1, 0, '/out')
   with pytest.raises(ValueError, match='--seeds of 1 or more, got 0'):
@@ -122,10 +127,11 @@ def commands(monkeypatch):
       return types.SimpleNamespace(returncode=1)
     folder = pathlib.Path(flags['workdir'])
     fake_run.write(folder, table, noise=4 * rate, seed=seed)
-    for stage in ('localizer', 'regions', 'assessor'):
-      (folder / stage).mkdir(exist_ok=True)
-      (folder / stage / 'done.json').write_text('{}')
-    (folder / 'report').mkdir()
+    own = json.loads((folder / 'config.json').read_text())
+    own['stages'] = ['prepare', 'assessor', 'report']
+    (folder / 'config.json').write_text(json.dumps(own))
+    (folder / 'assessor' / 'done.json').write_text('{}')
+    (folder / 'report').mkdir(exist_ok=True)
     (folder / 'report' / 'report.json').write_text(json.dumps(REPORT))
     return types.SimpleNamespace(returncode=0)
 
@@ -222,3 +228,88 @@ def test_commands_are_printed_and_phantoms_shared(commands, tmp_path, capsys):
   assert len(links) == 2
   assert {link.resolve() for link in links} == {(out / 'phantoms').resolve()}
   assert (links[0] / 'phantom.json').exists()
+
+
+def of_an_archive():
+  config = tiny_cascade.get_config()
+  config.manual_dir = 'films'  # no phantoms are drawn
+  return config
+
+
+def test_what_other_settings_left_is_not_taken_for_done(
+  commands, tmp_path, capsys
+):
+  config = of_an_archive()
+  go(config, tmp_path, ['1'], seeds=1)
+  go(config, tmp_path, ['1'], seeds=1)
+  assert len(commands) == 1
+  config.assessor.epochs += 1  # `main` says whether such a run can go on
+  go(config, tmp_path, ['1'], seeds=1)
+  assert len(commands) == 2 and 'already done' in capsys.readouterr().out
+  other = 'localizer.optimizer.learning_rate'  # the folder has the same name
+  cell = grid.cells({RATE: ['1']}, 1, 0, str(tmp_path / 'out'))[0]
+  assert grid.finished(cell, config)
+  same = grid.cells({other: ['1']}, 1, 0, str(tmp_path / 'out'))[0]
+  assert same.folder == cell.folder and not grid.finished(same, config)
+
+
+def test_runs_of_printed_commands_are_done(commands, tmp_path, capsys):
+  config = of_an_archive()
+  go(config, tmp_path, ['1'], seeds=1, print_only=True)
+  line = shlex.split(capsys.readouterr().out)
+  with open(tmp_path / 'printed.txt', 'w') as file:
+    subprocess.run(['python', *line], check=False, stdout=file)
+  go(config, tmp_path, ['1'], seeds=1)
+  assert len(commands) == 1 and 'already done' in capsys.readouterr().out
+
+
+def test_folds_are_those_of_each_run(commands, tmp_path):
+  config = of_an_archive()
+  go(config, tmp_path, ['1'], seeds=1)
+  cell = grid.cells({RATE: ['1']}, 1, 0, str(tmp_path / 'out'))[0]
+  path = pathlib.Path(cell.folder) / 'config.json'
+  own = json.loads(path.read_text())
+  own['data'] |= {'folds': 2}
+  path.write_text(json.dumps(own))
+  (path.parent / 'assessor/done.json').unlink()
+  for fold in range(2):
+    assert not grid.finished(cell, config)
+    folder = path.parent / f'fold_{fold}/assessor'
+    folder.mkdir(parents=True)
+    (folder / 'done.json').write_text('{}')
+  assert grid.finished(cell, config)
+
+
+def test_a_stage_that_tells_no_ages_is_refused_before_a_run(commands, tmp_path):
+  for config, said in (
+    (
+      forest.get_config('phantom'),
+      'has no report that shows a stage: it tells',
+    ),
+    (guided.get_config('fracture'), "tells ages, .*got 'classifier'"),
+    (tiny_cascade.get_config(), 'tells ages.* assessor, localizer'),
+  ):
+    stage = 'regions' if 'regions' in config else ''
+    with pytest.raises(ValueError, match=said):
+      sweep.sweep(
+        *(config, ['--config=f.py']),
+        fields={'data.validation_fraction': ['0.1']},
+        seeds=1,
+        out=str(tmp_path / 'out'),
+        stage=stage,
+      )
+  assert not commands
+
+
+def test_overrides_of_a_line_keep_their_values(monkeypatch):
+  flag = types.SimpleNamespace(config_filename='f.py')
+  monkeypatch.setattr(sweep, 'FLAGS', {'config': flag})
+  given = (
+    '--config g.py --config.a.b=1 --noconfig.a.c --config.seed 4 --seeds 2 '
+    '--config.a.d -0.5 -config.seed=5 --config.seed.x=1 --imports m --grid a=1'
+  )
+  kept = (
+    '--config=f.py --config.a.b=1 --noconfig.a.c --config.a.d -0.5 '
+    '--config.seed.x=1 --imports m'
+  )
+  assert ' '.join(sweep.overrides(given.split())) == kept
