@@ -39,7 +39,7 @@ def polygons_of(
 
   Args:
     drawn: what the files say.
-    sizes: height and width of each film in pixels, by id.
+    sizes: height and width in pixels of films of which these do not say it.
     label: of the outlines to take; '' takes all, which then have one label.
 
   Raises:
@@ -47,7 +47,7 @@ def polygons_of(
       its film or encloses nothing.
   """
   rings = [
-    (film.film, name, ring)
+    (film, name, ring)
     for film in drawn
     for name, ring in film.rings
     if label in ('', name)
@@ -62,15 +62,14 @@ def polygons_of(
       'with --label.'
     )
   found: dict[str, Ring] = {}
-  for film, _, ring in rings:
+  for one, _, ring in rings:
+    film, size = one.film, one.size_hw or sizes[one.film]
     if film in found:
       raise ValueError(
         f'Expected one outline of film {film}, got two: remove the second hand '
         'or the stray clicks, and draw one hand as one outline.'
       )
-    found[film] = [
-      _fractions(xy, film, sizes[film], 'its outline') for xy in ring
-    ]
+    found[film] = [_fractions(xy, film, size, 'its outline') for xy in ring]
     if _area(found[film]) < LEAST_AREA:
       raise ValueError(
         f'Expected an outline about the hand of film {film}, got one of '
@@ -106,13 +105,13 @@ def points_of(
         raise ValueError(
           f'Expected one point {name} of film {film.film}, got two: remove one.'
         )
-      size = sizes[film.film]
+      size = film.size_hw or sizes[film.film]
       points[name] = _fractions(xy, film.film, size, f'its point {name}')
   return found
 
 
 def sizes_of(drawn: Iterable[outlines.Drawn], films: str = '') -> Sizes:
-  """Returns height and width of the films that something was drawn on.
+  """Returns height and width of films whose files do not keep their size.
 
   Args:
     drawn: what the files say.
@@ -127,8 +126,8 @@ def sizes_of(drawn: Iterable[outlines.Drawn], films: str = '') -> Sizes:
       paths[outlines.film_id(path.name)] = path
   for film in drawn:
     if film.size_hw:
-      sizes[film.film] = film.size_hw
-    elif film.film in paths:
+      continue
+    if film.film in paths:
       sizes[film.film] = codec.read(
         limits.read_file(paths[film.film])
       ).image.shape

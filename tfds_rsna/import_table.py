@@ -69,7 +69,8 @@ def dha(folder: pathlib.Path, ages: str) -> list[Row]:
       boneage.
 
   Raises:
-    ValueError: there are no such folders, or films without an age.
+    ValueError: there are no such folders, or ages without a film. How many
+      films have no age, and are left out, is said.
   """
   films = {
     stem: path
@@ -95,6 +96,11 @@ def dha(folder: pathlib.Path, ages: str) -> list[Row]:
       f'{ages}: {len(lost)} lines have no film below {folder}: '
       f'{", ".join(map(door.shown, lost))}. Add these films, or remove the '
       'lines.'
+    )
+  if len(rows) < len(films):
+    door.say(
+      f'{len(films) - len(rows)} of {len(films)} films below {folder} have no '
+      f'age in {ages}: they are left out.'
     )
   return rows
 
@@ -126,7 +132,8 @@ def _lines(path: pathlib.Path, needs: Sequence[str]) -> list[Row]:
       f'{path}: expected the columns {", ".join(needs)}, got no '
       f'{", ".join(missing)}: name the columns in its first line.'
     )
-  return [dict(zip(header, row, strict=False)) for _, row in table.rows]
+  tables.check_once(header, needs, str(path))
+  return [row for _, row in table._replace(header=header).by_column()]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

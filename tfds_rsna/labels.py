@@ -87,6 +87,8 @@ def read(
     raise ValueError(
       f'{path}: expected columns for {EXPECTED}; found {found}{where}.'
     )
+  lowered = [name.strip().lower() for name in header]
+  tables.check_once(lowered, [lowered[i] for i in columns.values()], str(path))
   told = _split_unit(header[columns['age']])[1]
   if told not in ('', age_unit):
     raise ValueError(
@@ -150,7 +152,9 @@ def read(
   return labels, bad, notes
 
 
-def doubts(path: str | os.PathLike, ages: list[float], told: bool) -> list[str]:
+def doubts(
+  path: str | os.PathLike, ages: list[float], told: bool = False
+) -> list[str]:
   """Returns a note where ages that were read as months may be years.
 
   Args:

@@ -5,7 +5,7 @@ import re
 
 _WHOLE = re.compile('[0-9]+')
 _NUMBER = re.compile(r'0*([0-9]+)(\.0+)?')
-_IMAGE = re.compile(r'\.(png|jpe?g|dcm)$', re.IGNORECASE)
+_IMAGE = re.compile(r'\.(png|jpe?g|dcm|tiff?|bmp)$', re.IGNORECASE)
 
 
 def normalize(text: str) -> str:

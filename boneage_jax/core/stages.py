@@ -101,9 +101,12 @@ class Stage:
     """Whether it has a checkpoint or a round, or is finished, in any fold."""
     return any(
       storage.exists(path(folder, self.name, DONE))
-      or storage.glob(path(folder, self.name, CHECKPOINTS, 'latest', '*'))
-      or storage.exists(path(folder, self.name, CHECKPOINTS, 'latest.tar'))
-      or storage.glob(path(folder, self.name, 'round_*'))
+      or any(
+        storage.glob(path(folder, self.name, CHECKPOINTS, kind), '*')
+        or storage.exists(path(folder, self.name, CHECKPOINTS, f'{kind}.tar'))
+        for kind in ('latest', 'best')
+      )
+      or storage.glob(path(folder, self.name), 'round_*')
       for folder in (self.workdir, *fold_folders(self.config, self.workdir))
     )
 

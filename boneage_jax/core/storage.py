@@ -64,12 +64,19 @@ def make_folder(path: str) -> None:
     os.makedirs(path, exist_ok=True)
 
 
-def glob(pattern: str) -> list[str]:
-  """Sorted paths that match."""
-  if not is_remote(pattern):
-    return sorted(glob_lib.glob(pattern))
-  system, name = _system(pattern)
-  return sorted(system.unstrip_protocol(found) for found in system.glob(name))
+def glob(folder: str, *pattern: str) -> list[str]:
+  """Sorted paths below a folder, whose own name is taken as it is.
+
+  Args:
+    folder: to look in.
+    pattern: parts of a path below it, with *, ? or ** for any depth.
+  """
+  if not is_remote(folder):
+    whole = os.path.join(glob_lib.escape(folder), *pattern)
+    return sorted(glob_lib.glob(whole, recursive=True))
+  system, name = _system(folder)
+  found = system.glob('/'.join([glob_lib.escape(name), *pattern]))
+  return sorted(map(system.unstrip_protocol, found))
 
 
 def remove(path: str) -> None:

@@ -193,6 +193,26 @@ def read(
   return Table(rows[first][1], rows[first + 1 :], sheet)
 
 
+def check_once(
+  header: Sequence[str], columns: Iterable[str], name: str
+) -> None:
+  """Check that no column that is read stands twice.
+
+  Args:
+    header: of the table `name`, as columns are compared.
+    columns: that are read.
+
+  Raises:
+    ValueError: one does; which of them is meant cannot be known.
+  """
+  twice = [one for one in dict.fromkeys(columns) if header.count(one) > 1]
+  if twice:
+    raise ValueError(
+      f'{name}: expected each column once, got {", ".join(twice)} twice or '
+      'more: keep the one that you mean.'
+    )
+
+
 def decode(data: bytes, name: str) -> str:
   """Return the text of a file in UTF-8, UTF-16 or an 8-bit code.
 

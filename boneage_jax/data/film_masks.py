@@ -117,7 +117,7 @@ def read_corrected(folder: str, input_config: Any) -> dict[str, np.ndarray]:
   if not folder:
     return {}
   found = {}
-  for path in storage.glob(os.path.join(folder, '*.png')):
+  for path in storage.glob(folder, '*.png'):
     with storage.reading(path, 'rb') as file:
       data = np.frombuffer(file.read(), np.uint8)
     mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None

@@ -233,6 +233,7 @@ def parse_listed(
       f'{", ".join(missing)}, only {", ".join(header)}: name the columns in '
       'its first line' + (', or set data.columns.' if columns else '.')
     )
+  tables.check_once(header, filter(None, lowered.values()), path)
   sexes = SEXES | (MALE if lowered['sex'] == 'male' else {})
   rows: list[Listed] = []
   faults: list[tuple[int, str, str]] = []

@@ -92,7 +92,7 @@ def read(
     },
     listed={split: {film.id for film in some} for split, some in films.items()},
     unlabelled={},
-    notes=labels.doubts(path, ages, age_unit != labels.UNITS[0]),
+    notes=labels.doubts(path, ages) if age_unit == labels.UNITS[0] else [],
     annotations={},
     phantom=None,
   )

@@ -89,9 +89,11 @@ def _phantoms(config: Any, workdir: str) -> str:
   from boneage_jax import phantom
 
   folder = os.path.join(storage.here(workdir), 'phantoms')
-  if not os.path.exists(folder):
-    print(f'Drawing {config.phantom.films} phantoms.', flush=True)
-    phantom.write_archive(folder, **config.phantom.to_dict(), progress=True)
+  if os.path.exists(folder):  # of a run that was stopped, or of a sweep
+    phantom.check_drawn(folder, **config.phantom.to_dict())
+    return folder
+  print(f'Drawing {config.phantom.films} phantoms.', flush=True)
+  phantom.write_archive(folder, **config.phantom.to_dict(), progress=True)
   return folder
 
 

@@ -42,6 +42,7 @@ from tfds_rsna import archive as archives
 from tfds_rsna import labels
 
 ROWS = 'films'  # folder of the rows as `predict` writes them
+OF_RUNS = (stages.CONFIG, stages.DONE)  # files that other folders have
 SHOWN = 5  # films that an error names
 
 
@@ -158,6 +159,11 @@ def external(
   place, _, named = run.rpartition(':')
   if place and not os.path.exists(run):
     run, stage = place, stage or named
+  if any(os.path.exists(os.path.join(out, name)) for name in OF_RUNS):
+    raise ValueError(
+      'Expected a new folder for --out, or that of an external test, got '
+      f'{out}, which is of a run: choose another.'
+    )
   workdir = model_file.open_run(run)
   config = run_lib.read_config(workdir)
   stage = stages.chosen(config, stage)

@@ -87,7 +87,8 @@ def films_of_both(
     count: of films, chosen by a hash of the id; None: all.
 
   Returns:
-    Their table, and the records of either run.
+    Their table, and the records of either run, on which boxes of the same
+    kinds are known.
 
   Raises:
     ValueError: there are none, or a film has another age in the other run.
@@ -105,8 +106,13 @@ def films_of_both(
         f'{films["age"][k]:g} months in {a.run.name} and of '
         f'{others["age"][places[film]]:g} in {b.run.name}.'
       )
-    if film_boxes(json.loads(source[k]['annotations'] or '{}')):
-      pairs.append((k, places[film]))
+    pair = (k, places[film])
+    boxes = [
+      film_boxes(json.loads(s[i]['annotations'] or '{}'))
+      for s, i in zip((source, other_source), pair, strict=True)
+    ]
+    if boxes[0] and boxes[0].keys() == boxes[1].keys():
+      pairs.append(pair)
   if not pairs:
     raise ValueError(
       f'Expected films of {" or ".join(names)} in {a.run.name} and '

@@ -4,8 +4,8 @@
 
 Several runs are those of several seeds on one split: a film's Dice is the mean
 over them and over the nets of a committee. A run with folds is judged by the
-films that each fold was not trained on, another by its test films. Intervals
-are of films, not of seeds.
+films that each fold was not trained on, another by its test films, or by those
+of validation where it has no others. Intervals are of films, not of seeds.
 """
 
 from collections.abc import Mapping

@@ -167,6 +167,7 @@ def _rows(
       f'{path}: expected the columns id,{",".join(columns)}, found '
       f'{",".join(table.header)}.'
     )
+  tables.check_once(table.header, ('id', *columns), path)
   for line, row in table.by_column():
     where = f'{path}, line {line}, film {row["id"]}'
     yield where, _film_id(row['id'], where), row

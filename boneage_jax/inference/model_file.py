@@ -189,7 +189,7 @@ def _fill(
         copy = os.path.join(folder, place, name, arrays)
         with storage.reading(path, 'rb') as source, open(copy, 'wb') as file:
           shutil.copyfileobj(source, file)
-  sites = storage.glob(stages.path(workdir, stage, site_lib.FOLDER, '*.json'))
+  sites = storage.glob(stages.path(workdir, stage, site_lib.FOLDER), '*.json')
   for path in sites:
     name = os.path.join(stage, site_lib.FOLDER, os.path.basename(path))
     write_json(name, storage.read_json(path))

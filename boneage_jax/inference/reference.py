@@ -47,6 +47,7 @@ def read(path: str) -> Reference:
       f'{path}: expected a table with the columns {", ".join(COLUMNS)} '
       f'(months), got {got}.'
     )
+  tables.check_once(table.header, COLUMNS, path)
   found: dict[str, list[tuple[float, ...]]] = {}
   for line, row in table.by_column():
     try:

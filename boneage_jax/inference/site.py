@@ -38,7 +38,7 @@ def load(workdir: str, stage: str, name: str) -> dict[str, Any]:
   """
   place = path(workdir, stage, name)
   if not storage.exists(place):
-    known = storage.glob(stages.path(workdir, stage, FOLDER, '*.json'))
+    known = storage.glob(stages.path(workdir, stage, FOLDER), '*.json')
     names = [os.path.splitext(os.path.basename(one))[0] for one in known]
     raise ValueError(
       f'Expected --site to be one of {", ".join(names) or "none yet"}, got '

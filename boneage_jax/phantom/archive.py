@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent import futures
+import inspect
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from boneage_jax.core import stages
+from boneage_jax.core import storage
 from boneage_jax.core import tables
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import png
@@ -210,6 +212,28 @@ def _table(folder, name, header, rows):
     writer = tables.Writer(file)
     writer.writerow(header)
     writer.writerows(rows)
+
+
+def check_drawn(out: str, **options: float) -> None:
+  """Check that a folder has the phantoms of these options of `write_archive`.
+
+  Raises:
+    ValueError: it has others; names the options and the remedy.
+  """
+  path = os.path.join(out, 'phantom.json')
+  known = storage.read_json(path, {})
+  usual = inspect.signature(write_archive).parameters
+  other = [
+    name
+    for name, value in options.items()
+    if known.get(name, usual[name].default) != value
+  ]
+  if other:
+    raise ValueError(
+      f'Expected the phantoms of the config in {out}, got some of other '
+      f'{", ".join(f"phantom.{name}" for name in other)}: remove that folder '
+      'to draw them anew, or set these back.'
+    )
 
 
 def _replace(work, out):

@@ -5,7 +5,6 @@ where the answers go.
 """
 
 from collections.abc import Iterable
-import os
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ def answers(
 def read(config: Any, stage: str, workdir: str) -> dict[str, np.ndarray]:
   """Return all masks that a person has drawn, by id."""
   where = folder(stage, workdir)
-  if not storage.glob(os.path.join(where, '*.png')):
+  if not storage.glob(where, '*.png'):
     return {}
   return film_masks.read_corrected(where, config[stage].input)
 
@@ -84,7 +83,7 @@ def _ask(config: Any, stage: str, workdir: str, missing: list[str]) -> None:
   path = lambda *parts: stages.path(workdir, stage, FOLDER, *parts)
   storage.make_folder(path(FILMS))
   storage.make_folder(path(MASKS))
-  for stale in storage.glob(path(FILMS, '*')):
+  for stale in storage.glob(path(FILMS), '*'):
     storage.remove(stale)
   for film, image in review.pictures(config, stage, workdir, missing):
     with storage.replacing(path(FILMS, f'{film}.png'), 'wb') as file:

@@ -114,7 +114,7 @@ def clear(folder: str) -> None:
   """Remove what a killed job left behind."""
   storage.make_folder(folder)
   for name in (stages.DONE, f'{stages.CROPS}.*'):
-    for stale in storage.glob(os.path.join(folder, name)):
+    for stale in storage.glob(folder, name):
       storage.remove(stale)
 
 

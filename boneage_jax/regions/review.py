@@ -36,7 +36,7 @@ def write(config: Any, stage: str, workdir: str, judged: list[Any]) -> None:
 
   def work() -> None:
     storage.make_folder(folder)
-    for stale in storage.glob(os.path.join(folder, '*')):
+    for stale in storage.glob(folder, '*'):
       storage.remove(stale)
     with storage.replacing(os.path.join(folder, 'review.csv')) as file:
       writer = tables.Writer(file)

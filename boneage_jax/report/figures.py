@@ -37,8 +37,8 @@ def curves(
 ) -> dict[str, list[dict[str, float]]]:
   """Read the training rows of every stage, and fold, that has some."""
   out = {}
-  for folds in ('', 'fold_*/'):
-    for path in storage.glob(f'{workdir}/{folds}*/metrics.jsonl'):
+  for folds in ((), ('fold_*',)):
+    for path in storage.glob(workdir, *folds, '*', 'metrics.jsonl'):
       rows = metric_writer.read_metrics(path)
       if any('train_loss' in row or 'validation_mae' in row for row in rows):
         *_, fold, stage, _ = path.split('/')

@@ -168,7 +168,7 @@ class Checkpoints:
         f'{self._folder}: checkpoints of several processes need gs:// or a '
         'file system that they share, not s3://.'
       )
-    for path in storage.glob(os.path.join(self._folder, '*.tar')):
+    for path in storage.glob(self._folder, '*.tar'):
       try:
         with tarfile.open(fileobj=storage.reading(path, 'rb')) as tar:
           tar.extractall(self._beside.name, filter='data')
@@ -177,7 +177,7 @@ class Checkpoints:
 
   def _drop_without_error(self) -> None:
     """Set kept nets aside whose error is damaged: Orbax cannot open them."""
-    for path in storage.glob(os.path.join(self._place, 'best', '*')):
+    for path in storage.glob(self._place, 'best', '*'):
       step = os.path.basename(path)
       if not step.isdigit():
         continue

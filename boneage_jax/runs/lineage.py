@@ -84,6 +84,8 @@ def origins(
 ) -> Iterator[tuple[Any, str, str]]:
   """Yield config, stage and folder of a stage's nets and of their origins.
 
+  So for the nets that find what it reads: regions, points and masks.
+
   Raises:
     ValueError: the run of an origin is gone.
   """
@@ -92,9 +94,12 @@ def origins(
       yield from origins(config, member, workdir)
     return
   yield config, stage, workdir
-  before = parent_run(config, stage, workdir)
-  if before:
-    yield from origins(*before)
+  one = stages.Stage(config, stage, workdir)
+  read = one.all_inputs() if stage in config else ()
+  for name in (stage, *(other.name for other in read)):
+    before = parent_run(config, name, workdir)
+    if before:
+      yield from origins(*before)
 
 
 def training_films(
@@ -128,9 +133,8 @@ def training_films(
 
 def _mined(stage: str, workdir: str) -> frozenset[str]:
   """Ids of the films whose masks the rounds of a stage were trained on."""
-  tables = storage.glob(
-    stages.path(workdir, stage, 'round_*', film_masks.TABLE)
-  )
+  folder = stages.path(workdir, stage)
+  tables = storage.glob(folder, 'round_*', film_masks.TABLE)
   rounds = (film_masks.read_table(os.path.dirname(path)) for path in tables)
   return frozenset(film for rows in rounds for film in film_masks.stored(rows))
 

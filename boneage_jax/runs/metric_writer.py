@@ -54,7 +54,7 @@ class MetricWriter:
       return
     self._board.flush()
     for name in (*FILES, 'tensorboard/*'):
-      for path in storage.glob(os.path.join(self._here, name)):
+      for path in storage.glob(self._here, name):
         storage.put(path, path.replace(self._here, self._folder))
 
   def close(self) -> None:

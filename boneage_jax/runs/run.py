@@ -101,7 +101,7 @@ def read_run(name: str, stage: str = '') -> Run:
     has = [
       s
       for s in stages.sections(config)
-      if config[s].job in ('train', 'ensemble')
+      if config[s].job in ('train', 'ensemble', 'fit_regressors')
       and storage.exists(stages.path(workdir, s, stages.PREDICTIONS))
     ]
     raise ValueError(

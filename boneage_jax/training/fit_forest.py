@@ -32,6 +32,11 @@ def fit_forest(config: Any, stage: str, workdir: str) -> None:
   storage.make_folder(stages.path(workdir, stage))
   marked = landmarks_lib.read(config, stage, workdir)
   train = marked.select(marked.films['split'] == 'train')
+  if not np.isin(marked.films['split'], HELD_OUT).any():
+    raise ValueError(
+      f'{stage}: expected films with landmarks that are held out, got none '
+      f'among {len(marked.points)}: raise --config.data.validation_fraction.'
+    )
   finder, arrays = fit(train, section, [config.seed, section.seed])
   with storage.replacing(path(stages.FOREST), 'wb') as file:
     np.savez_compressed(file, hand=finder.hand, **arrays)
@@ -47,11 +52,6 @@ def fit_forest(config: Any, stage: str, workdir: str) -> None:
     print(f'{stage}: {keypoints.summary(outputs, split)}')
     pairs = zip(part.images[:SHOWN], found[:SHOWN], strict=True)
     pictures = [_picture(*pair) for pair in pairs]
-  if not rows:
-    raise ValueError(
-      f'{stage}: expected films with landmarks that are held out, got none '
-      f'among {len(marked.points)}: raise --config.data.validation_fraction.'
-    )
   with storage.replacing(path(stages.PREDICTIONS)) as file:
     tables.write_dicts(file, rows)
   with storage.replacing(path(stages.VOTES), 'wb') as file:

@@ -5,6 +5,7 @@ others judge it. This only measures: no stage reads these forests. Each round is
 kept, so that a killed job goes on.
 """
 
+from collections.abc import Mapping
 import time
 from typing import Any
 
@@ -52,14 +53,42 @@ def forest_rounds(config: Any, stage: str, workdir: str) -> None:
   print(f'{stage}: {(time.monotonic() - started) / 60:.1f} minutes')
 
 
+def draw(
+  films: Mapping[str, np.ndarray],
+  train: int,
+  test: int,
+  rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Draw films to train on and films that judge.
+
+  Films of one hand, of one `study`, do not stand on both sides: those that
+  would are left out of the films that judge.
+
+  Args:
+    films: columns id, and study where hands have several films.
+    train, test: numbers of films.
+    rng: draws hands.
+
+  Returns:
+    Their positions, in order.
+  """
+  hands = dict.fromkeys(films.get('study', films['id']).tolist())
+  place = {hand: k for k, hand in enumerate(hands)}
+  of = np.array([place[h] for h in films.get('study', films['id']).tolist()])
+  order = np.concatenate(
+    [np.flatnonzero(of == hand) for hand in rng.permutation(len(hands))]
+  )
+  first, last = order[:train], order[-test:]
+  return np.sort(first), np.sort(last[~np.isin(of[last], of[first])])
+
+
 def one_round(
   marked: landmarks_lib.Marked, section: Any, seed: list[int]
 ) -> list[dict[str, Any]]:
   """Draw films, fit a forest to some and judge it by the others."""
   rng = np.random.default_rng([*seed, section.seed])
-  order = rng.permutation(len(marked.points))
-  train = marked.select(np.sort(order[: section.train_films]))
-  test = marked.select(np.sort(order[-section.test_films :]))
+  train, test = draw(marked.films, section.train_films, section.test_films, rng)
+  train, test = marked.select(train), marked.select(test)
   finder, _ = fit_forest.fit(train, section, [*seed, section.seed])
   kind, rows = section.landmarks, []
   for weighting in forest_lib.WEIGHTINGS:

@@ -109,7 +109,7 @@ def read(config: Any, stage: str, workdir: str) -> Marked:
   wanted = {'ossification_boxes'}
   if kind == 'keypoints':
     wanted = set(LANDMARKS[kind])
-  drawn = [wanted <= set(marks.split()) for marks in films['marks'].tolist()]
+  drawn = [bool(wanted & {*marks.split()}) for marks in films['marks'].tolist()]
   films = film_table.select(films, np.array(drawn, bool))
   rotations = selection.film_rotations(workdir, options.orientation_from)
   source = sources.whole_films(
@@ -122,7 +122,9 @@ def read(config: Any, stage: str, workdir: str) -> Marked:
     found = json.loads(record['annotations'] or '{}')
     points = of_film(found, kind, image.shape)
     if np.isnan(points).any():
-      why = ossification.fault(found) if kind == 'ossification' else 'turned'
+      lost = wanted - {*films['marks'][i].split()}
+      why = f'no {", ".join(sorted(lost))}' if lost else 'turned'
+      why = ossification.fault(found) if kind == 'ossification' else why
       print(f'{stage}: film {film} is left out: {why}')
       continue
     image = 255 - image if options.polarity == 'invert' else image

@@ -80,7 +80,7 @@ class Profile:
     with storage.writing(folder):
       jax.profiler.stop_trace()
     if self._here != folder:
-      for path in storage.glob(os.path.join(self._here, '**')):
+      for path in storage.glob(self._here, '**'):
         if os.path.isfile(path):
           storage.put(path, path.replace(self._here, folder))
     print(f'{self._run.stage}: a trace of its steps is in {folder}.')

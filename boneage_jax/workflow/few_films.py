@@ -5,8 +5,11 @@ import dataclasses
 import os
 from typing import Any
 
+import numpy as np
+
 from boneage_jax.core import stages
 from boneage_jax.data import prepare as prepare_lib
+from boneage_jax.data import splits
 
 
 def prepare(config: Any, folder: str, count: int) -> Any:
@@ -32,7 +35,10 @@ def prepare(config: Any, folder: str, count: int) -> Any:
     config.phantom.films = min(count, config.phantom.films)
     prepare_lib.prepare(config, stages.PREPARE, folder)
     return config
-  films = {'train': whole.films.get('train', [])[:count]}
+  films = whole.films.get('train', [])
+  # Drawn by their ids: the first of a table may all be of one patient.
+  chosen = splits.some(np.array([film.id for film in films]), count)
+  films = {'train': [films[k] for k in chosen]}
   few = dataclasses.replace(whole, films=films, bad=[], notes=[])
   prepare_lib.write(config, stages.PREPARE, folder, few)
   return config

@@ -46,7 +46,7 @@ def run_folds(config: Any, chosen: Sequence[str], workdir: str) -> None:
     jobs_lib.run_stages(one, of_fold, folder)
 
   def join() -> None:
-    for stage in jobs_lib.select(config, 'train'):
+    for stage in jobs_lib.select(config, 'train', 'fit_regressors'):
       task = config[stage].task
       if task in joined_rows.FIGURES:
         figures = joined_rows.join(config, stage, workdir)

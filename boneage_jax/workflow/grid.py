@@ -175,8 +175,11 @@ def share_phantoms(config: Any, out: str, runs: Sequence[Cell]) -> None:
   if not (config_lib.draws_phantoms(config) and config.phantom.films):
     return
   drawn = os.path.join(out, PHANTOMS)
-  if not os.path.exists(drawn):
-    phantom.write_archive(drawn, **config.phantom.to_dict(), progress=True)
+  settings = config.phantom.to_dict()
+  if os.path.exists(drawn):
+    phantom.check_drawn(drawn, **settings)
+  else:
+    phantom.write_archive(drawn, **settings, progress=True)
   for cell in runs:
     link = os.path.join(cell.folder, PHANTOMS)
     if not os.path.lexists(link):

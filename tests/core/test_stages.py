@@ -9,6 +9,7 @@ import pytest
 from boneage_jax.core import stages
 from configs import best
 from configs import cascade
+from configs import forest
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -76,6 +77,32 @@ def test_begun_and_done(tmp_path):
   assert stage.begun and not stage.done
   (tmp_path / 'localizer/done.json').touch()
   assert stage.done
+  kept = stages.Stage(config, 'assessor', str(tmp_path))
+  (tmp_path / 'assessor/checkpoints/best/0').mkdir(parents=True)
+  assert kept.begun  # such as features, before they are written
+
+
+def test_brackets_in_the_name_of_a_folder_are_none_of_a_pattern(tmp_path):
+  config = cascade.get_config('phantom')
+  folder = tmp_path / 'run[1]*'
+  (folder / 'localizer/checkpoints/latest/8').mkdir(parents=True)
+  (tmp_path / 'run1/assessor/checkpoints/latest/8').mkdir(parents=True)
+  of = lambda name: stages.Stage(config, name, str(folder))
+  assert of('localizer').begun and not of('assessor').begun
+
+
+def test_the_stage_that_is_meant():
+  config = cascade.get_config('phantom')
+  assert stages.chosen(config) == 'assessor'
+  assert stages.chosen(config, 'localizer') == 'localizer'
+  assert stages.of_ages(config) == ['assessor', 'localizer']
+  config = forest.get_config('age,phantom').unlock()
+  del config.report
+  with pytest.raises(ValueError, match=r'^forest has no rep.* one, assessor'):
+    stages.chosen(config)
+  config = forest.get_config('phantom')
+  with pytest.raises(ValueError, match='shows a stage: it tells no ages'):
+    stages.chosen(config)
 
 
 @pytest.mark.parametrize('folds', [2, 3])

@@ -7,6 +7,20 @@ import pytest
 from boneage_jax.core import storage
 
 
+def test_paths_below_a_folder(tmp_path):
+  folder = tmp_path / 'run[1]'
+  for name in ('a/x.json', 'a/b/y.json', 'z.csv'):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+  found = lambda *pattern: [
+    path.removeprefix(f'{folder}/')
+    for path in storage.glob(str(folder), *pattern)
+  ]
+  assert found('*', '*.json') == ['a/x.json']
+  assert found('**', '*.json') == ['a/b/y.json', 'a/x.json']
+  assert found('?.csv') == ['z.csv']
+
+
 @pytest.mark.parametrize(('mode', 'text'), [('w', 'ä\r\n'), ('wb', b'\xff\n')])
 def test_a_file_is_old_until_it_is_new(tmp_path, mode, text):
   path = tmp_path / 'a'

@@ -85,3 +85,18 @@ def test_columns_and_rows_that_are_missing(tmp_path):
     read(tmp_path, 'file,sex,age_true\na.png,M,\n', needs=('age_true',))
   with pytest.raises(ValueError, match='films below the header'):
     read(tmp_path, 'file,sex\n')
+
+
+@pytest.mark.parametrize(
+  ('header', 'columns', 'twice'),
+  [
+    ('file,sex,age_true,Sex', {}, 'sex'),
+    ('file,sex,group, GROUP', {}, 'group'),
+    ('file,sex,BA,ba,note,note', {'age_true': 'BA'}, 'ba'),
+  ],
+)
+def test_a_column_that_stands_twice_is_refused(
+  tmp_path, header, columns, twice
+):
+  with pytest.raises(ValueError, match=f'each column once, got {twice} twice'):
+    read(tmp_path, f'{header}\na.png,M,1,2,3,4\n', columns=columns)

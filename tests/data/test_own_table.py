@@ -111,6 +111,8 @@ def test_ages_in_years_and_ages_that_look_like_years(films):
   archive = own_table.read(path, age_unit='years')
   assert [one.age for one in archive.films['train']] == [144, 42]
   assert not archive.notes
+  path = table(films, 'a.png,F,1.5,,', 'b.png,M,2,,')  # all below 25 months
+  assert not own_table.read(path, age_unit='years').notes
 
 
 def test_all_that_is_wrong_with_a_table_is_listed(films):

@@ -166,6 +166,24 @@ def test_films_of_the_run_that_a_net_goes_on_from_are_seen(place):
   assert not result['checked']
 
 
+def test_films_of_a_net_that_finds_regions_are_seen(place):
+  config = run_lib.read_config(place.run)
+  config.localizer = common.train_stage(input=common.image_input())
+  config.localizer.init_from.run = f'{place.run}:net'
+  config.regions = dict(job='locate', localizer='localizer')
+  config.net.input.crops_from = 'regions'
+  folder = str(place.folder / 'other')
+  nets = [(name, of) for _, name, of in lineage.origins(config, 'net', folder)]
+  assert nets == [('net', folder), ('net', place.run)]
+
+
+@pytest.mark.parametrize('inside', ['', 'prepare'])
+def test_the_folder_of_a_run_is_no_place_for_results(place, inside):
+  data = table(place.films, place.new, 'new.csv')
+  with pytest.raises(ValueError, match='which is of a run: choose another'):
+    external.external(place.run, data, f'{place.run}/{inside}')
+
+
 def test_films_that_the_run_has_seen_are_named(place):
   config = run_lib.read_config(place.run)
   films, _ = selection.split_films(config, place.run, 'original')
@@ -186,7 +204,7 @@ def test_films_that_the_run_has_seen_are_named(place):
     external.external(place.run, data, str(out))
   text = str(error.value)
   assert f'other_name is film {trained} (train) of run, equal bytes' in text
-  assert f'again.bmp is film {chosen} (validation) of run, equal at 64' in text
+  assert f'again is film {chosen} (validation) of run, equal at 64' in text
   assert 'own_test' not in text and not out.exists()
   assert text.endswith('Give --leave_out_seen to test on the 13 left.')
 

@@ -139,3 +139,15 @@ def test_runs_of_other_films_are_refused(judges, monkeypatch):
   monkeypatch.setattr(b, 'source', lambda names: (older, source))
   with pytest.raises(ValueError, match='nets of one archive'):
     heat_maps.films_of_both(a, b, ['test'], None)
+
+
+def test_films_without_boxes_in_the_other_run_are_left_out(judges, monkeypatch):
+  a, b = judges
+  films, source = b.source(['test'])
+  before = heat_maps.films_of_both(a, b, ['test'], None)[0]['id'].tolist()
+  k = films['id'].tolist().index(before[0])
+  rows = [source[i] for i in range(len(source))]
+  rows[k] = {**rows[k], 'annotations': ''}
+  monkeypatch.setattr(b, 'source', lambda names: (films, rows))
+  found, *_ = heat_maps.films_of_both(a, b, ['test'], None)
+  assert found['id'].tolist() == before[1:]

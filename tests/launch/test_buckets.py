@@ -69,7 +69,7 @@ def test_files(folder):
   assert storage.reading(path).read() == 'id,é\r\n'
   storage.write_json(f'{folder}/b/films.csv', {})
   both = [path, f'{folder}/b/films.csv']
-  assert storage.glob(f'{folder}/*/films.csv') == both
+  assert storage.glob(folder, '*', 'films.csv') == both
   storage.remove(path)
   assert not storage.exists(path)
   for reader in (storage.reading, storage.local):
@@ -110,7 +110,7 @@ def test_metrics_go_on(folder):
     (row['step'], row['loss']) for row in metric_writer.read_metrics(path)
   ]
   assert rows == [(1, 1.0), (2, 2.0)]
-  assert storage.glob(f'{folder}/tensorboard/events*')
+  assert storage.glob(folder, 'tensorboard', 'events*')
 
 
 def test_checkpoints_go_on(folder):

@@ -52,6 +52,15 @@ def test_archive_does_not_depend_on_workers(archive, tmp_path):
   assert digest(tmp_path) != digest(archive)
 
 
+def test_phantoms_of_other_settings_are_refused(archive):
+  same = dict(films=6, seed=3, long_side=128, visits=1, label_noise_sd=0.0)
+  phantom.check_drawn(str(archive), **same)
+  for change in (dict(films=7), dict(seed=4), dict(turn=3.0), dict(visits=2)):
+    (name,) = change
+    with pytest.raises(ValueError, match=f'some of other phantom.{name}: rem'):
+      phantom.check_drawn(str(archive), **same | change)
+
+
 def test_film_does_not_depend_on_its_neighbours(archive):
   with zipfile.ZipFile(archive / f'{NAME}.zip') as films:
     data = films.read(f'{NAME}/5.png')

@@ -100,6 +100,16 @@ def test_an_edge_that_is_just_left_is_the_edge():
   assert found['7'] == [[0, 0], [1, 0], [1, 1]]
 
 
+def test_each_file_has_its_own_copy_of_a_film():
+  large = outlines.Drawn('7', (400, 200), [], [('wrist', (50.0, 100.0))], [])
+  both = [drawn(), large]
+  assert import_annotations.sizes_of(both) == {}
+  ring = import_annotations.polygons_of(both, {})['7']
+  assert ring[0] == [10 / 100, 20 / 200]
+  points = import_annotations.points_of(both, {}, {})
+  assert points['7'] == {'wrist': [50 / 200, 100 / 400]}
+
+
 @pytest.mark.parametrize(
   ('rings', 'message'),
   [

@@ -54,19 +54,21 @@ def test_rhpe(tmp_path, capsys):
   assert archive.films['validation'][0].said == {'chronological_age': 190}
 
 
-def test_digital_hand_atlas(tmp_path):
+def test_digital_hand_atlas(tmp_path, capsys):
   write(
     tmp_path,
     {
       'JPEGimages/ASIF/ASIF05/5262.jpg': FILM,
       'JPEGimages/BLKM/BLKM13/7101.jpg': FILM,
       'JPEGimages/other/1.jpg': FILM,  # of no such folder
+      'JPEGimages/ASIF/ASIF06/9.jpg': FILM,  # without an age
       'ages.csv': 'id;reader;boneage\n5262;A;5,5\n7101.jpg;B;13\n',
     },
   )
   ages, out = tmp_path / 'ages.csv', tmp_path / 'films.csv'
   flags = [f'--ages={ages}', f'--out={out}']
   import_table.main(['dha', str(tmp_path), *flags])
+  assert '1 of 3 films below' in capsys.readouterr().out
   assert [(row['sex'], row['age_true']) for row in rows(out)] == [
     ('F', '5,5'), ('M', '13'),
   ]  # fmt: skip
@@ -74,9 +76,22 @@ def test_digital_hand_atlas(tmp_path):
   assert (girl.male, girl.age, boy.male, boy.age) == (False, 66, True, 156)
 
 
+def test_a_line_that_is_cut_short_has_empty_cells(tmp_path):
+  labels = f'{RHPE}1,True,120\n'
+  write(tmp_path, {'RHPE_Boneage_train.csv': labels, 'RHPE_train/1.png': FILM})
+  out = tmp_path / 'films.csv'
+  import_table.main(['rhpe', str(tmp_path), f'--out={out}'])
+  assert rows(out)[0]['age_true'] == '120'
+
+
 @pytest.mark.parametrize(
   ('layout', 'files', 'says'),
   [
+    (
+      'rhpe',
+      {'RHPE_Boneage_train.csv': 'ID,Male,Boneage,Chronological,boneage\n'},
+      'each column once, got boneage twice',
+    ),
     ('rhpe', {'a.csv': RHPE}, 'Expected RHPE_Boneage_train.csv below'),
     ('rhpe', {'RHPE_Boneage_val.csv': 'ID,Male\n1,True\n'}, 'got no boneage'),
     ('dha', {'ages.csv': 'id,boneage\n'}, 'Expected films such as JPEG'),

@@ -1,5 +1,6 @@
 """Settings of forests that are refused, and figures of rounds."""
 
+import numpy as np
 import pytest
 
 from boneage_jax.core import stages
@@ -38,6 +39,21 @@ def test_patches_are_about_landmarks_of_their_forest():
     patches.check(stages.Stage(config, 'patches', ''))
   config = forest_config.get_config('age,ossification,phantom')
   patches.check(stages.Stage(config, 'patches', ''))
+
+
+def test_films_of_one_hand_do_not_train_and_judge():
+  rng = np.random.default_rng(0)
+  hands = np.array([f'h{k // 3}' for k in range(30)])
+  films = {'id': np.arange(30).astype(str), 'study': hands}
+  lengths = set()
+  for _ in range(20):
+    train, test = forest_rounds.draw(films, 20, 10, rng)
+    assert len(train) == 20 and not {*hands[train]} & {*hands[test]}
+    lengths.add(len(test))
+  assert lengths == {9}  # one hand stood on both sides
+  del films['study']
+  train, test = forest_rounds.draw(films, 20, 10, rng)
+  assert sorted([*train, *test]) == list(range(30))
 
 
 def test_figures_are_of_rounds():

@@ -19,6 +19,7 @@ from boneage_jax.evaluation import cross_validation
 from boneage_jax.imaging import boxes
 from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
+from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
 
@@ -259,3 +260,15 @@ def test_folds_without_test_films_say_so(
   report = json.loads((folder / 'report/report.json').read_text())
   assert report['splits']['validation']['n'] == count
   assert 'test' not in report['splits']
+
+
+def test_ages_of_regressors_are_joined_too(
+  archive, prepared, tmp_path, monkeypatch
+):
+  value = config(archive, prepared).unlock()
+  jobs.run_stages(value, ('prepare',), str(tmp_path))
+  monkeypatch.setitem(jobs.JOBS, 'fit_regressors', job([]))
+  value.localizer.job = 'fit_regressors'
+  folds.run_folds(value, ('localizer',), str(tmp_path))
+  joined = predictions.read_predictions(f'{tmp_path}/localizer/predictions.csv')
+  assert len(joined['id']) == len(sources.load_films(prepared)['id'])
