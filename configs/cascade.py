@@ -150,7 +150,7 @@ def strict(config: ConfigDict) -> None:
     stage.net.output = 'scalar'  # paper; ours: its bias starts at the mean age
     stage.loss = ConfigDict(dict(name='mse'))  # paper
   config.assessor.net.exchange = 'whole'  # paper
-  config.regions.target = 'age'  # paper
+  config.regions.target = 'age'  # ours: one number has no bins
 
 
 def phantom(config: ConfigDict) -> None:

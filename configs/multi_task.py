@@ -12,7 +12,7 @@ its ages by that probability in the place of one half each.
   python -m boneage_jax.main --config=configs/multi_task.py:phantom
   python -m boneage_jax.main --config=configs/multi_task.py:age_alone,phantom
   python -m boneage_jax.evaluate compare runs/multi_task_phantom \
-    runs/multi_task_age_alone_phantom
+    runs/multi_task_age_alone,phantom
   python -m boneage_jax.main --config=configs/multi_task.py:thumbnails \
     --config.manual_dir=DIR
 

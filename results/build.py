@@ -30,6 +30,7 @@ PAGES = {
   'others.md': 'explanation/other_systems.md',
   'active.md': 'explanation/active_segmentation.md',
   'feeding.md': 'explanation/feeding.md',
+  'site.md': 'how-to/site.md',
 }
 # Value, low and high end.
 INTERVALS = (
@@ -262,6 +263,15 @@ def _plain(name: str, *columns: str) -> Table:
   ]
 
 
+def _sites() -> Table:
+  """How many of 200 sites got a correction."""
+  rows = [r for r in read('quality.csv') if r['measure'] == 'refused_of_200']
+  return 'films | their errors | corrected, of 200 sites', [
+    (row['data_set'], row['condition'], str(200 - int(row['value'])))
+    for row in rows
+  ]
+
+
 def _killed() -> Table:
   head = 'job | kills | a checkpoint is | files compared | same'
   return head, [
@@ -275,7 +285,7 @@ def _speed() -> Table:
   rows = [r for r in read('speed.csv') if r['ratio'] and r['peer_value']]
   line = lambda row: f'{row["subject"]}: {row["peer"]} **{row["ratio"]}**'
   return 'benchmark | ratio', [
-    (', '.join(name), '<br>'.join(map(line, group)))
+    (', '.join(filter(None, name)), '<br>'.join(map(line, group)))
     for name, group in _grouped(rows, 'benchmark', 'setting', 'measure')
   ]
 
@@ -285,7 +295,7 @@ TABLES = dict(
   robustness=_robustness, speed=_speed, segmentation=_segmentation,
   landmarks=_landmarks, region_ages=_region_ages, fuzzing=_fuzzing,
   killed=_killed, plain=_plain, quality_checks=_quality_checks,
-  forest=_forest,
+  forest=_forest, sites=_sites,
 )  # fmt: skip
 
 

@@ -18,7 +18,15 @@ FENCE = re.compile(r'^```(\w*)\n(.*?)^```', re.M | re.S)
 
 
 class ParsedError(Exception):
-  """A command line was parsed; the command itself need not run."""
+  """A command line was parsed; the command itself need not run.
+
+  Attributes:
+    parser: what parsed it.
+  """
+
+  def __init__(self, parser: argparse.ArgumentParser):
+    super().__init__()
+    self.parser = parser
 
 
 # Links.
@@ -132,7 +140,7 @@ def parse_problems(entry: str, arguments: tuple[str, ...]) -> list[str]:
 
   def parse(parser, argv=None, namespace=None):
     parse_args(parser, argv, namespace)
-    raise ParsedError
+    raise ParsedError(parser)
 
   def refuse(parser, message):
     raise ValueError(f'{parser.prog}: {message}')
@@ -150,6 +158,60 @@ def parse_problems(entry: str, arguments: tuple[str, ...]) -> list[str]:
     except (SystemExit, ValueError) as error:
       return [] if getattr(error, 'code', '') == 0 else [str(error)]
   return [f'{entry} did not parse its arguments']
+
+
+def modules() -> list[str]:
+  """Return what `python -m` runs of our code, but for what commands start."""
+  inner = ('boneage_jax.imaging.codec_worker', 'boneage_jax.serve.dicom.answer')
+  found = []
+  for top in ('boneage_jax', 'tfds_rsna'):
+    for path in sorted((ROOT / top).rglob('*.py')):
+      text = path.read_text(encoding='utf-8')
+      if re.search(r"^if __name__ == '__main__'", text, re.M):
+        found.append('.'.join(path.relative_to(ROOT).with_suffix('').parts))
+  return [name for name in found if name not in inner]
+
+
+def flags_of(module: str) -> set[str]:
+  """Return the flags that a module defines, by absl or argparse."""
+  source = (ROOT / module.replace('.', '/')).with_suffix('.py')
+  if absl_flags(source, deep=False):
+    return absl_flags(source)
+
+  def parse(parser, argv=None, namespace=None):
+    raise ParsedError(parser)
+
+  with (
+    mock.patch.object(argparse.ArgumentParser, 'parse_args', parse),
+    mock.patch('sys.argv', [module]),
+  ):
+    try:
+      importlib.import_module(module).main([])
+    except ParsedError as seen:
+      actions = seen.parser._actions
+      names = {name for action in actions for name in action.option_strings}
+      return {n[2:] for n in names if n.startswith('--')} - {'help'}
+  raise ValueError(f'{module} parses no arguments')
+
+
+# Folders of runs.
+
+
+def folder_problems(text: str) -> list[str]:
+  """Name default folders of runs where `_` joins what a variant joins by `,`.
+
+  --config=configs/NAME.py:A,B writes to runs/NAME_A,B.
+  """
+  problems = []
+  for path in sorted((ROOT / 'configs').glob('*.py')):
+    module = importlib.import_module(f'configs.{path.stem}')
+    if not hasattr(module, 'get_config'):
+      continue
+    parts = '|'.join(map(re.escape, (*module.VARIANTS, *module.PRESETS)))
+    if parts:
+      joined = rf'runs/{path.stem}_(?:{parts})(?:,(?:{parts}))*_(?:{parts})\b'
+      problems += re.findall(joined, text)
+  return [f'{name}: parts of a variant have commas' for name in problems]
 
 
 # Fields of configs.
