@@ -6,13 +6,13 @@ Commands that read the predictions of a run:
   errors          errors of a run by sex, age and stage, or of several runs
   compare         paired difference of two runs on the same films
   published       figures of a paper beside ours
-  calibrate       temperature, prediction intervals, quality checks
   ensemble        combine the predictions of several runs
   regions         errors of regions of the hand before, in and after puberty
   learning-curve  Dice by number of labelled films, chosen or at random
   box-thresholds  boxes at other thresholds, against annotated boxes
 
 Commands that run its nets again:
+  calibrate       temperature, prediction intervals, quality checks
   external        errors on other films with known ages
   robustness      errors on corrupted films
   adapt           correct ages for one site, on its own films of known age
