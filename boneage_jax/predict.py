@@ -97,6 +97,7 @@ def predict_films(
         sides = sorted({film.side for film in films})
         settings = row_settings.of(predictor, sex, norm, force, sides)
         job.rows.check(settings)
+        job.rows.check_cells({f.name: views.told(f.listed) for f in films})
       for answer in film_batches.predict(predictor, job.unread(), reading):
         job.take(answer)
       known = job.finish()

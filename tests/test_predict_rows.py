@@ -214,6 +214,35 @@ def test_a_table_with_true_ages_ends_in_their_errors(tmp_path, capsys):
   assert lines[0].startswith('a.png: ')
 
 
+@pytest.mark.parametrize(
+  ('line', 'why'),
+  [
+    ('a.png,F,100,north', 'a.png: sex M, now F'),
+    ('a.png,M,101.5,north', 'a.png: age_true 100, now 101.5'),
+    ('a.png,M,,north', 'a.png: age_true 100, now none'),
+    ('a.png,M,100,south', 'a.png: group north, now south'),
+  ],
+)
+def test_rows_of_a_table_that_was_changed_are_not_kept_in_silence(
+  tmp_path, line, why
+):
+  write(tmp_path, [b'a.png', b'b.png'])
+  table, out = tmp_path / 'films.csv', str(tmp_path / 'out')
+
+  def go(first):
+    table.write_text(f'file,sex,age_true,group\n{first}\nb.png,F,105.25,\n')
+    found = film_list.find([], film_list.Archives(), str(table))
+    return predict.predict_films(fake_nets.FakeNets(), found.films, None, out)
+
+  go('a.png,M,100,north')
+  before = (tmp_path / 'out/predictions.csv').read_bytes()
+  go('a.png,M,100,north')
+  with pytest.raises(ValueError, match='The table says other things') as error:
+    go(line)
+  assert why in str(error.value)
+  assert (tmp_path / 'out/predictions.csv').read_bytes() == before
+
+
 @pytest.mark.parametrize('view', ['csv', 'jsonl'])
 def test_formats(tmp_path, capsys, view):
   paths = write(tmp_path, [b'a.png', b'b, "c".png'])

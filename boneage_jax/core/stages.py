@@ -63,6 +63,8 @@ EXTERNAL = 'external.json'  # of a folder that `evaluate external` wrote
 CALIBRATION = 'calibration.json'
 QUALITY = 'quality.npz'
 QUALITY_JSON = 'quality.json'
+SITES = 'sites'  # folder of corrections
+FITTED = (CALIBRATION, QUALITY, QUALITY_JSON, SITES)  # to what nets said
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ from boneage_jax.evaluation import site_fit
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import film_file
 from boneage_jax.inference import loading
+from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import site as site_lib
 from boneage_jax.runs import run as run_lib
 
@@ -57,10 +58,20 @@ def adapt(
       'write M or F, or leave the film out.'
     )
   model = loading.load(workdir, stage)
+  found = [_predicted(model, table, film) for film in films]
+  for film, one in zip(films, found, strict=True):
+    if one.withheld:
+      print(
+        f'{door.shown(film.file)} is left out: refused, '
+        f'{", ".join(one.quality_flags)}'
+      )
+  kept = [k for k, one in enumerate(found) if not one.withheld]
+  if not kept:
+    raise ValueError(f'Expected films with an age in {table}, all are refused.')
   rows = {
-    'age': np.array([film.age_true for film in films], np.float64),
-    'sex': groups.sex_number(film.sex for film in films),
-    'prediction': np.array([_predicted(model, table, film) for film in films]),
+    'age': np.array([films[k].age_true for k in kept], np.float64),
+    'sex': groups.sex_number(films[k].sex for k in kept),
+    'prediction': np.array([found[k].age_predicted for k in kept]),
   }
   result = {'site': site, **site_fit.fit(rows, kind)}
   storage.make_folder(os.path.dirname(place))
@@ -70,12 +81,13 @@ def adapt(
 
 def _predicted(
   model: loading.Either, table: str, film: film_table.Listed
-) -> float:
+) -> prediction_lib.Prediction:
   path = os.path.join(os.path.dirname(os.path.abspath(table)), film.file)
   try:
     found = film_file.read(lambda: limits_lib.read_file(path))
     image = found.with_polarity(model.inverted)
-    return model.predict(image, film.sex).age_predicted
+    known = {**found.scalars, **film.scalars}
+    return model.predict(image, film.sex, known)
   except ValueError as error:
     raise ValueError(
       f'{film.file}: {error} Mend the file, or leave it out of the table.'

@@ -23,6 +23,7 @@ from boneage_jax.training import forward
 
 SEXES = ('M', 'F')
 NOTHING: Mapping[str, float] = types.MappingProxyType({})  # is known
+LEAST, LONGEST = 4, 32  # pixels of a side; how long, in widths
 HEIGHTS = (440, 1200)  # of layers, pixels: those of the film between these
 
 
@@ -67,6 +68,13 @@ def record(
       'Expected a grey image, uint8 [H, W], got '
       f'{image.dtype} {list(image.shape)}.'
     )
+  least, most = sorted(image.shape)
+  if least < LEAST or most > LONGEST * least:
+    raise ValueError(
+      f'Expected a film of {LEAST} pixels a side or more and at most {LONGEST} '
+      f'times as long as it is wide, got {image.shape[1]} x {image.shape[0]} '
+      'pixels.'
+    )
   if image.min() == image.max():
     raise ValueError('Blank image: every pixel has the same value.')
   if sex not in groups.SEX:
@@ -81,6 +89,13 @@ def record(
         f'The {name} ({one.unit}) is not known, and these nets read it: give '
         f'it in the column {name} of a --table{one.remedy}; to the server as '
         'a field of that name, to Run.predict as `known`.'
+      )
+  for name, value in known.items():
+    one = scalars.SCALARS.get(name)
+    if one and value is not None and not 0 <= value <= one.most:
+      raise ValueError(
+        f'Expected the {name} to be from 0 to {one.most:g} {one.unit}, got '
+        f'{value:g}.'
       )
   # Encoded, because training reads encoded films: one code path for both.
   made = nets.encode({'age': 0.0, 'image': codec.bitmap(image)})

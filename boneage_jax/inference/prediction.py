@@ -219,4 +219,22 @@ def mixture(male: Prediction, female: Prediction) -> Prediction:
     quality_flags=tuple(
       dict.fromkeys(flag for one in each for flag in one.quality_flags)
     ),
+    evidence=_worst(male.evidence, female.evidence),
+    site=_site(male.site, female.site),
   )
+
+
+def _worst(
+  a: Mapping[str, quality_checks.Measure],
+  b: Mapping[str, quality_checks.Measure],
+) -> dict[str, quality_checks.Measure]:
+  """Return what each check measured where it is nearer to a fault."""
+  beyond = lambda one: one.value - one.limit
+  return {k: max(a[k], b.get(k, a[k]), key=beyond) for k in a}
+
+
+def _site(male: str, female: str) -> str:
+  """Name the site whose correction is in the age of a film of unknown sex."""
+  if male == female:
+    return male
+  return f'{male or female} (as a {"boy" if male else "girl"} alone)'

@@ -26,6 +26,7 @@ except ImportError:  # Windows: one process at a time
 
 SETTINGS = 'predictions.json'
 LOCK = '.lock'
+ROUNDED = 0.06  # what rows may round numbers by
 CLOSE = 1e-3  # months, by which other batches and machines may differ
 # A file system without locks: whoever shares a folder there reads films twice.
 _NONE = (*(errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),)
@@ -95,6 +96,31 @@ class RowFile:
         f'{self._path} has rows of other nets or settings '
         f'({", ".join(other)} differ, see {SETTINGS}): give another --out, '
         'the former flags, or remove that folder.'
+      )
+
+  def check_cells(self, told: Mapping[str, Mapping[str, str]]) -> None:
+    """Check that rows say of their films what a user's table says now.
+
+    Args:
+      told: cells by column, of films by name.
+
+    Raises:
+      ValueError: the table was changed since.
+    """
+    with self._alone():
+      self._mend()
+      rows = self._rows()
+    other = [
+      f'{row["file"]}: {name} {row.get(name) or "none"}, now {cell or "none"}'
+      for row in rows
+      for name, cell in told.get(row['file'], {}).items()
+      if not _alike(row.get(name) or '', cell)
+    ]
+    if other:
+      raise ValueError(
+        f'The table says other things than {len(other)} cells of {self._path} '
+        f'({"; ".join(other[:3])}): give another --out, or remove the lines of '
+        'these films there.'
       )
 
   def claim(self, name: str) -> bool:
@@ -225,3 +251,10 @@ def _same(name: str, before: Any, now: Any) -> bool:
   if name != 'ages' or not before or not now or set(before) != set(now):
     return before == now
   return all(abs(before[sex] - now[sex]) <= CLOSE for sex in before)
+
+
+def _alike(a: str, b: str) -> bool:
+  """Whether cells are equal, as far as rows round numbers."""
+  with contextlib.suppress(ValueError):
+    return a == b or abs(float(a) - float(b)) < ROUNDED
+  return False

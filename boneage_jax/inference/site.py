@@ -12,7 +12,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.inference import prediction as prediction_lib
 
-FOLDER = 'sites'  # of a stage
+FOLDER = stages.SITES
 KINDS = ('linear', 'isotonic')
 
 
@@ -76,5 +76,7 @@ def corrected(
   """
   age = np.float64(prediction.age_predicted)
   age = float(correct(site['by_sex'], prediction.sex, age))
-  found = dataclasses.replace(prediction, age_predicted=age, site=site['site'])
+  # Where ages of a sex stay, intervals are those of the site all the same.
+  name = site['site'] if prediction.sex in site['by_sex'] else ''
+  found = dataclasses.replace(prediction, age_predicted=age, site=name)
   return prediction_lib.with_intervals(found, site['calibration'])

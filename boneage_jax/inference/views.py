@@ -18,6 +18,7 @@ import numpy as np
 from boneage_jax.core import door
 from boneage_jax.core import scalars
 from boneage_jax.core import tables as tables_lib
+from boneage_jax.data import film_table
 from boneage_jax.data import groups
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
@@ -98,11 +99,19 @@ def film_row(
     cells[name] = f'{answer.known[name]:.4f}' if name in answer.known else ''
   cells['sop_instance_uid'] = door.shown(answer.file.sop_instance_uid)
   if listed:
-    said = answer.film.listed
-    months = lambda age: '' if age is None else f'{age:g}'
-    cells['age_true'] = months(said and said.age_true)
-    cells['group'] = said.group if said else ''
+    said = told(answer.film.listed)
+    cells |= {name: said.get(name, '') for name in ('age_true', 'group')}
   return cells
+
+
+def told(listed: film_table.Listed | None) -> dict[str, str]:
+  """Return what a user's table says of a film, as cells of its row."""
+  if listed is None:
+    return {}
+  age = '' if listed.age_true is None else f'{listed.age_true:g}'
+  numbers = {name: f'{x:.4f}' for name, x in listed.scalars.items()}
+  sex = {'sex': listed.sex} if listed.sex else {}
+  return {'age_true': age, 'group': listed.group, **sex, **numbers}
 
 
 def columns(rows: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, ...]:

@@ -102,6 +102,9 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     folder: of a stage.
     rows: COLUMNS, ages in months, [N]; with bins also probability, [N, bins];
       `extra`, further numbers of the net by name, [N] each.
+
+  Where these are the predictions of before, their intervals stay. Where they
+  are others, what was fitted to those of before is removed, and that is said.
   """
   table = {
     'id': rows['id'].tolist(),
@@ -113,6 +116,7 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
   empty = [''] * len(table['id'])
   extra = rows.get('extra', {})
   table |= {n: np.round(x.astype(float), 6).tolist() for n, x in extra.items()}
+  table |= _intervals(folder, table)
   with storage.replacing(os.path.join(folder, stages.PREDICTIONS)) as file:
     writer = tables.Writer(file)
     names = (*FILE_COLUMNS, *extra)
@@ -124,6 +128,32 @@ def write_predictions(folder: str, rows: Mapping[str, np.ndarray]) -> None:
     probability = rows['probability'].astype(np.float16)
     with storage.replacing(path, 'wb') as file:
       np.savez(file, id=rows['id'], probability=probability)
+
+
+def _intervals(folder: str, table: Mapping[str, list]) -> dict[str, list]:
+  """Return the columns of intervals that still hold; remove what does not."""
+  path = os.path.join(folder, stages.PREDICTIONS)
+  fitted = [
+    name for name in stages.FITTED if storage.exists(os.path.join(folder, name))
+  ]
+  if not fitted:
+    return {}
+  old: dict[str, dict[str, str]] = {}
+  if storage.exists(path):
+    with storage.reading(path) as file:
+      old = {row['id']: row for row in tables.read_dicts(file, path, ('id',))}
+  told = {film: _number(row.get('age_predicted')) for film, row in old.items()}
+  if told == dict(zip(table['id'], table['age_predicted'], strict=True)):
+    ends = ('lo90', 'hi90')
+    return {n: [old[i].get(n, '') for i in table['id']] for n in ends}
+  for name in fitted:
+    storage.remove(os.path.join(folder, name))
+  print(
+    f'{folder}: {", ".join(fitted)} were fitted to other predictions and are '
+    'removed: give python -m boneage_jax.evaluate calibrate again, and adapt '
+    'for each site.'
+  )
+  return {}
 
 
 def fill_intervals(folder: str, ids: np.ndarray, interval: np.ndarray) -> None:

@@ -5,6 +5,7 @@ import json
 import types
 
 import cv2
+import fake_nets
 import numpy as np
 import pytest
 
@@ -57,7 +58,7 @@ def place(tmp_path, monkeypatch):
 def table(place, rows):
   path = place.folder / 'local.csv'
   with open(path, 'w', newline='') as file:
-    writer = csv.DictWriter(file, ['file', 'sex', 'age_true'])
+    writer = csv.DictWriter(file, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
   return str(path)
@@ -81,6 +82,34 @@ def test_from_films_to_corrected_ages(place, capsys):
   both = place.model.predict(film, 'unknown')
   assert both.age_if_female == girl.age_predicted
   assert both.age_if_male == boy.age_predicted
+  # Boys' ages stay, with the intervals of the site's boys.
+  assert boy.site == '' and boy.lo90 is not None
+  assert both.site == 'here (as a girl alone)'
+
+
+def test_films_that_are_refused_say_nothing_of_a_site(place, capsys):
+  first = cv2.imread(str(place.folder / '0.png'), cv2.IMREAD_GRAYSCALE)
+  place.model.checks = fake_nets.FakeChecks(int(first[0, 0]))
+  adapt.adapt(str(place.folder), table(place, place.rows), 'here')
+  said = capsys.readouterr().out
+  assert said.startswith('0.png is left out: refused, blank\n')
+  found = site.load(str(place.folder), 'net', 'here')
+  assert found['sexes']['M']['films'] == FILMS // 2 - 1
+  assert found['sexes']['F']['films'] == FILMS // 2
+
+
+def test_numbers_of_the_table_reach_the_nets(place):
+  place.model.inputs, seen = ('chronological_age',), []
+  outputs = place.model.outputs
+
+  def watched(records, *rest):
+    seen.extend(record['chronological_age'] for record in records)
+    return outputs(records, *rest)
+
+  place.model.outputs = watched
+  rows = [row | {'chronological_age': row['age_true']} for row in place.rows]
+  adapt.adapt(str(place.folder), table(place, rows), 'here')
+  assert seen == [row['age_true'] for row in rows]
 
 
 def test_a_sex_without_films_keeps_the_intervals_of_the_run(place):

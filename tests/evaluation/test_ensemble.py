@@ -10,6 +10,7 @@ import pytest
 
 from boneage_jax.evaluation import ensemble
 from boneage_jax.evaluation import weighing
+from boneage_jax.runs import predictions
 from boneage_jax.runs import run as run_lib
 
 FILMS = fake_run.films()
@@ -278,3 +279,27 @@ def test_an_ensemble_without_test_films_says_so(untested):
   assert list(result['splits']) == ['validation']
   assert set(rows['split']) == {'validation'}
   assert 'The run has no test films' in ensemble.ensemble_table(result)
+
+
+def test_what_was_fitted_to_other_predictions_is_removed(
+  folder, tmp_path, capsys
+):
+  """A calibration holds for the nets that it was fitted to, and no others."""
+  out = tmp_path / 'both'
+  members = [run_lib.read_run(str(folder / name)) for name in ('a', 'b')]
+  ensemble.write_ensemble(str(out), *ensemble.combine(members, 'mean'))
+  for name in ('calibration.json', 'quality.npz', 'sites/here.json'):
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text('{}')
+  rows = predictions.read_predictions(str(out / 'predictions.csv'))
+  ends = np.stack([rows['prediction'] - 9, rows['prediction'] + 9], 1)
+  predictions.fill_intervals(str(out), rows['id'], ends)
+  before = (out / 'predictions.csv').read_bytes()
+  ensemble.write_ensemble(str(out), *ensemble.combine(members, 'mean'))
+  assert (out / 'predictions.csv').read_bytes() == before
+  assert (out / 'sites/here.json').exists() and not capsys.readouterr().out
+  ensemble.write_ensemble(str(out), *ensemble.combine([members[0]] * 2, 'mean'))
+  said = 'calibration.json, quality.npz, sites were fitted to other predictions'
+  assert said in capsys.readouterr().out
+  left = {path.name for path in out.iterdir()}
+  assert not left & {'calibration.json', 'quality.npz', 'sites'}

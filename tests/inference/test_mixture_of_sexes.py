@@ -15,6 +15,7 @@ from boneage_jax.inference import film_batches
 from boneage_jax.inference import film_list
 from boneage_jax.inference import one_film
 from boneage_jax.inference import prediction as prediction_lib
+from boneage_jax.inference import quality_checks
 from boneage_jax.inference import tables
 from boneage_jax.inference import views
 
@@ -113,6 +114,42 @@ def test_films_are_read_with_the_number_that_is_nearest_to_them():
   assert first.prediction.age_predicted == pytest.approx(expected)
   assert first.prediction.chronological_age == 50
   assert second.prediction.age_predicted == 107 + 1 + 2
+
+
+@pytest.mark.parametrize('months', [np.nan, -5.0, 9999.0, np.inf])
+def test_a_number_that_cannot_be_is_refused(months):
+  reading = film_batches.Reading(ARCHIVES, known={'chronological_age': months})
+  bad, good = film_batches.predict(
+    Nets(), [film('a', 'M'), film('b', 'M', chronological_age=1.0)], reading
+  )
+  said = 'Expected the chronological_age to be from 0 to 1500 months, got'
+  assert bad.reason.startswith(said) and good.prediction is not None
+
+
+@pytest.mark.parametrize('shape', [(1, 300), (300, 1), (3, 3), (8, 300)])
+def test_strips_are_no_films(shape):
+  image = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+  with pytest.raises(ValueError, match=f'got {shape[1]} x {shape[0]} pixels'):
+    one_film.predict(Nets(), image, 'M', {'chronological_age': 1.0})
+
+
+def test_evidence_is_that_of_the_flag():
+  measure = quality_checks.Measure
+  boy, girl = (
+    made(
+      age_predicted=100.0,
+      sex=sex,
+      quality_flags=flags,
+      evidence={'apart': measure(apart, 10.0), 'blank': measure(blank, 1.0)},
+    )
+    for sex, flags, apart, blank in (
+      ('M', (), 2.0, 0.5),
+      ('F', ('apart',), 12.0, 0.25),
+    )
+  )
+  mixed = prediction_lib.mixture(boy, girl)
+  assert mixed.evidence == {'apart': (12.0, 10.0), 'blank': (0.5, 1.0)}
+  assert 'check: apart (12.00, limit 10.00)' in tables.format_line(mixed)
 
 
 def test_a_film_without_a_number_that_nets_read_is_refused():
