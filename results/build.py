@@ -27,6 +27,7 @@ PAGES = {
   'forest.md': 'explanation/forest.md',
   'bonet.md': 'explanation/bonet.md',
   'transfer.md': 'explanation/transfer.md',
+  'ablation.md': 'explanation/ablation.md',
   'others.md': 'explanation/other_systems.md',
   'active.md': 'explanation/active_segmentation.md',
   'feeding.md': 'explanation/feeding.md',
@@ -53,9 +54,19 @@ NUMBERS = {
   *('kb', 'ms_a_film', 'cores_localizer', 'cores_assessor'),
 }
 # Configs whose answers stand on pages of theirs.
-ELSEWHERE = ('registration', 'bonet', 'transfer')
+ELSEWHERE = ('registration', 'bonet', 'transfer', 'ablation')
 # Configs whose rows of the leaderboard do.
-PARTS = {'transfer', 'larson', 'zhao', 'pan', 'ren', 'li2022', 'lee', 'bonet'}
+PARTS = {
+  'ablation',
+  'transfer',
+  'larson',
+  'zhao',
+  'pan',
+  'ren',
+  'li2022',
+  'lee',
+  'bonet',
+}
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
 
