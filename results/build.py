@@ -28,6 +28,7 @@ PAGES = {
   'bonet.md': 'explanation/bonet.md',
   'transfer.md': 'explanation/transfer.md',
   'ablation.md': 'explanation/ablation.md',
+  'losses.md': 'explanation/losses.md',
   'others.md': 'explanation/other_systems.md',
   'active.md': 'explanation/active_segmentation.md',
   'feeding.md': 'explanation/feeding.md',

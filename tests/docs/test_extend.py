@@ -72,7 +72,7 @@ def test_commands_of_the_page_give_the_config_that_they_say(monkeypatch):
   }
   assert ordinal.whole_image.net.backbone.name == 'inception_v3'
   assert ranking.whole_image.loss.to_dict() == {
-    **dict(name='ranking', monotonic=0.5),
+    **dict(name='ranking', monotonic=0.02),
   }
   assert worst.imports == ('my_jobs',) and worst.worst.films == 3
   (preview,) = (w for m, *w in pages.commands(text) if 'preview' in m)

@@ -116,4 +116,4 @@ def test_an_ordinal_net_is_trained_by_a_task_and_a_job(place, commands, run):
   assert 'rises' in (place / 'runs/worst/whole_image/metrics.jsonl').read_text()
   kept = json.loads((place / 'runs/worst/config.json').read_text())
   assert kept['imports'] == ['my_jobs', 'my_nets', 'ordinal']
-  assert kept['whole_image']['loss']['monotonic'] == 0.5
+  assert kept['whole_image']['loss']['monotonic'] == 0.02
