@@ -132,6 +132,22 @@ def test_flags_of_headers_and_answers():
   assert answer({}, np.array([0.2, 0.3, 0.5])) == ('bin_end',)
 
 
+@pytest.mark.parametrize(
+  ('part', 'is_hand'),
+  [
+    *((x, True) for x in ('HAND', 'LEFT WRIST', 'UP_EXM', 'Up Exm')),
+    *((x, True) for x in ('EXTREMITY', 'UPPER EXTREMITY', 'EXTREMITIES')),
+    *((x, True) for x in ('LEFT LOWER ARM AND HAND', 'METACARPAL')),
+    *((x, False) for x in ('LOWER EXTREMITY', 'lower_extremity', 'CHEST')),
+    *((x, False) for x in ('LOWEREXTREMITY', 'LOW EXTREMITY', 'EXTREMITY LEG')),
+    *((x, False) for x in ('FOOT (EXTREMITY)', 'EXTREMITIES, LOWER')),
+  ],
+)
+def test_which_parts_of_the_body_are_hands(part, is_hand):
+  flagged = 'body_part' in quality.flags_of_header({'body_part': part})
+  assert flagged != is_hand
+
+
 def test_every_flag_has_a_status_and_a_sentence():
   assert quality.status(()) == 'ok'
   for flag in (*quality.SENTENCES, *quality.OF_FILE, 'sharpness', 'polarity'):
