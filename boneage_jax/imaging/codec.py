@@ -52,6 +52,11 @@ NOTES = {
     'PixelSpacing or ImagerPixelSpacing of the DICOM header is void or not two '
     'numbers and is not used'
   ),
+  'age': (
+    'the dates and PatientAge of the DICOM header contradict each other, or '
+    'say an age that nobody has, so that none is used: the chronological age '
+    'is unknown unless it is given'
+  ),
   'frames': 'NumberOfFrames of the DICOM header is void and taken for 1',
   'header': (
     'PatientSex, PatientAge or another text of the DICOM header is damaged and '

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from boneage_jax.core import optional
+from boneage_jax.core import scalars
 from boneage_jax.imaging import dicom_elements
 from boneage_jax.imaging import dicom_file
 from boneage_jax.imaging import dicom_pixels
@@ -23,6 +24,7 @@ PROCESSING = tuple(
   f'1.2.840.10008.5.1.4.1.1.{x}' for x in ('1.1.1', '1.2.1', '1.3.1')
 )
 DAYS = 365.25 / 12  # of a month
+APART = 18  # months, by which two ages of a header may differ
 # Days of a unit of PatientAge, and the part of it that passed on average: whole
 # years are written.
 UNITS = {'D': (1, 0.0), 'W': (7, 0.5), 'M': (DAYS, 0.5), 'Y': (12 * DAYS, 0.5)}
@@ -45,9 +47,10 @@ def read(
   Returns:
     `image` uint8 [H, W]; `notes`, names of what is odd (`codec.NOTES`); `sex`
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
-    or ''; `chronological_age`, months or None; `laterality`, `body_part`,
-    `view`; `pixel_spacing` [row, column] in mm or None; `burned_in` True, False
-    or None (not said); `sop_instance_uid` or ''.
+    or ''; `chronological_age`, months or None; `ages_said`, months by dates and
+    by PatientAge, also those that are not used; `laterality`, `body_part`,
+    `view`; `pixel_spacing` [row, column] in mm or None; `burned_in`
+    True, False or None (not said); `sop_instance_uid` or ''.
 
   Raises:
     ValueError: not DICOM, not one film, too large, or pixels that cannot be
@@ -74,12 +77,14 @@ def read(
     header.text('BurnedInAnnotation', 'header').upper()
   )
   sex = header.text('PatientSex', 'header').upper()
+  age, ages_said = _ages(header)
   return {
     'image': image,
     'sex': sex if sex in SEXES else 'unknown',
     'sex_as_written': sex,
     'patient_age': header.text('PatientAge', 'header'),
-    'chronological_age': _chronological_age(header),
+    'chronological_age': age,
+    'ages_said': ages_said,
     'laterality': (
       header.text('ImageLaterality', 'header')
       or header.text('Laterality', 'header')
@@ -93,21 +98,31 @@ def read(
   }
 
 
-def _chronological_age(header: dicom_elements.Header) -> float | None:
-  """Return the age at the film, months: by dates, or else by PatientAge."""
+def _ages(header: dicom_elements.Header) -> tuple[float | None, list[float]]:
+  """Return the age at the film, and each age that the header says; months.
+
+  The one by dates counts, or else PatientAge. There is none, with a note, where
+  these two contradict each other, or one is no age of a human.
+  """
   born = _date(header.text('PatientBirthDate', 'header'))
   taken = _date(header.text('AcquisitionDate', 'header')) or _date(
     header.text('StudyDate', 'header')
   )
-  if born and taken and born <= taken:
-    return (taken - born).days / DAYS
+  said = [(taken - born).days / DAYS] if born and taken else []
   written = re.fullmatch(
-    r'(\d{1,3})([DWMY])', header.text('PatientAge', 'header')
+    r'(\d{1,3})([DWMY])', header.text('PatientAge', 'header').upper()
   )
-  if not written:
-    return None
-  days, passed = UNITS[written[2]]
-  return (int(written[1]) + passed) * days / DAYS
+  if written:
+    days, passed = UNITS[written[2]]
+    said.append((int(written[1]) + passed) * days / DAYS)
+  if not said:
+    return None, said
+  low, high = min(said), max(said)
+  most = scalars.SCALARS['chronological_age'].most
+  if high - low > APART or low < 0 or high > most:
+    header.note('age')
+    return None, said
+  return said[0], said
 
 
 def _date(text: str) -> datetime.date | None:

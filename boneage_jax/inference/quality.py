@@ -99,11 +99,12 @@ def flags_of_answer(
 def flags_of_header(header: Mapping[str, Any]) -> tuple[str, ...]:
   """Name what a DICOM header says against a film, of OF_HEADER."""
   part = str(header.get('body_part', '')).strip()
-  age = re.fullmatch(r'(\d{1,3})Y', str(header.get('patient_age', '')).strip())
+  ages = header.get('ages_said', ())
   pairs = {
     'body_part': bool(part) and not _is_of_arm(part),
     'view': str(header.get('view', '')).strip().upper() not in VIEWS,
-    'adult': age is not None and int(age[1]) >= ADULT,
+    # One is enough: where two contradict each other, nobody knows.
+    'adult': any(months >= 12 * ADULT for months in ages),
   }
   return tuple(name for name, fails in pairs.items() if fails)
 

@@ -299,7 +299,7 @@ def test_a_large_film_is_refused_before_it_is_decoded():
         'PatientBirthDate': '20100115',
         'StudyDate': '20250115',
         'AcquisitionDate': '20200115',
-        'PatientAge': '099Y',
+        'PatientAge': '009Y',
       },
       120.0,
     ),
@@ -315,4 +315,30 @@ def test_the_chronological_age_of_the_header(tags, months):
   found = dicom.read(dicom_film.encoded(**tags))['chronological_age']
   assert found == (
     months if months is None else pytest.approx(months, abs=0.02)
+  )
+
+
+@pytest.mark.parametrize(
+  ('born', 'age', 'months'),
+  [
+    ('19000101', '010Y', None),  # a birth date that stands for none
+    ('20140101', '003Y', None),
+    ('20140101', '010Y', 119.98),
+    ('20140101', '009Y', 119.98),  # within the 18 months
+    ('20140101', '', 119.98),
+    ('19000101', '', 1487.97),  # nothing speaks against it but the age itself
+    ('18500101', '', None),
+    ('20250101', '', None),
+    ('20250101', '010Y', None),
+    ('', '999Y', None),
+    ('', '010Y', 126),
+  ],
+)
+def test_ages_that_contradict_each_other_are_not_used(born, age, months):
+  tags = {'PatientBirthDate': born, 'StudyDate': '20240101', 'PatientAge': age}
+  found = dicom.read(dicom_film.encoded(**tags))
+  assert found['notes'] == (('age',) if months is None else ())
+  assert 'age' in codec.NOTES
+  assert found['chronological_age'] == (
+    months if months is None else pytest.approx(months, abs=0.01)
   )
