@@ -7,6 +7,7 @@ import re
 from typing import Any
 import warnings
 
+import cv2
 import numpy as np
 
 from boneage_jax.core import optional
@@ -25,6 +26,10 @@ PROCESSING = tuple(
 )
 DAYS = 365.25 / 12  # of a month
 APART = 18  # months, by which two ages of a header may differ
+# Elements that say how far rows and columns lie apart, in this order.
+SPACINGS = ('ImagerPixelSpacing', 'PixelSpacing', 'NominalScannedPixelSpacing')
+SQUARE = 0.01  # by which the sides of a square pixel may differ
+MOST_ASPECT = 10  # of the sides of a pixel; beyond it a header is wrong
 # Days of a unit of PatientAge, and the part of it that passed on average: whole
 # years are written.
 UNITS = {'D': (1, 0.0), 'W': (7, 0.5), 'M': (DAYS, 0.5), 'Y': (12 * DAYS, 0.5)}
@@ -38,7 +43,8 @@ def read(
   Pixels go through modality LUT, VOI LUT (window) to 0..255, inversion where
   low values are bright, and padding is made black (DICOM PS3.3 C.11.1, C.11.2,
   C.7.6.3.1.2). Without a window that fits, the film's own range counts, see
-  `greys`; what has 8 bits stays as it is.
+  `greys`; what has 8 bits stays as it is. A film whose rows lie closer than its
+  columns, or the reverse, gets square pixels.
 
   Args:
     source: the file's bytes or its path.
@@ -49,7 +55,7 @@ def read(
     'M', 'F' or 'unknown'; `sex_as_written`; `patient_age` as written ('010Y')
     or ''; `chronological_age`, months or None; `ages_said`, months by dates and
     by PatientAge, also those that are not used; `laterality`, `body_part`,
-    `view`; `pixel_spacing` [row, column] in mm or None; `burned_in`
+    `view`; `pixel_spacing` [row, column] in mm of `image`, or None; `burned_in`
     True, False or None (not said); `sop_instance_uid` or ''.
 
   Raises:
@@ -65,6 +71,7 @@ def read(
     dataset, syntax = dicom_file.parse(source, admission, pydicom)
     header = dicom_elements.Header(dataset)
     image = _film(header, syntax, admission, pydicom)
+    image, spacing = _square(image, header, admission)
   except MemoryError:
     raise
   except limits.TooLargeError as e:
@@ -72,7 +79,6 @@ def read(
   except Exception as e:  # pydicom reads most of a header when it is asked
     what = '' if isinstance(e, ValueError) else f'{type(e).__name__}: '
     raise ValueError(f'{name}: {what}{e}') from e
-  spacing = _spacing(header, 'ImagerPixelSpacing')
   burned_in = {'YES': True, 'NO': False}.get(
     header.text('BurnedInAnnotation', 'header').upper()
   )
@@ -91,7 +97,7 @@ def read(
     ),
     'body_part': header.text('BodyPartExamined', 'header'),
     'view': header.text('ViewPosition', 'header'),
-    'pixel_spacing': spacing or _spacing(header, 'PixelSpacing'),
+    'pixel_spacing': spacing,
     'burned_in': burned_in,
     'sop_instance_uid': header.text('SOPInstanceUID', 'header'),
     'notes': tuple(header.notes),
@@ -148,7 +154,37 @@ def import_pydicom() -> Any:
   return pydicom
 
 
-def _spacing(header: dicom_elements.Header, keyword: str) -> list[float] | None:
+def _square(
+  image: np.ndarray, header: dicom_elements.Header, admission: limits.Admission
+) -> tuple[np.ndarray, list[float] | None]:
+  """Give a film square pixels: as many more on the side that has fewer.
+
+  Returns:
+    The film, uint8 [H, W], and its spacing [row, column] in mm or None. What
+    contradicts itself is noted and changes nothing.
+  """
+  pairs = [_pair(header, name) for name in (*SPACINGS, 'PixelAspectRatio')]
+  spacing = next(filter(None, pairs[:-1]), None)
+  ratios = [pair[0] / pair[1] for pair in pairs if pair]
+  if not ratios or max(ratios + [1 / x for x in ratios]) <= 1 + SQUARE:
+    return image, spacing
+  low, high = min(ratios), max(ratios)
+  if high > low * (1 + SQUARE) or not 1 / MOST_ASPECT <= low <= MOST_ASPECT:
+    header.note('aspect')
+    return image, spacing
+  height, width = image.shape
+  if ratios[0] > 1:
+    height = round(height * ratios[0])
+  else:
+    width = round(width / ratios[0])
+  admission.pixels(width, height)
+  header.note('resampled')
+  image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+  return image, spacing and [min(spacing)] * 2
+
+
+def _pair(header: dicom_elements.Header, keyword: str) -> list[float] | None:
+  """Return two numbers above 0, of rows and of columns, or None."""
   found = header.numbers(keyword, 'spacing')
   if len(found) == 2 and all(math.isfinite(x) and x > 0 for x in found):
     return found

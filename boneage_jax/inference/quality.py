@@ -19,7 +19,7 @@ from boneage_jax.regions import placement
 OK, CHECK, REFUSED = 'ok', 'check', 'refused'
 REFUSING = ('not_a_hand', 'two_hands', 'blank', 'half_hand')
 # Notes of `codec` that are flags.
-OF_FILE = ('window', 'rescale', 'for_processing')
+OF_FILE = ('window', 'rescale', 'for_processing', 'aspect')
 OF_HEADER = (
   'body_part',
   'view',
