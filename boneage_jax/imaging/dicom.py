@@ -19,6 +19,14 @@ from boneage_jax.imaging import greys
 from boneage_jax.imaging import limits
 from boneage_jax.imaging import voi
 
+MODEL_NAME = 'boneage_jax'  # ManufacturerModelName of what we make
+_VALUE = MODEL_NAME.encode().ljust(len(MODEL_NAME) + len(MODEL_NAME) % 2)
+_LITTLE, _BIG = (len(_VALUE).to_bytes(2, order) for order in ('little', 'big'))
+_OWN = (  # that element: explicit, implicit and big-endian (PS3.5, 7.1)
+  b'\x08\x00\x90\x10LO' + _LITTLE + _VALUE,
+  b'\x08\x00\x90\x10' + _LITTLE + b'\0\0' + _VALUE,
+  b'\x00\x08\x10\x90LO' + _BIG + _VALUE,
+)
 SEXES = ('M', 'F')  # anything else, O included, is unknown
 # Values of the detector: SOP classes of films FOR PROCESSING (PS3.4, B.5).
 PROCESSING = tuple(
@@ -59,8 +67,8 @@ def read(
     True, False or None (not said); `sop_instance_uid` or ''.
 
   Raises:
-    ValueError: not DICOM, not one film, too large, or pixels that cannot be
-      decoded.
+    ValueError: not DICOM, one of our own objects, not one film, too large, or
+      pixels that cannot be decoded.
   """
   pydicom = import_pydicom()
   admission = admission or limits.Admission()
@@ -70,6 +78,11 @@ def read(
   try:
     dataset, syntax = dicom_file.parse(source, admission, pydicom)
     header = dicom_elements.Header(dataset)
+    if header.text('ManufacturerModelName') == MODEL_NAME:
+      raise ValueError(
+        f'made by this program (ManufacturerModelName {MODEL_NAME}): a report '
+        'or a picture, and no film. Give the film that it was made of.'
+      )
     image = _film(header, syntax, admission, pydicom)
     image, spacing = _square(image, header, admission)
   except MemoryError:
@@ -102,6 +115,11 @@ def read(
     'sop_instance_uid': header.text('SOPInstanceUID', 'header'),
     'notes': tuple(header.notes),
   }
+
+
+def is_own(head: bytes) -> bool:
+  """Whether a DICOM file that begins so is a report or a picture of ours."""
+  return any(element in head for element in _OWN)
 
 
 def _ages(header: dicom_elements.Header) -> tuple[float | None, list[float]]:

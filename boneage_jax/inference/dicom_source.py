@@ -8,7 +8,6 @@ from boneage_jax.imaging import dicom_file
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import prediction as prediction_lib
 
-MODEL_NAME = 'boneage_jax'  # ManufacturerModelName of what we make
 # Without these nothing can be filed beside the film.
 UIDS = ('StudyInstanceUID', 'SeriesInstanceUID', 'SOPInstanceUID')
 TEXTS = (
@@ -69,8 +68,8 @@ def equipment(prediction: prediction_lib.Prediction | None) -> dict[str, str]:
   """Return what objects of ours say of who made them."""
   basis = prediction.basis if prediction else None
   return {
-    'manufacturer': MODEL_NAME,
-    'manufacturer_model_name': MODEL_NAME,
+    'manufacturer': dicom.MODEL_NAME,
+    'manufacturer_model_name': dicom.MODEL_NAME,
     'specific_character_set': 'ISO_IR 192',  # UTF-8
     'software_versions': basis.version if basis else 'unknown',
   }

@@ -391,3 +391,11 @@ def test_a_film_that_square_pixels_make_too_large_is_refused():
   data = dicom_film.encoded(SPOT, PixelSpacing=[2, 1])
   with pytest.raises(limits.TooLargeError, match='40 x 80'):
     dicom.read(data, few)
+
+
+def test_what_we_make_is_no_film():
+  data = dicom_film.encoded(ManufacturerModelName='boneage_jax')
+  with pytest.raises(ValueError, match='made by this program'):
+    codec.read(data)
+  assert dicom.is_own(data[:4096])
+  assert not dicom.is_own(dicom_film.encoded(ManufacturerModelName='CR 85'))

@@ -8,9 +8,11 @@ import made_prediction
 import numpy as np
 import pytest
 
+from boneage_jax.imaging import dicom
 from boneage_jax.inference import basis
 from boneage_jax.inference import dicom_out
 from boneage_jax.inference import dicom_source
+from boneage_jax.inference import film_list
 
 pydicom = pytest.importorskip('pydicom')
 highdicom = pytest.importorskip('highdicom')
@@ -211,6 +213,16 @@ def test_an_object_is_written_once_and_its_uid_follows_from_its_content(
     known = set(os.listdir(tmp_path))
     write(tmp_path, **{'prediction': KINDS['sure'], **changes})
     assert len(set(os.listdir(tmp_path)) - known) == 2
+
+
+@pytest.mark.parametrize('kind', list(KINDS))
+def test_what_is_written_is_known_again_as_no_film(tmp_path, kind):
+  write(tmp_path, KINDS[kind])
+  for path in tmp_path.iterdir():
+    data = path.read_bytes()
+    assert dicom.is_own(data[: film_list.HEAD])
+    with pytest.raises(ValueError, match='made by this program'):
+      dicom.read(data)
 
 
 LONG, LINES = 'x' * 70, 'a\nb'

@@ -16,6 +16,7 @@ from boneage_jax.core import door
 from boneage_jax.core import extend
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
+from boneage_jax.imaging import dicom
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import dicom_out
 from boneage_jax.inference import dicom_report
@@ -78,7 +79,7 @@ class Answerer:
     except ValueError as error:
       self._folder.give_up_film(uid, door.shown(str(error)))
       return None
-    if film.get('ManufacturerModelName') == dicom_source.MODEL_NAME:
+    if film.get('ManufacturerModelName') == dicom.MODEL_NAME:
       self._folder.answered(uid, folder_lib.OWN)
       return None
     return film
