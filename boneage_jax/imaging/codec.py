@@ -49,8 +49,24 @@ NOTES = {
     'or no number and is not used'
   ),
   'spacing': (
-    'PixelSpacing or ImagerPixelSpacing of the DICOM header is void or not two '
-    'numbers and is not used'
+    'PixelSpacing, ImagerPixelSpacing, NominalScannedPixelSpacing or '
+    'PixelAspectRatio of the DICOM header is void or not two numbers above 0 '
+    'and is not used'
+  ),
+  'resampled': (
+    'rows and columns of the DICOM film do not lie equally far apart, so it '
+    'was resampled to square pixels'
+  ),
+  'aspect': (
+    'PixelSpacing, ImagerPixelSpacing, NominalScannedPixelSpacing or '
+    'PixelAspectRatio of the DICOM header says that pixels are not square, but '
+    'another one or the size of the difference speaks against it, so the film '
+    'stays as it is: compare it with the original'
+  ),
+  'age': (
+    'the dates and PatientAge of the DICOM header contradict each other, or '
+    'say an age that nobody has, so that none is used: the chronological age '
+    'is unknown unless it is given'
   ),
   'frames': 'NumberOfFrames of the DICOM header is void and taken for 1',
   'header': (

@@ -1,13 +1,15 @@
 """Predictions as DICOM objects in a folder, each written once.
 
 An object's UID follows from its film and from all that its content depends on,
-and a file that is there stays as it is: whoever gets an object twice gets the
-same bytes.
+so a film that comes again with another name, age or picture gets other objects.
+A file that is there stays as it is: whoever gets an object twice gets the same
+bytes.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import hashlib
 import io
 import json
 import os
@@ -29,6 +31,7 @@ from boneage_jax.inference import reference as reference_lib
 from boneage_jax.inference import row_settings
 from boneage_jax.runs import run as run_lib
 
+DIGITS = 2  # of months in UIDs: further ones differ between machines
 SPACE = uuid.uuid5(uuid.NAMESPACE_DNS, 'boneage_jax')
 
 
@@ -63,12 +66,41 @@ def uid(settings_of: Mapping[str, Any], film: str, sex: str, what: str) -> str:
 
   Args:
     settings_of: of `settings`.
-    film: its SOP Instance UID, and the side that was read; '' for none.
+    film: its SOP Instance UID, the side that was read, and `content`; '' for
+      none.
     sex: that was used, or ''.
     what: is named by it.
   """
   name = json.dumps([film, sex, what, settings_of], sort_keys=True)
   return f'2.25.{uuid.uuid5(SPACE, name).int}'
+
+
+def content(
+  film: Any,
+  prediction: prediction_lib.Prediction | None,
+  said: Sequence[str],
+) -> str:
+  """Return a hash of what is said of a film; arguments as of `write`.
+
+  The SOP Instance UID alone does not tell films apart: a film whose header or
+  pixels were corrected keeps it.
+  """
+  numbers, flags = {}, ()
+  if prediction:
+    flags = prediction.quality_flags
+    names = ('age_predicted', 'age_if_male', 'age_if_female')
+    names += ('chronological_age', 'sds')
+    numbers = {name: getattr(prediction, name) for name in names}
+    for level, ends in prediction.intervals.items():
+      numbers |= {f'lo{level}': ends[0], f'hi{level}': ends[1]}
+  numbers = {
+    name: round(float(x), DIGITS)
+    for name, x in numbers.items()
+    if x is not None
+  }
+  said_of = [film.looks, dicom_source.texts(film), numbers, flags, list(said)]
+  text = json.dumps(said_of, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write(
@@ -95,7 +127,7 @@ def write(
   """
   os.makedirs(folder, exist_ok=True)
   sex = prediction.sex if prediction else ''
-  name = f'{film.SOPInstanceUID}#{side}' if side else film.SOPInstanceUID
+  name = f'{film.SOPInstanceUID}#{side}#{content(film, prediction, said)}'
   of = lambda what: uid(settings_of, name, sex, what)
   device = uid(settings_of, '', '', 'device')
   makers = {

@@ -7,6 +7,7 @@ from typing import Any
 from typing import NamedTuple
 
 from boneage_jax.core import optional
+from boneage_jax.imaging import dicom
 from boneage_jax.inference import dicom_source
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import quality
@@ -91,7 +92,7 @@ def make(
     said: `views.warnings` of it, or why there is none.
   """
   highdicom = import_highdicom()
-  sr, name = highdicom.sr, dicom_source.MODEL_NAME
+  sr, name = highdicom.sr, dicom.MODEL_NAME
   measured_by = sr.DeviceObserverIdentifyingAttributes(
     device, name=name, manufacturer_name=name, model_name=name
   )
@@ -171,7 +172,7 @@ def _made(
     basis.method,
     basis.version,
     [f'trained on {basis.trained_on}'],
-    manufacturer=dicom_source.MODEL_NAME,
+    manufacturer=dicom.MODEL_NAME,
   )
   made = sr.MeasurementsAndQualitativeEvaluations(
     sr.TrackingIdentifier(uid(f'tracking of {group.name}'), group.name),

@@ -1,10 +1,12 @@
 """Which films a command names: files, folders, zip archives, DICOMDIR, tables.
 
-In folders and archives the content of a file says whether it is a film.
+In folders and archives the content of a file says whether it is a film. Our own
+reports and pictures of films are none.
 """
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import os
 import re
 import stat
@@ -13,15 +15,19 @@ from typing import NamedTuple
 import zipfile
 
 from boneage_jax.core import door
+from boneage_jax.core import stages
+from boneage_jax.core import tables
 from boneage_jax.data import film_table
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import dicom
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import two_hands as two_hands_lib
+from boneage_jax.inference import row_file
 
 HEAD = 4096  # bytes that say what a file is
 ZIP = (b'PK\x03\x04', b'PK\x05\x06')
 DIRECTORY = b'1.2.840.10008.1.3.10'  # SOP class of a DICOMDIR
+PICTURE = ('picture',)  # column of our rows that names films' pictures
 OFFICE = '[Content_Types].xml'  # of documents, whose pictures are no films
 _DAMAGED = (
   *(zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError),
@@ -151,7 +157,8 @@ def find(
     ValueError: the table is not as expected.
   """
   search = _Search(archives, out)
-  each = [_listed(row, table) for row in _rows(table)]
+  rows = film_table.read_listed(table) if table else []
+  each = [_listed(row, table) for row in rows]
   for name in names:
     try:
       each += search.named(name)
@@ -184,7 +191,11 @@ class _Search:
     if head.startswith(ZIP):
       yield from self._archive(path)
     elif _is_directory(path, head):
-      yield from _of_directory(path)
+      for film in _of_directory(path):
+        if dicom.is_own(_head(film.path) or b''):
+          self.others += 1
+        else:
+          yield film
     else:
       yield of_file(path)
 
@@ -202,7 +213,9 @@ class _Search:
         continue
       seen.add(place)
       folders.sort()
-      for name in sorted(files):
+      pictures = _pictures(folder, files)
+      self.others += len(pictures.intersection(files))
+      for name in sorted({*files} - pictures):
         yield from self._inside(os.path.join(folder, name))
 
   def _inside(self, path: str) -> Iterator[Film]:
@@ -215,7 +228,7 @@ class _Search:
         yield from self._archive(path, in_folder=True)
       except ValueError as error:
         self.bad.append(door.shown(f'{path}: {error}'))
-    elif codec.is_film(head) and not _is_directory(path, head):
+    elif _may_be_film(path, head):
       yield of_file(path)
     else:
       self.others += 1
@@ -235,7 +248,7 @@ class _Search:
       except _DAMAGED:
         yield Film(door.shown(name), path, info.filename)  # said when read
         continue
-      if codec.is_film(head) and not _is_directory(info.filename, head):
+      if _may_be_film(info.filename, head):
         yield Film(door.shown(name), path, info.filename)
       else:
         self.others += 1
@@ -250,6 +263,24 @@ def _head(path: str) -> bytes | None:
       return file.read(HEAD)
   except OSError:
     return None
+
+
+def _may_be_film(path: str, head: bytes) -> bool:
+  """Whether a file in a folder is of a kind that is read, and not ours."""
+  no_film = _is_directory(path, head) or dicom.is_own(head)
+  return codec.is_film(head) and not no_film
+
+
+def _pictures(folder: str, files: Sequence[str]) -> set[str]:
+  """Return names of the pictures that `predict --out` left in a folder."""
+  found, path = set(), os.path.join(folder, stages.PREDICTIONS)
+  if row_file.SETTINGS in files:
+    with (
+      contextlib.suppress(OSError, ValueError),  # none, or half written
+      open(path, encoding='utf-8', newline='') as file,
+    ):
+      found = {row['picture'] for row in tables.read_dicts(file, path, PICTURE)}
+  return found
 
 
 def _is_directory(path: str, head: bytes) -> bool:
@@ -286,10 +317,6 @@ def _of_directory(path: str) -> Iterator[Film]:
     lower = os.path.join(top, *(part.lower() for part in parts))
     found = lower if os.path.exists(lower) else exact
     yield of_file(exact if os.path.exists(exact) else found)
-
-
-def _rows(table: str) -> list[film_table.Listed]:
-  return film_table.read_listed(table) if table else []
 
 
 def _listed(row: film_table.Listed, table: str) -> Film:

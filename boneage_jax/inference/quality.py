@@ -19,7 +19,7 @@ from boneage_jax.regions import placement
 OK, CHECK, REFUSED = 'ok', 'check', 'refused'
 REFUSING = ('not_a_hand', 'two_hands', 'blank', 'half_hand')
 # Notes of `codec` that are flags.
-OF_FILE = ('window', 'rescale', 'for_processing')
+OF_FILE = ('window', 'rescale', 'for_processing', 'aspect')
 OF_HEADER = (
   'body_part',
   'view',
@@ -27,7 +27,9 @@ OF_HEADER = (
 )  # of DICOM, where headers are often wrong
 ADULT = 20  # years
 VIEWS = ('', 'AP', 'PA', 'DP', 'PD', 'FRONTAL')  # of a hand that lies flat
-PARTS = ('HAND', 'WRIST', 'FINGER', 'UP EXM', 'EXTREMIT', 'CARPAL')
+PARTS = ('HAND', 'WRIST', 'FINGER', 'UP EXM', 'CARPAL')
+LIMB = 'EXTREMIT'  # the arm, unless a word begins so:
+LEG = ('LOW', 'LEG', 'FOOT', 'FEET', 'INFERI', 'UNTERE')
 SENTENCES = {
   'not_a_hand': 'the film does not show a hand: give a film of one hand',
   'two_hands': (
@@ -96,14 +98,24 @@ def flags_of_answer(
 
 def flags_of_header(header: Mapping[str, Any]) -> tuple[str, ...]:
   """Name what a DICOM header says against a film, of OF_HEADER."""
-  part = str(header.get('body_part', '')).upper()
-  age = re.fullmatch(r'(\d{1,3})Y', str(header.get('patient_age', '')).strip())
+  part = str(header.get('body_part', '')).strip()
+  ages = header.get('ages_said', ())
   pairs = {
-    'body_part': bool(part) and not any(name in part for name in PARTS),
+    'body_part': bool(part) and not _is_of_arm(part),
     'view': str(header.get('view', '')).strip().upper() not in VIEWS,
-    'adult': age is not None and int(age[1]) >= ADULT,
+    # One is enough: where two contradict each other, nobody knows.
+    'adult': any(months >= 12 * ADULT for months in ages),
   }
   return tuple(name for name, fails in pairs.items() if fails)
+
+
+def _is_of_arm(part: str) -> bool:
+  """Whether a part of the body is the hand, or what it belongs to."""
+  words = re.findall('[A-Z]+', part.upper())
+  text = ' '.join(words)
+  if any(name in text for name in PARTS):
+    return True
+  return LIMB in text and not any(word.startswith(LEG) for word in words)
 
 
 def status(flags: Sequence[str]) -> str:

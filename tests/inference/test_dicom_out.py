@@ -1,16 +1,20 @@
 """Reports and pictures, read again by others' programs."""
 
+import io
 import os
 import time
 
+import dicom_film
 import dicom_tools
 import made_prediction
 import numpy as np
 import pytest
 
+from boneage_jax.imaging import dicom
 from boneage_jax.inference import basis
 from boneage_jax.inference import dicom_out
 from boneage_jax.inference import dicom_source
+from boneage_jax.inference import film_list
 
 pydicom = pytest.importorskip('pydicom')
 highdicom = pytest.importorskip('highdicom')
@@ -207,10 +211,67 @@ def test_an_object_is_written_once_and_its_uid_follows_from_its_content(
     {'settings': {**SETTINGS, 'site': {'site': 'north'}}},
     {'settings': {**SETTINGS, 'version': '0.2.0'}},
     {'data': dicom_tools.film(SOPInstanceUID='1.2.3.9')},
+    # The same film, corrected; an archive keeps its UID.
+    {'data': dicom_tools.film(PatientName='Miller^Ann')},
+    {'data': dicom_tools.film(PatientID='43')},
+    {'data': dicom_tools.film(PatientBirthDate='20110203')},
+    {'data': dicom_tools.film(Laterality='R')},
+    {'data': dicom_tools.film(dicom_film.RAMP[::-1])},
+    {'data': dicom_tools.film(WindowCenter=500, WindowWidth=200)},
+    {'data': dicom_tools.film(ImagerPixelSpacing=[0.2, 0.1])},
+    {'data': dicom_tools.film(VOILUTSequence=[table(1)])},
+    {'data': dicom_tools.film(VOILUTSequence=[table(2)])},
+    {'prediction': made(age_predicted=101.0)},
+    {'prediction': made(intervals={80: (95.0, 106.0), 90: (90.25, 110.5)})},
+    {'prediction': made(chronological_age=96.0)},
+    {'prediction': made(chronological_age=96.0, sds=0.4)},
+    {'prediction': made(quality_flags=('polarity',))},
+    {'said': ('another reason',)},
   ):
     known = set(os.listdir(tmp_path))
     write(tmp_path, **{'prediction': KINDS['sure'], **changes})
     assert len(set(os.listdir(tmp_path)) - known) == 2
+
+
+@pytest.mark.parametrize('kind', list(KINDS))
+def test_what_is_written_is_known_again_as_no_film(tmp_path, kind):
+  write(tmp_path, KINDS[kind])
+  for path in tmp_path.iterdir():
+    data = path.read_bytes()
+    assert dicom.is_own(data[: film_list.HEAD])
+    with pytest.raises(ValueError, match='made by this program'):
+      dicom.read(data)
+
+
+def table(end):
+  """A look-up table of as many numbers as are not shown in full."""
+  item = pydicom.Dataset()
+  item.LUTDescriptor = [300, 0, 16]
+  item.LUTData = np.array([*range(299), end], np.uint16).tobytes()
+  item['LUTData'].VR = 'OW'
+  return item
+
+
+def test_how_a_film_is_encoded_does_not_count(tmp_path):
+  write(tmp_path, KINDS['sure'])
+  known = set(os.listdir(tmp_path))
+  film = pydicom.dcmread(io.BytesIO(dicom_tools.film()))
+  film.StationName, out = 'PACS', io.BytesIO()  # what an archive may add
+  film.file_meta.SourceApplicationEntityTitle = 'PACS'
+  film.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+  film.save_as(out, implicit_vr=True, enforce_file_format=True)
+  write(tmp_path, KINDS['sure'], data=out.getvalue())
+  # As other machines and batches say it.
+  close = [100 + x for x in (1e-5, -1e-5)]
+  intervals = KINDS['sure'].intervals
+  for age in close:
+    one = made(
+      age_predicted=age,
+      intervals=intervals,
+      quality_flags=KINDS['sure'].quality_flags,
+    )
+    write(tmp_path, one)
+  assert set(os.listdir(tmp_path)) == known
 
 
 LONG, LINES = 'x' * 70, 'a\nb'

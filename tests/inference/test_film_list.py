@@ -148,6 +148,57 @@ def test_a_dicomdir(tmp_path):
   assert 'Cannot be read as a DICOMDIR' in found.bad[0]
 
 
+def own(**form):
+  """The begin of a picture of ours, in some encoding."""
+  pydicom = pytest.importorskip('pydicom')
+  dataset, out = pydicom.Dataset(), io.BytesIO()
+  dataset.Modality, dataset.ManufacturerModelName = 'OT', 'boneage_jax'
+  dataset.Rows = 8
+  dataset.save_as(out, **form)
+  return bytes(128) + b'DICM' + out.getvalue()
+
+
+@pytest.mark.parametrize(
+  'form',
+  [
+    {'implicit_vr': False, 'little_endian': True},
+    {'implicit_vr': True, 'little_endian': True},
+    {'implicit_vr': False, 'little_endian': False},
+  ],
+)
+def test_what_we_made_is_passed_over(tmp_path, form):
+  film, ours = dicom_film.encoded(), own(**form)
+  study = {'film': film, 'objects/a.dcm': ours}
+  write(tmp_path / 'study', study)
+  (tmp_path / 'study.zip').write_bytes(archive(study))
+  for place in ('study', 'study.zip'):
+    found, _ = find(tmp_path / place)
+    assert names(found, tmp_path) == [f'{place}/film']
+    assert (found.others, found.bad) == (1, [])
+  listed = directory('FILM', 'OURS')
+  write(tmp_path / 'cd', {'DICOMDIR': listed, 'FILM': film, 'OURS': ours})
+  found, _ = find(tmp_path / 'cd/DICOMDIR')
+  assert (names(found, tmp_path), found.others) == (['cd/FILM'], 1)
+  found, _ = find(tmp_path / 'study/objects/a.dcm')  # named: refused when read
+  assert len(found.films) == 1
+
+
+def test_pictures_of_a_former_command_are_passed_over(tmp_path):
+  rows = b'file,picture\r\nb.png,b_1.png\r\nc.png,c_2.png\r\n'
+  files = {'b_1.png': PNG, 'own.png': PNG, 'predictions.csv': rows}
+  write(tmp_path / 'no_settings', files)
+  files |= {'predictions.json': b'{}'}
+  write(tmp_path / 'former', files)
+  write(tmp_path / 'damaged', {**files, 'predictions.csv': b'file,pic'})
+  found, _ = find(tmp_path)
+  assert names(found, tmp_path) == [
+    *('damaged/b_1.png', 'damaged/own.png', 'former/own.png'),
+    *('no_settings/b_1.png', 'no_settings/own.png'),
+  ]
+  # Rows and settings are no films anyway.
+  assert (found.others, found.bad) == (1 + 2 + 2 + 1, [])
+
+
 def test_a_table_names_films_and_members_of_archives(tmp_path):
   write(tmp_path, {'a.png': PNG, 'films.zip': archive({'in/b.png': PNG})})
   table = tmp_path / 'films.csv'

@@ -1,6 +1,8 @@
 """A DICOM node predicts films, and leaves reports and pictures to be sent."""
 
+import errno
 import os
+import threading
 import time
 import types
 
@@ -8,8 +10,10 @@ import fake_nets
 import pytest
 
 from boneage_jax.core import durable
+from boneage_jax.inference import dicom_out
 from boneage_jax.serve.dicom import answer
 from boneage_jax.serve.dicom import folder as folder_lib
+from boneage_jax.serve.dicom import node
 
 pydicom = pytest.importorskip('pydicom')
 pytest.importorskip('highdicom')
@@ -126,3 +130,171 @@ def test_killed_between_any_two_steps_nothing_is_lost_or_changed(
   assert before.items() <= after.items()
   assert folder.films() == []
   assert {f'{job.uid}.dcm' for job in folder.jobs()} == set(after)
+
+
+class Interrupted(fake_nets.FakeNets):
+  """Has something happen while the first film is predicted."""
+
+  def __init__(self, act, **settings):
+    super().__init__(1, **settings)
+    self.act = act
+
+  def outputs(self, records):
+    act, self.act = self.act, lambda: None
+    act()
+    return super().outputs(records)
+
+
+def patients(folder):
+  """Of each report that is sent, in order."""
+  paths = [folder.place('objects', f'{x.uid}.dcm') for x in folder.jobs()]
+  found = map(pydicom.dcmread, paths)
+  return [str(one.PatientName) for one in found if one.Modality == 'SR']
+
+
+@pytest.mark.parametrize('kind', ['age', 'no_hand', 'fault'])
+def test_a_film_that_comes_again_while_it_is_predicted_is_kept(folder, kind):
+  part = {'BodyPartExamined': 'CHEST' if kind == 'no_hand' else 'HAND'}
+  second = node_films.film(1, False, PatientName='Second^B')
+  nets = Interrupted(lambda: node_films.take(folder, second))
+  if kind == 'fault':
+    nets.bad, nets.error = 255, RuntimeError('out of memory')
+  node_films.take(folder, node_films.film(1, PatientName='First^A', **part))
+  work = node_films.answerer(folder, nets)
+  if kind == 'fault':  # of the first version, and now is its last try
+    version = folder.version('1.2.3.1')
+    work._tries['1.2.3.1', version] = answer.MOST_TRIES - 1
+  work.run_once()
+  assert folder.films() == ['1.2.3.1']
+  assert folder.dead()[0] == []
+  work.run_once()
+  assert folder.films() == []
+  expected = ['First^A', 'Second^B'] if kind == 'age' else ['Second^B']
+  assert patients(folder) == expected
+  # Header and pixels are of one version.
+  greys = [255.0, 0.0] if kind == 'age' else [0.0]
+  ages = [100 + grey - 1 for grey in greys]
+  assert nets.seen[-len(ages) :] == ages
+
+
+def test_a_film_that_comes_again_between_header_and_pixels_is_one_film(
+  folder, monkeypatch
+):
+  first = node_films.film(1, True, PatientName='First^A')
+  second = node_films.film(1, False, PatientName='Second^B')
+  node_films.take(folder, first)
+  nets = fake_nets.FakeNets(1)
+  read = answer.dicom_source.read
+
+  def read_and_replace(*arguments):
+    found = read(*arguments)
+    if found.PatientName == 'First^A':
+      node_films.take(folder, second)
+    return found
+
+  monkeypatch.setattr(answer.dicom_source, 'read', read_and_replace)
+  work = node_films.answerer(folder, nets)
+  work.run_once()
+  work.run_once()
+  assert patients(folder) == ['First^A', 'Second^B']
+  assert nets.seen == [354.0, 99.0]  # of bright films, and of dark ones
+
+
+def test_a_film_that_came_again_is_not_replaced_by_the_one_given_up(folder):
+  node_films.take(folder, node_films.film(1, PatientName='First^A'))
+  folder.give_up_film('1.2.3.1', 'why')
+  node_films.take(folder, node_films.film(1, PatientName='Second^B'))
+  folder.revive()
+  assert folder.dead()[0] == []
+  node_films.answerer(folder).run_once()
+  assert patients(folder) == ['Second^B']
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize('at', ['objects', 'tasks', 'answers', 'given up'])
+def test_on_a_full_disk_films_wait_and_none_is_given_up(
+  folder, monkeypatch, capsys, at
+):
+  def full(*_):
+    raise FULL
+
+  tags = {'StudyInstanceUID': None} if at == 'given up' else {}
+  node_films.take(folder, node_films.film(1, **tags), node_films.film(2))
+  work = node_films.answerer(folder)
+  with monkeypatch.context() as patch:
+    place, name = {
+      'objects': (dicom_out, 'write'),
+      'tasks': (folder, '_write_job'),
+      'answers': (folder, '_say'),
+      'given up': (folder, '_say'),
+    }[at]
+    patch.setattr(place, name, full)
+    pauses = []
+    for _ in range(2 * answer.MOST_TRIES):
+      assert work.run_once() == 0
+      pauses.append(work.pause)
+    assert len(folder.films()) == 2 and folder.dead() == ([], [])
+  assert pauses[:3] == [1, 2, 4]  # seconds
+  said = capsys.readouterr().err
+  assert said.count('Films wait') == said.count('No space left') == 1
+  assert work.run_once() == 2
+  assert folder.films() == []
+  assert work.pause == answer.PAUSE
+  assert len({job.film for job in folder.jobs()}) == 2 - (at == 'given up')
+
+
+def test_on_a_full_disk_the_node_goes_on(folder, monkeypatch, capsys):
+  def full(*_):
+    raise FULL
+
+  node_films.take(folder, node_films.film(1))
+  answering = node.Answering(folder, {})
+  with monkeypatch.context() as patch:
+    patch.setattr(folder, '_say', full)
+    for _ in range(node.MOST_ENDS):
+      answering._blame()
+  assert 'A film cannot be given up: No space left' in capsys.readouterr().out
+  assert folder.films() == ['1.2.3.1']
+
+
+@pytest.mark.parametrize(('ready', 'lost'), [(False, 0), (True, 1)])
+def test_a_process_that_does_not_start_is_no_fault_of_films(
+  folder, monkeypatch, ready, lost
+):
+  class Ended(node.Answering):
+    starts = 0
+
+    def launch(self):
+      self.starts += 1
+      process = types.SimpleNamespace(returncode=1, stdin=None, stdout=None)
+      process.poll = lambda: 1
+      self._process = process
+
+    def end(self):
+      if self.starts > node.MOST_ENDS:
+        stop.set()
+
+    def wait(self):
+      return ready
+
+  monkeypatch.setattr(node, 'PAUSE', 0)
+  monkeypatch.setattr(node.send, 'backoff', lambda _: 0)
+  node_films.take(folder, node_films.film(1))
+  stop = threading.Event()
+  answering = Ended(folder, {})
+  answering.launch()
+  answering.watch(stop)
+  assert len(folder.dead()[0]) == lost
+
+
+def test_a_film_that_comes_again_is_not_blamed_for_the_one_before(folder):
+  answering = node.Answering(folder, {})
+  for _ in range(node.MOST_ENDS):
+    node_films.take(folder, node_films.film(1))
+    answering._blame()
+  assert folder.films() == ['1.2.3.1']
+  for _ in range(node.MOST_ENDS - 1):
+    answering._blame()
+  assert folder.dead()[0] == ['1.2.3.1']

@@ -3,12 +3,16 @@
 It reads its task from its input, and ends when that ends: with the node.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import json
 import os
 import sys
 import threading
 import time
 from typing import Any
+from typing import NamedTuple
 
 import cv2
 
@@ -16,6 +20,7 @@ from boneage_jax.core import door
 from boneage_jax.core import extend
 from boneage_jax.core import startup
 from boneage_jax.data import film_table
+from boneage_jax.imaging import dicom
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import dicom_out
 from boneage_jax.inference import dicom_report
@@ -27,9 +32,11 @@ from boneage_jax.inference import model_file
 from boneage_jax.inference import quality
 from boneage_jax.inference import views
 from boneage_jax.serve.dicom import folder as folder_lib
+from boneage_jax.serve.dicom import send
 
 PAUSE = 0.1  # seconds between looks into the folder
-AT_ONCE = 32  # films of which headers are read before they are predicted
+AT_ONCE = 32  # films of one round
+HELD = 1e9  # bytes of films of one round, after which no more are read
 MOST_TRIES = 3  # of a film that cannot be predicted for what it does not show
 
 
@@ -55,41 +62,87 @@ class Answerer:
     self._reading = film_batches.Reading(
       film_list.Archives(), limits=limits or limits_lib.Limits()
     )
-    self._tries: dict[str, int] = {}
+    self._tries: dict[tuple[str, folder_lib.Version | None], int] = {}
+    self._failed = False  # something could not be written in this round
+    self._failures = 0  # rounds of that, one after the other
+
+  @property
+  def pause(self) -> float:
+    """Seconds to wait after a round without films, or that could not write."""
+    return send.backoff(self._failures) if self._failures else PAUSE
 
   def run_once(self) -> int:
-    """Answer films that wait; return how many were there."""
+    """Answer films that wait; return how many were there.
+
+    It returns 0, too, where something could not be written, such as on a full
+    disk. That is said, no film is blamed for it, and all of it is tried again.
+    """
+    self._failed = False
     waiting = self._folder.films()[:AT_ONCE]
-    headers = {uid: self._header(uid) for uid in waiting}
-    headers = {uid: film for uid, film in headers.items() if film}
-    films = [
-      film_list.Film(uid, self._folder.film(uid), listed=_listed(film))
-      for uid, film in headers.items()
-    ]
+    taken: dict[str, _Taken] = {}
+    films = self._take(waiting, taken)
     for answer in film_batches.predict(self._nets, films, self._reading):
-      self._answer(answer, headers[answer.film.name])
-    return len(waiting)
+      self._try(self._answer, answer, taken.pop(answer.film.name))
+    self._failures = self._failures + 1 if self._failed else 0
+    return 0 if self._failed else len(waiting)
 
-  def _header(self, uid: str) -> Any:
-    """Return the header of a film that is to be answered, or None."""
+  def _try(self, act: Callable[..., None], *arguments: Any) -> None:
+    """Do what writes into the folder."""
     try:
-      data = limits_lib.read_file(self._folder.film(uid), self._reading.limits)
-      film = dicom_source.read(data, self._reading.limits)
-    except ValueError as error:
-      self._folder.give_up_film(uid, door.shown(str(error)))
-      return None
-    if film.get('ManufacturerModelName') == dicom_source.MODEL_NAME:
-      self._folder.answered(uid, folder_lib.OWN)
-      return None
-    return film
+      act(*arguments)
+    except OSError as error:
+      if not self._failed and not self._failures:  # of many, the first one
+        text = f'Films wait, as answers cannot be written: {door.reason(error)}'
+        print(door.shown(text), file=sys.stderr, flush=True)
+      self._failed = True
 
-  def _answer(self, answer: film_batches.Answer, film: Any) -> None:
+  def _take(
+    self, waiting: Sequence[str], taken: dict[str, '_Taken']
+  ) -> Iterator[film_list.Film]:
+    """Yield films that are to be predicted, and leave in `taken` what they are.
+
+    A film is read once, as another version may come at any time.
+    """
+    held = 0
+    for uid in waiting:
+      if held > HELD:
+        return
+      version = self._folder.version(uid)
+      try:
+        data, version = self._folder.read(uid, self._reading.limits)
+        header = dicom_source.read(data, self._reading.limits)
+      except FileNotFoundError:  # it was given up
+        continue
+      except ValueError as error:
+        reason = door.shown(str(error))
+        self._try(self._folder.give_up_film, uid, reason, version)
+        continue
+      except OSError as error:
+        self._try(self._fault, uid, version, door.shown(door.reason(error)))
+        continue
+      if header.get('ManufacturerModelName') == dicom.MODEL_NAME:
+        self._try(self._folder.answered, uid, folder_lib.OWN, '', (), version)
+        continue
+      held += len(data)
+      taken[uid] = _Taken(header, version)
+      path, listed = self._folder.film(uid), _listed(header)
+      yield film_list.Film(uid, path, listed=listed, data=data)
+
+  def _fault(
+    self, uid: str, version: folder_lib.Version | None, reason: str
+  ) -> None:
+    """Give a film up of which the machine could make nothing, several times."""
+    tries = self._tries.get((uid, version), 0) + 1
+    self._tries[uid, version] = tries
+    if tries >= MOST_TRIES:
+      self._folder.give_up_film(uid, reason, version)
+
+  def _answer(self, answer: film_batches.Answer, taken: '_Taken') -> None:
     """Leave what is to be sent of a film."""
     uid, prediction = answer.film.name, answer.prediction
+    film, version = taken
     if answer.reason.startswith(film_batches.FAULT):
-      self._tries[uid] = self._tries.get(uid, 0) + 1
-      if self._tries[uid] >= MOST_TRIES:
-        self._folder.give_up_film(uid, answer.reason)
+      self._fault(uid, version, answer.reason)
       return
     if prediction is None:
       said = [answer.reason]
@@ -98,14 +151,21 @@ class Answerer:
       said = list(views.warnings(prediction, answer.file.sex, inverted))
     reason = door.shown(' '.join(said))
     if no_hand(film, prediction, self._nets.checks is not None):
-      self._folder.answered(uid, folder_lib.NO_HAND, reason)
+      self._folder.answered(uid, folder_lib.NO_HAND, reason, (), version)
       return
     refused = prediction is None or prediction.withheld
     paths = dicom_out.write(
       self._folder.objects, self._settings, film, prediction, said
     )
     kind = folder_lib.REFUSED if refused else folder_lib.AGE
-    self._folder.answered(uid, kind, reason, paths)
+    self._folder.answered(uid, kind, reason, paths, version)
+
+
+class _Taken(NamedTuple):
+  """A film that was read: its header, and which version of the film it is."""
+
+  header: Any
+  version: folder_lib.Version
 
 
 def no_hand(film: Any, prediction: Any, is_judged: bool) -> bool:
@@ -152,7 +212,7 @@ def main() -> None:
     print(door.shown(' '.join(filter(None, said))), flush=True)
     while True:
       if not answerer.run_once():
-        time.sleep(PAUSE)
+        time.sleep(answerer.pause)
 
 
 def _end_with_input() -> None:

@@ -7,7 +7,9 @@
   answers.jsonl      what came of each film
 
 Each step leaves its result before it removes its task. A step that was cut off
-is done again, and finds the objects that are there.
+is done again, and finds the objects that are there. A film may come again, in
+another version, while the one before is predicted: whoever removes a film says
+which version is meant, and a newer one stays.
 """
 
 from collections.abc import Iterator
@@ -22,9 +24,11 @@ from typing import IO
 from typing import NamedTuple
 
 from boneage_jax.core import durable
+from boneage_jax.imaging import limits as limits_lib
 
 FILMS, SENDING, OBJECTS, DEAD = 'films', 'sending', 'objects', 'dead'
-ANSWERS, LOCK = 'answers.jsonl', 'lock'
+ANSWERS, LOCK, FILMS_LOCK = 'answers.jsonl', 'lock', 'films.lock'
+Version = tuple[int, int]  # of a film: its inode, and when it was written, ns
 # Answers.
 AGE, REFUSED, NO_HAND, OWN = 'age', 'refused', 'no_hand', 'own'
 GIVEN_UP = 'given_up'
@@ -79,7 +83,8 @@ class Folder:
     Raises:
       OSError: it cannot be written.
     """
-    durable.write(self.place(FILMS, f'{uid}.dcm'), data)
+    with self._films_alone():
+      durable.write(self.film(uid), data)
 
   def films(self) -> list[str]:
     """Return UIDs of films to predict, the oldest first."""
@@ -89,8 +94,32 @@ class Folder:
     """Return the path of a film."""
     return self.place(FILMS, f'{uid}.dcm')
 
+  def read(
+    self, uid: str, limits: limits_lib.Limits | None = None
+  ) -> tuple[bytes, Version]:
+    """Return the bytes of a film, and which version has them.
+
+    Raises:
+      ValueError: it is larger than the limit.
+      OSError: it cannot be read.
+    """
+    with open(self.film(uid), 'rb') as file:
+      found = os.fstat(file.fileno())
+      return limits_lib.read_stream(file, found.st_size, limits), _of(found)
+
+  def version(self, uid: str) -> Version | None:
+    """Return which version of a film waits; None if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+      return _of(os.stat(self.film(uid)))
+    return None
+
   def answered(
-    self, uid: str, answer: str, reason: str = '', objects: Sequence[str] = ()
+    self,
+    uid: str,
+    answer: str,
+    reason: str = '',
+    objects: Sequence[str] = (),
+    version: Version | None = None,
   ) -> None:
     """Have objects sent, say what came of a film, and remove the film.
 
@@ -99,19 +128,24 @@ class Folder:
       answer: AGE, REFUSED, NO_HAND or OWN.
       reason: in words.
       objects: paths of what is to be sent.
+      version: that was answered, another one stays; None for any.
     """
     for path in objects:
       name, _ = os.path.splitext(os.path.basename(path))
       self._write_job(Job(name, uid, time.time()))
     self._say(uid, answer, reason)
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(self.film(uid))
+    with self._films_alone():
+      if self._is(uid, version):
+        os.remove(self.film(uid))
 
-  def give_up_film(self, uid: str, reason: str) -> None:
-    """Move a film to the dead letters."""
+  def give_up_film(
+    self, uid: str, reason: str, version: Version | None = None
+  ) -> None:
+    """Move a film to the dead letters; see `answered`."""
     self._say(uid, GIVEN_UP, reason)
-    with contextlib.suppress(FileNotFoundError):
-      durable.move(self.film(uid), self.place(DEAD, FILMS, f'{uid}.dcm'))
+    with self._films_alone():
+      if self._is(uid, version):
+        durable.move(self.film(uid), self._dead_film(uid))
 
   def jobs(self) -> list[Job]:
     """Return objects to send, the oldest first."""
@@ -142,7 +176,11 @@ class Folder:
     """Have all that was given up tried again; return how much that is."""
     films, jobs = self.dead()
     for uid in films:
-      durable.move(self.place(DEAD, FILMS, f'{uid}.dcm'), self.film(uid))
+      with self._films_alone():
+        if self._is(uid):  # it came again
+          os.remove(self._dead_film(uid))
+        else:
+          durable.move(self._dead_film(uid), self.film(uid))
     for job in jobs:
       self._write_job(Job(job.uid, job.film, time.time()))
       os.remove(self.place(DEAD, SENDING, f'{job.uid}.json'))
@@ -182,6 +220,21 @@ class Folder:
     with open(self.place(LOCK), 'ab') as file:
       return not _locked(file)
 
+  @contextlib.contextmanager
+  def _films_alone(self) -> Iterator[None]:
+    """Keep others, also processes, from changing which films there are."""
+    with open(self.place(FILMS_LOCK), 'ab') as file:
+      fcntl.flock(file, fcntl.LOCK_EX)
+      yield
+
+  def _is(self, uid: str, version: Version | None = None) -> bool:
+    """Whether a film waits, in this version or, without one, in any."""
+    found = self.version(uid)
+    return found is not None and version in (None, found)
+
+  def _dead_film(self, uid: str) -> str:
+    return self.place(DEAD, FILMS, f'{uid}.dcm')
+
   def _job(self, job: Job) -> str:
     return self.place(SENDING, f'{job.uid}.json')
 
@@ -196,6 +249,10 @@ class Folder:
       file.write(b'\n' + json.dumps(row).encode() + b'\n')
       file.flush()
       os.fsync(file.fileno())
+
+
+def _of(found: os.stat_result) -> Version:
+  return found.st_ino, found.st_mtime_ns
 
 
 def _locked(file: IO) -> bool:

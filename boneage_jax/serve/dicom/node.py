@@ -87,7 +87,8 @@ class Answering:
     self._folder = folder
     self._task = json.dumps({**task, 'folder': folder.path}).encode() + b'\n'
     self._process: subprocess.Popen | None = None
-    self._ends: dict[str, int] = {}  # by the film that was the oldest then
+    # By the film that was the oldest then, and its version.
+    self._ends: dict[tuple[str, folder_lib.Version | None], int] = {}
 
   def launch(self) -> None:
     """Start it."""
@@ -112,12 +113,13 @@ class Answering:
 
   def watch(self, stop: threading.Event) -> None:
     """Start it again where it ends, until it is to stop."""
-    failures = 0
+    failures, ready = 0, True
     while not stop.wait(PAUSE):
       if self._process.poll() is None:
         continue
       door.say(f'The process that predicts ended ({self._process.returncode}).')
-      self._blame()
+      if ready:  # else it was at no film
+        self._blame()
       self.end()
       failures += 1
       if stop.wait(send.backoff(failures)):
@@ -125,7 +127,8 @@ class Answering:
       self.launch()
       if stop.is_set():  # since it ended
         break
-      failures = 0 if self.wait() else failures
+      ready = self.wait()
+      failures = 0 if ready else failures
 
   def kill(self) -> None:
     """Kill it; a film that it was at is predicted at the next start."""
@@ -142,9 +145,17 @@ class Answering:
           pipe.close()
 
   def _blame(self) -> None:
-    """Give a film up that ended the process again and again."""
-    for uid in self._folder.films()[:1]:
-      self._ends[uid] = self._ends.get(uid, 0) + 1
-      if self._ends[uid] >= MOST_ENDS:
-        reason = 'It ended the process that predicts, several times.'
-        self._folder.give_up_film(uid, reason)
+    """Give a film up that ended the process again and again.
+
+    Where that cannot be written, as on a full disk, the film waits.
+    """
+    try:
+      for uid in self._folder.films()[:1]:
+        version = self._folder.version(uid)
+        ends = self._ends.get((uid, version), 0) + 1
+        self._ends[uid, version] = ends
+        if ends >= MOST_ENDS:
+          reason = 'It ended the process that predicts, several times.'
+          self._folder.give_up_film(uid, reason, version)
+    except OSError as error:
+      door.say(f'A film cannot be given up: {door.reason(error)}')
