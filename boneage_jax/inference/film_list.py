@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import os
-import re
 import stat
 import threading
 from typing import NamedTuple
@@ -22,11 +21,11 @@ from boneage_jax.imaging import codec
 from boneage_jax.imaging import dicom
 from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.imaging import two_hands as two_hands_lib
+from boneage_jax.inference import dicomdir
 from boneage_jax.inference import row_file
 
 HEAD = 4096  # bytes that say what a file is
 ZIP = (b'PK\x03\x04', b'PK\x05\x06')
-DIRECTORY = b'1.2.840.10008.1.3.10'  # SOP class of a DICOMDIR
 PICTURE = ('picture',)  # column of our rows that names films' pictures
 OFFICE = '[Content_Types].xml'  # of documents, whose pictures are no films
 _DAMAGED = (
@@ -164,9 +163,22 @@ def find(
       each += search.named(name)
     except (ValueError, OSError) as error:
       search.bad.append(door.shown(f'{name}: {door.reason(error)}'))
-  films = {film.name: film for film in reversed(each)}  # the first counts
-  order = dict.fromkeys(film.name for film in each)
-  return Found([films[name] for name in order], search.bad, search.others)
+  return Found(list(_once(each)), search.bad, search.others)
+
+
+def _once(films: Sequence[Film]) -> Iterator[Film]:
+  """Yield each film once, as it is named first, under a name of its own."""
+  places, names = set(), set()
+  for film in films:
+    place = os.path.abspath(film.path), film.member
+    if place in places:
+      continue
+    places.add(place)
+    name = film.name
+    if name in names:  # beside a table, and where the command runs
+      name = door.shown('/'.join(filter(None, place)))
+    names.add(name)
+    yield film._replace(name=name)
 
 
 def of_file(path: str) -> Film:
@@ -190,12 +202,12 @@ class _Search:
     head = _head(path) or b''
     if head.startswith(ZIP):
       yield from self._archive(path)
-    elif _is_directory(path, head):
-      for film in _of_directory(path):
-        if dicom.is_own(_head(film.path) or b''):
+    elif dicomdir.is_one(path, head):
+      for one in dicomdir.films(path):
+        if dicom.is_own(_head(one) or b''):
           self.others += 1
         else:
-          yield film
+          yield of_file(one)
     else:
       yield of_file(path)
 
@@ -267,7 +279,7 @@ def _head(path: str) -> bytes | None:
 
 def _may_be_film(path: str, head: bytes) -> bool:
   """Whether a file in a folder is of a kind that is read, and not ours."""
-  no_film = _is_directory(path, head) or dicom.is_own(head)
+  no_film = dicomdir.is_one(path, head) or dicom.is_own(head)
   return codec.is_film(head) and not no_film
 
 
@@ -281,42 +293,6 @@ def _pictures(folder: str, files: Sequence[str]) -> set[str]:
     ):
       found = {row['picture'] for row in tables.read_dicts(file, path, PICTURE)}
   return found
-
-
-def _is_directory(path: str, head: bytes) -> bool:
-  if not codec.is_dicom(head):
-    return False
-  return os.path.basename(path).upper() == 'DICOMDIR' or DIRECTORY in head
-
-
-def _of_directory(path: str) -> Iterator[Film]:
-  """Yield the images that a DICOMDIR lists (PS3.3, F.3)."""
-  pydicom = dicom.import_pydicom()
-  try:
-    dataset = pydicom.dcmread(path)
-    records = dataset.DirectoryRecordSequence
-    files = [
-      record.ReferencedFileID
-      for record in records
-      if record.DirectoryRecordType == 'IMAGE'
-    ]
-  except Exception as error:  # damaged headers raise many kinds
-    raise ValueError(
-      f'Cannot be read as a DICOMDIR ({type(error).__name__}: '
-      f'{door.reason(error)}): name its folder instead.'
-    ) from error
-  top = os.path.dirname(path)
-  for one in files:
-    parts = [one] if isinstance(one, str) else [str(part) for part in one]
-    if not all(re.fullmatch('[A-Za-z0-9_ ]+', part) for part in parts):
-      raise ValueError(
-        f'Expected names of files in the DICOMDIR, got {"/".join(parts)!r}: '
-        'name its folder instead.'
-      )
-    exact = os.path.join(top, *parts)
-    lower = os.path.join(top, *(part.lower() for part in parts))
-    found = lower if os.path.exists(lower) else exact
-    yield of_file(exact if os.path.exists(exact) else found)
 
 
 def _listed(row: film_table.Listed, table: str) -> Film:

@@ -224,3 +224,16 @@ def test_parts_of_films_have_names_of_their_own():
   assert [one.side for one in film_list.cut(films[:1], 'both')] == [
     *('left', 'right'),
   ]
+
+
+def test_each_film_comes_once_however_it_is_named(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  write(tmp_path, {'films/1.png': PNG, 'films/2.png': PNG, '1.png': PNG})
+  (tmp_path / 'films/t.csv').write_text('file,sex\n1.png,F\n')
+  names = ['films', 'films/../films/1.png', '1.png', str(tmp_path / 'films')]
+  found = film_list.find(names, film_list.Archives(), 'films/t.csv').films
+  assert [(film.name, bool(film.listed)) for film in found] == [
+    ('1.png', True),
+    ('films/2.png', False),
+    (f'{tmp_path}/1.png', False),  # another film than that of the table
+  ]
