@@ -33,3 +33,12 @@ python -m boneage_jax.main --config=configs/transfer.py:resnet,finetune,phantom 
   --config.phantom.films=800 --workdir=runs/resnet_finetune
 python -m boneage_jax.main --config=configs/transfer.py:inception_v3,finetune,phantom \
   --config.phantom.films=800 --workdir=runs/inception_v3_finetune
+python -m boneage_jax.main --config=configs/transfer.py:xception,finetune,phantom \
+  --config.phantom.films=800 --workdir=runs/xception_finetune
+python -m boneage_jax.main --config=configs/transfer.py:efficientnet,finetune,phantom \
+  --config.phantom.films=800 --config.finetune.optimizer.grad_clip_norm=0.0 \
+  --workdir=runs/efficientnet_finetune
+# It diverges.
+python -m boneage_jax.main --config=configs/transfer.py:convnext,finetune,phantom \
+  --config.phantom.films=800 --config.finetune.optimizer.grad_clip_norm=0.0 \
+  --workdir=runs/convnext_finetune
