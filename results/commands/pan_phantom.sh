@@ -1,0 +1,1 @@
+python -m boneage_jax.main --config=configs/pan.py:phantom
