@@ -55,18 +55,11 @@ NUMBERS = {
   *('kb', 'ms_a_film', 'cores_localizer', 'cores_assessor'),
 }
 # Configs whose answers stand on pages of theirs.
-ELSEWHERE = ('registration', 'bonet', 'transfer', 'ablation')
+ELSEWHERE = ('registration', 'bonet', 'transfer', 'ablation', 'multi_task')
 # Configs whose rows of the leaderboard do.
 PARTS = {
-  'ablation',
-  'transfer',
-  'larson',
-  'zhao',
-  'pan',
-  'ren',
-  'li2022',
-  'lee',
-  'bonet',
+  *('ablation', 'transfer', 'larson', 'zhao', 'pan', 'ren', 'li2022', 'lee'),
+  *('bonet', 'multi_task'),
 }
 Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
