@@ -31,8 +31,14 @@ class Checkpoints:
   without one). Both with a checksum of their arrays.
   """
 
-  def __init__(self, folder: str, mend: bool = False):
-    """Open the folder; with `mend`, to go on: what is damaged is set aside."""
+  def __init__(
+    self, folder: str, mend: bool = False, read_only: bool = False
+  ):
+    """Open the folder; with `mend`, to go on: what is damaged is set aside.
+
+    With `read_only`, to take the net that predicts, `best` alone: nothing is
+    made or changed, as the folder may be one that nobody can write to.
+    """
     folder = storage.absolute(folder)
     self._folder = folder
     self._beside = None
@@ -45,15 +51,20 @@ class Checkpoints:
     self._place = folder
     if mend:
       distributed.on_main_process(self._drop_without_error)
-    self._latest = self._open('latest', max_to_keep=2)
+    self._read_only = read_only
+    self._latest = None
+    if not read_only:
+      self._latest = self._open('latest', max_to_keep=2)
     with _naming(os.path.join(folder, 'best')):
       self._open_best()
 
   def _open(self, name: str, **options: Any) -> ocp.CheckpointManager:
     # Both save at the same time: their processes must not meet at one place.
     meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
+    # Not Orbax' read_only, which warns of every net: without a folder to make,
+    # to open and to restore write nothing.
     options = ocp.CheckpointManagerOptions(
-      multiprocessing_options=meet, **options
+      multiprocessing_options=meet, create=not self._read_only, **options
     )
     return ocp.CheckpointManager(
       os.path.join(self._place, name), options=options
@@ -158,8 +169,9 @@ class Checkpoints:
 
   def close(self) -> None:
     """Finish what is being written."""
-    self._latest.close()
-    self._best.close()
+    for manager in (self._latest, self._best):
+      if manager:
+        manager.close()
 
   def _fetch(self) -> None:
     """Unpack what `_send` left in s3://."""

@@ -76,7 +76,7 @@ def _best(stage: str, workdir: str, params: dict, stats: dict) -> dict:
     ),
     {'params': params, 'batch_stats': stats},
   )
-  store = checkpoints.Checkpoints(folder)
+  store = checkpoints.Checkpoints(folder, read_only=True)
   variables = store.restore_best(variables)
   store.close()
   return variables
