@@ -31,9 +31,7 @@ class Checkpoints:
   without one). Both with a checksum of their arrays.
   """
 
-  def __init__(
-    self, folder: str, mend: bool = False, read_only: bool = False
-  ):
+  def __init__(self, folder: str, mend: bool = False, read_only: bool = False):
     """Open the folder; with `mend`, to go on: what is damaged is set aside.
 
     With `read_only`, to take the net that predicts, `best` alone: nothing is

@@ -127,7 +127,9 @@ def test_a_damaged_net_that_is_to_predict_is_named(three, tmp_path):
 
 def everything(folder):
   """Return what is in a folder, with the time of its last change."""
-  return {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob('*'))}
+  return {
+    path: path.stat().st_mtime_ns for path in (folder, *folder.rglob('*'))
+  }
 
 
 @pytest.mark.parametrize('finished', [True, False])
