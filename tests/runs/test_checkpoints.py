@@ -150,7 +150,7 @@ def test_a_reader_changes_nothing(three, tmp_path, finished):
 def test_a_reader_of_a_training_that_was_killed_early(three, tmp_path):
   shutil.copytree(three / 'latest', tmp_path / 'run/latest')
   store = checkpoints.Checkpoints(str(tmp_path / 'run'), read_only=True)
-  with pytest.raises(ValueError, match='No checkpoint in .*run the stage'):
+  with pytest.raises(ValueError, match=r'No checkpoint in .*run the stage'):
     store.restore_best({'net': state_of(0)['net']})
   store.close()
   assert [path.name for path in (tmp_path / 'run').iterdir()] == ['latest']
