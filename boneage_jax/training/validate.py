@@ -20,6 +20,7 @@ from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
 from boneage_jax.training import check_options
+from boneage_jax.training import check_ranges
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -121,16 +122,7 @@ def check_input(options: Any, name: str) -> None:
       f'Expected {name}.percentiles to be () or two from 0 to 100, the lower '
       f'one first, got {ends}: change --config.{name}.percentiles.'
     )
-  for field, most in (
-    ('corruption_prob', 1),
-    ('sex_dropout', 1),
-    ('drawn_share', 0.9),
-  ):
-    if not 0 <= options[field] <= most:
-      raise ValueError(
-        f'Expected {name}.{field} from 0 to {most}, got {options[field]}: '
-        f'change --config.{name}.{field}.'
-      )
+  check_ranges.check(options, name, check_ranges.INPUT)
 
 
 def check_builder_config(options: Any, name: str) -> None:

@@ -27,6 +27,7 @@ from boneage_jax.regions import mine
 from boneage_jax.regions import patches
 from boneage_jax.regions import register
 from boneage_jax.training import check_own
+from boneage_jax.training import check_ranges
 from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import fit_regressors
@@ -95,6 +96,7 @@ def validate(config: Any, workdir: str, without_films: bool = False) -> None:
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
     same_films.check(stage)
+    check_ranges.check(stage.section, stage.name, check_ranges.STAGE)
   for stage in waiting:
     if stage.section.job in capacity.NETS:
       training_validate.check_stage(config, stage.name, workdir)
@@ -118,6 +120,10 @@ def check_data(config: Any) -> None:
   """Check how films are split, as far as that shows without them."""
   data = config.data
   fractions = (data.validation_fraction, data.test_fraction)
+  if config.seed < 0:
+    raise ValueError(
+      f'Expected seed of 0 or more, got {config.seed}: change --config.seed.'
+    )
   training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
   training_validate.choose(data, 'data', 'two_hands', ('', *two_hands.SIDES))
   drawn = config_lib.draws_phantoms(config)
