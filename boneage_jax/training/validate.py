@@ -82,7 +82,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
       of = abstract_net(before[0][before[1]])
       restore.take((params, stats), of, section.init_from)
       if not (section.steps or section.epochs):
-        restore.check_same_input(section, before[0][before[1]])
+        restore.check_same_net(config, stage, *before[:2])
 
 
 def check_input(options: Any, name: str) -> None:
