@@ -125,6 +125,18 @@ def test_a_damaged_net_that_is_to_predict_is_named(three, tmp_path):
   store.close()
 
 
+def test_the_first_step_of_an_error_that_stays(tmp_path):
+  for step, error in enumerate((9.0, 5.0, 5.0, 5.0, 4.0, 4.0), 1):
+    store = checkpoints.Checkpoints(str(tmp_path))  # each time anew
+    store.save_best(step, NET, error)
+    first = {3: 2, 4: 2, 6: 5}.get(step, step)
+    assert (store.best_step(), store.best_since()) == (step, first)
+    store.close()
+  store = checkpoints.Checkpoints(str(tmp_path), read_only=True)
+  assert (store.best_step(), store.best_since()) == (6, 5)
+  store.close()
+
+
 def everything(folder):
   """Return what is in a folder, with the time of its last change."""
   return {
