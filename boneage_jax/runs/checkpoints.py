@@ -171,10 +171,14 @@ class Checkpoints:
     """Close, and remove `latest`, which only a training that goes on needs."""
     self.close()
     name = 'latest.tar' if self._beside else 'latest'
-    for one in (name, ASIDE):
-      path = os.path.join(self._folder, one)
-      if storage.exists(path):  # in s3:// there is none without a step
-        distributed.on_main_process(lambda path=path: storage.remove(path))
+    paths = [os.path.join(self._folder, one) for one in (name, ASIDE)]
+
+    def remove() -> None:
+      for path in paths:
+        if storage.exists(path):  # in s3:// there is none without a step
+          storage.remove(path)
+
+    distributed.on_main_process(remove)
 
   def close(self) -> None:
     """Finish what is being written."""
