@@ -27,9 +27,9 @@ from configs import cascade
 QUALITY = 95  # of JPEG
 
 
-def records(kind: str, stored: str, data: list[bytes], settings: Any) -> list:
+def records(kind: str, stored: str, data: list[bytes]) -> list:
   """Return films as the pipeline finds them."""
-  found = [input_pipeline.record(kind, film, settings) for film in data]
+  found = [input_pipeline.record(kind, film) for film in data]
   if stored == 'PNG':
     return found
   for one in found:
@@ -81,7 +81,7 @@ def main() -> None:
   for kind in input_pipeline.KINDS[1:]:
     stage = config.assessor if kind == 'crops' else config.localizer
     for stored in ('PNG', 'JPEG'):
-      films = records(kind, stored, data, stage.input)
+      films = records(kind, stored, data)
       size = sum(sum(map(len, f.get('regions') or [f['image']])) for f in films)
       for place in ('host',) if kind == 'crops' else ('host', 'device'):
         settings = copy.deepcopy(stage.input)

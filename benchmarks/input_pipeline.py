@@ -32,6 +32,7 @@ from boneage_jax.imaging import codec
 from boneage_jax.imaging import geometry
 from boneage_jax.imaging import png
 from boneage_jax.phantom import render
+from boneage_jax.regions import localize
 from configs import cascade
 from tfds_rsna import films as films_lib
 
@@ -52,17 +53,17 @@ def films(archive: str, count: int) -> list[bytes]:
   return [cv2.imencode('.png', image)[1].tobytes() for image in made]
 
 
-def record(kind: str, film: bytes, settings: Any) -> dict[str, Any]:
+def record(kind: str, film: bytes) -> dict[str, Any]:
   """Store a film as the builder, or the `regions` stage, would."""
   name, data = 'image', film
   if kind == 'crops':
     name = 'regions'
     image = codec.decode_stored(film)
-    side = round(settings.size * (1 + 2 * settings.crop_margin))
+    crop_hw = localize.crop_hw(cascade.get_config().regions)
     data = []
     for box in CORNERS:
-      matrix = geometry.fit_matrix(image.shape, (side, side), box=box)
-      data.append(png.encode(geometry.warp(image, matrix, (side, side))))
+      matrix = geometry.fit_matrix(image.shape, crop_hw, box=box)
+      data.append(png.encode(geometry.warp(image, matrix, crop_hw)))
   elif kind != 'original':
     data = films_lib.encode(film, int(kind.removeprefix('px')))[0]
   return {name: data, 'id': '1', 'row': 1, 'sex': 1.0, 'age': 100.0}
@@ -122,7 +123,7 @@ def compare(kind: str, data: list[bytes], args: argparse.Namespace) -> None:
   """Print the rows of one kind of stored film."""
   config = cascade.get_config()
   stage = config.assessor if kind == 'crops' else config.localizer
-  records = [record(kind, film, stage.input) for film in data]
+  records = [record(kind, film) for film in data]
   works = {'ours': ours(records, stage.input, args)}
   if kind.startswith('px'):
     left = copy.deepcopy(stage.input)

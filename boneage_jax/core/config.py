@@ -61,7 +61,7 @@ _SECTIONS = {
   'report': common.report_stage,
 }
 # Fields that change no result of a run: with a dot that field alone, else all
-# of the name wherever they stand.
+# of the name wherever they stand, but see has_effect.
 NO_EFFECT = (
   'data.name',
   'threads',
@@ -287,9 +287,23 @@ def draws_phantoms(config: ml_collections.ConfigDict) -> bool:
   return not (config.manual_dir or config.data.table)
 
 
-def has_effect(field: str) -> bool:
-  """Whether a field, named from the top, can change a result of a run."""
+def has_effect(field: str, content: Any) -> bool:
+  """Whether a field, named from the top, can change a result of a run.
+
+  Args:
+    field: its name.
+    content: of the run's config.json.
+  """
+  stage, _, rest = field.partition('.')
+  if rest == 'eval_batch_size' and _is_random(content.get(stage, {})):
+    return True
   return field not in NO_EFFECT and field.rpartition('.')[2] not in NO_EFFECT
+
+
+def _is_random(section: dict[str, Any]) -> bool:
+  """Whether the statistics of a stage's net are those of its batches."""
+  files = (one.get('path') for one in section.get('pretrained', {}).values())
+  return section.get('job') == 'features' and not any(files)
 
 
 def differences(old: Any, new: Any, name: str = '') -> list[str]:

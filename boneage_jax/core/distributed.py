@@ -16,6 +16,8 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
+from boneage_jax.core import storage
+
 LAG = 2  # steps until a vote is counted: by then no step waits for it
 SHUTDOWN = 60  # seconds from the error of one process to the end of all
 
@@ -73,6 +75,15 @@ def print_once(text: str) -> None:
 def any_process(flag: bool) -> bool:
   """Whether `flag` is true in any process; waits for all of them."""
   return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def exists(path: str) -> bool:
+  """Whether a file is there, as process 0 sees it; waits for all of them.
+
+  Each for itself may see it late, on a network file system, or when it is gone
+  again; those that do not decide alike wait for each other for ever.
+  """
+  return any_process(is_main_process() and storage.exists(path))
 
 
 def run_everywhere(job: Callable[[], Any]) -> Any:

@@ -66,9 +66,9 @@ def fit(
 
   Returns:
     `region_mask` uint8 [H, W], 1 inside, 0 outside, 255 where nobody said;
-    `points` [K, 2], see points.to_unit, `to_film` [2, 3], which takes these
-    back to pixels of the film, `film_hw` and `hand_length`, all float32. As far
-    as `marks` has them.
+    `points` [K, 2], see points.to_unit, NaN where nobody said, `to_film`
+    [2, 3], which takes these back to pixels of the film, `film_hw` and
+    `hand_length`, all float32. As far as `marks` has them.
   """
   fitted = {}
   if 'region_mask' in marks:
@@ -79,6 +79,8 @@ def fit(
       )
   if 'points' in marks:
     moved = points_lib.move(marks['points'], matrix)
+    for hole in holes:
+      moved[_under(moved, hole, size_hw)] = np.nan
     fitted['points'] = points_lib.to_unit(moved, size_hw).astype(np.float32)
     fitted['to_film'] = _to_film(matrix, size_hw)
     for name in ('film_hw', 'hand_length'):
@@ -94,6 +96,17 @@ def _fit_mask(
   inside = geometry.warp(mask, matrix, size_hw) > 127
   fitted = np.where(inside, masks_lib.INSIDE, masks_lib.OUTSIDE)
   return fitted.astype(np.uint8)
+
+
+def _under(
+  points: np.ndarray, hole: Sequence[float], size_hw: tuple[int, int]
+) -> np.ndarray:
+  """Return which of some points, x and y in pixels, a hole hides, bool [K]."""
+  hidden = np.ones(len(points), bool)
+  rows, columns = intensity.touched(hole, size_hw)
+  for values, pixels in ((points[:, 0], columns), (points[:, 1], rows)):
+    hidden &= (values >= pixels.start - 0.5) & (values < pixels.stop - 0.5)
+  return hidden
 
 
 def _to_film(matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

@@ -195,9 +195,25 @@ def without_border(record: Mapping[str, Any]) -> dict[str, Any]:
   return {**made, 'annotations': text, 'film_box': box}
 
 
-def decode(record: Mapping[str, Any]) -> np.ndarray:
-  """Decode the image of a record; an error names the film."""
-  return _decode(record['image'], record)
+def decode(record: Mapping[str, Any], polarity: str = 'keep') -> np.ndarray:
+  """Decode the image of a record; an error names the film.
+
+  Args:
+    record: of a whole film.
+    polarity: 'invert' where the archive has dark bones, which are then bright.
+  """
+  return bright(_decode(record['image'], record), polarity)
+
+
+def bright(image: np.ndarray, polarity: str) -> np.ndarray:
+  """Return a film with bright bones; undo it by the same.
+
+  Raises:
+    ValueError: another polarity than 'keep' or 'invert'.
+  """
+  if polarity not in ('keep', 'invert'):
+    raise ValueError(f"Expected polarity 'keep' or 'invert', got {polarity!r}")
+  return 255 - image if polarity == 'invert' else image
 
 
 def _decode(data: bytes, record: Mapping[str, Any]) -> np.ndarray:
@@ -211,11 +227,8 @@ def _pictures(
   record: Mapping[str, Any], name: str, polarity: str
 ) -> list[np.ndarray]:
   """Return a record's film, or its crops, bones bright."""
-  if polarity not in ('keep', 'invert'):
-    raise ValueError(f"Expected polarity 'keep' or 'invert', got {polarity!r}")
   files = record[name] if name == 'regions' else [record[name]]
-  pictures = [_decode(data, record) for data in files]
-  return [255 - p for p in pictures] if polarity == 'invert' else pictures
+  return [bright(_decode(data, record), polarity) for data in files]
 
 
 def _film_pixels(

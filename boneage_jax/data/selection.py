@@ -77,14 +77,17 @@ def split_films(
   folder = sources.prepared_folder(workdir, builder_config)
   films = sources.load_films(folder)
   split, description = assign(config, films)
-  films = {**films, 'split': split}
-  if config.data.classes:
-    names = list(config.data.classes)
-    films['label'] = np.array(
-      [names.index(f) if f in names else -1 for f in films['finding'].tolist()],
-      np.int32,
-    )
-  return films, description
+  return _labelled({**films, 'split': split}, config), description
+
+
+def _labelled(films: film_table.Films, config: Any) -> film_table.Films:
+  names = list(config.data.classes)
+  if not names:
+    return films
+  numbers = [
+    names.index(f) if f in names else -1 for f in films['finding'].tolist()
+  ]
+  return films | {'label': np.array(numbers, np.int32)}
 
 
 def training_films(
@@ -163,7 +166,7 @@ def _stage_films(
   if section.crops_from:
     _crops(config, stage, workdir)
     path = stages.path(workdir, section.crops_from, stages.FILMS)
-    return film_table.read_films(path)
+    return _labelled(film_table.read_films(path), config)
   films, _ = split_films(config, workdir, section.builder_config)
   films = marked(config, stage, workdir, films)
   if section.rotate90:  # of films that judge; drawn anew in training

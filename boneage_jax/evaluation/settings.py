@@ -37,12 +37,13 @@ def settings_table(runs: Sequence[run_lib.Run]) -> str:
 
 def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
   """Name the fields that are not alike in all of some nested dicts."""
+  first = configs[0]
   names = {
     name
     for other in configs[1:]
-    for name in config_lib.differences(configs[0], other)
+    for name in config_lib.differences(first, other)
   }
-  return sorted(filter(config_lib.has_effect, names))
+  return sorted(name for name in names if config_lib.has_effect(name, first))
 
 
 def read_by(run: run_lib.Run) -> dict[str, Any]:

@@ -44,12 +44,24 @@ def erase(
   image: np.ndarray, box: Sequence[float], fill: float = 0
 ) -> np.ndarray:
   """Return a copy with every pixel the box touches painted `fill`."""
-  height, width = image.shape[:2]
+  image = image.copy()
+  image[touched(box, image.shape[:2])] = fill
+  return image
+
+
+def touched(
+  box: Sequence[float], size_hw: tuple[int, int]
+) -> tuple[slice, slice]:
+  """Return the rows and columns of the pixels that a box touches.
+
+  Args:
+    box: left, upper, right and lower edge, fractions.
+    size_hw: height and width in pixels.
+  """
+  height, width = size_hw
   x0, y0, x1, y1 = np.clip(np.asarray(box, np.float64), 0, 1)
   # Rounded, or 0.3 * 10 = 3.0000000000000004 would touch a fourth pixel.
   left, right = round(x0 * width, 6), round(x1 * width, 6)
   top, bottom = round(y0 * height, 6), round(y1 * height, 6)
-  image = image.copy()
   rows = slice(int(np.floor(top)), int(np.ceil(bottom)))
-  image[rows, int(np.floor(left)) : int(np.ceil(right))] = fill
-  return image
+  return rows, slice(int(np.floor(left)), int(np.ceil(right)))

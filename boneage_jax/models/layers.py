@@ -89,8 +89,8 @@ def preprocess(image: Array, input_range: str, channels: int = 3) -> Array:
     image: [B, H, W, 1 or 3] uint8; grey is repeated, colour is RGB.
     input_range: 'tf' [-1, 1]; 'caffe' BGR minus the mean; 'torch' RGB, mean 0
       and deviation 1 over ImageNet.
-    channels: what the backbone takes, 3 or 1 (grey; per-channel constants are
-      averaged).
+    channels: what the backbone takes: 3, or another number of grey ones, each
+      of which takes the mean of the constants.
 
   Returns:
     [B, H, W, channels] float32.
@@ -117,7 +117,7 @@ def preprocess(image: Array, input_range: str, channels: int = 3) -> Array:
 
 def _constants(values: tuple[float, ...], channels: int) -> Array:
   values = jnp.asarray(values, jnp.float32)
-  if channels == 1:
+  if channels != len(values):
     values = values.mean(keepdims=True)
   return per_channel(values)
 

@@ -50,11 +50,11 @@ def learn(config: Any, stage: str, workdir: str) -> None:
   numbers = range(1, len(config[stage].rounds) + 1)
   for number in numbers:
     name = mine.round_name(stage, number)
-    if not film_masks.there(stages.path(workdir, name)):
+    if not distributed.exists(stages.path(workdir, name, film_masks.TABLE)):
       _label(config, stage, number, workdir)
     expanded = with_rounds(config, stage, workdir)
     for member in members(config, stage, number):
-      if not storage.exists(stages.path(workdir, member, stages.DONE)):
+      if not distributed.exists(stages.path(workdir, member, stages.DONE)):
         loop.train_and_evaluate(expanded, member, workdir)
   nets = {n: members(config, stage, n) for n in numbers}
   done = mine.mask_all(expanded, stage, workdir, nets[numbers[-1]][0])
@@ -161,7 +161,7 @@ def _label(config: Any, stage: str, number: int, workdir: str) -> None:
   folder = stages.path(workdir, mine.round_name(stage, number))
   storage.make_folder(folder)
   path = stages.path(folder, CHOSEN)
-  if not storage.exists(path):
+  if not distributed.exists(path):
     found = choose(config, stage, number, workdir)
     distributed.on_main_process(lambda: _write_rows(path, found))
   with storage.reading(path) as file:

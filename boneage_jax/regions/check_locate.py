@@ -6,6 +6,7 @@ import numpy as np
 from boneage_jax.core import stages
 from boneage_jax.imaging import boxes
 from boneage_jax.regions import gradcam
+from boneage_jax.training import check_ranges
 from boneage_jax.training import validate
 
 
@@ -38,6 +39,7 @@ def check(stage: stages.Stage) -> None:
         f'Expected one {name}.{field} for each of {tuple(section.regions)}, '
         f'got {tuple(section[field])}.'
       )
+  check_ranges.check(section, name, check_ranges.LOCATE)
   with validate.about(name):
     for threshold in section.threshold:
       boxes.box_from_map(np.ones((2, 2)), threshold, section.component)

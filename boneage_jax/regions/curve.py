@@ -21,7 +21,8 @@ def read(
 ) -> dict[str, float]:
   """Return a figure of each held-out film, the mean over some nets, by id.
 
-  The figures are those of the task: the net's mask against the drawn one.
+  The figures are those of the task: the net's mask against the drawn one. Films
+  that are not judged are left out.
 
   Args:
     members: the stages of these nets.
@@ -34,7 +35,7 @@ def read(
     path = stages.path(workdir, member, stages.PREDICTIONS)
     with storage.naming(path), storage.reading(path) as file:
       for row in tables.read_dicts(file, path, ('id', 'split', figure)):
-        if row['split'] == split:
+        if row['split'] == split and row[figure]:
           found.setdefault(row['id'], []).append(float(row[figure]))
   films = sorted(found, key=ids.sort_key)
   return {film: float(np.mean(found[film])) for film in films}

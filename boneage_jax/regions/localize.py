@@ -70,9 +70,7 @@ class Film:
 
 def load_film(record: Mapping[str, Any], input_config: Any) -> Film:
   """Decode a record of `sources.film_source`."""
-  image = preprocess.decode(record)
-  if input_config.polarity == 'invert':
-    image = 255 - image
+  image = preprocess.decode(record, input_config.polarity)
   text = record.get('annotations') or '{}'
   text = text.decode() if isinstance(text, bytes) else str(text)
   return Film(

@@ -51,12 +51,12 @@ def mine(config: Any, stage: str, workdir: str) -> None:
   for number in range(1, rounds + 1):
     name = round_name(stage, number)
     folder = stages.path(workdir, name)
-    if not storage.exists(stages.path(workdir, name, film_masks.TABLE)):
+    if not distributed.exists(stages.path(workdir, name, film_masks.TABLE)):
       storage.make_folder(folder)
       found, kept = judge(expanded, stage, name, workdir, 'train')
       write(folder, found, kept, config[stage].input)
       distributed.print_once(f'{name}: {counts(found)}.')
-    if not storage.exists(stages.path(workdir, name, stages.DONE)):
+    if not distributed.exists(stages.path(workdir, name, stages.DONE)):
       loop.train_and_evaluate(expanded, name, workdir)
   last = round_name(stage, rounds) if rounds else ''
   done = mask_all(expanded, stage, workdir, last)

@@ -65,11 +65,12 @@ def pictures(
   config: Any, stage: str, workdir: str, ids: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
   """Yield id and pixels, uint8 [H, W], of films as the stage sees them."""
-  name = config[stage].input.builder_config
+  options = config[stage].input
+  name = options.builder_config
   films, _ = selection.split_films(config, workdir, name)
   keep = np.isin(films['id'], ids)
   chosen = film_table.select(films, keep)
   source = selection.stage_source(config, stage, workdir, chosen)
   for index in range(len(source)):
     record = source[index]
-    yield record['id'], preprocess.decode(record)
+    yield record['id'], preprocess.decode(record, options.polarity)

@@ -14,6 +14,7 @@ from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import film_masks
 from boneage_jax.data import film_table
+from boneage_jax.data import preprocess
 from boneage_jax.data import sources
 from boneage_jax.imaging import codec
 from boneage_jax.imaging import overlay
@@ -44,6 +45,7 @@ class Hands:
     mask_rows: of masks.csv; none without masks.
     masks: film_masks.FilmMask by film id.
     counts: `splits` of registration.json.
+    polarity: of the films, as grey as which regions are stored.
   """
 
   folder: str
@@ -53,6 +55,7 @@ class Hands:
   mask_rows: Sequence[Mapping[str, str]]
   masks: Mapping[str, film_masks.FilmMask]
   counts: Mapping[str, Any]
+  polarity: str
 
   @functools.cached_property
   def _crops(self) -> tuple[Any, dict[str, int]]:
@@ -62,10 +65,13 @@ class Hands:
     return sources.crop_source(self.folder, films), order
 
   def crops(self, film_id: str) -> list[np.ndarray]:
-    """Return the regions of a film, uint8 [h, w] each."""
+    """Return the regions of a film with bright bones, uint8 [h, w] each."""
     source, order = self._crops
     record = source[order[film_id]]
-    return [codec.decode_stored(one) for one in record['regions']]
+    return [
+      preprocess.bright(codec.decode_stored(one), self.polarity)
+      for one in record['regions']
+    ]
 
   def picture(self, film_id: str, film: np.ndarray) -> np.ndarray:
     """Draw mask, points and frames of the regions on a film, uint8 RGB."""
@@ -104,6 +110,7 @@ def read(config: Any, stage: str, workdir: str) -> Hands | None:
     counts=storage.read_json(
       one.path(stages.REGISTRATION_JSON), keys=('splits',)
     )['splits'],
+    polarity=config[one.section.keypoints].input.polarity,
   )
 
 

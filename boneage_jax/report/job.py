@@ -10,12 +10,12 @@ import numpy as np
 from boneage_jax.core import stages
 from boneage_jax.core import storage
 from boneage_jax.data import groups
+from boneage_jax.data import preprocess
 from boneage_jax.data import selection
 from boneage_jax.data import sources
 from boneage_jax.evaluation import cross_validation
 from boneage_jax.evaluation import published
 from boneage_jax.evaluation import regions as regions_lib
-from boneage_jax.imaging import codec
 from boneage_jax.report import hands
 from boneage_jax.report import write
 from boneage_jax.runs import age_map_file
@@ -42,9 +42,9 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
   builder_config = stages.builder_configs(config)[0]
   films, split = selection.split_films(config, workdir, builder_config)
   folds = bool(config.data.folds) and config.data.fold < 0
+  shown = stages.Stage(config, section.stage, workdir)
   rotated = selection.film_rotations(
-    stages.fold_folder(workdir, 0) if folds else workdir,
-    stages.Stage(config, section.stage, workdir).orientation(),
+    stages.fold_folder(workdir, 0) if folds else workdir, shown.orientation()
   )
   if rotated:
     split += f'; {len(rotated)} rotated films are turned upright'
@@ -78,7 +78,11 @@ def report_inputs(config: Any, stage: str, workdir: str) -> write.ReportInputs:
       config.data.name,
     ),
     references=_baselines(workdir, section.baselines) | {'sex_median': medians},
-    load_film=_film_loader(config, workdir, builder_config, films, rotated),
+    load_film=_film_loader(
+      sources.whole_films(config, workdir, builder_config, films, rotated),
+      films['id'].tolist(),
+      shown.whole_film_stage().section.input.polarity,
+    ),
     produced={'command': shlex.join(command)},
     hands=hands.read(config, section.stage, first),
     region_ages=_region_ages(config, workdir),
@@ -110,13 +114,8 @@ def _baselines(workdir: str, names: Any) -> dict[str, dict[str, float]]:
 
 
 def _film_loader(
-  config: Any,
-  workdir: str,
-  builder_config: str,
-  films: dict[str, np.ndarray],
-  rotated: dict[str, int],
+  source: Any, films: list[str], polarity: str
 ) -> Callable[[str], np.ndarray]:
   """Return the function that reads a film by its id, as the nets see it."""
-  source = sources.whole_films(config, workdir, builder_config, films, rotated)
-  row = {film: k for k, film in enumerate(films['id'].tolist())}
-  return lambda film: codec.decode_stored(source[row[film]]['image'])
+  row = {film: k for k, film in enumerate(films)}
+  return lambda film: preprocess.decode(source[row[film]], polarity)

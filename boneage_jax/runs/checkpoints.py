@@ -17,7 +17,7 @@ from boneage_jax.core import door
 from boneage_jax.core import storage
 
 METADATA = '_CHECKPOINT_METADATA'  # Orbax' file of a step
-CHECKSUM = 'checksum'  # in it
+CHECKSUM, SINCE = 'checksum', 'since'  # in it
 ASIDE = 'damaged'  # folder of steps that could not be read
 
 
@@ -31,8 +31,12 @@ class Checkpoints:
   without one). Both with a checksum of their arrays.
   """
 
-  def __init__(self, folder: str, mend: bool = False):
-    """Open the folder; with `mend`, to go on: what is damaged is set aside."""
+  def __init__(self, folder: str, mend: bool = False, read_only: bool = False):
+    """Open the folder; with `mend`, to go on: what is damaged is set aside.
+
+    With `read_only`, to take the net that predicts, `best` alone: nothing is
+    made or changed, as the folder may be one that nobody can write to.
+    """
     folder = storage.absolute(folder)
     self._folder = folder
     self._beside = None
@@ -45,21 +49,27 @@ class Checkpoints:
     self._place = folder
     if mend:
       distributed.on_main_process(self._drop_without_error)
-    self._latest = self._open('latest', max_to_keep=2)
+    self._read_only = read_only
+    self._latest = None
+    if not read_only:
+      self._latest = self._open('latest', max_to_keep=2)
     with _naming(os.path.join(folder, 'best')):
       self._open_best()
 
   def _open(self, name: str, **options: Any) -> ocp.CheckpointManager:
     # Both save at the same time: their processes must not meet at one place.
     meet = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=name)
+    # Not Orbax' read_only, which warns of every net: without a folder to make,
+    # to open and to restore write nothing.
     options = ocp.CheckpointManagerOptions(
-      multiprocessing_options=meet, **options
+      multiprocessing_options=meet, create=not self._read_only, **options
     )
     return ocp.CheckpointManager(
       os.path.join(self._place, name), options=options
     )
 
   def _open_best(self) -> None:
+    self._since = None
     self._best = self._open(
       'best',
       max_to_keep=1,
@@ -81,7 +91,7 @@ class Checkpoints:
       # A run that goes on from here will not evaluate this step again.
       with _writing(self._folder):
         self._best.wait_until_finished()
-        _save(self._latest, step, state)
+        _save(self._latest, step, state, {})
         self._send(self._latest)
 
   def go_on(self, state: Any, variables: Any) -> Any | None:
@@ -121,11 +131,21 @@ class Checkpoints:
     """Step of the net that predicts, or None."""
     return self._best.best_step()
 
+  def best_since(self) -> int | None:
+    """First step with the error of the net that predicts, or None."""
+    step = self.best_step()
+    if self._since is None and step is not None:
+      self._since = _metadata(self._best, step).get(SINCE, step)
+    return self._since
+
   def save_best(self, step: int, variables: Any, error: float) -> None:
     """Save the variables that reached the validation error `error`."""
+    same = error == self.best_error and self.best_since()
+    self._since = same or step
     with _writing(self._folder):
       _save(
-        self._best, step, variables, metrics={'validation_error': float(error)}
+        *(self._best, step, variables, {SINCE: self._since}),
+        metrics={'validation_error': float(error)},
       )
       self._send(self._best)
     self.best_error = error
@@ -151,15 +171,20 @@ class Checkpoints:
     """Close, and remove `latest`, which only a training that goes on needs."""
     self.close()
     name = 'latest.tar' if self._beside else 'latest'
-    for one in (name, ASIDE):
-      path = os.path.join(self._folder, one)
-      if storage.exists(path):  # in s3:// there is none without a step
-        distributed.on_main_process(lambda path=path: storage.remove(path))
+    paths = [os.path.join(self._folder, one) for one in (name, ASIDE)]
+
+    def remove() -> None:
+      for path in paths:
+        if storage.exists(path):  # in s3:// there is none without a step
+          storage.remove(path)
+
+    distributed.on_main_process(remove)
 
   def close(self) -> None:
     """Finish what is being written."""
-    self._latest.close()
-    self._best.close()
+    for manager in (self._latest, self._best):
+      if manager:
+        manager.close()
 
   def _fetch(self) -> None:
     """Unpack what `_send` left in s3://."""
@@ -218,13 +243,17 @@ def _damaged(error: Exception) -> str:
 
 
 def _save(
-  manager: ocp.CheckpointManager, step: int, tree: Any, **options: Any
+  manager: ocp.CheckpointManager,
+  step: int,
+  tree: Any,
+  metadata: dict[str, int],
+  **options: Any,
 ) -> None:
-  """Save arrays with their checksum."""
+  """Save arrays with their checksum and other metadata."""
   manager.save(
     step,
     args=ocp.args.StandardSave(tree),
-    custom_metadata={CHECKSUM: checksum(tree)},
+    custom_metadata={CHECKSUM: checksum(tree)} | metadata,
     **options,
   )
 
@@ -236,16 +265,20 @@ def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> Any:
     Exception: of any kind where they are damaged or of another shape.
   """
   found = manager.restore(step, args=ocp.args.StandardRestore(abstract(like)))
-  # As a file: manager.metadata opens every array once more, in a second.
-  path = os.path.join(str(manager.directory), str(step), METADATA)
-  if storage.exists(path):
-    custom = storage.read_json(path).get('custom_metadata')
-  else:  # another version of Orbax
-    custom = manager.metadata(step).custom_metadata
-  known = (custom or {}).get(CHECKSUM)
+  known = _metadata(manager, step).get(CHECKSUM)
   if known is not None and checksum(found) != known:
     raise ValueError('the numbers are not those that were saved')
   return found
+
+
+def _metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+  """Return what was said of a step beside its arrays."""
+  # As a file: manager.metadata opens every array once more, in a second.
+  path = os.path.join(str(manager.directory), str(step), METADATA)
+  if storage.exists(path):
+    return storage.read_json(path).get('custom_metadata') or {}
+  # Of another version of Orbax.
+  return manager.metadata(step).custom_metadata or {}
 
 
 def checksum(tree: Any) -> int:

@@ -136,6 +136,11 @@ def run(
   Raises:
     ValueError: settings that cannot be compiled.
   """
+  if films < 0:
+    raise ValueError(
+      'Expected --batch_per_device of 1 film or more, or 0 for those of the '
+      f'config, got {films}.'
+    )
   devices = find_devices(topology)
   kind = devices[0].device_kind
   chip = cost_lib.CHIPS.get(kind)

@@ -4,6 +4,7 @@ from typing import Any
 
 from boneage_jax.data import augmentations
 from boneage_jax.training import accumulation
+from boneage_jax.training import check_ranges
 from boneage_jax.training import early_stopping
 from boneage_jax.training import profiling
 
@@ -14,6 +15,7 @@ def check(section: Any, stage: str) -> None:
   Raises:
     ValueError: a value that cannot be; names the field.
   """
+  check_ranges.check(section, stage, check_ranges.NET)
   augmentations.check(section.input, f'{stage}.input')
   accumulation.check(section, stage)
   early_stopping.check(section, stage)

@@ -36,13 +36,15 @@ def exhausted(
 ) -> bool:
   """Whether so many validations after the best one were no better.
 
-  The step of the best net, which is kept on disk, says all: a killed run that
-  goes on ends at the same step.
+  The first step with the lowest error, which is kept on disk, says all: a
+  killed run that goes on ends at the same step. A later net with the same error
+  is kept in the place of the first, but it is no better.
 
   Args:
     section: of the stage; runs of earlier versions have no `early_stopping`.
     step: that was done last.
-    best_step: of the net that is kept, None before there is one.
+    best_step: the first with the error of the net that is kept, None before
+      there is one.
     eval_steps: between validations.
   """
   patience = _patience(section)

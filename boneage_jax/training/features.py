@@ -33,7 +33,7 @@ from boneage_jax.training import validate
 
 # What a stage that reads features must say as the one that wrote them.
 SAME = ('builder_config', 'size', 'crop', 'resize', 'polarity', 'percentiles')
-SAME += ('erase_from', 'orientation_from')
+SAME += ('erase_from', 'orientation_from', 'crops_from', 'regions')
 BATCHES = 8  # of training films, whose statistics random nets have
 
 

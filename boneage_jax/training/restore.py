@@ -1,10 +1,12 @@
 """Nets that a stage has trained: to use them, or to start another from one."""
 
 from collections.abc import Mapping
+import json
 import re
 from typing import Any
 
 from flax import nnx
+from flax import traverse_util
 import jax
 from jax import numpy as jnp
 
@@ -17,6 +19,11 @@ from boneage_jax.runs import lineage
 from boneage_jax.runs import parameters
 from boneage_jax.training import optimizers
 from boneage_jax.training import step as train_step
+
+# How a net sees films, and fields of a net that only training reads, or that
+# say how to compute, not what.
+SEEN = ('size', 'crop', 'resize', 'percentiles', 'polarity')
+OF_TRAINING = ('dropout', 'bn_momentum', 'dtype', 'remat')
 
 
 def load_net(config: Any, stage: str, workdir: str) -> tuple[Any, dict]:
@@ -76,7 +83,7 @@ def _best(stage: str, workdir: str, params: dict, stats: dict) -> dict:
     ),
     {'params': params, 'batch_stats': stats},
   )
-  store = checkpoints.Checkpoints(folder)
+  store = checkpoints.Checkpoints(folder, read_only=True)
   variables = store.restore_best(variables)
   store.close()
   return variables
@@ -175,30 +182,48 @@ def check_same_structure(fresh: Any, other: Any, name: str) -> Any:
   return other
 
 
-def check_same_input(section: Any, before: Any) -> None:
-  """Check that a net that is taken as it is sees films as it learned to.
+def check_same_net(
+  config: Any, stage: str, before_config: Any, before: str
+) -> None:
+  """Check that a net that is taken as it is sees and tells what it learned.
 
   Args:
-    section: of the stage that takes it, from `init_from.run`.
-    before: of the stage that trained it.
+    config, stage: of the stage that takes it, from `init_from.run`.
+    before_config, before: of the stage that trained it.
 
   Raises:
-    ValueError: it would see them otherwise, or only part of it is taken; names
-      the field.
+    ValueError: it would see films otherwise, its outputs would stand for
+      something else, or only part of it is taken; names the field.
   """
-  if section.init_from.only:
+  run, only = config[stage].init_from.run, config[stage].init_from.only
+  if only:
     raise ValueError(
       "Expected init_from.only='' for a net that is taken as it is, without "
-      f'training, got {section.init_from.only!r}: set epochs.'
+      f'training, got {only!r}: set epochs.'
     )
-  for field in ('size', 'crop', 'resize', 'percentiles', 'polarity'):
-    ours, theirs = (
-      tuple(value) if isinstance(value, list) else value
-      for value in (one.input.get(field, 0.0) for one in (section, before))
-    )
-    if ours != theirs:
+  ours, theirs = _learned(config, stage), _learned(before_config, before)
+  for field, value in theirs.items():
+    if ours.get(field, value) != value:
       raise ValueError(
-        f'Expected input.{field}={theirs!r}, with which '
-        f'{section.init_from.run} was trained, as it is taken without '
-        f'training, got {ours!r}.'
+        f'Expected {field}={value!r}, with which {run} was trained, as it is '
+        f'taken without training, got {ours[field]!r}.'
       )
+
+
+def _learned(config: Any, stage: str) -> dict[str, Any]:
+  """Return the fields without which a net's parameters mean nothing."""
+  section = config[stage]
+  options = section.input
+  found = {f'input.{name}': options.get(name, 0.0) for name in SEEN}
+  found['input.points'] = options.get('points', ())
+  found['input.masks'] = sorted(options.get('masks', ()))
+  names = options.get('regions', ())
+  if source := options.get('crops_from'):
+    names = names or config[source].get('crops', config[source].regions)
+    found['input.crop_margin'] = options.get('crop_margin', 0.0)
+  found['input.regions'] = names
+  for path, value in traverse_util.flatten_dict(section.net.to_dict()).items():
+    if path[-1] not in OF_TRAINING:
+      found[f'net.{".".join(path)}'] = value
+  # Of the config of a finished run, where a tuple is a list.
+  return {name: json.loads(json.dumps(value)) for name, value in found.items()}

@@ -99,7 +99,7 @@ class Setup:
 
   def exhausted(self, step: int) -> bool:
     """Whether to stop early after this step, as the net gets no better."""
-    best = self.store.best_step()
+    best = self.store.best_since()
     return early_stopping.exhausted(self.section, step, best, self.eval_steps)
 
   def validate(self, step: int) -> progress.Validation:

@@ -20,6 +20,7 @@ from boneage_jax.models.heads import age_map
 from boneage_jax.models.weights import load as load_weights
 from boneage_jax.runs import lineage
 from boneage_jax.training import check_options
+from boneage_jax.training import check_ranges
 from boneage_jax.training import forward
 from boneage_jax.training import initial_bias
 from boneage_jax.training import losses
@@ -81,7 +82,7 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
       of = abstract_net(before[0][before[1]])
       restore.take((params, stats), of, section.init_from)
       if not (section.steps or section.epochs):
-        restore.check_same_input(section, before[0][before[1]])
+        restore.check_same_net(config, stage, *before[:2])
 
 
 def check_input(options: Any, name: str) -> None:
@@ -121,16 +122,7 @@ def check_input(options: Any, name: str) -> None:
       f'Expected {name}.percentiles to be () or two from 0 to 100, the lower '
       f'one first, got {ends}: change --config.{name}.percentiles.'
     )
-  for field, most in (
-    ('corruption_prob', 1),
-    ('sex_dropout', 1),
-    ('drawn_share', 0.9),
-  ):
-    if not 0 <= options[field] <= most:
-      raise ValueError(
-        f'Expected {name}.{field} from 0 to {most}, got {options[field]}: '
-        f'change --config.{name}.{field}.'
-      )
+  check_ranges.check(options, name, check_ranges.INPUT)
 
 
 def check_builder_config(options: Any, name: str) -> None:

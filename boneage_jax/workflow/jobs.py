@@ -6,7 +6,6 @@ from typing import Any
 from boneage_jax.core import distributed
 from boneage_jax.core import extend
 from boneage_jax.core import stages
-from boneage_jax.core import storage
 from boneage_jax.data import prepare
 from boneage_jax.evaluation import classification
 from boneage_jax.evaluation import ensemble
@@ -60,10 +59,7 @@ def run_stages(config: Any, chosen: Sequence[str], workdir: str) -> None:
   """Run some stages in order, leaving out those already done."""
   for stage in chosen:
     done = stages.path(workdir, stage, stages.DONE)
-    # A network file system may show it to one process later than to another.
-    if distributed.any_process(
-      distributed.is_main_process() and storage.exists(done)
-    ):
+    if distributed.exists(done):
       distributed.print_once(f'{stage}: already done.')
       continue
     job = JOBS[config[stage].job]

@@ -73,7 +73,7 @@ def check_begun(old: dict[str, Any], new: dict[str, Any], workdir: str) -> None:
   changed = [
     name
     for name in config_lib.differences(old, new)
-    if config_lib.has_effect(name)
+    if config_lib.has_effect(name, old)
   ]
   if not changed:
     return

@@ -27,6 +27,7 @@ from boneage_jax.regions import mine
 from boneage_jax.regions import patches
 from boneage_jax.regions import register
 from boneage_jax.training import check_own
+from boneage_jax.training import check_ranges
 from boneage_jax.training import features
 from boneage_jax.training import fit_forest
 from boneage_jax.training import fit_regressors
@@ -35,6 +36,7 @@ from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import capacity
 from boneage_jax.workflow import folds
 from boneage_jax.workflow import jobs as jobs_lib
+from boneage_jax.workflow import same_films
 from tfds_rsna import labels
 
 READERS = ('features', 'fit_regressors')  # that read films as nets do
@@ -93,6 +95,8 @@ def validate(config: Any, workdir: str, without_films: bool = False) -> None:
     prepare.check_source(config)
   for k, stage in enumerate(waiting):
     check_inputs(stage, [before.name for before in waiting[:k]])
+    same_films.check(stage)
+    check_ranges.check(stage.section, stage.name, check_ranges.STAGE)
   for stage in waiting:
     if stage.section.job in capacity.NETS:
       training_validate.check_stage(config, stage.name, workdir)
@@ -116,6 +120,10 @@ def check_data(config: Any) -> None:
   """Check how films are split, as far as that shows without them."""
   data = config.data
   fractions = (data.validation_fraction, data.test_fraction)
+  if config.seed < 0:
+    raise ValueError(
+      f'Expected seed of 0 or more, got {config.seed}: change --config.seed.'
+    )
   training_validate.choose(data, 'data', 'age_unit', labels.UNITS)
   training_validate.choose(data, 'data', 'two_hands', ('', *two_hands.SIDES))
   drawn = config_lib.draws_phantoms(config)
@@ -197,7 +205,7 @@ def check_inputs(stage: stages.Stage, before: list[str]) -> None:
 
 
 def check_films_of(stage: stages.Stage) -> None:
-  """Check that films, crops and what is painted over fit the net."""
+  """Check that films and crops fit the net."""
   config, options = stage.config, stage.section.input
   features.check_reader(stage)
   for name in stage.named('input.orientation_from'):
@@ -205,15 +213,6 @@ def check_films_of(stage: stages.Stage) -> None:
       raise ValueError(
         f'Expected {stage.name}.input.orientation_from to name a stage with '
         f'the task orientation, got {name!r} ({config[name].task}).'
-      )
-  for name in stage.named('input.erase_from'):
-    other = config[name].input.builder_config
-    if config.data.crop_borders and other != options.builder_config:
-      raise ValueError(
-        f'Expected {stage.name} to read the films that {name} found regions '
-        f'in, got {options.builder_config!r} and {other!r}, which may lose '
-        'other borders: give both one input.builder_config, or set '
-        '--config.data.crop_borders=False.'
       )
   for name in stage.named('input.crops_from'):
     crops = localize.crop_names(config[name])

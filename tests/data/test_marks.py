@@ -7,9 +7,11 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from boneage_jax.data import marks as marks_lib
 from boneage_jax.data import preprocess
 from boneage_jax.imaging import annotations
 from boneage_jax.imaging import codec
+from boneage_jax.imaging import intensity
 from boneage_jax.imaging import points as points_lib
 from configs import common
 
@@ -72,6 +74,26 @@ def test_masks_and_points_move_with_the_film(seed):
   half = np.hypot(*(np.ptp(columns), np.ptp(rows))) / 2
   assert np.hypot(*(corner - centre)) > 0.7 * half  # and at its corner
   assert np.isnan(made['points'][1]).all()
+
+
+def test_points_under_a_hole_are_not_asked_for():
+  hw = (10, 20)
+  points = np.array([[3.4, 2.6], [2.4, 3], [9.6, 3], [5, 6.5], [np.nan, 3]])
+  marks = {
+    'points': points,
+    'film_hw': np.array(hw),
+    'hand_length': np.array(9.0),
+  }
+  hole = (0.17, 0.25, 0.5, 0.65)  # of it, columns 3 to 9 and rows 2 to 6
+  painted = intensity.erase(np.ones(hw), hole)
+  assert not painted[2:7, 3:10].any() and painted.sum() == 200 - 5 * 7
+  fit = lambda *holes: marks_lib.fit(marks, np.eye(2, 3), hw, holes)['points']
+  hidden = np.isnan(fit(hole)).all(-1)
+  assert hidden.tolist() == [True, False, False, False, True]
+  assert not np.isnan(fit()[:4]).any()
+  assert np.isnan(fit(hole, (0, 0, 1, 1))).all()
+  plain = points_lib.to_unit(points[1:4], hw)
+  np.testing.assert_allclose(fit(hole)[1:4], plain, rtol=1e-6)
 
 
 @pytest.mark.parametrize('resize', ['squash', 'letterbox'])

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from boneage_jax.data import film_table
 from boneage_jax.data import groups
 from boneage_jax.data import selection
 from configs import common
@@ -53,3 +54,19 @@ def test_a_sex_without_films_is_named(workdir, monkeypatch):
   monkeypatch.setattr(selection, 'of_sex', nobody)
   with pytest.raises(ValueError, match='net: expected films of the sex F, got'):
     selection.stage_films(make('F'), 'net', workdir)
+
+
+def test_crops_have_the_labels_of_their_films(workdir, tmp_path):
+  config = make('')
+  config.data.classes = ('broken', 'sound')
+  whole = selection.stage_films(config, 'net', workdir)
+  whole['finding'] = np.resize(['sound', '', 'broken'], len(whole['id']))
+  (tmp_path / 'regions').mkdir()
+  (tmp_path / 'regions/done.json').write_text('{"crops": ["carpal"]}')
+  film_table.write_films(str(tmp_path / 'regions/films.csv'), whole)
+  config.net.input.update(builder_config='', crops_from='regions')
+  films = selection.stage_films(config, 'net', workdir)
+  expected = np.resize([1, -1, 0], len(whole['id']))
+  np.testing.assert_array_equal(films['label'], expected)
+  config.data.classes = ()
+  assert 'label' not in selection.stage_films(config, 'net', workdir)

@@ -200,6 +200,8 @@ def test_random_features_are_asked_for():
   ('field', 'value', 'message'),
   [
     ('input.size', 64, r'offtheshelf\.input\.size=48, as features reads'),
+    ('input.crops_from', 'register', r"input\.crops_from='', as features"),
+    ('input.regions', ('carpal',), r'input\.regions=\(\), as features reads'),
     ('net.backbone.width', 0.25, r'offtheshelf\.net\.backbone to be that of'),
     ('tta.flip', True, r'Expected no views in offtheshelf\.tta'),
   ],

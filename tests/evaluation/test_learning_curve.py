@@ -9,6 +9,7 @@ import pytest
 from boneage_jax.core import config as config_lib
 from boneage_jax.evaluation import learning_curve
 from boneage_jax.regions import active
+from boneage_jax.regions import curve
 
 FILMS = np.array([str(n) for n in range(1, 25)])
 
@@ -46,6 +47,12 @@ def write(folder, table, values):
   lines = [f'{film},{split},{value},0.5' for film, split, value in rows]
   text = '\n'.join(['id,split,dice,jaccard', *lines])
   (folder / 'predictions.csv').write_text(text + '\n')
+
+
+def test_films_that_are_not_judged_are_left_out(tmp_path):
+  table = {name: values[:3] for name, values in films().items()}
+  write(tmp_path / 'net', table, [0.5, '', 0.75])
+  assert curve.read(['net'], str(tmp_path), 'test') == {'1': 0.5, '3': 0.75}
 
 
 @pytest.mark.parametrize('folds', [0, 3])

@@ -205,6 +205,14 @@ def test_preprocess():
     rtol=1e-5,
   )
   assert layers.preprocess(grey, 'caffe', channels=1).shape == (1, 1, 2, 1)
+  six = jnp.full((1, 1, 1, 6), 10, jnp.uint8)  # regions, each of them grey
+  for name, value in (
+    ('tf', 10 / 127.5 - 1),
+    ('caffe', 10 - (103.939 + 116.779 + 123.68) / 3),
+    ('torch', (10 / 255 - (0.485 + 0.456 + 0.406) / 3) / (0.678 / 3)),
+  ):
+    found = layers.preprocess(six, name, channels=6)
+    np.testing.assert_allclose(found, np.full((1, 1, 1, 6), value), rtol=1e-5)
   with pytest.raises(ValueError, match='in_channels=3'):
     layers.preprocess(colour, 'tf', channels=1)
   with pytest.raises(ValueError, match="not 'keras'"):

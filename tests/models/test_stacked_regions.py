@@ -47,6 +47,23 @@ def test_the_papers_net_has_6400_features_and_32_of_sex():
   assert maps.shape == (1, 18, 18, 2048)
 
 
+@pytest.mark.parametrize(
+  ('name', 'endpoint'),
+  [
+    ('resnet', 'stage2'),
+    ('vgg16', 'block3'),
+    ('efficientnet', 'block2'),
+    ('convnext', 'stage2'),
+  ],
+)
+def test_six_regions_fit_every_backbone(name, endpoint):
+  backbone = {'name': name, 'endpoint': endpoint, 'width': 0.125}
+  made = nnx.eval_shape(lambda: net(backbone=backbone | {'in_channels': 6}))
+  shape = jax.ShapeDtypeStruct((2, 6, SIDE, SIDE, 1), jnp.uint8)
+  maps = nnx.eval_shape(lambda m, x: m.features({'regions': x}), made, shape)
+  assert maps.shape[0] == 2
+
+
 def test_regions_are_the_channels_in_their_order():
   made, three = net(), crops(3)
   seen = []

@@ -10,6 +10,7 @@ import registered_run
 
 from boneage_jax.evaluation import regions
 from boneage_jax.regions import registration_table
+from boneage_jax.regions import review
 from boneage_jax.report import hands as hands_lib
 from boneage_jax.report import job
 
@@ -85,6 +86,28 @@ def test_films_are_shown_by_how_they_were_registered(hands):
   ):
     assert abs(crop.shape[0] - 1.2 * height) <= 2
     assert abs(crop.shape[1] - 1.2 * width) <= 2
+
+
+def test_pictures_are_as_grey_as_the_nets_see_films(registered, hands):
+  plain, inverted = registered_run.tiny(), registered_run.tiny()
+  for name in ('mine', 'keypoints'):
+    inverted[name].input.polarity = 'invert'
+  shown = [
+    job.report_inputs(config, 'report', str(registered))
+    for config in (plain, inverted)
+  ]
+  one = next(iter(hands.table))
+  bright, dark = (inputs.load_film(one) for inputs in shown)
+  np.testing.assert_array_equal(dark, 255 - bright)
+  for bright, dark in zip(
+    *(inputs.hands.crops(one) for inputs in shown), strict=True
+  ):
+    np.testing.assert_array_equal(dark, 255 - bright)
+  (_, bright), (_, dark) = (
+    *review.pictures(plain, 'mine', str(registered), [one]),
+    *review.pictures(inverted, 'mine', str(registered), [one]),
+  )
+  np.testing.assert_array_equal(dark, 255 - bright)
 
 
 def test_other_runs_have_no_such_sections(hands):

@@ -123,3 +123,46 @@ def test_a_damaged_net_that_is_to_predict_is_named(three, tmp_path):
   with pytest.raises(ValueError, match=r'best/2 is damaged .* run the stage'):
     store.restore_best({'net': state_of(0)['net']})
   store.close()
+
+
+def test_the_first_step_of_an_error_that_stays(tmp_path):
+  for step, error in enumerate((9.0, 5.0, 5.0, 5.0, 4.0, 4.0), 1):
+    store = checkpoints.Checkpoints(str(tmp_path))  # each time anew
+    store.save_best(step, NET, error)
+    first = {3: 2, 4: 2, 6: 5}.get(step, step)
+    assert (store.best_step(), store.best_since()) == (step, first)
+    store.close()
+  store = checkpoints.Checkpoints(str(tmp_path), read_only=True)
+  assert (store.best_step(), store.best_since()) == (6, 5)
+  store.close()
+
+
+def everything(folder):
+  """Return what is in a folder, with the time of its last change."""
+  return {
+    path: path.stat().st_mtime_ns for path in (folder, *folder.rglob('*'))
+  }
+
+
+@pytest.mark.parametrize('finished', [True, False])
+def test_a_reader_changes_nothing(three, tmp_path, finished):
+  folder = tmp_path / 'run'
+  shutil.copytree(three, folder)
+  if finished:
+    shutil.rmtree(folder / 'latest')
+  before = everything(folder)
+  store = checkpoints.Checkpoints(str(folder), read_only=True)
+  assert (store.best_step(), store.best_error) == (2, pytest.approx(5.0))
+  found = store.restore_best({'net': state_of(0)['net']})
+  store.close()
+  np.testing.assert_array_equal(found['net'], state_of(2)['net'])
+  assert everything(folder) == before
+
+
+def test_a_reader_of_a_training_that_was_killed_early(three, tmp_path):
+  shutil.copytree(three / 'latest', tmp_path / 'run/latest')
+  store = checkpoints.Checkpoints(str(tmp_path / 'run'), read_only=True)
+  with pytest.raises(ValueError, match=r'No checkpoint in .*run the stage'):
+    store.restore_best({'net': state_of(0)['net']})
+  store.close()
+  assert [path.name for path in (tmp_path / 'run').iterdir()] == ['latest']

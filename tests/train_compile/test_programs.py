@@ -261,6 +261,13 @@ def test_a_dying_compiler_takes_no_other_stage_along(monkeypatch, capsys):
   assert '|  | localizer | assessor |' in printed
 
 
+def test_a_device_has_a_film_at_least():
+  with pytest.raises(
+    ValueError, match=r'batch_per_device of 1 film .*, got -8'
+  ):
+    train_compile.run(tiny_cascade.get_config(), 'local', -8)
+
+
 # With the TPU compiler.
 
 

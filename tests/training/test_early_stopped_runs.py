@@ -58,9 +58,9 @@ def train(prepared, tmp_path, monkeypatch):
 
   monkeypatch.setattr(setup.Setup, 'eval_due', eval_due)
 
-  def go(task='age', name='run'):
+  def go(task='age', name='run', errors=ERRORS):
     judge = tasks.TASKS[task]
-    monkeypatch.setattr(judge, 'error', lambda *_: ERRORS[now['step']])
+    monkeypatch.setattr(judge, 'error', lambda *_: errors[now['step']])
     folder = tmp_path / name
     (folder / 'prepare').mkdir(parents=True, exist_ok=True)
     (folder / 'prepare/done.json').write_text(
@@ -101,3 +101,22 @@ def test_a_killed_training_ends_as_one_that_was_not(train, monkeypatch):
     folder = train(name=name)
     for file in ('done.json', 'predictions.csv'):
       assert (folder / file).read_text() == (whole / file).read_text(), killed
+
+
+def test_an_error_that_stays_is_no_lower(train, monkeypatch):
+  errors = {1: 9.0, 2: 0.0, 3: 0.0, 4: 0.0, 5: 0.0, 6: 0.0}
+  save = checkpoints.Checkpoints.save
+
+  def save_until(store, step, state):
+    save(store, step, state)
+    store.wait()
+    if step == 3:
+      raise Killed
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoints.Checkpoints, 'save', save_until)
+    with pytest.raises(Killed):
+      train('orientation', errors=errors)
+  folder = train('orientation', errors=errors)
+  done = json.loads((folder / 'done.json').read_text())
+  assert (done['step'], done['best_step']) == (4, 4)  # the last of equals

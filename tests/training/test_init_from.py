@@ -95,6 +95,59 @@ def test_without_epochs_it_is_that_net(first, prepared, tmp_path):
     validate.check_stage(config, 'again', workdir)
 
 
+def crops():
+  config = make(run=':net')
+  config.regions = common.locate_stage(regions=('carpal', 'metacarpal'))
+  config.regions.crops = ('carpal', 'metacarpal')
+  for name in ('net', 'again'):
+    config[name].input.update(builder_config='', crops_from='regions')
+    config[name].input.regions = ('carpal', 'metacarpal')
+  return config
+
+
+def points():
+  config = hand_geometry.get_config('phantom').unlock()
+  config.net = ConfigDict(config.keypoints.to_dict())
+  config.again = ConfigDict(config.keypoints.to_dict())
+  return config
+
+
+def masks():
+  config = points()
+  for name in ('net', 'again'):
+    config[name] = ConfigDict(config.segmenter.to_dict())
+  return config
+
+
+@pytest.mark.parametrize(
+  ('of', 'field', 'value'),
+  [
+    (crops, 'input.regions', ('metacarpal', 'carpal')),
+    (crops, 'input.crop_margin', 0.15),
+    (points, 'input.points', tuple(reversed(hand_geometry.POINTS))),
+    (masks, 'input.masks', ('bones',)),
+    (make, 'net.pool', 'gmp'),
+    (make, 'net.readout', 'argmax'),
+    (make, 'net.backbone.endpoint', 'stage9'),
+  ],
+)
+def test_a_net_that_is_taken_stands_for_the_same(of, field, value):
+  config = of()
+  config.again.init_from.run = ':net'
+  of_run = config_lib.from_json(config_lib.to_json(config))
+  restore.check_same_net(config, 'again', of_run, 'net')
+  config.again.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=f'Expected {field}=.* :net was trained'):
+    restore.check_same_net(config, 'again', of_run, 'net')
+
+
+def test_a_net_that_is_taken_may_read_all_crops_by_another_name():
+  config = crops()
+  config.again.input.regions = ()
+  config.again.net.update(dropout=0.5, remat=True)
+  restore.check_same_net(config, 'again', config, 'net')
+
+
 def test_a_stage_of_the_same_run(first):
   config = make(run=':net')
   assert lineage.parent_run(config, 'again', str(first)) == (

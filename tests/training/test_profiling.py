@@ -32,7 +32,7 @@ def test_steps_that_cannot_be_traced_are_refused(steps):
 
 
 def test_a_begun_run_may_be_traced():
-  assert not config_lib.has_effect('whole_image.profile_steps')
+  assert not config_lib.has_effect('whole_image.profile_steps', {})
 
 
 @pytest.mark.ci

@@ -5,6 +5,7 @@ import json
 import fake_jobs
 import pytest
 import tiny_cascade
+import transfer_run
 
 from boneage_jax.core import config as config_lib
 from boneage_jax.workflow import resume
@@ -119,6 +120,24 @@ def test_fields_without_effect_always_may_change(go_on, tmp_path):
 
   assert go_on(change) == ['report']
   assert kept(tmp_path)['assessor']['input']['threads'] == 7
+
+
+def test_batches_of_a_random_net_have_an_effect(tmp_path):
+  old = config_lib.to_json(transfer_run.get_config())
+  new = json.loads(json.dumps(old))
+  new['offtheshelf']['eval_batch_size'] = 4
+  for stage in ('features', 'offtheshelf'):
+    (tmp_path / stage).mkdir()
+    (tmp_path / stage / 'done.json').write_text('{}')
+  resume.check_begun(old, new, str(tmp_path))
+  new['features']['eval_batch_size'] = 4
+  with pytest.raises(
+    ValueError, match=r'others of features\.eval_batch_size\.'
+  ):
+    resume.check_begun(old, new, str(tmp_path))
+  for one in (old, new):
+    one['features']['pretrained']['backbone']['path'] = 'resnet.h5'
+  resume.check_begun(old, new, str(tmp_path))
 
 
 def test_reports_may_change_and_stages_may_come(go_on, tmp_path):

@@ -219,6 +219,31 @@ def test_what_is_painted_over_lost_the_same_borders(tmp_path):
     validate.validate(value, str(tmp_path))
 
 
+def test_what_is_painted_over_was_found_on_films_turned_alike(tmp_path):
+  names = ('hand_localizer', 'r1_localizer', 'r2_localizer')
+  for odd in names:
+    value = attention_ldl.get_config('phantom')
+    net = best.get_config('phantom').orientation.to_dict()
+    stages = ('prepare', 'orientation', *value.stages[1:])
+    change(value, orientation=ConfigDict(net), stages=stages)
+    for name in names:
+      change(value, **{f'{name}__input__orientation_from': 'orientation'})
+    validate.validate(value, str(tmp_path))
+    change(value, **{f'{odd}__input__orientation_from': ''})
+    message = rf'see films turned alike, got .*--config\.{odd}\.input\.orient'
+    with pytest.raises(ValueError, match=message):
+      validate.validate(value, str(tmp_path))
+
+
+def test_a_report_draws_regions_of_films_turned_alike(tmp_path):
+  value = best.get_config('phantom')
+  change(value, report__stage='resnet18')
+  validate.validate(value, str(tmp_path))
+  change(value, resnet18__input__orientation_from='')
+  with pytest.raises(ValueError, match="by '' and by 'orientation': set"):
+    validate.validate(value, str(tmp_path))
+
+
 def test_classes_have_a_report_of_their_own(tmp_path):
   value = guided.get_config('fracture')
   validate.validate(value, str(tmp_path))

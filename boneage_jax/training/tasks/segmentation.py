@@ -2,7 +2,8 @@
 
 A film's mask is where the net's probability is above one half, and of that the
 largest connected component (Iglovikov 2017), as on the film itself. Overlaps
-are counted where readers said what is inside and what is not.
+are counted where readers said what is inside and what is not. A film of which
+nobody said so, as its outline was lost when it was turned back, is not judged.
 """
 
 from collections.abc import Callable
@@ -72,7 +73,8 @@ def reduce(
 def overlaps(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Return FIGURES of each film, [N] float64.
 
-  Areas are shares of the net's input. Two empty masks have a Dice of 1.
+  Areas are shares of the net's input. Two empty masks have a Dice of 1. All are
+  NaN of a film of which no pixel is known.
 
   Args:
     outputs: what `reduce` kept, [N, H, W / 8].
@@ -94,6 +96,8 @@ def _overlap(
   found: np.ndarray, known: np.ndarray, inside: np.ndarray
 ) -> tuple[float, ...]:
   """Return FIGURES of one film, [H, W] each."""
+  if not known.any():
+    return (np.nan,) * len(FIGURES)
   found = (components.largest(found)[0] > 0) & (known > 0)
   drawn = inside > 0
   both, either = int(np.sum(found & drawn)), int(np.sum(found | drawn))
@@ -105,9 +109,19 @@ def _overlap(
 def error(
   outputs: dict[str, np.ndarray], films: dict[str, np.ndarray]
 ) -> float:
-  """Return 1 - mean Dice of films."""
-  del films
-  return 1 - float(overlaps(outputs)['dice'].mean())
+  """Return 1 - mean Dice of the films that are judged.
+
+  Raises:
+    ValueError: there are none.
+  """
+  dice = overlaps(outputs)['dice']
+  if np.isnan(dice).all():
+    raise ValueError(
+      f'Of none of the {len(films["id"])} films that judge masks it is known '
+      'what is inside: outlines of films that are turned back are lost; mark '
+      'others, or change --config.STAGE.input.orientation_from.'
+    )
+  return 1 - float(np.nanmean(dice))
 
 
 def write_predictions(
@@ -120,8 +134,8 @@ def write_predictions(
 ) -> None:
   """Judge validation and test films; process 0 writes the stage's files.
 
-  predictions.csv has COLUMNS, areas in shares of the net's input;
-  segmentation.json the means of `summary` by split.
+  predictions.csv has COLUMNS, areas in shares of the net's input, all '' of a
+  film that is not judged; segmentation.json the means of `summary` by split.
   """
   rows, result = [], {}
   for split, part, bits in prediction.held_out(
@@ -131,7 +145,8 @@ def write_predictions(
     result[split] = summary(outputs, part)
     sexes = groups.sex_text(part['sex'])
     for i, film in enumerate(part['id'].tolist()):
-      figures = [f'{outputs[name][i]:.5f}' for name in FIGURES]
+      values = [outputs[name][i] for name in FIGURES]
+      figures = ['' if np.isnan(x) else f'{x:.5f}' for x in values]
       rows.append([film, split, sexes[i], *figures])
 
   def write() -> None:
@@ -159,14 +174,18 @@ def summary(
 
   Returns:
     under `all`, `sex` (group -> means) and `age` (group -> means), the number
-    of `films`, mean `dice` and `jaccard` and, of enough films, their 95 %
-    bootstrap intervals.
+    of `films` that are judged and, where there are any, of those that are
+    `not_judged`; of the former mean `dice` and `jaccard` and, of enough films,
+    their 95 % bootstrap intervals.
   """
+  judged = np.isfinite(outputs['dice'])
 
   def means(keep: np.ndarray) -> dict[str, Any]:
-    out = {'films': int(keep.sum())}
-    for name in ('dice', 'jaccard'):
-      out |= statistics.mean(outputs[name][keep], name)
+    out = {'films': int(np.sum(keep & judged))}
+    if left := int(np.sum(keep & ~judged)):
+      out['not_judged'] = left
+    for name in ('dice', 'jaccard') if out['films'] else ():
+      out |= statistics.mean(outputs[name][keep & judged], name)
     return out
 
   def by(group: np.ndarray, names: Any) -> dict[str, Any]:
@@ -182,9 +201,13 @@ def summary(
 
 def line(stage: str, split: str, row: dict[str, Any]) -> str:
   """Say how well the masks of a split are found."""
+  left = row.get('not_judged', 0)
+  more = f'; {left} whose outline is not known are not judged' if left else ''
+  if not row['films']:
+    return f'{stage}: no {split} film is judged{more}.'
   ends = row.get('dice_ci95')
   interval = ' ({:.4f} to {:.4f})'.format(*ends) if ends else ''
   return (
     f'{stage}: mean Dice {row["dice"]:.4f}{interval}, Jaccard '
-    f'{row["jaccard"]:.4f}, on {row["films"]} {split} films.'
+    f'{row["jaccard"]:.4f}, on {row["films"]} {split} films{more}.'
   )

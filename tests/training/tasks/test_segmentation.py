@@ -84,6 +84,36 @@ def test_less_is_better_and_people_read_dice():
   assert segmentation.format_metric(error) == 'Dice 0.9500'
 
 
+def test_a_film_of_which_nothing_is_known_is_not_judged():
+  lost = np.full((10, 16), 255)
+  masks = np.stack([square(2, 4), lost, square(2, 2)])
+  logits = np.where(np.stack([square(2, 2)] * 3), 3, -3).astype(np.float32)
+  bits = jax.device_get(compiled(logits, masks.astype(np.uint8)))
+  kept = segmentation.overlaps(bits)
+  np.testing.assert_allclose(kept['dice'], [0.5, np.nan, 1])
+  np.testing.assert_allclose(kept['jaccard'], [1 / 3, np.nan, 1])
+  films = {
+    'id': np.arange(3),
+    'sex': np.array([1.0, -1, 1]),
+    'age': np.array([9.0, 9, 30]),
+  }
+  assert segmentation.error(bits, films) == pytest.approx(0.25)
+  found = segmentation.summary(kept, films)
+  assert (found['all']['films'], found['all']['not_judged']) == (2, 1)
+  assert found['all']['dice'] == pytest.approx(0.75)
+  assert found['sex']['F'] == {'films': 0, 'not_judged': 1}
+  assert 'not_judged' not in found['sex']['M']
+  said = segmentation.line('net', 'test', found['all'])
+  assert said.endswith(
+    'on 2 test films; 1 whose outline is not known are not judged.'
+  )
+  said = segmentation.line('net', 'test', found['sex']['F'])
+  assert said.startswith('net: no test film is judged; 1 whose')
+  nothing = {name: x[1:2] for name, x in bits.items()}
+  with pytest.raises(ValueError, match='none of the 3 films that judge masks'):
+    segmentation.error(nothing, films)
+
+
 def test_means_are_of_all_of_each_sex_and_of_each_age_band():
   rng = np.random.default_rng(0)
   dice = rng.uniform(0.9, 1, 30)
