@@ -1,7 +1,7 @@
 """Write pages of docs/ from the texts and tables of this folder.
 
-  python results/build.py          writes the pages
-  python results/build.py --check  exits with 1 if a page is stale
+  python -m results.build          writes the pages
+  python -m results.build --check  exits with 1 if a page is stale
 
 README.md says what the columns mean. A cell that breaks their rules ends either
 command with a line that names its file, row and column.
@@ -10,14 +10,12 @@ command with a line that names its file, row and column.
 import argparse
 from collections.abc import Iterable
 from collections.abc import Sequence
-import csv
-import math
-import pathlib
 import re
 import sys
 
-FOLDER = pathlib.Path(__file__).resolve().parent
-DOCS = FOLDER.parent / 'docs'
+from results import rows as rows_lib
+
+DOCS = rows_lib.FOLDER.parent / 'docs'
 # Text with {{names of tables}}, and the page that it becomes.
 PAGES = {
   'page.md': 'results.md',
@@ -34,26 +32,6 @@ PAGES = {
   'feeding.md': 'explanation/feeding.md',
   'site.md': 'how-to/site.md',
 }
-# Value, low and high end.
-INTERVALS = (
-  *((value, 'lo', 'hi') for value in ('mae', 'value', 'covered')),
-  ('validation_mae', 'validation_lo', 'validation_hi'),
-  ('validation_value', 'validation_lo', 'validation_hi'),
-  ('difference', 'difference_lo', 'difference_hi'),
-  ('dice', 'dice_lo', 'dice_hi'),
-  ('found', 'found_lo', 'found_hi'),
-  ('jaccard', 'jaccard_lo', 'jaccard_hi'),
-  ('change', 'change_ci95_low', 'change_ci95_high'),
-  ('bias_change', 'bias_change_ci95_low', 'bias_change_ci95_high'),
-)
-NUMBERS = {
-  *{column for interval in INTERVALS for column in interval},
-  *('n', 'rmse', 'within12', 'girls', 'boys', 'parameters', 'films_per_s'),
-  *('minutes', 'seed', 'paper_mae_v1', 'paper_mae_v2', 'ours', 'peer_value'),
-  *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
-  *('flagged', 'trusted_change', 'labelled', 'dice_chosen', 'dice_random'),
-  *('kb', 'ms_a_film', 'cores_localizer', 'cores_assessor'),
-}
 # Configs whose answers stand on pages of theirs.
 ELSEWHERE = ('registration', 'bonet', 'transfer', 'ablation', 'multi_task')
 # Configs whose rows of the leaderboard do.
@@ -61,51 +39,12 @@ PARTS = {
   *('ablation', 'transfer', 'larson', 'zhao', 'pan', 'ren', 'li2022', 'lee'),
   *('bonet', 'multi_task'),
 }
-Row = dict[str, str]
 Table = tuple[str, Iterable[Sequence[str]]]  # head and rows
-
-
-def read(name: str) -> list[Row]:
-  """Read a table of this folder.
-
-  Raises:
-    ValueError: a cell breaks the rules of README.md.
-  """
-  with open(FOLDER / name, encoding='utf-8', newline='') as file:
-    rows = list(csv.DictReader(file))
-  for number, row in enumerate(rows, start=2):
-    _check(f'results/{name}, row {number}', row)
-  return rows
-
-
-def _check(where: str, row: Row) -> None:
-  if None in row or None in row.values():
-    raise ValueError(f'{where}: expected as many cells as columns.')
-  numbers = {}
-  for column in NUMBERS & row.keys():
-    try:
-      numbers[column] = float(row[column] or 'nan')
-    except ValueError:
-      raise ValueError(
-        f'{where}, column {column}: expected a number or nothing, got '
-        f'{row[column]!r}.'
-      ) from None
-  for value, low, high in INTERVALS:
-    least, middle, most = (numbers.get(k, math.nan) for k in (low, value, high))
-    if middle < least or middle > most:
-      raise ValueError(
-        f'{where}, column {value}: expected a value within its interval, got '
-        f'{row[value]} ({row[low]} to {row[high]}).'
-      )
-  if 'command' in row and not (FOLDER / 'commands' / row['command']).is_file():
-    raise ValueError(
-      f'{where}, column command: no file results/commands/{row["command"]}.'
-    )
 
 
 def page(name: str) -> str:
   """Return a text of this folder with its tables."""
-  text = (FOLDER / name).read_text(encoding='utf-8')
+  text = (rows_lib.FOLDER / name).read_text(encoding='utf-8')
   fill = lambda match: table(*TABLES[match[1]](*match[2].split()))
   return re.sub(r'\{\{(\w+)([ \w]*)\}\}', fill, text)
 
@@ -118,8 +57,12 @@ def table(head: str, rows: Iterable[Sequence[str]]) -> str:
 
 def _leaderboard(*names: str) -> Table:
   """Rows of some data sets; where configs are named too, of these alone."""
-  data_sets = {row['data_set'] for row in read('leaderboard.csv')} & {*names}
-  rows = [r for r in _current('leaderboard.csv') if r['data_set'] in data_sets]
+  data_sets = {row['data_set'] for row in rows_lib.read('leaderboard.csv')} & {
+    *names
+  }
+  rows = [
+    r for r in rows_lib.current('leaderboard.csv') if r['data_set'] in data_sets
+  ]
   chosen = {*names} - data_sets or {row['config'] for row in rows} - PARTS
   rows = [row for row in rows if row['config'] in chosen]
   rows.sort(key=lambda row: float(row['mae'] or 'inf'))
@@ -127,18 +70,25 @@ def _leaderboard(*names: str) -> Table:
   return head + '| validation MAE | films/s | minutes', map(_system, rows)
 
 
-def _system(row: Row) -> Sequence[str]:
+def _system(row: rows_lib.Row) -> Sequence[str]:
   return (
-    f'{_run(row)} `{row["stage"]}`',
-    *(row['weights'], row['n'], _interval(row, 'mae', 'lo', 'hi'), row['rmse']),
+    f'{rows_lib.run(row)} `{row["stage"]}`',
+    *(
+      row['weights'],
+      row['n'],
+      rows_lib.interval(row, 'mae', 'lo', 'hi'),
+      row['rmse'],
+    ),
     row['within12'] and f'{row["within12"]} %',
     ', '.join(filter(None, (row['girls'], row['boys']))),
-    _interval(row, 'validation_mae', 'validation_lo', 'validation_hi'),
+    rows_lib.interval(row, 'validation_mae', 'validation_lo', 'validation_hi'),
     *(row['films_per_s'], row['minutes']),
   )
 
 
-def _of(rows: Iterable[Row], configs: Sequence[str]) -> list[Row]:
+def _of(
+  rows: Iterable[rows_lib.Row], configs: Sequence[str]
+) -> list[rows_lib.Row]:
   """Return test rows of configs; of none, of those without another page."""
   rows = [row for row in rows if row['split'] == 'test']
   if configs:
@@ -147,77 +97,81 @@ def _of(rows: Iterable[Row], configs: Sequence[str]) -> list[Row]:
 
 
 def _comparisons(*configs: str) -> Table:
-  rows = _of(_current('comparisons.csv'), configs)
+  rows = _of(rows_lib.current('comparisons.csv'), configs)
   line = lambda row: (
-    f'{_run(row)}: {row["a"]} less {row["b"]}: '
-    f'**{_interval(row, "difference", "difference_lo", "difference_hi")}**'
+    f'{rows_lib.run(row)}: {row["a"]} less {row["b"]}: '
+    f'**{rows_lib.interval(row, "difference", "difference_lo", "difference_hi")}**'
   )
   return 'question | difference', [
     (question, '<br>'.join(map(line, group)))
-    for (question,), group in _grouped(rows, 'question')
+    for (question,), group in rows_lib.grouped(rows, 'question')
   ]
 
 
 def _ablations(*configs: str) -> Table:
-  rows = _of(read('ablations.csv'), configs)
+  rows = _of(rows_lib.read('ablations.csv'), configs)
   kinds = ('mae', 'accuracy_films')
   rows = [r for r in rows if r['value'] and r['metric'] in kinds]
   rows.sort(key=lambda row: float(row['value']))
   line = lambda row: (
-    f'{row["setting"]}: **{_interval(row, "value", "lo", "hi")}**'
+    f'{row["setting"]}: **{rows_lib.interval(row, "value", "lo", "hi")}**'
   )
   return 'question | config | settings', [
-    (question, _run(group[0]), '<br>'.join(map(line, group)))
-    for (question, *_), group in _grouped(rows, 'question', 'config', 'preset')
+    (question, rows_lib.run(group[0]), '<br>'.join(map(line, group)))
+    for (question, *_), group in rows_lib.grouped(
+      rows, 'question', 'config', 'preset'
+    )
     if len({row['setting'] for row in group}) > 2
   ]
 
 
 def _robustness() -> Table:
   out = []
-  for run in read('robustness.csv'):
-    rows = read(f'robustness/{run["file"]}')
+  for run in rows_lib.read('robustness.csv'):
+    rows = rows_lib.read(f'robustness/{run["file"]}')
     rises = [float(row['change']) for row in rows if row['name'] != 'inverted']
     within = f'{sum(rise <= 1 for rise in rises)} of {len(rises)}'
-    out.append((f'{_run(run)} `{run["stage"]}`', run['mae'], within))
+    out.append((f'{rows_lib.run(run)} `{run["stage"]}`', run['mae'], within))
   return 'config, stage | MAE as they are | within a month', out
 
 
 def _segmentation() -> Table:
   line = lambda row: (
-    *(f'{_run(row)} `{row["stage"]}`', row['setting'], row['data_set']),
+    *(f'{rows_lib.run(row)} `{row["stage"]}`', row['setting'], row['data_set']),
     *(
       f'{row["n"]} {row["split"]}',
-      _interval(row, 'dice', 'dice_lo', 'dice_hi'),
+      rows_lib.interval(row, 'dice', 'dice_lo', 'dice_hi'),
     ),
-    _interval(row, 'jaccard', 'jaccard_lo', 'jaccard_hi'),
+    rows_lib.interval(row, 'jaccard', 'jaccard_lo', 'jaccard_hi'),
   )
   head = 'config, stage | setting | data | films | Dice | Jaccard'
-  return head, map(line, _current('segmentation.csv'))
+  return head, map(line, rows_lib.current('segmentation.csv'))
 
 
 def _landmarks() -> Table:
   line = lambda row: (
-    *(f'{_run(row)} `{row["stage"]}`', row['setting'], row['data_set']),
+    *(f'{rows_lib.run(row)} `{row["stage"]}`', row['setting'], row['data_set']),
     *(f'{row["n"]} {row["split"]}', row['measure'].replace('_', ' ')),
-    _interval(row, 'value', 'lo', 'hi'),
+    rows_lib.interval(row, 'value', 'lo', 'hi'),
   )
   head = 'config, stage | setting | data | films | measure | value'
-  return head, map(line, _current('landmarks.csv'))
+  return head, map(line, rows_lib.current('landmarks.csv'))
 
 
 def _region_ages() -> Table:
   """Nets of one sex on its test films, all of them and those in puberty."""
-  rows = [r for r in _current('region_ages.csv') if r['split'] == 'test']
+  rows = [
+    r for r in rows_lib.current('region_ages.csv') if r['split'] == 'test'
+  ]
   rows = [r for r in rows if r['nets'] == r['films']]
   cell = lambda group, part: next(
-    f'{_interval(row, "mae", "lo", "hi")}; {row["n"]} films'
+    f'{rows_lib.interval(row, "mae", "lo", "hi")}; {row["n"]} films'
     for row in group
     if row['part'] == part
   )
   return 'data | films | region | all ages | in puberty', [
     (*name, cell(group, 'all ages'), cell(group, 'in puberty'))
-    for name, group in _grouped(rows, 'data_set', 'films', 'region')
+    for name, group in rows_lib.grouped(rows, 'data_set', 'films', 'region')
   ]
 
 
@@ -225,7 +179,9 @@ def _fuzzing() -> Table:
   columns = ('kind', 'minutes', 'n', 'read', 'refused', 'workers_ended')
   columns += ('broken', 'worst_seconds', 'worst_megabytes')
   head = ' | '.join(columns).replace('_', ' ').replace(' n ', ' inputs ')
-  return head, [[row[k] for k in columns] for row in read('fuzzing.csv')]
+  return head, [
+    [row[k] for k in columns] for row in rows_lib.read('fuzzing.csv')
+  ]
 
 
 def _quality_checks(data_set: str) -> Table:
@@ -234,23 +190,25 @@ def _quality_checks(data_set: str) -> Table:
     (
       *(row['kind'].replace('_', ' '), row['n']),
       *percent(row, 'refused', 'checked'),
-      _interval(row, 'found', 'found_lo', 'found_hi'),
+      rows_lib.interval(row, 'found', 'found_lo', 'found_hi'),
     )
-    for row in read('quality_checks.csv')
+    for row in rows_lib.read('quality_checks.csv')
     if row['data_set'] == data_set
   ]
 
 
 def _forest(data_set: str) -> Table:
   of = lambda group, name: next(
-    _interval(row, 'value', 'lo', 'hi')
+    rows_lib.interval(row, 'value', 'lo', 'hi')
     for row in group
     if row['measure'] == name
   )
   names = ('mean_error_percent', 'median_error_percent', 'beyond_10_percent')
   head = 'landmarks | weights of votes | passes | mean | median | beyond 10 %'
-  rows = [row for row in read('forest.csv') if row['data_set'] == data_set]
-  groups = _grouped(rows, 'landmarks', 'weighting', 'passes')
+  rows = [
+    row for row in rows_lib.read('forest.csv') if row['data_set'] == data_set
+  ]
+  groups = rows_lib.grouped(rows, 'landmarks', 'weighting', 'passes')
   return head, [
     (*name, *(of(group, measure) for measure in names))
     for name, group in groups
@@ -259,18 +217,23 @@ def _forest(data_set: str) -> Table:
 
 def _plain(name: str, *columns: str) -> Table:
   """These columns of a table, in words, with the intervals that they have."""
-  ends = {value: (low, high) for value, low, high in INTERVALS}
+  ends = {value: (low, high) for value, low, high in rows_lib.INTERVALS}
   of = lambda row, column: (
-    _interval(row, column, *ends[column]) if column in ends else row[column]
+    rows_lib.interval(row, column, *ends[column])
+    if column in ends
+    else row[column]
   )
   return ' | '.join(columns).replace('_', ' '), [
-    [of(row, column) for column in columns] for row in read(f'{name}.csv')
+    [of(row, column) for column in columns]
+    for row in rows_lib.read(f'{name}.csv')
   ]
 
 
 def _sites() -> Table:
   """How many of 200 sites got a correction."""
-  rows = [r for r in read('quality.csv') if r['measure'] == 'refused_of_200']
+  rows = [
+    r for r in rows_lib.read('quality.csv') if r['measure'] == 'refused_of_200'
+  ]
   return 'films | their errors | corrected, of 200 sites', [
     (row['data_set'], row['condition'], str(200 - int(row['value'])))
     for row in rows
@@ -281,17 +244,19 @@ def _killed() -> Table:
   head = 'job | kills | a checkpoint is | files compared | same'
   return head, [
     (row['job'], row['kills'], row['checkpoint'] or 'left', row['files'], same)
-    for row in read('killed_runs.csv')
+    for row in rows_lib.read('killed_runs.csv')
     for same in ['yes' if row['same'] == '1' else f'no: {row["differ"]}']
   ]
 
 
 def _speed() -> Table:
-  rows = [r for r in read('speed.csv') if r['ratio'] and r['peer_value']]
+  rows = [
+    r for r in rows_lib.read('speed.csv') if r['ratio'] and r['peer_value']
+  ]
   line = lambda row: f'{row["subject"]}: {row["peer"]} **{row["ratio"]}**'
   return 'benchmark | ratio', [
     (', '.join(filter(None, name)), '<br>'.join(map(line, group)))
-    for name, group in _grouped(rows, 'benchmark', 'setting', 'measure')
+    for name, group in rows_lib.grouped(rows, 'benchmark', 'setting', 'measure')
   ]
 
 
@@ -304,34 +269,16 @@ TABLES = dict(
 )  # fmt: skip
 
 
-def _current(name: str) -> list[Row]:
-  return [row for row in read(name) if not row['superseded_by']]
-
-
-def _run(row: Row) -> str:
-  return ':'.join(filter(None, (row['config'], row['preset'])))
-
-
-def _interval(row: Row, value: str, low: str, high: str) -> str:
-  return row[value] + (f' ({row[low]} to {row[high]})' if row[low] else '')
-
-
-def _grouped(rows: Iterable[Row], *columns: str) -> Iterable:
-  """Group rows by columns, in the order of their first rows."""
-  groups = {}
-  for row in rows:
-    groups.setdefault(tuple(row[column] for column in columns), []).append(row)
-  return groups.items()
-
-
 def main(argv: Sequence[str] | None = None) -> None:
   """Run the command."""
   parser = argparse.ArgumentParser(description='Write pages of docs/.')
   parser.add_argument('--check', action='store_true', help='only compare')
   check = parser.parse_args(argv).check
   try:
-    for path in sorted(FOLDER.rglob('*.csv')):  # also those of no table
-      read(path.relative_to(FOLDER).as_posix())
+    for path in sorted(
+      rows_lib.FOLDER.rglob('*.csv')
+    ):  # also those of no table
+      rows_lib.read(path.relative_to(rows_lib.FOLDER).as_posix())
     pages = {DOCS / path: page(name) for name, path in PAGES.items()}
   except ValueError as error:
     sys.exit(f'Error: {error}')
@@ -340,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       path.write_text(text, encoding='utf-8')
     elif not path.exists() or text != path.read_text(encoding='utf-8'):
       name = path.relative_to(DOCS.parent).as_posix()
-      sys.exit(f'Error: {name} is stale; run python results/build.py.')
+      sys.exit(f'Error: {name} is stale; run python -m results.build.')
 
 
 if __name__ == '__main__':

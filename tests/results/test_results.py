@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from results import build
+from results import rows as rows_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / 'results'
@@ -84,7 +85,7 @@ def copy(tmp_path, monkeypatch):
   """A folder of the tables that may be spoilt, in the place of the own."""
   folder = tmp_path / 'results'
   shutil.copytree(RESULTS, folder, ignore=shutil.ignore_patterns('__pycache__'))
-  monkeypatch.setattr(build, 'FOLDER', folder)
+  monkeypatch.setattr(rows_lib, 'FOLDER', folder)
   return folder
 
 
@@ -140,10 +141,12 @@ def test_columns(name):
 def test_there_is_no_other_table():
   names = {path.relative_to(RESULTS) for path in RESULTS.rglob('*.csv')}
   names = {n.as_posix() for n in names if n.parts[0] != 'predictions'}
-  runs = {f'robustness/{row["file"]}' for row in build.read('robustness.csv')}
+  runs = {
+    f'robustness/{row["file"]}' for row in rows_lib.read('robustness.csv')
+  }
   assert names == {*COLUMNS, *runs}
   for name in runs:
-    rows = build.read(name)
+    rows = rows_lib.read(name)
     assert list(rows[0]) == ROBUSTNESS.split()
     assert len(rows) == 38
 
@@ -159,7 +162,7 @@ def build_config(path):
 
 
 def test_current_rows_are_those_of_the_configs():
-  rows = build.read('leaderboard.csv')
+  rows = rows_lib.read('leaderboard.csv')
   current = [row for row in rows if not row['superseded_by']]
   names = {(*place(row), row['data_set'], row['split']) for row in current}
   assert len(names) == len(current)
@@ -186,11 +189,11 @@ def test_tables_agree():
   keys = ('data_set', 'split', 'command')
   mae = {
     (*place(row), *(row[k] for k in keys)): row['mae']
-    for row in build.read('leaderboard.csv')
+    for row in rows_lib.read('leaderboard.csv')
     if not row['superseded_by']
   }
   twice = 0
-  for row in build.read('ablations.csv'):
+  for row in rows_lib.read('ablations.csv'):
     key = (*place(row), *(row[k] for k in keys))
     own = row['setting'].startswith('default') and row['metric'] == 'mae'
     if own and key in mae and row['value'] and 'averaged' not in row['note']:
@@ -198,7 +201,7 @@ def test_tables_agree():
       twice += 1
   assert twice >= 6
   differences = 0
-  for row in build.read('comparisons.csv'):
+  for row in rows_lib.read('comparisons.csv'):
     ends = [
       mae.get((row['config'], row['preset'], stage, *(row[k] for k in keys)))
       for stage in (row['a'], row['b'])
@@ -220,7 +223,7 @@ SCRIPTS = sorted((RESULTS / 'commands').glob('*.sh'))
 
 
 def test_every_command_is_of_a_row():
-  used = {row['command'] for name in COLUMNS for row in build.read(name)}
+  used = {row['command'] for name in COLUMNS for row in rows_lib.read(name)}
   files = {path.name for path in (RESULTS / 'commands').glob('*.*')}
   assert files == used
 
@@ -307,7 +310,7 @@ def interval(error):
 def test_the_row_of_the_cascade():
   (row,) = (
     row
-    for row in build.read('leaderboard.csv')
+    for row in rows_lib.read('leaderboard.csv')
     if place(row) == ('cascade', 'phantom', 'assessor')
     and row['data_set'] == 'phantoms'
     and not row['superseded_by']
