@@ -98,9 +98,10 @@ def _of(
 
 def _comparisons(*configs: str) -> Table:
   rows = _of(rows_lib.current('comparisons.csv'), configs)
+  ends = ('difference', 'difference_lo', 'difference_hi')
   line = lambda row: (
     f'{rows_lib.run(row)}: {row["a"]} less {row["b"]}: '
-    f'**{rows_lib.interval(row, "difference", "difference_lo", "difference_hi")}**'
+    f'**{rows_lib.interval(row, *ends)}**'
   )
   return 'question | difference', [
     (question, '<br>'.join(map(line, group)))
