@@ -1,4 +1,4 @@
-"""DICOM films: ages of the header, pixels that are not square, our own objects."""
+"""DICOM films: ages of the header, square pixels, and what we made."""
 
 import dicom_film
 import numpy as np
