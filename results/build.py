@@ -31,6 +31,7 @@ PAGES = {
   'active.md': 'explanation/active_segmentation.md',
   'feeding.md': 'explanation/feeding.md',
   'site.md': 'how-to/site.md',
+  'sweep.md': 'how-to/sweep.md',
 }
 # Configs whose answers stand on pages of theirs.
 ELSEWHERE = ('registration', 'bonet', 'transfer', 'ablation', 'multi_task')

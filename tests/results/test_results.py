@@ -56,6 +56,8 @@ COLUMNS = {
   'worst_seconds worst_megabytes hardware command commit',
   'active.csv': 'config preset data_set labelled seeds films dice_chosen '
   'dice_random difference difference_lo difference_hi hardware command commit',
+  'sweep.csv': 'config preset stage data_set learning_rate seeds '
+  'validation_mean validation_sd test_mean test_sd hardware command commit',
   'losses.csv': 'config preset stage loss seed data_set split n mae lo hi '
   'validation_mae validation_lo validation_hi difference difference_lo '
   'difference_hi hardware command commit',
