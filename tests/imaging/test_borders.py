@@ -23,7 +23,7 @@ from boneage_jax.inference import loading
 from boneage_jax.runs import run as run_lib
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import run as workflow_run
-from boneage_jax.workflow import validate
+from boneage_jax.workflow import same_films
 
 FILM = np.random.default_rng(0).integers(60, 200, (60, 40)).astype(np.uint8)
 
@@ -217,9 +217,9 @@ def test_regions_of_films_cut_otherwise_are_not_painted_over(run):
   with pytest.raises(
     ValueError, match=r'Expected whole_image to read .* lose other borders'
   ):
-    validate.check_films_of(stage)
+    same_films.check(stage)
   config.data.crop_borders = False
-  validate.check_films_of(stage)
+  same_films.check(stage)
 
 
 def test_regions_of_framed_films_are_those_of_the_films(run):
