@@ -158,6 +158,7 @@ def find(
   search = _Search(archives, out)
   rows = film_table.read_listed(table) if table else []
   each = [_listed(row, table) for row in rows]
+  _check_places(each, table)
   for name in names:
     try:
       each += search.named(name)
@@ -166,11 +167,27 @@ def find(
   return Found(list(_once(each)), search.bad, search.others)
 
 
+def _check_places(films: Sequence[Film], table: str) -> None:
+  """Refuse lines of a table that name one film in two ways."""
+  lines: dict[tuple[str, str], int] = {}
+  for film in films:
+    before = lines.setdefault(_place(film), film.listed.line)
+    if before != film.listed.line:
+      raise ValueError(
+        f'{table}: line {film.listed.line} names the film of line {before}, '
+        f'too ({film.name}): keep one.'
+      )
+
+
+def _place(film: Film) -> tuple[str, str]:
+  return os.path.abspath(film.path), film.member
+
+
 def _once(films: Sequence[Film]) -> Iterator[Film]:
   """Yield each film once, as it is named first, under a name of its own."""
   places, names = set(), set()
   for film in films:
-    place = os.path.abspath(film.path), film.member
+    place = _place(film)
     if place in places:
       continue
     places.add(place)

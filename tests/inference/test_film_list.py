@@ -236,3 +236,6 @@ def test_each_film_comes_once_however_it_is_named(tmp_path, monkeypatch):
     ('films/2.png', False),
     (f'{tmp_path}/1.png', False),  # another film than that of the table
   ]
+  (tmp_path / 'films/t.csv').write_text('file,sex\n1.png,F\n../films/1.png,M\n')
+  with pytest.raises(ValueError, match='line 3 names the film of line 2, too'):
+    film_list.find([], film_list.Archives(), 'films/t.csv')
