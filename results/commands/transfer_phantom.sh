@@ -42,3 +42,10 @@ python -m boneage_jax.main --config=configs/transfer.py:efficientnet,finetune,ph
 python -m boneage_jax.main --config=configs/transfer.py:convnext,finetune,phantom \
   --config.phantom.films=800 --config.finetune.optimizer.grad_clip_norm=0.0 \
   --workdir=runs/convnext_finetune
+# They diverge at step 2.
+for rate in 2e-3 2e-4 2e-5 2e-6; do
+  python -m boneage_jax.main --config=configs/transfer.py:vgg16,finetune,phantom \
+    --config.phantom.films=800 --config.finetune.optimizer.grad_clip_norm=0.0 \
+    --config.finetune.optimizer.learning_rate=$rate \
+    --workdir=runs/vgg16_finetune_$rate
+done
