@@ -158,7 +158,7 @@ def _run(args: argparse.Namespace) -> None:
     # What a net reads is written film by film.
     size = 1 if args.dump_inputs else size or min(BATCH, len(films))
     predictor = loading.load(folder, args.stage, size, args.site, args.dtype)
-    if slow := loading.slow(folder, args.dtype):
+    if slow := loading.slow(folder, args.stage, args.dtype):
       print(slow, file=sys.stderr, flush=True)
     if args.dump_inputs:
       predictor.dump = net_inputs.Dump(predictor, folder, args.dump_inputs)

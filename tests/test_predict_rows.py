@@ -219,6 +219,7 @@ def test_a_table_with_true_ages_ends_in_their_errors(tmp_path, capsys):
   [
     ('a.png,F,100,north', 'a.png: sex M, now F'),
     ('a.png,M,101.5,north', 'a.png: age_true 100, now 101.5'),
+    ('a.png,M,100.05,north', 'a.png: age_true 100, now 100.05'),
     ('a.png,M,,north', 'a.png: age_true 100, now none'),
     ('a.png,M,100,south', 'a.png: group north, now south'),
   ],

@@ -53,10 +53,13 @@ def load(
   return model
 
 
-def slow(workdir: str, dtype: str = '') -> str:
-  """Say that nets are slow on this device; '' of those that are not."""
-  sections = stages.sections(_config(workdir, dtype)).values()
-  types = [section.get('net', {}).get('dtype') for section in sections]
+def slow(workdir: str, stage: str = '', dtype: str = '') -> str:
+  """Say that the nets of `load` are slow on this device; '' if they are not."""
+  config = _config(workdir, dtype)
+  names = stages.parts(stages.chosen(config, stage))
+  own = [stages.Stage(config, name, workdir) for name in names]
+  read = [one for s in own for one in (s, *s.all_inputs())]
+  types = [one.section.get('net', {}).get('dtype') for one in read]
   if 'bfloat16' not in types or jax.default_backend() != 'cpu':
     return ''
   return (

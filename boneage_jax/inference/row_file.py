@@ -26,7 +26,6 @@ except ImportError:  # Windows: one process at a time
 
 SETTINGS = 'predictions.json'
 LOCK = '.lock'
-ROUNDED = 0.06  # what rows may round numbers by
 CLOSE = 1e-3  # months, by which other batches and machines may differ
 # A file system without locks: whoever shares a folder there reads films twice.
 _NONE = (*(errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),)
@@ -114,7 +113,7 @@ class RowFile:
       f'{row["file"]}: {name} {row.get(name) or "none"}, now {cell or "none"}'
       for row in rows
       for name, cell in told.get(row['file'], {}).items()
-      if not _alike(row.get(name) or '', cell)
+      if (row.get(name) or '') != cell
     ]
     if other:
       raise ValueError(
@@ -251,10 +250,3 @@ def _same(name: str, before: Any, now: Any) -> bool:
   if name != 'ages' or not before or not now or set(before) != set(now):
     return before == now
   return all(abs(before[sex] - now[sex]) <= CLOSE for sex in before)
-
-
-def _alike(a: str, b: str) -> bool:
-  """Whether cells are equal, as far as rows round numbers."""
-  with contextlib.suppress(ValueError):
-    return a == b or abs(float(a) - float(b)) < ROUNDED
-  return False

@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace, settings: settings_lib.Settings) -> None:
     reader.warm_up()
     bound.listen()  # whoever reads that it is ready may come at once
     door.say(nets.basis.sentence)
-    if slow := loading.slow(folder, args.dtype):
+    if slow := loading.slow(folder, args.stage, args.dtype):
       door.say(slow)
     door.say(views.NOTICE)
     door.say(f'Ready: http://{_address(bound)} (Ctrl-C ends it)')

@@ -35,8 +35,9 @@ def rounded(untrained, tmp_path):
 def test_what_is_slow_on_a_cpu_is_said(monkeypatch, untrained, rounded):
   assert loading.slow(str(untrained / 'run')) == ''
   assert 'give --dtype=float32' in loading.slow(rounded)
-  assert loading.slow(rounded, 'float32') == ''
-  assert loading.slow(str(untrained / 'run'), 'bfloat16')
+  assert loading.slow(rounded, dtype='float32') == ''
+  assert loading.slow(rounded, 'localizer') == ''  # that net is another
+  assert loading.slow(str(untrained / 'run'), dtype='bfloat16')
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
   assert loading.slow(rounded) == ''
 

@@ -207,7 +207,7 @@ def main() -> None:
     folder = folder_lib.Folder(task['folder'])
     limits = limits_lib.Limits(*task['limits'])
     answerer = Answerer(folder, nets, settings, limits)
-    slow = loading.slow(workdir, task['dtype'])
+    slow = loading.slow(workdir, stage, task['dtype'])
     said = (nets.basis.sentence, views.NOTICE, slow)
     print(door.shown(' '.join(filter(None, said))), flush=True)
     while True:
