@@ -85,17 +85,26 @@ class Bottleneck(nnx.Module):
 
 
 class Stem(nnx.Module):
-  """7x7 convolution and max pool, both with stride 2."""
+  """Convolution of an odd kernel and, if pool, a max pool; stride 2 each."""
 
-  def __init__(self, in_channels: int, width: int, options: dict[str, Any]):
-    self.channels = width
+  def __init__(
+    self,
+    in_channels: int,
+    width: int,
+    *,
+    kernel: int,
+    pool: bool,
+    options: dict[str, Any],
+  ):
+    self.channels, self.pool = width, pool
+    self.fields = ((kernel, 2, kernel // 2), *(((3, 2, 1),) if pool else ()))
     self.conv = layers.ConvBN(
-      in_channels, width, 7, stride=2, padding=3, **options
+      in_channels, width, kernel, stride=2, padding=kernel // 2, **options
     )
 
   def __call__(self, x: jax.Array) -> jax.Array:
     x = self.conv(x)  # B 150 150 64 (input 300)
-    return ops.max_pool(x, 3, 2, 1)  # B 75 75 64
+    return ops.max_pool(x, 3, 2, 1) if self.pool else x  # B 75 75 64
 
 
 class Stage(nnx.Module):
@@ -132,14 +141,10 @@ class ResNet(base.Backbone):
   """Stages 'stem', 'stage1' ... 'stage4'.
 
   `conv_bias=None` takes what the published weights of the form have: biases
-  for the 50-layer net with variant 'v1', none otherwise.
+  for the 50-layer net with variant 'v1', none otherwise. Small films lose less
+  in a stem of a smaller `stem_kernel` (the paper: 7) without `stem_pool`; maps
+  then have twice the side.
   """
-
-  receptive_fields: Mapping[str, tuple] = {
-    'stem': ((7, 2, 3), (3, 2, 1)),
-    # A 3x3 convolution with stride 2 and padding 1 looks at the same centres.
-    **{f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)},
-  }
 
   def __init__(
     self,
@@ -150,6 +155,8 @@ class ResNet(base.Backbone):
     endpoint: str | None = None,
     variant: str = 'v1',
     conv_bias: bool | None = None,
+    stem_kernel: int = 7,
+    stem_pool: bool = True,
     cbam: str = 'none',
     dtype: Any = jnp.float32,
     remat: bool = False,
@@ -159,6 +166,10 @@ class ResNet(base.Backbone):
       raise ValueError(f'depth is one of {tuple(BLOCKS)}, not {depth}.')
     if variant not in ('v1', 'v1.5'):
       raise ValueError(f"variant is 'v1' or 'v1.5', not {variant!r}.")
+    if stem_kernel < 1 or stem_kernel % 2 == 0:
+      raise ValueError(
+        f'Expected an odd stem_kernel of 1 or more, got {stem_kernel}.'
+      )
     keras = variant == 'v1'
     super().__init__(
       names=('stem', 'stage1', 'stage2', 'stage3', 'stage4'),
@@ -176,7 +187,12 @@ class ResNet(base.Backbone):
     }
     block = Bottleneck if depth == 50 else Basic
     c = layers.scale_channels(64, width)
-    self.stem = Stem(in_channels, c, options)
+    self.stem = Stem(
+      *(in_channels, c),
+      kernel=stem_kernel,
+      pool=stem_pool,
+      options=options,
+    )
     channels = c
     # Input 300: B 75 75 256, B 38 38 512, B 19 19 1024, B 10 10 2048.
     for i, name in enumerate(self.stages[1:]):
@@ -193,3 +209,11 @@ class ResNet(base.Backbone):
       setattr(self, name, stage)
       channels = stage.channels
     self.add_gates(cbam, self.stages[1:], dtype, rngs)
+
+  @property
+  def receptive_fields(self) -> Mapping[str, tuple]:
+    return {
+      'stem': self.stem.fields,
+      # A 3x3 convolution with stride 2 and padding 1 looks at these centres.
+      **{f'stage{i}': ((1, 2, 0),) for i in (2, 3, 4)},
+    }

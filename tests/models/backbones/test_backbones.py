@@ -43,6 +43,12 @@ def map_shape(net, *image):
     (ResNet, {}, 23_587_712 - 53_120, 53_120),
     (ResNet, {'depth': 18}, 11_176_512, 9_600),
     (ResNet, {'depth': 34}, 21_284_672, 17_024),
+    (  # 7 x 7 x 3 weights of each of 64 kernels give way to 5 x 5
+      ResNet,
+      {'depth': 18, 'stem_kernel': 5, 'stem_pool': False, 'in_channels': 1},
+      11_176_512 - 64 * 147 + 64 * 25,
+      9_600,
+    ),
   ],
 )
 def test_parameter_counts(backbone, arguments, trainable, statistics):
@@ -61,6 +67,7 @@ def test_parameter_counts(backbone, arguments, trainable, statistics):
     (ResNet, {}, {300: 10, 560: 18}, 2048),
     (ResNet, {'endpoint': 'stage3'}, {300: 19}, 1024),
     (ResNet, {'depth': 18, 'variant': 'v1.5'}, {300: 10}, 512),
+    (ResNet, {'depth': 18, 'stem_pool': False}, {100: 7, 101: 7, 300: 19}, 512),
   ],
 )
 def test_map_shapes(backbone, arguments, sides, channels):
@@ -169,6 +176,8 @@ def test_wrong_arguments_are_named():
     abstract(Xception, middle_blocks=9)
   with pytest.raises(ValueError, match="cbam is 'none' or 'blocks'"):
     abstract(ResNet, cbam='all')
+  with pytest.raises(ValueError, match='odd stem_kernel of 1 or more, got 4'):
+    abstract(ResNet, stem_kernel=4)
 
 
 def test_torch_form_strides_in_the_3x3():
@@ -201,6 +210,17 @@ def test_torch_form_strides_in_the_3x3():
     (
       lambda r: resnet.ResNet(depth=18, width=0.2, endpoint='stage2', rngs=r),
       130,
+    ),
+    (
+      lambda r: resnet.ResNet(
+        depth=18,
+        width=0.2,
+        endpoint='stage2',
+        stem_kernel=5,
+        stem_pool=False,
+        rngs=r,
+      ),
+      90,
     ),
     (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 120),
     (lambda r: xception.Xception(width=0.1, endpoint='block3', rngs=r), 135),
