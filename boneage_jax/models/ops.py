@@ -78,6 +78,10 @@ def convolve(
   sides = pads(x.shape[1:3], kernel.shape[:2], stride, padding)
   if not use_shifted():
     return ops_cpu.native(x, kernel, stride, sides)
+  if sides == ops_cpu.NONE and x.shape[1:3] == kernel.shape[:2]:
+    # One place alone, as of a fully connected layer: a product of flat maps.
+    x = x.reshape(len(x), 1, 1, -1)
+    kernel = kernel.reshape(1, 1, -1, kernel.shape[-1])
   if kernel.shape[:2] == (1, 1) and sides == ops_cpu.NONE:
     x, stride = x[:, ::stride, ::stride], 1
   return ops_cpu.convolve(x, kernel, stride, sides)

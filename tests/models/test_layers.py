@@ -9,6 +9,7 @@ import pytest
 
 from boneage_jax.models import layers
 from boneage_jax.models import ops
+from boneage_jax.models import ops_cpu
 
 
 @pytest.mark.unit
@@ -72,6 +73,7 @@ def test_forms_agree(monkeypatch, operation, hw):
   )
 
 
+@pytest.mark.parametrize('few', [0, 512])
 @pytest.mark.parametrize('channels', [(2, 5), (5, 2)])
 @pytest.mark.parametrize(
   'size, stride, padding',
@@ -85,11 +87,14 @@ def test_forms_agree(monkeypatch, operation, hw):
     ((7, 1), 1, 'VALID'),
     ((1, 1), 1, 1),
     ((1, 1), 2, 'VALID'),
+    ((9, 12), 1, 'VALID'),  # of the whole map
+    ((9, 12), 2, 'VALID'),
   ],
 )
 def test_forms_of_a_convolution_agree(
-  monkeypatch, size, stride, padding, channels
+  monkeypatch, size, stride, padding, channels, few
 ):
+  monkeypatch.setattr(ops_cpu, 'FEW', few)
   x = draw.normal((2, 9, 12, channels[0]))
   kernel = draw.normal((*size, *channels), 1)
   ours, native = both_forms(
