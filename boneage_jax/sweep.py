@@ -110,7 +110,7 @@ def sweep(
 def _start(words: list[str], folder: str) -> int:
   """Run a command; keep what it prints, but errors, in the run's folder."""
   os.makedirs(folder, exist_ok=True)
-  with open(os.path.join(folder, PRINTED), 'w', encoding='utf-8') as file:
+  with open(os.path.join(folder, PRINTED), 'a', encoding='utf-8') as file:
     command = [sys.executable, '-u', *words]
     done = subprocess.run(command, check=False, stdout=file)
   return done.returncode

@@ -42,21 +42,9 @@ from tfds_rsna import archive as archives
 from tfds_rsna import labels
 
 ROWS = 'films'  # folder of the rows as `predict` writes them
-OF_RUNS = (stages.CONFIG, stages.DONE)  # files that other folders have
+# Files that other folders have.
+OF_RUNS = (stages.CONFIG, stages.DONE, stages.ENSEMBLE)
 SHOWN = 5  # films that an error names
-
-
-def seen_of(
-  found: Mapping[str, seen_films.Print], config: Any, stage: str, workdir: str
-) -> dict[str, str] | None:
-  """Return the films that trained or chose the nets of a stage.
-
-  Returns:
-    the name of a film -> which film of which run it is; None where that cannot
-    be looked up.
-  """
-  known = seen_films.of_run(config, stage, workdir)
-  return None if known is None else seen_films.matches(found, known)
 
 
 def check_seen(
@@ -65,7 +53,7 @@ def check_seen(
   """Check that films are new to a run, or that those that are not can go.
 
   Args:
-    seen: of `seen_of`.
+    seen: the name of a film -> which film of which run it is.
     count: how many films there are.
     run: as a user names it.
     leave_out: whether films that it has seen are left out.
@@ -173,16 +161,16 @@ def external(
     archive = own_table.read(data, columns or {}, age_unit)
   films = external_films.Films(archive, side, name)
   known = films.look()
-  seen = seen_of(known, config, stage, workdir)
-  if seen is None:
+  trained, gone = seen_films.of_run(config, stage, workdir)
+  seen = seen_films.matches(known, trained)
+  check_seen(seen, len(known), run, leave_out_seen)
+  films.leave_out(seen)
+  if gone:
     print(
-      f'warning: which films {run} was trained on is not known (its prepared '
-      'data are not here), so it may have seen some of these.',
+      f'warning: not all films that {run} was trained on are known, so it may '
+      f'have seen some of these: {" ".join(gone)}',
       file=sys.stderr,
     )
-  else:
-    check_seen(seen, len(known), run, leave_out_seen)
-    films.leave_out(seen)
   nets = loading.load(workdir, stage, batch_size)
   rows = predict(nets, films, out, force)
   kept = [row for row in rows if row['age_predicted']]
@@ -194,8 +182,8 @@ def external(
   result = {
     'run': f'{os.path.basename(os.path.normpath(run))}:{stage}',
     'data': films.data,
-    'checked': seen is not None,
-    'seen': seen or {},
+    'checked': not gone,
+    'seen': seen,
     **external_views.summarise(kept),
     'own': _own(workdir, stage),
     'refused': [row['file'] for row in rows if not row['age_predicted']],

@@ -54,30 +54,33 @@ def print_of(data: bytes, image: np.ndarray) -> Print:
   return Print(hashlib.sha256(data).hexdigest(), small)
 
 
-def of_run(config: Any, stage: str, workdir: str) -> dict[str, Print] | None:
+def of_run(
+  config: Any, stage: str, workdir: str
+) -> tuple[dict[str, Print], list[str]]:
   """Return the films that trained or chose the nets of a stage, by name.
 
   These are the training and validation films of the run and of all runs from
-  which its nets went on; None where prepared data or such a run are gone.
+  which its nets, and those that find what it reads, went on.
+
+  Returns:
+    the films that can be read; and why others cannot, a line for each run
+    whose folder or prepared data are gone.
   """
-  try:
-    nets = [
-      net
-      for part in stages.parts(stage)
-      for net in lineage.origins(config, part, workdir)
-    ]
-    places = {
-      folder: (settings, stages.builder_configs(settings)[0])
-      for settings, _, folder in nets
-    }
-    for folder, (_, size) in places.items():
-      sources.prepared_folder(folder, size)
-  except ValueError:
-    return None
+  gone: set[str] = set()
+  places = {
+    folder: (settings, stages.builder_configs(settings)[0])
+    for part in stages.parts(stage)
+    for settings, _, folder in lineage.origins(config, part, workdir, gone)
+  }
   found: dict[str, Print] = {}
   for folder, (settings, size) in places.items():
+    try:
+      sources.prepared_folder(folder, size)
+    except ValueError as error:
+      gone.add(str(error))
+      continue
     found |= _of_data(settings, folder, size)
-  return found
+  return found, sorted(gone)
 
 
 def _of_data(

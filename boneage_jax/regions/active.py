@@ -84,7 +84,7 @@ def with_rounds(config: Any, stage: str, workdir: str) -> Any:
   section = copy.deepcopy(config[stage])
   for number in range(1, len(section.rounds) + 1):
     name = mine.round_name(stage, number)
-    if not film_masks.there(stages.path(workdir, name)):
+    if not distributed.exists(stages.path(workdir, name, film_masks.TABLE)):
       break
     rows = film_masks.read_table(stages.path(workdir, name))
     of = lambda status, rows=rows: tuple(

@@ -80,26 +80,36 @@ def parent_run(
 
 
 def origins(
-  config: Any, stage: str, workdir: str
+  config: Any, stage: str, workdir: str, gone: set[str] | None = None
 ) -> Iterator[tuple[Any, str, str]]:
   """Yield config, stage and folder of a stage's nets and of their origins.
 
   So for the nets that find what it reads: regions, points and masks.
 
+  Args:
+    config, stage, workdir: of the stage.
+    gone: collects why runs of origins cannot be read; they are left out.
+
   Raises:
-    ValueError: the run of an origin is gone.
+    ValueError: without `gone`, where the run of an origin is gone.
   """
   if stage in config and config[stage].job == 'ensemble':
     for member in stages.Stage(config, stage, workdir).named('members'):
-      yield from origins(config, member, workdir)
+      yield from origins(config, member, workdir, gone)
     return
   yield config, stage, workdir
   one = stages.Stage(config, stage, workdir)
   read = one.all_inputs() if stage in config else ()
   for name in (stage, *(other.name for other in read)):
-    before = parent_run(config, name, workdir)
+    try:
+      before = parent_run(config, name, workdir)
+    except ValueError as error:
+      if gone is None:
+        raise
+      gone.add(str(error))
+      continue
     if before:
-      yield from origins(*before)
+      yield from origins(*before, gone)
 
 
 def training_films(

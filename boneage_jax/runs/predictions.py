@@ -1,6 +1,7 @@
 """Predictions that a stage leaves: predictions.csv and distributions.npz."""
 
 from collections.abc import Mapping
+import contextlib
 import os
 from typing import Any
 
@@ -139,9 +140,12 @@ def _intervals(folder: str, table: Mapping[str, list]) -> dict[str, list]:
   if not fitted:
     return {}
   old: dict[str, dict[str, str]] = {}
-  if storage.exists(path):
-    with storage.reading(path) as file:
-      old = {row['id']: row for row in tables.read_dicts(file, path, ('id',))}
+  # Of a damaged table nothing holds, and its stage writes it anew.
+  with (
+    contextlib.suppress(FileNotFoundError, ValueError),
+    storage.reading(path) as file,
+  ):
+    old = {row['id']: row for row in tables.read_dicts(file, path, ('id',))}
   told = {film: _number(row.get('age_predicted')) for film, row in old.items()}
   if told == dict(zip(table['id'], table['age_predicted'], strict=True)):
     ends = ('lo90', 'hi90')

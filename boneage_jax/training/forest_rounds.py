@@ -62,7 +62,8 @@ def draw(
   """Draw films to train on and films that judge.
 
   Films of one hand, of one `study`, do not stand on both sides: those that
-  would are left out of the films that judge.
+  judge are of other hands than those that train, and fewer where so few are
+  left.
 
   Args:
     films: columns id, and study where hands have several films.
@@ -71,6 +72,9 @@ def draw(
 
   Returns:
     Their positions, in order.
+
+  Raises:
+    ValueError: no film is of another hand.
   """
   hands = dict.fromkeys(films.get('study', films['id']).tolist())
   place = {hand: k for k, hand in enumerate(hands)}
@@ -78,8 +82,14 @@ def draw(
   order = np.concatenate(
     [np.flatnonzero(of == hand) for hand in rng.permutation(len(hands))]
   )
-  first, last = order[:train], order[-test:]
-  return np.sort(first), np.sort(last[~np.isin(of[last], of[first])])
+  first = order[:train]
+  others = order[~np.isin(of[order], of[first])]
+  if not len(others):
+    raise ValueError(
+      f'Expected films of other hands than those of the {train} that train, '
+      'got none to judge: some hands have many films. Lower train_films.'
+    )
+  return np.sort(first), np.sort(others[-test:])
 
 
 def one_round(

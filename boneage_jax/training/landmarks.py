@@ -22,6 +22,7 @@ from boneage_jax.imaging import ossification
 from boneage_jax.imaging import points as points_lib
 from boneage_jax.models import forest as forest_lib
 
+SHOWN = 5  # films that a line names
 # What there is to find: names, by what readers drew. A capitate that nobody
 # marked is worked out from other points: it is none of them.
 LANDMARKS = {
@@ -98,7 +99,7 @@ def view(film: np.ndarray, options: Any) -> tuple[np.ndarray, np.ndarray]:
 def read(config: Any, stage: str, workdir: str) -> Marked:
   """Read the films whose landmarks are known.
 
-  Of each film that is left out, though readers drew on it, a line says why.
+  It is said which films are left out, though readers drew on them, and why.
 
   Raises:
     ValueError: there is none.
@@ -115,16 +116,18 @@ def read(config: Any, stage: str, workdir: str) -> Marked:
   source = sources.whole_films(
     config, workdir, options.builder_config, films, rotations
   )
-  keep, rows = [], []
+  keep, rows, partly = [], [], []
   for i, film in enumerate(films['id'].tolist()):
+    if lost := wanted - {*films['marks'][i].split()}:
+      partly.append(f'{film} (no {", ".join(sorted(lost))})')
+      continue
     record = source[i]
     image = preprocess.decode(record)
     found = json.loads(record['annotations'] or '{}')
     points = of_film(found, kind, image.shape)
     if np.isnan(points).any():
-      lost = wanted - {*films['marks'][i].split()}
-      why = f'no {", ".join(sorted(lost))}' if lost else 'turned'
-      why = ossification.fault(found) if kind == 'ossification' else why
+      turned = kind != 'ossification'
+      why = 'turned' if turned else ossification.fault(found)
       print(f'{stage}: film {film} is left out: {why}')
       continue
     image = 255 - image if options.polarity == 'invert' else image
@@ -132,6 +135,11 @@ def read(config: Any, stage: str, workdir: str) -> Marked:
     keep.append(i)
     points = points_lib.move(points, matrix)
     rows.append((seen, points, geometry.inverse(matrix), image.shape))
+  if partly:
+    print(
+      f'{stage}: {len(partly)} films that lack landmarks are left out: '
+      f'{"; ".join(partly[:SHOWN])}{"; ..." * (len(partly) > SHOWN)}'
+    )
   if not rows:
     raise ValueError(
       f'{stage}: no film has all landmarks of the kind {kind!r}. Mark them on '

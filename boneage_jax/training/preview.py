@@ -54,11 +54,13 @@ def write(
   source = selection.stage_source(config, stage, workdir, some)
   whole = _whole_films(config, stage, workdir, some)
   found = _regions(config, stage, workdir)
+  reads = stages.Stage(config, stage, workdir).whole_film_stage()
+  polarity = reads.section.input.polarity
   cells = []
   for index in range(len(source)):
     record, seed = source[index], config.seed + config[stage].seed
     name = str(some['id'][index])
-    cells.append(film_cell(whole[index], found.get(name, {})))
+    cells.append(film_cell(whole[index], found.get(name, {}), polarity))
     for draw in range(1 + DRAWS):
       rng = np.random.default_rng((seed, index, draw)) if draw else None
       cells.append(sample_cell(record, config[stage].input, rng, masks))
@@ -69,15 +71,18 @@ def write(
 
 
 def film_cell(
-  record: Mapping[str, Any], regions: Mapping[str, boxes_lib.Region]
+  record: Mapping[str, Any],
+  regions: Mapping[str, boxes_lib.Region],
+  polarity: str = 'keep',
 ) -> np.ndarray:
   """Draw a film with its outline, points and boxes, uint8 RGB [H, W, 3].
 
   Args:
     record: of the whole film.
     regions: that a stage found, by name; in their place those of readers.
+    polarity: of the films, see `preprocess.decode`.
   """
-  film = preprocess.decode(record)
+  film = preprocess.decode(record, polarity)
   marks = json.loads(record.get('annotations') or '{}')
   drawn = {'hand': marks['hand_box']} if 'hand_box' in marks else {}
   drawn |= {str(k): box for k, (*_, box) in enumerate(marks.get('boxes', ()))}

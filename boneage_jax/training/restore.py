@@ -222,6 +222,8 @@ def _learned(config: Any, stage: str) -> dict[str, Any]:
     names = names or config[source].get('crops', config[source].regions)
     found['input.crop_margin'] = options.get('crop_margin', 0.0)
   found['input.regions'] = names
+  if section.get('task') == 'classification':
+    found['data.classes'] = config.data.get('classes', ())
   for path, value in traverse_util.flatten_dict(section.net.to_dict()).items():
     if path[-1] not in OF_TRAINING:
       found[f'net.{".".join(path)}'] = value

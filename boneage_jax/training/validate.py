@@ -81,7 +81,8 @@ def check_stage(config: Any, stage: str, workdir: str) -> None:
       extend.check(before[0], before[2])
       of = abstract_net(before[0][before[1]])
       restore.take((params, stats), of, section.init_from)
-      if not (section.steps or section.epochs):
+      mines = section.job == 'mine'
+      if not (section.rounds if mines else section.steps or section.epochs):
         restore.check_same_net(config, stage, *before[:2])
 
 

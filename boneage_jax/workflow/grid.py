@@ -10,6 +10,8 @@ import os
 import re
 from typing import Any
 
+from flax import traverse_util
+
 from boneage_jax import phantom
 from boneage_jax.core import config as config_lib
 from boneage_jax.core import stages
@@ -201,8 +203,13 @@ def keep(cell: Cell, config: Any) -> None:
 
 
 def _asked(cell: Cell, config: Any) -> dict[str, Any]:
-  own = json.dumps(config_lib.to_json(config), sort_keys=True)
-  sweep = hashlib.sha256(own.encode()).hexdigest()
+  content = config_lib.to_json(config)
+  fields = traverse_util.flatten_dict(content, keep_empty_nodes=True, sep='.')
+  # Such as log_steps: a run that is finished stays so.
+  own = {
+    n: str(v) for n, v in fields.items() if config_lib.has_effect(n, content)
+  }
+  sweep = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
   return {'config': sweep, 'seed': cell.seed, **cell.values}
 
 

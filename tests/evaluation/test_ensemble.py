@@ -303,3 +303,15 @@ def test_what_was_fitted_to_other_predictions_is_removed(
   assert said in capsys.readouterr().out
   left = {path.name for path in out.iterdir()}
   assert not left & {'calibration.json', 'quality.npz', 'sites'}
+
+
+def test_a_damaged_table_is_written_anew(folder, tmp_path, capsys):
+  out = tmp_path / 'both'
+  members = [run_lib.read_run(str(folder / name)) for name in ('a', 'b')]
+  ensemble.write_ensemble(str(out), *ensemble.combine(members, 'mean'))
+  before = (out / 'predictions.csv').read_bytes()
+  (out / 'calibration.json').write_text('{}')
+  (out / 'predictions.csv').write_bytes(before[:40])
+  ensemble.write_ensemble(str(out), *ensemble.combine(members, 'mean'))
+  assert (out / 'predictions.csv').read_bytes() == before
+  assert 'calibration.json were fitted to other' in capsys.readouterr().out

@@ -19,6 +19,7 @@ from boneage_jax.evaluation import compare
 from boneage_jax.evaluation import external
 from boneage_jax.evaluation import external_views
 from boneage_jax.evaluation import plot_style
+from boneage_jax.evaluation import seen_films
 from boneage_jax.inference import loading
 from boneage_jax.runs import lineage
 from boneage_jax.runs import run as run_lib
@@ -177,8 +178,23 @@ def test_films_of_a_net_that_finds_regions_are_seen(place):
   assert nets == [('net', folder), ('net', place.run)]
 
 
-@pytest.mark.parametrize('inside', ['', 'prepare'])
+def test_films_of_the_run_are_known_where_another_net_is_gone(place, capsys):
+  config = run_lib.read_config(place.run)
+  config.localizer = common.train_stage(input=common.image_input())
+  config.localizer.init_from.run = f'{place.folder}/gone:net'
+  config.regions = dict(job='locate', localizer='localizer')
+  config.net.input.crops_from = 'regions'
+  found, gone = seen_films.of_run(config, 'net', place.run)
+  assert set(found) == set(
+    seen_films.of_run(run_lib.read_config(place.run), 'net', place.run)[0]
+  )
+  assert len(gone) == 1 and "init_from.run='" in gone[0] and '/gone' in gone[0]
+
+
+@pytest.mark.parametrize('inside', ['', 'prepare', 'ensemble'])
 def test_the_folder_of_a_run_is_no_place_for_results(place, inside):
+  (place.folder / 'run/ensemble').mkdir()
+  (place.folder / 'run/ensemble/ensemble.json').write_text('{}')
   data = table(place.films, place.new, 'new.csv')
   with pytest.raises(ValueError, match='which is of a run: choose another'):
     external.external(place.run, data, f'{place.run}/{inside}')

@@ -15,6 +15,7 @@ from boneage_jax.data import selection
 from boneage_jax.imaging import codec
 from boneage_jax.regions import mine
 from boneage_jax.runs import lineage
+from boneage_jax.training import validate as training_validate
 from boneage_jax.workflow import jobs
 from boneage_jax.workflow import validate
 
@@ -123,6 +124,12 @@ def test_without_rounds_net_and_limits_are_those_of_another_run(run, tmp_path):
   config.mine.update(rounds=0, steps_per_round=0)
   config.mine.init_from.run = f'{run}:mine'
   mine.mine(config, 'mine', str(tmp_path))
+  config.mine.steps_per_round = 7  # without rounds it means nothing
+  training_validate.check_stage(config, 'mine', str(tmp_path))
+  config.mine.input.polarity = 'invert'
+  with pytest.raises(ValueError, match=r'mine: Expected input\.polarity='):
+    training_validate.check_stage(config, 'mine', str(tmp_path))
+  config.mine.input.polarity = 'keep'
   ours, theirs = tmp_path / 'mine', run / 'mine'
   for name in ('limits.json', 'masks.array_record'):
     assert (ours / name).read_bytes() == (theirs / name).read_bytes()

@@ -51,6 +51,10 @@ def test_films_of_one_hand_do_not_train_and_judge():
     assert len(train) == 20 and not {*hands[train]} & {*hands[test]}
     lengths.add(len(test))
   assert lengths == {9}  # one hand stood on both sides
+  train, test = forest_rounds.draw(films, 17, 10, rng)
+  assert len(test) == 10  # of the twelve that are of other hands
+  with pytest.raises(ValueError, match='of the 28 that train, got none'):
+    forest_rounds.draw(films, 28, 2, rng)
   del films['study']
   train, test = forest_rounds.draw(films, 20, 10, rng)
   assert sorted([*train, *test]) == list(range(30))

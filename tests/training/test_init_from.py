@@ -119,6 +119,14 @@ def masks():
   return config
 
 
+def classes():
+  config = make()
+  config.data.classes = ('fracture', 'other')
+  for name in ('net', 'again'):
+    config[name].task = 'classification'
+  return config
+
+
 @pytest.mark.parametrize(
   ('of', 'field', 'value'),
   [
@@ -126,6 +134,7 @@ def masks():
     (crops, 'input.crop_margin', 0.15),
     (points, 'input.points', tuple(reversed(hand_geometry.POINTS))),
     (masks, 'input.masks', ('bones',)),
+    (classes, 'data.classes', ('other', 'fracture')),
     (make, 'net.pool', 'gmp'),
     (make, 'net.readout', 'argmax'),
     (make, 'net.backbone.endpoint', 'stage9'),
@@ -136,7 +145,8 @@ def test_a_net_that_is_taken_stands_for_the_same(of, field, value):
   config.again.init_from.run = ':net'
   of_run = config_lib.from_json(config_lib.to_json(config))
   restore.check_same_net(config, 'again', of_run, 'net')
-  config.again.update_from_flattened_dict({field: value})
+  changed = config if field.startswith('data.') else config.again
+  changed.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=f'Expected {field}=.* :net was trained'):
     restore.check_same_net(config, 'again', of_run, 'net')
 

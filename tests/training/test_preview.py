@@ -85,6 +85,15 @@ def test_masks_points_and_boxes_are_drawn(film):
   assert (other != drawn)[: preview.HEIGHT].any()
 
 
+def test_bones_are_bright_as_the_net_sees_them(film):
+  film['annotations'] = ''
+  shown = [
+    preview.film_cell(film, {}, polarity)[100:130, 200:230]
+    for polarity in ('keep', 'invert')
+  ]
+  np.testing.assert_array_equal(shown[1], 255 - shown[0])
+
+
 def test_films_that_are_augmented_on_the_device(film):
   section = options()
   host = preview.sample_cell(film, section, None, ())

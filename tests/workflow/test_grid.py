@@ -241,6 +241,8 @@ def test_what_other_settings_left_is_not_taken_for_done(
 ):
   config = of_an_archive()
   go(config, tmp_path, ['1'], seeds=1)
+  config.assessor.log_steps += 1  # and so it is after what changes no result
+  config.data_dir = str(tmp_path / 'other')
   go(config, tmp_path, ['1'], seeds=1)
   assert len(commands) == 1
   config.assessor.epochs += 1  # `main` says whether such a run can go on
