@@ -128,9 +128,14 @@ def sizes_of(drawn: Iterable[outlines.Drawn], films: str = '') -> Sizes:
     if film.size_hw:
       continue
     if film.film in paths:
-      sizes[film.film] = codec.read(
-        limits.read_file(paths[film.film])
-      ).image.shape
+      read = codec.read(limits.read_file(paths[film.film]))
+      if 'resampled' in read.notes:  # drawn on the stored pixels, or on others
+        raise ValueError(
+          f'Expected the size of the picture of film {film.film} on which was '
+          f'drawn, but pixels of {paths[film.film]} are not square: give '
+          '--films=DIR with the pictures on which was drawn.'
+        )
+      sizes[film.film] = read.image.shape
     elif film.rings or film.points:
       raise ValueError(
         f'Expected the size of film {film.film}, which its file does not keep '

@@ -238,6 +238,7 @@ def parse_listed(
   rows: list[Listed] = []
   faults: list[tuple[int, str, str]] = []
   lines: dict[str, int] = {}
+  folder = os.path.dirname(storage.absolute(path))
   for line, row in table.rows:
     by_column = dict(zip(header, row, strict=False))
     cells = {
@@ -252,10 +253,12 @@ def parse_listed(
       for name in ('file', *needs)
       if not cells[name]
     }
-    before = lines.setdefault(found.file, line)
+    # However it is written, such as with a dot or the whole path.
+    place = os.path.abspath(os.path.join(folder, found.file))
+    before = lines.setdefault(place, line)
     if before != line and 'file' not in wrong:
       wrong['file'] = (
-        f'{door.shown(found.file)} stands in line {before}, too: keep one'
+        f'{door.shown(found.file)} is the film of line {before}, too: keep one'
       )
     rows.append(found)
     faults += [(line, theirs[name], text) for name, text in wrong.items()]

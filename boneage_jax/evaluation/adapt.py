@@ -22,8 +22,8 @@ from boneage_jax.data import film_table
 from boneage_jax.data import groups
 from boneage_jax.evaluation import command
 from boneage_jax.evaluation import site_fit
-from boneage_jax.imaging import limits as limits_lib
 from boneage_jax.inference import film_file
+from boneage_jax.inference import film_list
 from boneage_jax.inference import loading
 from boneage_jax.inference import prediction as prediction_lib
 from boneage_jax.inference import site as site_lib
@@ -58,7 +58,9 @@ def adapt(
       'write M or F, or leave the film out.'
     )
   model = loading.load(workdir, stage)
-  found = [_predicted(model, table, film) for film in films]
+  archives = film_list.Archives()
+  found = [_predicted(model, table, film, archives) for film in films]
+  archives.close()
   for film, one in zip(films, found, strict=True):
     if one.withheld:
       print(
@@ -80,11 +82,14 @@ def adapt(
 
 
 def _predicted(
-  model: loading.Either, table: str, film: film_table.Listed
+  model: loading.Either,
+  table: str,
+  film: film_table.Listed,
+  archives: film_list.Archives,
 ) -> prediction_lib.Prediction:
-  path = os.path.join(os.path.dirname(os.path.abspath(table)), film.file)
+  one = film_list.Film(film.file, *film.place(table))
   try:
-    found = film_file.read(lambda: limits_lib.read_file(path))
+    found = film_file.read(lambda: archives.read(one, None))
     image = found.with_polarity(model.inverted)
     known = {**found.scalars, **film.scalars}
     return model.predict(image, film.sex, known)

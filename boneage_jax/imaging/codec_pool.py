@@ -8,6 +8,7 @@ writes what it found; `multiprocessing` would run a user's script again.
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -47,6 +48,7 @@ def read(data: bytes, limits: limits_lib.Limits | None = None) -> Found:
   Raises:
     ValueError: it is refused (`limits.TooLargeError` above a limit), or it
       ended the worker.
+    OSError: no worker can be started.
   """
   limits = limits or limits_lib.Limits()
   for last in (False, True):
@@ -106,7 +108,7 @@ class _Worker:
     """Wait for the process to start.
 
     Raises:
-      ValueError: it does not.
+      OSError: it does not.
     """
     if self._ready:
       return
@@ -117,9 +119,10 @@ class _Worker:
       self._said.seek(0)
       words = self._said.read().decode(errors='replace').split('\n')
       self.end()
-      raise ValueError(
+      raise OSError(
+        errno.EAGAIN,
         f'The decoding process `{sys.executable} -m {MODULE}` does not start: '
-        f'{" ".join(words[-2:]).strip()}'
+        f'{" ".join(words[-2:]).strip()}',
       ) from None
 
   def read(self, data: bytes, limits: limits_lib.Limits) -> Found:

@@ -136,7 +136,7 @@ def _ages(header: dicom_elements.Header) -> tuple[float | None, list[float]]:
   written = re.fullmatch(
     r'(\d{1,3})([DWMY])', header.text('PatientAge', 'header').upper()
   )
-  if written:
+  if written and (int(written[1]) or not said):  # 000Y fills the element
     days, passed = UNITS[written[2]]
     said.append((int(written[1]) + passed) * days / DAYS)
   if not said:

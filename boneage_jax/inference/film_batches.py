@@ -35,6 +35,7 @@ class Answer(NamedTuple):
     file: what its file says, without pixels; None if it cannot be read.
     prediction: None if it is refused.
     reason: why it is refused, else ''.
+    error: of the system, for which it could not be read; no fault of the film.
     known: numbers of `scalars.SCALARS` that anybody said of it.
   """
 
@@ -42,6 +43,7 @@ class Answer(NamedTuple):
   file: film_file.FilmFile | None = None
   prediction: prediction_lib.Prediction | None = None
   reason: str = ''
+  error: OSError | None = None
   known: Mapping[str, float] = one_film.NOTHING
 
 
@@ -135,7 +137,8 @@ def read(nets: Any, film: film_list.Film, reading: Reading) -> Read:
   except ValueError as error:
     return Read(answer._replace(reason=str(error)), None)
   except Exception as error:  # such as memory that runs out
-    return Read(answer._replace(reason=_why(error)), None)
+    system = error if isinstance(error, OSError) else None
+    return Read(answer._replace(reason=_why(error), error=system), None)
 
 
 def _answers(nets: Any, batch: list[Read]) -> list[Answer]:

@@ -59,15 +59,20 @@ def read(
 
   Raises:
     ValueError: there is none, it holds no film, or it is too large.
+    OSError, MemoryError: no fault of the film: the machine cannot decode it.
   """
   try:
-    film = decode(load(), limits)
-  except ValueError:
+    data = load()
+  except OSError as e:
+    raise ValueError(f'Cannot be read: {e.strerror or codec.reason(e)}.') from e
+  try:
+    film = decode(data, limits)
+  except (ValueError, MemoryError):
     raise
   except Exception as e:  # decoders raise their own kinds on odd files
-    why = getattr(e, 'strerror', None)
-    why = f'Cannot be read: {why}.' if why else codec.reason(e)
-    raise ValueError(why) from e
+    if isinstance(e, OSError) and e.errno:
+      raise
+    raise ValueError(codec.reason(e)) from e
   sex = film.header.get('sex', 'unknown')
   return FilmFile(
     *(film.image, sex, bool(film.header), film.notes),

@@ -7,6 +7,7 @@ reports and pictures of films are none.
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import io
 import os
 import stat
 import threading
@@ -158,25 +159,12 @@ def find(
   search = _Search(archives, out)
   rows = film_table.read_listed(table) if table else []
   each = [_listed(row, table) for row in rows]
-  _check_places(each, table)
   for name in names:
     try:
       each += search.named(name)
     except (ValueError, OSError) as error:
       search.bad.append(door.shown(f'{name}: {door.reason(error)}'))
   return Found(list(_once(each)), search.bad, search.others)
-
-
-def _check_places(films: Sequence[Film], table: str) -> None:
-  """Refuse lines of a table that name one film in two ways."""
-  lines: dict[tuple[str, str], int] = {}
-  for film in films:
-    before = lines.setdefault(_place(film), film.listed.line)
-    if before != film.listed.line:
-      raise ValueError(
-        f'{table}: line {film.listed.line} names the film of line {before}, '
-        f'too ({film.name}): keep one.'
-      )
 
 
 def _place(film: Film) -> tuple[str, str]:
@@ -242,7 +230,7 @@ class _Search:
         continue
       seen.add(place)
       folders.sort()
-      pictures = _pictures(folder, files)
+      pictures = _pictures_of(folder, files)
       self.others += len(pictures.intersection(files))
       for name in sorted({*files} - pictures):
         yield from self._inside(os.path.join(folder, name))
@@ -267,8 +255,10 @@ class _Search:
     if in_folder and OFFICE in archive.namelist():
       self.others += 1
       return
+    pictures = _pictures_in(archive)
+    self.others += len(pictures.intersection(archive.namelist()))
     for info in archive.infolist():
-      if info.is_dir():
+      if info.is_dir() or info.filename in pictures:
         continue
       name = f'{path}/{info.filename}'
       try:
@@ -300,16 +290,34 @@ def _may_be_film(path: str, head: bytes) -> bool:
   return codec.is_film(head) and not no_film
 
 
-def _pictures(folder: str, files: Sequence[str]) -> set[str]:
+def _pictures_of(folder: str, files: Sequence[str]) -> set[str]:
   """Return names of the pictures that `predict --out` left in a folder."""
-  found, path = set(), os.path.join(folder, stages.PREDICTIONS)
+  path = os.path.join(folder, stages.PREDICTIONS)
   if row_file.SETTINGS in files:
-    with (
-      contextlib.suppress(OSError, ValueError),  # none, or half written
-      open(path, encoding='utf-8', newline='') as file,
-    ):
-      found = {row['picture'] for row in tables.read_dicts(file, path, PICTURE)}
+    with contextlib.suppress(OSError), open(path, 'rb') as file:
+      return _pictures(file.read(), path)
+  return set()
+
+
+def _pictures_in(archive: zipfile.ZipFile) -> set[str]:
+  """Return names of such pictures in an archive."""
+  found, names = set(), set(archive.namelist())
+  for name in names:
+    folder, base = os.path.split(name)
+    settings = os.path.join(folder, row_file.SETTINGS)
+    if base == stages.PREDICTIONS and settings in names:
+      with contextlib.suppress(*_DAMAGED):
+        some = _pictures(archive.read(name), name)
+        found |= {os.path.join(folder, one) for one in some}
   return found
+
+
+def _pictures(table: bytes, path: str) -> set[str]:
+  """Return the pictures of a table, whose last row may be cut off."""
+  with contextlib.suppress(ValueError):
+    text = io.StringIO(table[: table.rfind(b'\n') + 1].decode(), '')
+    return {row['picture'] for row in tables.read_dicts(text, path, PICTURE)}
+  return set()
 
 
 def _listed(row: film_table.Listed, table: str) -> Film:

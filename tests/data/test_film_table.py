@@ -34,7 +34,7 @@ def test_a_users_table(tmp_path):
     ('b.png,M,241', 'from 0 to 240: mend it'),
     ('b.png,M,nan', "line 3, age_true: 'nan'"),
     (',M,10', 'line 3, file: the cell is empty'),
-    ('a.png,M,10', 'line 3, file: a.png stands in line 2, too: keep one'),
+    ('a.png,M,10', 'line 3, file: a.png is the film of line 2, too: keep one'),
     ('b.png,M,10,x', 'line 3, file: the line has more cells than the header'),
   ],
 )

@@ -3,6 +3,7 @@
 import csv
 import json
 import types
+import zipfile
 
 import cv2
 import fake_nets
@@ -98,6 +99,16 @@ def test_films_that_are_refused_say_nothing_of_a_site(place, capsys):
   assert found['sexes']['F']['films'] == FILMS // 2
 
 
+def test_films_may_lie_in_an_archive(place):
+  with zipfile.ZipFile(place.folder / 'films.zip', 'w') as file:
+    for row in place.rows:
+      file.write(place.folder / row['file'], f'in/{row["file"]}')
+  plain = adapt.adapt(str(place.folder), table(place, place.rows), 'plain')
+  rows = [{**r, 'file': f'films.zip/in/{r["file"]}'} for r in place.rows]
+  packed = adapt.adapt(str(place.folder), table(place, rows), 'packed')
+  assert {**packed, 'site': ''} == {**plain, 'site': ''}
+
+
 def test_numbers_of_the_table_reach_the_nets(place):
   place.model.inputs, seen = ('chronological_age',), []
   outputs = place.model.outputs
@@ -137,7 +148,7 @@ def test_what_cannot_be_adapted(place):
     ({'sex': 'X'}, "line 2, sex: 'X' is none of M, F, unknown"),
     ({'age_true': ''}, 'line 2, age_true: the cell is empty'),
     ({'file': 'gone.png'}, r'gone\.png: Cannot be read: .* leave it out'),
-    ({'file': '1.png'}, r'line 3, file: 1\.png stands in line 2, too'),
+    ({'file': '1.png'}, r'line 3, file: 1\.png is the film of line 2, too'),
   ]
   for change, message in odd:
     rows = [{**place.rows[0], **change}, *place.rows[1:]]

@@ -55,6 +55,8 @@ def test_the_chronological_age_of_the_header(tags, months):
     ('20250101', '010Y', None),
     ('', '999Y', None),
     ('', '010Y', 126),
+    ('20140101', '000Y', 119.98),  # which fills the element
+    ('', '000Y', 6),
   ],
 )
 def test_ages_that_contradict_each_other_are_not_used(born, age, months):

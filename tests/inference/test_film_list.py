@@ -197,6 +197,16 @@ def test_pictures_of_a_former_command_are_passed_over(tmp_path):
   ]
   # Rows and settings are no films anyway.
   assert (found.others, found.bad) == (1 + 2 + 2 + 1, [])
+  # Nor in an archive of such a folder, nor where the last row was cut off.
+  packed = {f'films/former/{name}': data for name, data in files.items()}
+  (tmp_path / 'films.zip').write_bytes(archive({**packed, 'b_1.png': PNG}))
+  found, _ = find(tmp_path / 'films.zip')
+  kept = ['films.zip/films/former/own.png', 'films.zip/b_1.png']
+  assert sorted(names(found, tmp_path)) == sorted(kept)
+  assert found.others == 3
+  files['predictions.csv'] = rows + b'"d.p'
+  write(tmp_path / 'cut', files)
+  assert names(find(tmp_path / 'cut')[0], tmp_path) == ['cut/own.png']
 
 
 def test_a_table_names_films_and_members_of_archives(tmp_path):
@@ -237,5 +247,7 @@ def test_each_film_comes_once_however_it_is_named(tmp_path, monkeypatch):
     (f'{tmp_path}/1.png', False),  # another film than that of the table
   ]
   (tmp_path / 'films/t.csv').write_text('file,sex\n1.png,F\n../films/1.png,M\n')
-  with pytest.raises(ValueError, match='line 3 names the film of line 2, too'):
+  with pytest.raises(
+    ValueError, match=r'line 3, file: .* is the film of line 2, too'
+  ):
     film_list.find([], film_list.Archives(), 'films/t.csv')

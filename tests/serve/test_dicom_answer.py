@@ -11,6 +11,7 @@ import pytest
 
 from boneage_jax.core import durable
 from boneage_jax.inference import dicom_out
+from boneage_jax.inference import film_file
 from boneage_jax.serve.dicom import answer
 from boneage_jax.serve.dicom import folder as folder_lib
 from boneage_jax.serve.dicom import node
@@ -76,15 +77,53 @@ def test_a_fault_of_the_machine_is_no_answer(folder):
   nets = fake_nets.FakeNets(1, bad=255, error=RuntimeError('out of memory'))
   node_films.take(folder, node_films.film(1))
   work = node_films.answerer(folder, nets)
+  pauses = []
   for _ in range(answer.MOST_TRIES - 1):
     work.run_once()
+    pauses.append(work.pause)
     assert folder.films() == ['1.2.3.1']
+  assert pauses == [1, 2, 4, 8]
   work.run_once()
   assert (folder.films(), folder.jobs()) == ([], [])
   assert folder.dead() == (['1.2.3.1'], [])
   assert folder.revive() == 1
   node_films.answerer(folder).run_once()
   assert len(folder.jobs()) == 2
+
+
+@pytest.mark.parametrize('number', [errno.ENOMEM, errno.ENOSPC])
+def test_where_no_film_can_be_decoded_all_wait(
+  folder, monkeypatch, capsys, number
+):
+  def fail(*_):
+    raise OSError(number, os.strerror(number))
+
+  node_films.take(folder, node_films.film(1), node_films.film(2))
+  work = node_films.answerer(folder)
+  with monkeypatch.context() as patch:
+    # The function's own default stands in the place of the module's.
+    patch.setattr(film_file.read, '__defaults__', (None, fail))
+    for _ in range(2 * answer.MOST_TRIES):
+      assert work.run_once() == 0
+  assert len(folder.films()) == 2 and folder.dead() == ([], [])
+  assert not folder.answers()
+  said = capsys.readouterr().err
+  assert said.count(f'none can be decoded: {os.strerror(number)}') == 1
+  assert work.run_once() == 2 and folder.films() == []
+
+
+def test_a_film_that_cannot_be_read_is_tried_with_pauses(folder, monkeypatch):
+  def fail(*_):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+  node_films.take(folder, node_films.film(1))
+  work, pauses = node_films.answerer(folder), []
+  monkeypatch.setattr(folder, 'read', fail)
+  while folder.films():
+    work.run_once()
+    pauses.append(work.pause)
+  assert pauses == [1, 2, 4, 8, answer.PAUSE]
+  assert folder.dead()[0] == ['1.2.3.1']
 
 
 class Killed(BaseException):
@@ -208,6 +247,9 @@ def test_a_film_that_came_again_is_not_replaced_by_the_one_given_up(folder):
   assert folder.dead()[0] == []
   node_films.answerer(folder).run_once()
   assert patients(folder) == ['Second^B']
+  assert folder.revive() == 0  # also after the new version was answered
+  node_films.answerer(folder).run_once()
+  assert patients(folder) == ['Second^B']
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -287,6 +329,35 @@ def test_a_process_that_does_not_start_is_no_fault_of_films(
   answering.launch()
   answering.watch(stop)
   assert len(folder.dead()[0]) == lost
+
+
+def test_a_machine_without_memory_ends_no_node(folder, monkeypatch, capsys):
+  class Large(node.Answering):
+    starts = 0
+
+    def launch(self):
+      self.starts += 1
+      if self.starts in (2, 3):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+      process = types.SimpleNamespace(returncode=-9, stdin=None, stdout=None)
+      process.poll = lambda: -9 if self.starts < 4 else stop.set()
+      self._process = process
+
+    def end(self):
+      pass
+
+    def wait(self):
+      return True
+
+  monkeypatch.setattr(node, 'PAUSE', 0)
+  waits = []
+  monkeypatch.setattr(node.send, 'backoff', lambda n: waits.append(n) or 0)
+  stop = threading.Event()
+  answering = Large(folder, {})
+  answering.launch()
+  answering.watch(stop)
+  assert answering.starts == 4 and waits == [1, 2, 3]
+  assert capsys.readouterr().out.count('Cannot allocate memory') == 2
 
 
 def test_a_film_that_comes_again_is_not_blamed_for_the_one_before(folder):

@@ -2,6 +2,7 @@
 
 import json
 
+import dicom_film
 from encode import encode
 import numpy as np
 import pytest
@@ -98,6 +99,18 @@ def test_an_edge_that_is_just_left_is_the_edge():
   ring = [(-4.0, 0.0), (104.0, 0.0), (104.0, 209.0)]
   found = import_annotations.polygons_of([drawn(rings=[('', ring)])], SIZES)
   assert found['7'] == [[0, 0], [1, 0], [1, 1]]
+
+
+def test_films_whose_pixels_are_not_square_tell_no_size(tmp_path):
+  square = dicom_film.encoded()
+  (tmp_path / '7.dcm').write_bytes(square)
+  one = outlines.Drawn('7', None, [], [('wrist', (1.0, 2.0))], [])
+  found = import_annotations.sizes_of([one], str(tmp_path))
+  assert found['7'] == dicom_film.read().shape
+  film = dicom_film.encoded(PixelSpacing=[2, 1])
+  (tmp_path / '7.dcm').write_bytes(film)
+  with pytest.raises(ValueError, match=r'film 7 .* pixels of .* not square'):
+    import_annotations.sizes_of([one], str(tmp_path))
 
 
 def test_each_file_has_its_own_copy_of_a_film():

@@ -37,7 +37,9 @@ from boneage_jax.serve.dicom import send
 PAUSE = 0.1  # seconds between looks into the folder
 AT_ONCE = 32  # films of one round
 HELD = 1e9  # bytes of films of one round, after which no more are read
-MOST_TRIES = 3  # of a film that cannot be predicted for what it does not show
+# Of a film that cannot be predicted for what it does not show, with waits of 1,
+# 2, 4 and 8 seconds.
+MOST_TRIES = 5
 
 
 class Answerer:
@@ -63,19 +65,20 @@ class Answerer:
       film_list.Archives(), limits=limits or limits_lib.Limits()
     )
     self._tries: dict[tuple[str, folder_lib.Version | None], int] = {}
-    self._failed = False  # something could not be written in this round
+    self._failed = False  # the machine was at fault in this round
     self._failures = 0  # rounds of that, one after the other
 
   @property
   def pause(self) -> float:
-    """Seconds to wait after a round without films, or that could not write."""
+    """Seconds to wait after a round without films, or with a fault."""
     return send.backoff(self._failures) if self._failures else PAUSE
 
   def run_once(self) -> int:
     """Answer films that wait; return how many were there.
 
-    It returns 0, too, where something could not be written, such as on a full
-    disk. That is said, no film is blamed for it, and all of it is tried again.
+    It returns 0, too, where the machine is at fault. Where something could not
+    be written, such as on a full disk, or no film can be decoded, that is said,
+    no film is blamed for it, and all of it is tried again.
     """
     self._failed = False
     waiting = self._folder.films()[:AT_ONCE]
@@ -91,10 +94,14 @@ class Answerer:
     try:
       act(*arguments)
     except OSError as error:
-      if not self._failed and not self._failures:  # of many, the first one
-        text = f'Films wait, as answers cannot be written: {door.reason(error)}'
-        print(door.shown(text), file=sys.stderr, flush=True)
-      self._failed = True
+      self._wait(f'answers cannot be written: {door.reason(error)}')
+
+  def _wait(self, reason: str) -> None:
+    """Let films wait for a machine that is well again."""
+    if not self._failed and not self._failures:  # of many, the first one
+      text = door.shown(f'Films wait, as {reason}')
+      print(text, file=sys.stderr, flush=True)
+    self._failed = True
 
   def _take(
     self, waiting: Sequence[str], taken: dict[str, '_Taken']
@@ -136,11 +143,16 @@ class Answerer:
     self._tries[uid, version] = tries
     if tries >= MOST_TRIES:
       self._folder.give_up_film(uid, reason, version)
+    else:
+      self._wait(reason)
 
   def _answer(self, answer: film_batches.Answer, taken: '_Taken') -> None:
     """Leave what is to be sent of a film."""
     uid, prediction = answer.film.name, answer.prediction
     film, version = taken
+    if answer.error:
+      self._wait(f'none can be decoded: {door.reason(answer.error)}')
+      return
     if answer.reason.startswith(film_batches.FAULT):
       self._fault(uid, version, answer.reason)
       return

@@ -80,11 +80,15 @@ class Folder:
   def take(self, uid: str, data: bytes) -> None:
     """Keep a film that was received; it is on the disk then.
 
+    A version of it that was given up is gone: this one counts.
+
     Raises:
       OSError: it cannot be written.
     """
     with self._films_alone():
       durable.write(self.film(uid), data)
+      with contextlib.suppress(FileNotFoundError):
+        os.remove(self._dead_film(uid))
 
   def films(self) -> list[str]:
     """Return UIDs of films to predict, the oldest first."""
@@ -176,7 +180,7 @@ class Folder:
     """Have all that was given up tried again; return how much that is."""
     films, jobs = self.dead()
     for uid in films:
-      with self._films_alone():
+      with self._films_alone(), contextlib.suppress(FileNotFoundError):
         if self._is(uid):  # it came again
           os.remove(self._dead_film(uid))
         else:

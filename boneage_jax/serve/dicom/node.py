@@ -124,7 +124,12 @@ class Answering:
       failures += 1
       if stop.wait(send.backoff(failures)):
         break
-      self.launch()
+      try:
+        self.launch()
+      except OSError as error:  # such as of a machine without memory
+        door.say(f'The process that predicts: {door.reason(error)}')
+        ready = False
+        continue
       if stop.is_set():  # since it ended
         break
       ready = self.wait()
