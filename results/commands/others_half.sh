@@ -27,3 +27,6 @@ python -m boneage_jax.main --config=configs/zhao.py:half \
 python -m boneage_jax.main --config=configs/bonet.py:half \
   --config.manual_dir=$DIR --config.data.split=hash --config.bonet.epochs=8 \
   --workdir=runs/half_bonet
+python -m boneage_jax.main --config=configs/bonet.py:half \
+  --config.manual_dir=$DIR --config.data.split=hash --config.bonet.epochs=8 \
+  --config.bonet.optimizer.learning_rate=5e-4 --workdir=runs/half_bonet_5e-4
