@@ -57,10 +57,12 @@ BACKBONES |= dict(
 ROUTES = ('finetune', 'offtheshelf')
 SIZE, CROP = 256, 7 / 8  # ours: of films; of crops, 224 pixels
 OVERFEAT_SIZE = 264  # ours: crops have the 231 pixels of its paper
-# Ours: where random weights diverge at the paper's rate. The largest that were
-# tried off the shelf and do not; and nets whose gradients are clipped.
-RATES = dict(overfeat=2e-5, vgg16=2e-7, efficientnet=1e-3)
-CLIPPED = ('overfeat', 'vgg16', 'convnext')
+# Ours: where random weights diverge at the paper's rate, the largest that were
+# tried and do not, by route.
+RATES = dict(
+  offtheshelf=dict(overfeat=2e-5, vgg16=2e-7, efficientnet=1e-3),
+  finetune=dict(overfeat=2e-4, vgg16=2e-8, convnext=5e-4),
+)
 SD_AGE = 41.2  # months, of the training films; see heads/age.py
 
 
@@ -180,11 +182,10 @@ def phantom(config: ConfigDict) -> None:
       backbone.endpoint = 'block5'
     if 'epochs' in section:
       section.epochs = 8
-  if 'finetune' in config and backbone.name in CLIPPED:
-    config.finetune.optimizer.grad_clip_norm = 1.0
-  if 'offtheshelf' in config:
-    optimizer = config.offtheshelf.optimizer
-    optimizer.learning_rate = RATES.get(backbone.name, optimizer.learning_rate)
+  for route, rates in RATES.items():
+    if route in config:
+      rule = config[route].optimizer
+      rule.learning_rate = rates.get(backbone.name, rule.learning_rate)
 
 
 def half(config: ConfigDict) -> None:
