@@ -97,8 +97,12 @@ def _of(
   return [row for row in rows if row['config'] not in ELSEWHERE]
 
 
-def _comparisons(*configs: str) -> Table:
-  rows = _of(rows_lib.current('comparisons.csv'), configs)
+def _comparisons(*names: str) -> Table:
+  """Rows of some configs; where data sets are named too, of these alone."""
+  rows = rows_lib.current('comparisons.csv')
+  data_sets = {row['data_set'] for row in rows} & {*names}
+  rows = _of(rows, [name for name in names if name not in data_sets])
+  rows = [r for r in rows if not data_sets or r['data_set'] in data_sets]
   ends = ('difference', 'difference_lo', 'difference_hi')
   line = lambda row: (
     f'{rows_lib.run(row)}: {row["a"]} less {row["b"]}: '
