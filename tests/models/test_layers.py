@@ -237,3 +237,28 @@ def test_options_of_a_cpu_are_options_of_its_compiler(monkeypatch):
   assert double(2.0) == 4
   monkeypatch.setattr(ops, 'FORM', 'native')
   assert ops.compiler_options() is None
+
+
+def test_a_moving_value_is_replaced_without_a_look_at_its_sharding():
+  """Under a trace that look goes through the whole trace, layer by layer."""
+  norm = layers.BatchNorm(3, eps=1e-3, momentum=0.9)
+  norm.train()
+  graph, state = nnx.split(norm)
+
+  def call(state, x):
+    net = nnx.merge(graph, state, copy=True)
+    net.mean[...] = 2 * x.mean((0, 1, 2))
+    return nnx.state(net, nnx.BatchStat)
+
+  def look(_):
+    raise AssertionError('A tracer was asked for its sharding.')
+
+  x = draw.normal((2, 4, 4, 3))
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(jax.core.Tracer, 'sharding', property(look))
+    found = jax.jit(call)(state, x)
+  np.testing.assert_allclose(
+    found['mean'][...], 2 * np.mean(x, (0, 1, 2)), rtol=1e-5
+  )
+  norm.mean[...] = np.ones(3)  # of another type: as Flax does
+  assert norm.mean[...].dtype == jnp.float32
