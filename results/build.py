@@ -30,6 +30,7 @@ PAGES = {
   'others.md': 'explanation/other_systems.md',
   'active.md': 'explanation/active_segmentation.md',
   'feeding.md': 'explanation/feeding.md',
+  'tpus.md': 'explanation/tpus.md',
   'site.md': 'how-to/site.md',
   'sweep.md': 'how-to/sweep.md',
 }

@@ -63,6 +63,9 @@ COLUMNS = {
   'difference_hi hardware command commit',
   'feeding.csv': 'films stored_as augmented_on kb ms_a_film '
   'films_per_s_a_core cores_localizer cores_assessor hardware command commit',
+  'tpus.csv': 'config stage chip size films memory_gib share_of_memory gflop '
+  'traffic_gb estimate_ms share_of_peak films_per_s_a_chip compile_cpu_s '
+  'hardware command commit',
   'killed_runs.csv': 'config job kills checkpoint files same differ seed '
   'hardware command commit',
 }
