@@ -63,7 +63,7 @@ def of_run(
   which its nets, and those that find what it reads, went on.
 
   Returns:
-    the films that can be read; and why others cannot, a line for each run
+    the films that can be read; and why others cannot, a sentence for each run
     whose folder or prepared data are gone.
   """
   gone: set[str] = set()
@@ -76,8 +76,9 @@ def of_run(
   for folder, (settings, size) in places.items():
     try:
       sources.prepared_folder(folder, size)
-    except ValueError as error:
-      gone.add(str(error))
+    except ValueError:
+      whose = 'Its' if folder == workdir else f'Those of {folder}: its'
+      gone.add(f'{whose} prepared data are not here.')
       continue
     found |= _of_data(settings, folder, size)
   return found, sorted(gone)

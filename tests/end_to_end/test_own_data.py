@@ -65,5 +65,5 @@ def test_from_a_table_to_an_external_test(tmp_path, monkeypatch, capsys):
     evaluate.main([*call[:2], '--data=phantoms/films.csv', '--out=seen'])
   export.main(['--workdir=runs/own', '--out=model.zip'])
   evaluate.main(['external', 'model.zip', '--data=others', '--out=by_file'])
-  assert 'is not known' in capsys.readouterr().err
+  assert 'prepared data are not here' in capsys.readouterr().err
   assert ages('by_file/predictions.csv') == pytest.approx(predicted, abs=1e-2)
