@@ -25,6 +25,8 @@ NUMBERS = {
   *('ratio', 'input_size', 'level', 'width', 'least_films_of_a_band', 'moved'),
   *('flagged', 'trusted_change', 'labelled', 'dice_chosen', 'dice_random'),
   *('kb', 'ms_a_film', 'cores_localizer', 'cores_assessor'),
+  *('memory_gib', 'share_of_memory', 'gflop', 'traffic_gb'),
+  *('estimate_ms', 'share_of_peak', 'films_per_s_a_chip', 'compile_cpu_s'),
 }
 Row = dict[str, str]
 

@@ -77,8 +77,8 @@ def of_run(
     try:
       sources.prepared_folder(folder, size)
     except ValueError:
-      whose = 'Its' if folder == workdir else f'Those of {folder}: its'
-      gone.add(f'{whose} prepared data are not here.')
+      of = '' if folder == workdir else f'of {folder} '
+      gone.add(f'The prepared data {of}are not here.')
       continue
     found |= _of_data(settings, folder, size)
   return found, sorted(gone)

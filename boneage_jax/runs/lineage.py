@@ -80,7 +80,7 @@ def parent_run(
 
 
 def origins(
-  config: Any, stage: str, workdir: str, gone: set[str] | None = None
+  config: Any, stage: str, workdir: str, gone: set[str]
 ) -> Iterator[tuple[Any, str, str]]:
   """Yield config, stage and folder of a stage's nets and of their origins.
 
@@ -89,9 +89,6 @@ def origins(
   Args:
     config, stage, workdir: of the stage.
     gone: collects why runs of origins cannot be read; they are left out.
-
-  Raises:
-    ValueError: without `gone`, where the run of an origin is gone.
   """
   if stage in config and config[stage].job == 'ensemble':
     for member in stages.Stage(config, stage, workdir).named('members'):
@@ -104,8 +101,6 @@ def origins(
     try:
       before = parent_run(config, name, workdir)
     except ValueError as error:
-      if gone is None:
-        raise
       gone.add(str(error))
       continue
     if before:

@@ -63,7 +63,8 @@ class Reader:
     """Predict a phantom, so that the first film finds all compiled.
 
     Raises:
-      ValueError: no process decodes, or the nets fail.
+      ValueError: the nets fail.
+      OSError: no process decodes.
     """
     image = render.make_film(0, 0, {'long_side': 512})['image']
     both = set(one_film.SEXES) <= set(self.nets.sexes)

@@ -126,8 +126,7 @@ def read(config: Any, stage: str, workdir: str) -> Marked:
     found = json.loads(record['annotations'] or '{}')
     points = of_film(found, kind, image.shape)
     if np.isnan(points).any():
-      turned = kind != 'ossification'
-      why = 'turned' if turned else ossification.fault(found)
+      why = ossification.fault(found) if kind == 'ossification' else 'turned'
       print(f'{stage}: film {film} is left out: {why}')
       continue
     image = 255 - image if options.polarity == 'invert' else image

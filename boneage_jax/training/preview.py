@@ -52,10 +52,9 @@ def write(
     return ''
   some = film_table.select(films, np.arange(min(count, len(films['id']))))
   source = selection.stage_source(config, stage, workdir, some)
-  whole = _whole_films(config, stage, workdir, some)
-  found = _regions(config, stage, workdir)
   reads = stages.Stage(config, stage, workdir).whole_film_stage()
-  polarity = reads.section.input.polarity
+  whole, polarity = _whole_films(reads, some), reads.section.input.polarity
+  found = _regions(config, stage, workdir)
   cells = []
   for index in range(len(source)):
     record, seed = source[index], config.seed + config[stage].seed
@@ -142,18 +141,15 @@ def _enlarged(image: np.ndarray) -> np.ndarray:
   return np.repeat(geometry.warp(image, matrix, size_hw)[..., None], 3, -1)
 
 
-def _whole_films(
-  config: Any, stage: str, workdir: str, films: film_table.Films
-) -> Any:
-  """Return random access to the whole films that a stage's inputs show."""
-  whole = stages.Stage(config, stage, workdir).whole_film_stage()
-  name = whole.section.input.builder_config
+def _whole_films(reads: stages.Stage, films: film_table.Films) -> Any:
+  """Return random access to films, as the stage that reads whole ones does."""
+  name, workdir = reads.section.input.builder_config, reads.workdir
   known = sources.load_films(sources.prepared_folder(workdir, name))
   place = {film: k for k, film in enumerate(known['id'].tolist())}
   rows = np.array([place[film] for film in films['id'].tolist()])
-  rotations = selection.film_rotations(workdir, whole.orientation())
+  rotations = selection.film_rotations(workdir, reads.orientation())
   return sources.whole_films(
-    config, workdir, name, film_table.select(known, rows), rotations
+    reads.config, workdir, name, film_table.select(known, rows), rotations
   )
 
 

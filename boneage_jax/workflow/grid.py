@@ -204,11 +204,9 @@ def keep(cell: Cell, config: Any) -> None:
 
 def _asked(cell: Cell, config: Any) -> dict[str, Any]:
   content = config_lib.to_json(config)
-  fields = traverse_util.flatten_dict(content, keep_empty_nodes=True, sep='.')
-  # Such as log_steps: a run that is finished stays so.
-  own = {
-    n: str(v) for n, v in fields.items() if config_lib.has_effect(n, content)
-  }
+  fields = traverse_util.flatten_dict(content, sep='.')
+  # Without log_steps and the like: a run that is finished stays so.
+  own = {k: v for k, v in fields.items() if config_lib.has_effect(k, content)}
   sweep = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
   return {'config': sweep, 'seed': cell.seed, **cell.values}
 

@@ -174,8 +174,9 @@ def test_films_of_a_net_that_finds_regions_are_seen(place):
   config.regions = dict(job='locate', localizer='localizer')
   config.net.input.crops_from = 'regions'
   folder = str(place.folder / 'other')
-  nets = [(name, of) for _, name, of in lineage.origins(config, 'net', folder)]
-  assert nets == [('net', folder), ('net', place.run)]
+  found = lineage.origins(config, 'net', folder, gone := set())
+  nets = [(name, of) for _, name, of in found]
+  assert nets == [('net', folder), ('net', place.run)] and not gone
 
 
 def test_films_of_the_run_are_known_where_another_net_is_gone(place, capsys):

@@ -188,10 +188,7 @@ class ResNet(base.Backbone):
     block = Bottleneck if depth == 50 else Basic
     c = layers.scale_channels(64, width)
     self.stem = Stem(
-      *(in_channels, c),
-      kernel=stem_kernel,
-      pool=stem_pool,
-      options=options,
+      in_channels, c, kernel=stem_kernel, pool=stem_pool, options=options
     )
     channels = c
     # Input 300: B 75 75 256, B 38 38 512, B 19 19 1024, B 10 10 2048.

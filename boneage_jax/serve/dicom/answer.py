@@ -99,7 +99,7 @@ class Answerer:
   def _wait(self, reason: str) -> None:
     """Let films wait for a machine that is well again."""
     if not self._failed and not self._failures:  # of many, the first one
-      text = door.shown(f'Films wait, as {reason}')
+      text = door.shown(f'Films wait: {reason}')
       print(text, file=sys.stderr, flush=True)
     self._failed = True
 
@@ -151,7 +151,7 @@ class Answerer:
     uid, prediction = answer.film.name, answer.prediction
     film, version = taken
     if answer.error:
-      self._wait(f'none can be decoded: {door.reason(answer.error)}')
+      self._wait(f'no film can be decoded: {door.reason(answer.error)}')
       return
     if answer.reason.startswith(film_batches.FAULT):
       self._fault(uid, version, answer.reason)
