@@ -54,7 +54,7 @@ def load(
 
 
 def slow(workdir: str, stage: str = '', dtype: str = '') -> str:
-  """Say that the nets of `load` are slow on this device; '' if they are not."""
+  """Say that the nets of `load` may be slow on this device, else return ''."""
   config = _config(workdir, dtype)
   names = stages.parts(stages.chosen(config, stage))
   own = [stages.Stage(config, name, workdir) for name in names]
@@ -63,8 +63,9 @@ def slow(workdir: str, stage: str = '', dtype: str = '') -> str:
   if 'bfloat16' not in types or jax.default_backend() != 'cpu':
     return ''
   return (
-    'The nets compute in bfloat16, which is slower than float32 on a CPU: '
-    'give --dtype=float32. Ages change by the rounding of bfloat16.'
+    'The nets compute in bfloat16, which is slower than float32 on a CPU that '
+    'has no products of bfloat16 (AVX512_BF16, AMX): give --dtype=float32 '
+    'there. Ages change by the rounding of bfloat16.'
   )
 
 

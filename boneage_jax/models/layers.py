@@ -235,19 +235,20 @@ class BatchNorm(nnx.BatchNorm):
     self.var = _Statistic(self.var[...])
 
   def __call__(self, x: Array) -> Array:
-    if self.use_running_average or ops.use_shifted():
+    if self.use_running_average:
       return super().__call__(x)
-    axes, old = tuple(range(x.ndim - 1)), self.mean[...]
-    distance = x.astype(jnp.float32) - jax.lax.stop_gradient(old)
-    first, second = distance.mean(axes), jnp.square(distance).mean(axes)
-    var = jnp.maximum(second - jnp.square(first), 0)  # rounding may be below
+    y, mean, var = ops.normalize(
+      x,
+      jnp.ones(x.shape[-1]) if self.scale is None else self.scale[...],
+      self.bias[...],
+      self.epsilon,
+      shift=self.mean[...],
+    )
     share = 1 - self.momentum
-    self.mean[...] = old + share * jax.lax.stop_gradient(first)
-    self.var[...] += share * jax.lax.stop_gradient(var - self.var[...])
-    scale = jax.lax.rsqrt(var + self.epsilon)
-    if self.scale is not None:
-      scale *= self.scale[...]
-    return ((distance - first) * scale + self.bias[...]).astype(self.dtype)
+    for moving, value in ((self.mean, mean), (self.var, var)):
+      value = jax.lax.stop_gradient(value)
+      moving[...] = moving[...] + share * (value - moving[...])
+    return y.astype(self.dtype)
 
 
 def set_batch_norms(net: nnx.Module, **attributes: Any) -> None:

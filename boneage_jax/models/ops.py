@@ -31,6 +31,15 @@ def compiler_options() -> dict[str, bool] | None:
   return ops_cpu.compiler_options() if use_shifted() else None
 
 
+def once(x: Array) -> Array:
+  """Have a map computed once, on a CPU.
+
+  XLA fuses a sum of maps into each of its readers there. In a chain of
+  residual blocks the last would compute all sums before it anew.
+  """
+  return lax.optimization_barrier(x) if use_shifted() else x
+
+
 def pads(
   size: tuple[int, int],
   window: tuple[int, int],
@@ -85,6 +94,35 @@ def convolve(
   if kernel.shape[:2] == (1, 1) and sides == ops_cpu.NONE:
     x, stride = x[:, ::stride, ::stride], 1
   return ops_cpu.convolve(x, kernel, stride, sides)
+
+
+def normalize(
+  x: Array, scale: Array, bias: Array, epsilon: float, shift: Array
+) -> tuple[Array, Array, Array]:
+  """Normalise a map by the mean and variance of each of its channels.
+
+  On accelerators the map is read once for both, as E[d^2] - E[d]^2 of its
+  distance d from `shift`; memory traffic holds them. On a CPU, where reading
+  again is cheap, the variance is taken about the mean.
+
+  Args:
+    x: [B, H, W, C], of any floating type.
+    scale: [C].
+    bias: [C].
+    epsilon: added to the variance.
+    shift: [C], a guess of the mean; it does not change the result.
+
+  Returns:
+    float32 map, mean and biased variance; gradients flow through the map alone.
+  """
+  if use_shifted():
+    return ops_cpu.normalize(x, scale, bias, epsilon)
+  axes, shift = tuple(range(x.ndim - 1)), lax.stop_gradient(shift)
+  distance = x.astype(jnp.float32) - shift
+  first, second = distance.mean(axes), jnp.square(distance).mean(axes)
+  var = jnp.maximum(second - jnp.square(first), 0)  # rounding may be below
+  y = (distance - first) * (lax.rsqrt(var + epsilon) * scale) + bias
+  return y, lax.stop_gradient(shift + first), lax.stop_gradient(var)
 
 
 def max_pool(

@@ -1,8 +1,9 @@
 """The forms that a CPU computes fast, equal to the native ones to rounding.
 
-XLA's CPU depthwise convolution, the kernel gradients of its other convolutions
-and its unpadded ones are far slower than what a CPU can do. `ops` chooses
-between these forms and the native ones; nothing else calls this module.
+XLA's CPU depthwise convolution, its unpadded ones, and what it derives for
+kernels of one tap and for batch normalisation are far slower than what a CPU
+can do. `ops` chooses between these forms and the native ones; nothing else
+calls this module.
 """
 
 import functools
@@ -16,22 +17,35 @@ Sides = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 NHWC = ('NHWC', 'HWIO', 'NHWC')
 NONE = ((0, 0), (0, 0))
 FEW = 512  # pixels, see `_contract`
+MANY = 10_000  # pixels, see `_product`
 
 
 @functools.cache
-def compiler_options() -> dict[str, bool] | None:
+def compiler_options() -> dict[str, bool | str] | None:
   """Options for `jax.jit` of a net, with which a CPU's cores are all used.
 
   The loops of XLA's newer emitters run on one core each; those of the older
-  ones are split, which takes a fifth off a step of Inception-V3. None where XLA
-  no longer knows the option.
+  ones are split, which takes a fifth off a step of Inception-V3. Products and
+  sums go to the YNN library, convolutions to Eigen, whose kernel gradients are
+  faster. Barriers hold until loops are fused; else XLA drops them before.
+  Options that XLA no longer knows are left out.
   """
-  options = {'xla_cpu_use_fusion_emitters': False}
+  options = {
+    'xla_cpu_use_fusion_emitters': False,
+    'xla_cpu_experimental_ynn_fusion_type': (
+      'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE'
+    ),
+    'xla_disable_hlo_passes': 'cse_barrier_expander',
+  }
+  return {k: v for k, v in options.items() if _is_known({k: v})} or None
+
+
+def _is_known(options: dict[str, bool | str]) -> bool:
   try:
     jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
-  except RuntimeError:  # no such option
-    return None
-  return options
+  except RuntimeError:  # no such option, or no such value
+    return False
+  return True
 
 
 def _pad(x: Array, fill: float, sides: Sides) -> Array:
@@ -50,7 +64,9 @@ def _shifts(x: Array, window: int, stride: int, axis: int) -> list[Array]:
 
 def depthwise(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
   """Convolve every channel with its own odd [k, k, 1, C] kernel."""
-  y = _depthwise(x, kernel)
+  # bfloat16 sums would be rounded after each tap, and take twice as long.
+  y = _depthwise(x.astype(jnp.float32), kernel.astype(jnp.float32))
+  y = y.astype(x.dtype)
   if stride == 1:
     return y
   # XLA computes only what the slice keeps; 'SAME' may start one row later.
@@ -100,10 +116,6 @@ def _depthwise_backward(residuals: tuple, grad: Array) -> tuple[Array, Array]:
 _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
-def _is_product(kernel: Array, stride: int, sides: Sides) -> bool:
-  return kernel.shape[:2] == (1, 1) and stride == 1 and sides == NONE
-
-
 def native(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
   """Convolve [B, H, W, I] with [kh, kw, I, O] as XLA does by itself."""
   return lax.conv_general_dilated(
@@ -111,11 +123,10 @@ def native(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
   )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
   """Convolve [B, H, W, I] with [kh, kw, I, O], padded by `sides`."""
-  if _is_product(kernel, stride, sides):
-    return jnp.einsum('bhwi,io->bhwo', x, kernel[0, 0])
+  if kernel.shape[:2] == (1, 1) and stride == 1 and sides == NONE:
+    return _multiply(x, kernel)
   if sides != NONE:
     return native(x, kernel, stride, sides)
   # Without any padding XLA takes a form that is twice as slow.
@@ -123,32 +134,38 @@ def convolve(x: Array, kernel: Array, stride: int, sides: Sides) -> Array:
   return native(x, kernel, stride, ((0, 1), (0, 0)))[:, :rows]
 
 
-def _convolve_forward(
-  x: Array, kernel: Array, stride: int, sides: Sides
-) -> tuple[Array, tuple]:
-  return convolve(x, kernel, stride, sides), (x, kernel)
+@jax.custom_vjp
+def _multiply(x: Array, kernel: Array) -> Array:
+  """Convolve with a kernel of one tap."""
+  return _product(x, kernel, False)
 
 
-def _convolve_backward(
-  stride: int, sides: Sides, residuals: tuple, grad: Array
-) -> tuple[Array, Array]:
+def _product(x: Array, kernel: Array, turned: bool) -> Array:
+  """Multiply all pixels by a [1, 1, I, O] kernel, or by its transpose."""
+  if x[..., 0].size >= MANY and x.dtype == jnp.float32:
+    # Here XLA's convolution is faster than its product.
+    return native(x, kernel.swapaxes(2, 3) if turned else kernel, 1, NONE)
+  # With results of bfloat16 XLA would compute the product in float32.
+  y = jnp.einsum(
+    'bhwo,io->bhwi' if turned else 'bhwi,io->bhwo',
+    x,
+    kernel[0, 0],
+    preferred_element_type=jnp.float32,
+  )
+  return y.astype(x.dtype)
+
+
+def _multiply_forward(x: Array, kernel: Array) -> tuple[Array, tuple]:
+  return _multiply(x, kernel), (x, kernel)
+
+
+def _multiply_backward(residuals: tuple, grad: Array) -> tuple[Array, Array]:
   x, kernel = residuals
-  height, width = kernel.shape[:2]
-  if _is_product(kernel, stride, sides):
-    to_x = jnp.einsum('bhwo,io->bhwi', grad, kernel[0, 0])
-  else:
-    forward = functools.partial(
-      native, kernel=kernel, stride=stride, sides=sides
-    )
-    (to_x,) = jax.linear_transpose(forward, x)(grad)
-  # One product for each row of the kernel, over the taps of that row.
-  taps = jnp.concatenate(_shifts(_pad(x, 0.0, sides), width, stride, 2), -1)
-  to_kernel = [_contract(t, grad) for t in _shifts(taps, height, stride, 1)]
-  to_kernel = jnp.stack(to_kernel).reshape(kernel.shape)
-  return to_x, to_kernel.astype(kernel.dtype)
+  to_kernel = _contract(x, grad).reshape(kernel.shape)
+  return _product(grad, kernel, True), to_kernel.astype(kernel.dtype)
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+_multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 def _contract(a: Array, b: Array) -> Array:
@@ -163,6 +180,46 @@ def _contract(a: Array, b: Array) -> Array:
   # A tall result takes twice the time of a wide one, and of few pixels less
   # than to turn it; the barrier keeps XLA from turning it round again.
   return lax.optimization_barrier(multiply(b, a)).T
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def normalize(
+  x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+  """Normalise a map by its own statistics; return float32 y, mean, variance.
+
+  No gradient flows through the statistics that are returned.
+  """
+  return _normalize_forward(x, scale, bias, epsilon)[0]
+
+
+def _normalize_forward(
+  x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[tuple, tuple]:
+  axes, values = tuple(range(x.ndim - 1)), x.astype(jnp.float32)
+  mean = values.mean(axes)
+  var = jnp.square(values - mean).mean(axes)
+  y = (values - mean) * (lax.rsqrt(var + epsilon) * scale) + bias
+  return (y, mean, var), (x, scale, mean, var)
+
+
+def _normalize_backward(
+  epsilon: float, residuals: tuple, grads: tuple
+) -> tuple[Array, Array, Array]:
+  # What JAX derives reads the map once more, for a sum that is zero: that of
+  # all distances from the mean.
+  x, scale, mean, var = residuals
+  grad, axes, count = grads[0], tuple(range(x.ndim - 1)), x[..., 0].size
+  distance = x.astype(jnp.float32) - mean
+  inverse = lax.rsqrt(var + epsilon)
+  to_bias = grad.sum(axes)
+  to_scale = (grad * distance).sum(axes) * inverse
+  along = to_scale * inverse / count
+  to_x = (grad - to_bias / count - distance * along) * (inverse * scale)
+  return to_x.astype(x.dtype), to_scale, to_bias
+
+
+normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 def max_pool(x: Array, window: int, stride: int, sides: Sides) -> Array:

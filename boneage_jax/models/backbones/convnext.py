@@ -81,7 +81,7 @@ class Block(nnx.Module):
     y = self.norm(self.depthwise(x))
     y = self.contract(nnx.gelu(self.expand(y), approximate=False))
     y = y * layers.per_channel(self.layer_scale[...]).astype(y.dtype)
-    return x + self.drop(y, rngs=rngs)
+    return ops.once(x + self.drop(y, rngs=rngs))
 
 
 class Stem(nnx.Module):

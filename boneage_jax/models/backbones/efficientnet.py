@@ -166,7 +166,7 @@ class Block(nnx.Module):
   def __call__(self, x: jax.Array, rngs: nnx.Rngs | None = None) -> jax.Array:
     y = self.expand(x) if self.expands else x
     y = self.project(self.gate(self.depthwise(y)))
-    return x + self.drop(y, rngs=rngs) if self.residual else y
+    return ops.once(x + self.drop(y, rngs=rngs)) if self.residual else y
 
 
 class Stage(nnx.Module):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from boneage_jax.models import layers
+from boneage_jax.models import ops
 from boneage_jax.models.backbones import base
 from boneage_jax.models.backbones import efficientnet
 
@@ -110,7 +111,7 @@ class Block(nnx.Module):
     y = self.expand(x) if self.expands else x
     y = self.depthwise(y)
     y = self.project(self.gate(y) if self.gated else y)
-    return x + y if self.residual else y
+    return ops.once(x + y) if self.residual else y
 
 
 class MobileNetV3(base.Backbone):

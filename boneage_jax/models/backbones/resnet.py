@@ -50,7 +50,7 @@ class Basic(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     shortcut = self.shortcut(x) if self.project else x
-    return nnx.relu(self.conv2(self.conv1(x)) + shortcut)
+    return ops.once(nnx.relu(self.conv2(self.conv1(x)) + shortcut))
 
 
 class Bottleneck(nnx.Module):
@@ -81,7 +81,9 @@ class Bottleneck(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     shortcut = self.shortcut(x) if self.project else x
-    return nnx.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut)
+    return ops.once(
+      nnx.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut)
+    )
 
 
 class Stem(nnx.Module):

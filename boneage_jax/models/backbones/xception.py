@@ -85,7 +85,7 @@ class Block(nnx.Module):
       x = getattr(self, f'sepconv{i}')(x)
     if self.down:
       x = ops.max_pool(x, 3, 2, 'SAME')
-    return x + shortcut
+    return ops.once(x + shortcut)
 
 
 class Exit(nnx.Module):
