@@ -206,10 +206,7 @@ class BatchNorm(nnx.BatchNorm):
 
   The new moving value is momentum * old + (1 - momentum) * batch, with the
   biased variance. `model.train()` and `model.eval()` set use_running_average.
-
-  On accelerators the map is read once for mean and variance, as E[d^2] - E[d]^2
-  of its distance d from the moving mean; memory traffic holds them. On a CPU,
-  where reading again is cheap, the variance is taken about the mean.
+  In training `ops.normalize` computes, in the form that suits the device.
   """
 
   def __init__(
@@ -246,8 +243,7 @@ class BatchNorm(nnx.BatchNorm):
     )
     share = 1 - self.momentum
     for moving, value in ((self.mean, mean), (self.var, var)):
-      value = jax.lax.stop_gradient(value)
-      moving[...] = moving[...] + share * (value - moving[...])
+      moving[...] += share * (value - moving[...])
     return y.astype(self.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Layers and both forms of the operations, against plain JAX and by hand."""
+"""Layers, against Flax, Keras and by hand."""
 
 import draw
 from flax import nnx
@@ -9,7 +9,6 @@ import pytest
 
 from boneage_jax.models import layers
 from boneage_jax.models import ops
-from boneage_jax.models import ops_cpu
 
 
 @pytest.mark.unit
@@ -23,116 +22,6 @@ def test_keys_are_those_of_flax_also_in_a_trace():
     for one, other in pairs:
       np.testing.assert_array_equal(one, other)
     assert len({tuple(one.tolist()) for one, _ in pairs}) == 5
-
-
-def both_forms(monkeypatch, function, *args):
-  """Return value and gradients of the two forms of an operation."""
-  out = []
-  for form in ('shifted', 'native'):
-    monkeypatch.setattr(ops, 'FORM', form)
-    weight = lambda y: jnp.cos(jnp.arange(y.size, dtype=y.dtype))
-
-    def loss(*args, weight=weight):
-      y = function(*args)
-      return (y.ravel() * weight(y)).sum(), y
-
-    grad = jax.value_and_grad(loss, tuple(range(len(args))), has_aux=True)
-    (_, value), gradients = jax.jit(grad)(*args)
-    out.append((value, gradients))
-  return out
-
-
-def outer(kernel):
-  """Return a [1, 1, 6, 6] kernel that depends on all of a [3, 3, 1, 6]."""
-  rows = kernel.reshape(9, 6)
-  return (rows.T @ rows)[None, None]
-
-
-@pytest.mark.parametrize('hw', [(7, 10), (8, 5)])
-@pytest.mark.parametrize(
-  'operation',
-  [
-    lambda x, k: ops.convolve(x, outer(k), 1),
-    lambda x, k: ops.convolve(x, outer(k), 2),
-    ops.depthwise,
-    lambda x, k: ops.max_pool(x, 3, 2) * k[:1, :1],
-    lambda x, k: ops.max_pool(x, 3, 2, 'SAME') * k[:1, :1],
-    lambda x, k: ops.max_pool(x, 3, 2, 1) * k[:1, :1],
-    lambda x, k: ops.avg_pool(x, 3, 1, 'SAME') * k[:1, :1],
-    lambda x, k: ops.avg_pool(x, 3, 2, 'VALID') * k[:1, :1],
-  ],
-)
-def test_forms_agree(monkeypatch, operation, hw):
-  x = draw.normal((2, *hw, 6))
-  kernel = draw.normal((3, 3, 1, 6), 1)
-  ours, native = both_forms(monkeypatch, operation, x, kernel)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-    ours,
-    native,
-  )
-
-
-@pytest.mark.parametrize('few', [0, 512])
-@pytest.mark.parametrize('channels', [(2, 5), (5, 2)])
-@pytest.mark.parametrize(
-  'size, stride, padding',
-  [
-    ((3, 3), 1, 'SAME'),
-    ((3, 3), 1, 'VALID'),
-    ((3, 3), 2, 'VALID'),
-    ((3, 3), 2, 'SAME'),
-    ((7, 7), 2, 3),
-    ((1, 7), 1, 'SAME'),
-    ((7, 1), 1, 'VALID'),
-    ((1, 1), 1, 1),
-    ((1, 1), 2, 'VALID'),
-    ((9, 12), 1, 'VALID'),  # of the whole map
-    ((9, 12), 2, 'VALID'),
-  ],
-)
-def test_forms_of_a_convolution_agree(
-  monkeypatch, size, stride, padding, channels, few
-):
-  monkeypatch.setattr(ops_cpu, 'FEW', few)
-  x = draw.normal((2, 9, 12, channels[0]))
-  kernel = draw.normal((*size, *channels), 1)
-  ours, native = both_forms(
-    monkeypatch, lambda x, k: ops.convolve(x, k, stride, padding), x, kernel
-  )
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-    ours,
-    native,
-  )
-
-
-def test_same_average_leaves_the_padding_out():
-  ones = jnp.ones((1, 4, 5, 1))
-  np.testing.assert_allclose(ops.avg_pool(ones, 3, 1, 'SAME'), 1, atol=1e-6)
-  x = jnp.arange(20.0).reshape(1, 4, 5, 1)
-  corner = ops.avg_pool(x, 3, 1, 'SAME')[0, 0, 0, 0]
-  np.testing.assert_allclose(corner, (0 + 1 + 5 + 6) / 4)
-
-
-def test_unknown_form_is_refused(monkeypatch):
-  monkeypatch.setattr(ops, 'FORM', 'fast')
-  with pytest.raises(ValueError, match="not 'fast'"):
-    ops.use_shifted()
-
-
-def test_depthwise_gradient_under_a_sharded_batch():
-  x = draw.normal((jax.device_count() * 2, 6, 6, 4))
-  kernel = draw.normal((3, 3, 1, 4), 1)
-  loss = lambda k, x: jnp.square(ops.depthwise(x, k)).mean()
-  whole = jax.jit(jax.grad(loss))(kernel, x)
-  mesh = jax.make_mesh(
-    (jax.device_count(),), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
-  )
-  spec = jax.sharding.PartitionSpec('data')
-  x = jax.device_put(x, jax.sharding.NamedSharding(mesh, spec))
-  sharded = jax.jit(jax.grad(loss))(kernel, x)
-  np.testing.assert_allclose(sharded, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_batch_norm_statistics_stay_float32():
@@ -155,8 +44,10 @@ def test_batch_norm_statistics_stay_float32():
 
 
 @pytest.mark.parametrize('use_scale', [True, False])
-def test_batch_norm_in_one_pass(use_scale, monkeypatch):
-  """The form of accelerators, beside Flax's and beside float64."""
+@pytest.mark.parametrize('form', ['shifted', 'native'])
+def test_batch_norm_in_both_forms(form, use_scale, monkeypatch):
+  """Beside Flax's and beside float64."""
+  monkeypatch.setattr(ops, 'FORM', form)
   x, weight = 100 + draw.normal((4, 8, 8, 3)), draw.normal((4, 8, 8, 3), 1)
 
   def norm(moving):
@@ -166,15 +57,14 @@ def test_batch_norm_in_one_pass(use_scale, monkeypatch):
     made.train()
     return made
 
-  def loss(x, form, moving):
-    monkeypatch.setattr(layers.ops, 'FORM', form)
-    return (norm(moving)(x) * weight).sum()
+  def loss(x, call, moving):
+    return (call(norm(moving), x) * weight).sum()
 
-  wanted = jax.grad(loss)(x, 'shifted', 90.0)
+  wanted = jax.grad(loss)(x, nnx.BatchNorm.__call__, 90.0)
   # A trained net; and the first step, where the mean is 100 deviations away, so
   # that rounding of float32 takes some 1e-7 * 100**2 of the variance.
   for moving, atol in ((99.0, 2e-4), (0.0, 5e-2)):
-    found = jax.grad(loss)(x, 'native', moving)
+    found = jax.grad(loss)(x, layers.BatchNorm.__call__, moving)
     np.testing.assert_allclose(found, wanted, atol=atol)
     one, values = norm(moving), np.asarray(x, np.float64)
     y, mean, var = one(x), values.mean((0, 1, 2)), values.var((0, 1, 2))
@@ -222,21 +112,6 @@ def test_preprocess():
     layers.preprocess(colour, 'tf', channels=1)
   with pytest.raises(ValueError, match="not 'keras'"):
     layers.preprocess(grey, 'keras')
-
-
-def test_max_pool_matches_flax():
-  x = draw.normal((1, 9, 9, 2))
-  wanted = nnx.max_pool(x, (3, 3), (2, 2))
-  np.testing.assert_array_equal(ops.max_pool(x, 3, 2), wanted)
-
-
-def test_options_of_a_cpu_are_options_of_its_compiler(monkeypatch):
-  options = ops.compiler_options()
-  assert options  # else XLA has dropped it: say so, and take it out
-  double = jax.jit(lambda x: 2 * x, compiler_options=options)
-  assert double(2.0) == 4
-  monkeypatch.setattr(ops, 'FORM', 'native')
-  assert ops.compiler_options() is None
 
 
 def test_a_moving_value_is_replaced_without_a_look_at_its_sharding():

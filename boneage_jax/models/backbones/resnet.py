@@ -81,9 +81,7 @@ class Bottleneck(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     shortcut = self.shortcut(x) if self.project else x
-    return ops.once(
-      nnx.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut)
-    )
+    return ops.once(nnx.relu(self.conv3(self.conv2(self.conv1(x))) + shortcut))
 
 
 class Stem(nnx.Module):
