@@ -128,6 +128,7 @@ def add_stages(config: ConfigDict) -> None:
       output='bins',  # ours
       readout='expectation',  # ours
       sex_features=32,  # authors' code (Chen)
+      joint_features=0,
       extra_inputs=(),
       extra_outputs=(),
       dropout=0.0,

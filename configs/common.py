@@ -84,6 +84,7 @@ def age_net(**changes) -> dict:
     readout='expectation',  # of the bins, or 'argmax'
     classes=0,  # of output 'classes', how many
     sex_features=32,
+    joint_features=0,  # numbers of a hidden layer that sees film and sex
     # Numbers of a film that the head reads, too: 'chronological_age', and that
     # it tells, too: 'p_male', with the loss 'age_and_sex'.
     extra_inputs=(),

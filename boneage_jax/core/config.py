@@ -50,7 +50,12 @@ HELP = ('--help', '-help', '-h', '--helpshort')
 FORMAT = 1  # of config.json; the next one when old folders can't be read
 # Usual values of sections by their job; see `complete` for those of nets and
 # films. Weights and losses have other fields by their names.
-_NET = {'remat': False, 'extra_inputs': (), 'extra_outputs': ()}
+_NET = {
+  'remat': False,
+  'joint_features': 0,
+  'extra_inputs': (),
+  'extra_outputs': (),
+}
 _STAGE = lambda: common.train_stage(net=_NET, pretrained={}, loss={}, input={})
 _SECTIONS = {
   'train': _STAGE,

@@ -57,7 +57,7 @@ def create(
       f'net.dtype={dtype!r} is none that nets are trained in (float16 would '
       f'need scaled losses); choose one of {DTYPES}.'
     )
-  for field in ('remat', 'extra_inputs', 'extra_outputs'):
+  for field in ('remat', 'joint_features', 'extra_inputs', 'extra_outputs'):
     if not arguments.get(field):  # not every net need have it
       arguments.pop(field, None)
   momentum = arguments.pop('bn_momentum')

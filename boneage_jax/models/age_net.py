@@ -30,7 +30,8 @@ class AgeNet(net_lib.Net):
     pool: 'gap', 'gmp', 'conv_pool' or 'mlp' and age.AgeHead; 'fc_map' or
       'gap_map' and age.AgeHead at every place, see age_map; or 'cam' or
       'cam_mean', cam.CamHead with the attention's weights or without.
-    output, readout, sex_features, extra_inputs, extra_outputs: of the head.
+    output, readout, sex_features, joint_features, extra_inputs, extra_outputs:
+      of the head; `joint_features` not of 'cam' and maps of ages.
     dropout: before its last layer; of the pool 'mlp', before both hidden layers
       instead; of 'fc_map' and 'gap_map', before all layers.
     hidden: of 'mlp', 'fc_map' and 'gap_map', numbers in each of their layers.
@@ -54,6 +55,7 @@ class AgeNet(net_lib.Net):
     output: str = 'bins',
     readout: str = 'expectation',
     sex_features: int = 32,
+    joint_features: int = 0,
     dropout: float = 0.0,
     hidden: int = 2048,
     fc_layers: int = 1,
@@ -100,13 +102,17 @@ class AgeNet(net_lib.Net):
       dropout=dropout,
       rngs=rngs,
     )
-    further = dict(extra_inputs=extra_inputs, extra_outputs=extra_outputs)
+    further = dict(
+      joint_features=joint_features,
+      extra_inputs=extra_inputs,
+      extra_outputs=extra_outputs,
+    )
     given = [name for name, value in further.items() if value]
     if given and pool in (*cam_head.POOLS, *age_map.POOLS):
       raise ValueError(
-        f'Expected net.{given[0]}=() for net.pool={pool!r}, whose head reads '
-        f'and tells nothing more, got {tuple(further[given[0]])}: choose '
-        "another pool, such as 'gap'."
+        f'Expected a pool whose head takes net.{given[0]}='
+        f'{further[given[0]]!r}, got net.pool={pool!r}: choose another pool, '
+        "such as 'gap'."
       )
     if pool in cam_head.POOLS:
       self.pool = None
@@ -204,7 +210,8 @@ class AgeNet(net_lib.Net):
     Returns:
       `age` [B] months or, of classes, none; with bins or classes, `logits`
       [B,K]; of a map of ages, `age_map` [B,h,w]. Where the last layer sees each
-      position alone ('gap' and 'gmp', 'cam' and 'cam_mean'), also its `maps`
+      position alone ('gap' and 'gmp' without `joint_features`, 'cam' and
+      'cam_mean'), also its `maps`
       [B,h,w,K], the `attention` [B,h,w] of the answer, and `grid` [2,2], where
       the positions lie (see `grid_geometry`).
     """
@@ -215,7 +222,7 @@ class AgeNet(net_lib.Net):
       return age_map.read(self.age_head, z, inputs, rngs)
     else:
       outputs = self.age_head(self.pool(features, rngs), inputs, rngs=rngs)
-      if not isinstance(self.pool, age_head.GlobalPool):
+      if not isinstance(self.pool, age_head.GlobalPool) or self.age_head.joint:
         return outputs
       outputs['maps'] = self.age_head.maps(features)
       outputs['attention'] = cam_head.attention(outputs)

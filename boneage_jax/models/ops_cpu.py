@@ -37,6 +37,8 @@ def compiler_options() -> dict[str, bool | str] | None:
     ),
     'xla_disable_hlo_passes': 'cse_barrier_expander',
   }
+  if _is_known(options):
+    return options
   return {k: v for k, v in options.items() if _is_known({k: v})} or None
 
 

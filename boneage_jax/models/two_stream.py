@@ -65,8 +65,8 @@ class TwoStream(net_lib.Net):
         through learned 1x1 projections.
       'none' swaps nothing.
     mid: names of the stages after which 'mid' swaps, one per stream.
-    pool, output, readout, sex_features, dropout, extra_inputs, extra_outputs,
-      dtype, remat: as in age_net.AgeNet.
+    pool, output, readout, sex_features, joint_features, dropout, extra_inputs,
+      extra_outputs, dtype, remat: as in age_net.AgeNet.
   """
 
   def __init__(
@@ -83,6 +83,7 @@ class TwoStream(net_lib.Net):
     output: str = 'bins',
     readout: str = 'expectation',
     sex_features: int = 32,
+    joint_features: int = 0,
     dropout: float = 0.0,
     extra_inputs: Sequence[str] = (),
     extra_outputs: Sequence[str] = (),
@@ -136,6 +137,7 @@ class TwoStream(net_lib.Net):
       output=output,
       readout=readout,
       sex_features=sex_features,
+      joint_features=joint_features,
       dropout=dropout,
       extra_inputs=extra_inputs,
       extra_outputs=extra_outputs,

@@ -19,8 +19,11 @@ python -m benchmarks.predict_films --run=runs/cascade_phantom --films=1000
 python -m benchmarks.model_file --workdir=runs/cascade_phantom --films=100
 python -m benchmarks.file_to_answer --run=runs/cascade_phantom --films=96
 python -m benchmarks.feeding --rate v5e_localizer=13980 v5e_assessor=4151
-python -m benchmarks.train_step --nets resnet50 inception_v3 --dtype float32 \
-  bfloat16 --peers none --repeats 3
+python -m benchmarks.train_step --nets resnet50 inception_v3 xception \
+  --dtype float32 bfloat16 --peers none --repeats 3
+python -m benchmarks.predict --nets resnet50 inception_v3 xception \
+  --dtype float32 bfloat16 --batches 8 --peers none
+python -m benchmarks.whole_run
 python -m benchmarks.site_correction
 python -m benchmarks.site_correction --run=runs/half_finetune
 python -m benchmarks.site_correction --run=runs/thumbnails

@@ -276,3 +276,14 @@ def test_an_embedding_is_the_mean_over_positions_of_all_maps():
   expected = np.hstack([one.mean((1, 2)), two.mean((1, 2))])
   np.testing.assert_allclose(both, expected, rtol=1e-4, atol=1e-6)
   assert both.dtype == np.float32
+
+
+def test_a_joint_layer_has_no_map_of_ages():
+  image = jnp.zeros((1, 64, 64, 1), jnp.uint8)
+  batch = {'image': image, 'sex': jnp.ones(1)}
+  plain, joint = (
+    set(tiny_nets.age_net(joint_features=n)(batch)) for n in (0, 4)
+  )
+  assert plain - joint == {'maps', 'attention', 'grid'}
+  with pytest.raises(ValueError, match='joint_features=4, got'):
+    tiny_nets.age_net(joint_features=4, pool='cam', output='scalar')

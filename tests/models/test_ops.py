@@ -198,3 +198,14 @@ def test_options_of_a_cpu_are_options_of_its_compiler(monkeypatch):
   assert double(2.0) == 4
   monkeypatch.setattr(ops, 'FORM', 'native')
   assert ops.compiler_options() is None
+
+
+def test_options_that_a_compiler_does_not_know_are_left_out(monkeypatch):
+  options = ops.compiler_options()
+  known = ops_cpu._is_known
+  assert not known({'xla_cpu_no_such_option': True})
+  assert not known(dict.fromkeys(options, 'no such value'))
+  one = next(iter(options))
+  monkeypatch.setattr(ops_cpu, '_is_known', lambda o: one not in o and known(o))
+  left = ops_cpu.compiler_options.__wrapped__()
+  assert left == {k: v for k, v in options.items() if k != one}

@@ -124,6 +124,9 @@ class AgeHead(nnx.Module):
   1; one linear layer follows (the concatenation equals the paper's weighted
   sum of two linear maps). `sex_features=0` leaves sex out. `extra_inputs`,
   numbers of `scalars.SCALARS`, are standardized and join as the sex does.
+  With `joint_features` above 0, a hidden layer with ReLU of as many numbers
+  comes before the linear one, so that what a feature says of the age may depend
+  on the sex; dropout is then behind it.
 
   output 'bins': 240 logits; age is read by `readout`: 'expectation' of the
   softmax (Chen 2020, eq. 8), or 'argmax' where the logits are unnormalised
@@ -144,6 +147,7 @@ class AgeHead(nnx.Module):
     output: str = 'bins',
     readout: str = 'expectation',
     sex_features: int = 32,
+    joint_features: int = 0,
     dropout: float = 0.0,
     extra_inputs: Sequence[str] = (),
     extra_outputs: Sequence[str] = (),
@@ -171,10 +175,14 @@ class AgeHead(nnx.Module):
     width = SCALAR_FEATURES if extra_inputs else 0
     if extra_inputs:
       self.scalars = linear(len(extra_inputs), width, rngs=rngs)
+    seen = features + sex_features + width
+    self.joint = (
+      linear(seen, joint_features, rngs=rngs) if joint_features else None
+    )
     # The authors' of 'unit', which begins about the middle age.
     init = layers.linear_init if output == 'unit' else layers.kernel_init
     self.fc = linear(
-      features + sex_features + width,
+      joint_features or seen,
       BINS if output == 'bins' else 1,
       kernel_init=init,
       rngs=rngs,
@@ -185,7 +193,8 @@ class AgeHead(nnx.Module):
       self.extra_fc = linear(features, len(extra_outputs), rngs=rngs)
 
   def __call__(self, z, inputs, rngs=None):
-    z = self.dropout(z, rngs=rngs)
+    if self.joint is None:
+      z = self.dropout(z, rngs=rngs)
     told = self._tell(z) if self.extra_outputs else {}
     if self.has_sex:
       e = self.sex(inputs['sex'].astype(jnp.float32)[:, None])
@@ -199,6 +208,8 @@ class AgeHead(nnx.Module):
       ]
       e = self.scalars(jnp.stack(numbers, axis=-1))
       z = jnp.concatenate([z, e], axis=-1)
+    if self.joint is not None:
+      z = self.dropout(nnx.relu(self.joint(z)), rngs=rngs)
     out = self.fc(z)
     if self.output != 'bins':
       return {'age': self._months(out)[:, 0], **told}

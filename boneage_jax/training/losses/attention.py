@@ -155,7 +155,8 @@ def _guided_maps(
     raise ValueError(
       'Attention guidance needs a net whose last layer sees each position of '
       f'its map alone; this one gives {sorted(outputs)}. Choose net.pool='
-      "'gap', 'gmp', 'cam' or 'cam_mean', or guidance.weight=0."
+      "'gap', 'gmp', 'cam' or 'cam_mean' and net.joint_features=0, or "
+      'guidance.weight=0.'
     )
   maps = outputs['maps']
   if maps.shape[-1] == 1 or 'age' not in outputs:

@@ -71,6 +71,25 @@ def test_standardized_head_counts_in_deviations():
   )
 
 
+def test_a_joint_layer_lets_features_depend_on_the_sex():
+  net = head(output='standardized', joint_features=5, dropout=0.5)
+  z, sex = draw.normal((4, 6)), jnp.array([1.0, -1.0, 1.0, 0.0])
+  seen = np.concatenate([z, net.sex(sex[:, None])], -1)
+  joint, last = (np.asarray(n.kernel[...]) for n in (net.joint, net.fc))
+  hidden = np.maximum(seen @ joint, 0)
+  expected = 127.3 + 41.2 * (hidden @ last)[:, 0]
+  net.eval()
+  np.testing.assert_allclose(net(z, {'sex': sex})['age'], expected, 1e-5)
+  # Dropout lies behind the layer: of one that says nothing, nothing is left.
+  net.joint.kernel[...] = jnp.zeros((38, 5))
+  net.joint.bias[...] = jnp.ones(5)
+  net.train()
+  rngs = nnx.Rngs(dropout=0)
+  ages = np.asarray(net(jnp.zeros((99, 6)), {'sex': jnp.ones(99)}, rngs)['age'])
+  sums = np.unique(np.round((ages - 127.3) / 41.2, 4))
+  assert 6 < len(sums) <= 2**5
+
+
 def test_unit_head_goes_from_birth_to_240_months():
   net = head(output='unit', sex_features=0)
   net.fc.kernel[...] = jnp.eye(6, 1)
