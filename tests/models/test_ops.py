@@ -209,3 +209,23 @@ def test_options_that_a_compiler_does_not_know_are_left_out(monkeypatch):
   monkeypatch.setattr(ops_cpu, '_is_known', lambda o: one not in o and known(o))
   left = ops_cpu.compiler_options.__wrapped__()
   assert left == {k: v for k, v in options.items() if k != one}
+
+
+@pytest.mark.parametrize('side', [4, 40])
+@pytest.mark.parametrize('kernel', [1, 3])
+def test_the_forms_of_a_cpu_know_no_number_of_films(monkeypatch, side, kernel):
+  """A model file computes batches of any size."""
+  monkeypatch.setattr(ops, 'FORM', 'shifted')
+  weights = draw.normal((kernel, kernel, 6, 4), 1)
+  spread = draw.normal((3, 3, 1, 6), 2)
+
+  def net(x):
+    x = ops.max_pool(ops.depthwise(x, spread), 3, 1, 1)
+    return ops.once(ops.avg_pool(ops.convolve(x, weights), 3, 1, 'SAME'))
+
+  films = jax.export.symbolic_shape('films, 1, 1, 6')[0]
+  shape = jax.ShapeDtypeStruct((films, side, side, 6), jnp.float32)
+  exported = jax.export.export(jax.jit(net))(shape)
+  for count in (1, 3):
+    x = draw.normal((count, side, side, 6))
+    np.testing.assert_allclose(exported.call(x), net(x), rtol=1e-4, atol=1e-5)
