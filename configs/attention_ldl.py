@@ -154,6 +154,7 @@ def assessor() -> dict:
       output='bins',  # paper: second version
       readout='expectation',  # paper
       sex_features=32,  # paper
+      joint_features=0,
       extra_inputs=(),
       extra_outputs=(),
       dropout=0.0,

@@ -211,9 +211,8 @@ class AgeNet(net_lib.Net):
       `age` [B] months or, of classes, none; with bins or classes, `logits`
       [B,K]; of a map of ages, `age_map` [B,h,w]. Where the last layer sees each
       position alone ('gap' and 'gmp' without `joint_features`, 'cam' and
-      'cam_mean'), also its `maps`
-      [B,h,w,K], the `attention` [B,h,w] of the answer, and `grid` [2,2], where
-      the positions lie (see `grid_geometry`).
+      'cam_mean'), also its `maps` [B,h,w,K], the `attention` [B,h,w] of the
+      answer, and `grid` [2,2], where the positions lie (see `grid_geometry`).
     """
     if self.pool is None:
       outputs = self.age_head(features, inputs, rngs=rngs)

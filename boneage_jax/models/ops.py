@@ -26,7 +26,7 @@ def use_shifted() -> bool:
   return FORM == 'shifted' or (FORM is None and jax.default_backend() == 'cpu')
 
 
-def compiler_options() -> dict[str, bool] | None:
+def compiler_options() -> dict[str, bool | str] | None:
   """Options for `jax.jit` of a net; None where its form is not a CPU's."""
   return ops_cpu.compiler_options() if use_shifted() else None
 

@@ -61,7 +61,7 @@ def test_forms_agree(monkeypatch, operation, hw):
   )
 
 
-@pytest.mark.parametrize('few', [0, 512])
+@pytest.mark.parametrize('few, many', [(0, 0), (0, 1300), (512, 1300)])
 @pytest.mark.parametrize('channels', [(2, 5), (5, 2)])
 @pytest.mark.parametrize(
   'size, stride, padding',
@@ -80,9 +80,10 @@ def test_forms_agree(monkeypatch, operation, hw):
   ],
 )
 def test_forms_of_a_convolution_agree(
-  monkeypatch, size, stride, padding, channels, few
+  monkeypatch, size, stride, padding, channels, few, many
 ):
   monkeypatch.setattr(ops_cpu, 'FEW', few)
+  monkeypatch.setattr(ops_cpu, 'MANY', many)
   x = draw.normal((2, 9, 12, channels[0]))
   kernel = draw.normal((*size, *channels), 1)
   ours, native = both_forms(
