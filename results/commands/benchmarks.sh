@@ -24,6 +24,7 @@ python -m benchmarks.train_step --nets resnet50 inception_v3 xception \
 python -m benchmarks.predict --nets resnet50 inception_v3 xception \
   --dtype float32 bfloat16 --batches 8 --peers none
 python -m benchmarks.whole_run
+python -m benchmarks.convolutions
 python -m benchmarks.site_correction
 python -m benchmarks.site_correction --run=runs/half_finetune
 python -m benchmarks.site_correction --run=runs/thumbnails
