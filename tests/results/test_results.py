@@ -14,6 +14,7 @@ import fake_run
 import numpy as np
 import pytest
 
+from boneage_jax.core import extend
 from results import build
 from results import rows as rows_lib
 
@@ -249,6 +250,10 @@ def test_commands_exist(path):
     if not flags.get('config', '').startswith('configs/'):
       continue
     config = build_config(flags['config'])
+    if 'config.imports' not in flags:  # names choose parameters, as in commands
+      importlib.import_module('boneage_jax.main')  # and its tables of names
+      ends = [name for name in flags if re.fullmatch(r'config\..+\.name', name)]
+      extend.choose(config, {name[7:-5]: flags[name] for name in ends})
     for name in [name for name in flags if name.startswith('config.')]:
       field = config
       section = name.rpartition('.')[0]
