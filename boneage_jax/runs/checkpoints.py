@@ -196,7 +196,9 @@ class Checkpoints:
     for path in storage.glob(self._folder, '*.tar'):
       try:
         with tarfile.open(fileobj=storage.reading(path, 'rb')) as tar:
-          tar.extractall(self._beside.name, filter='data')
+          # Python 3.11.3 and older do not know it, and take no `filter`.
+          tar.extraction_filter = getattr(tarfile, 'data_filter', None)
+          tar.extractall(self._beside.name)
       except tarfile.TarError as error:  # what it lacks is told apart later
         distributed.print_once(f'{path} is damaged ({door.reason(error)}).')
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tarfile
 
 import fake_bucket
 import jax
@@ -113,7 +114,9 @@ def test_metrics_go_on(folder):
   assert storage.glob(folder, 'tensorboard', 'events*')
 
 
-def test_checkpoints_go_on(folder):
+def test_checkpoints_go_on(folder, monkeypatch):
+  unpack = tarfile.TarFile.extractall  # Python 3.11.3 takes a path alone
+  monkeypatch.setattr(tarfile.TarFile, 'extractall', lambda t, p: unpack(t, p))
   sharding = distributed.replicated(distributed.make_mesh())
   make = lambda step: jax.device_put(
     {'weight': jnp.arange(6.0) * step, 'step': jnp.int32(step)}, sharding
