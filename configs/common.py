@@ -89,7 +89,7 @@ def age_net(**changes) -> dict:
     # it tells, too: 'p_male', with the loss 'age_and_sex'.
     extra_inputs=(),
     extra_outputs=(),
-    dropout=0.0,  # of 'mlp' and maps of ages, of their hidden layers
+    dropout=0.0,  # before the last layer; of 'mlp' and maps, before others
     hidden=2048,  # of 'mlp' and maps of ages, numbers in each of their layers
     fc_layers=1,  # of maps of ages, how many such layers
     bn_momentum=0.0,  # of BatchNorm; 0 is the backbone's own
