@@ -115,8 +115,12 @@ def test_metrics_go_on(folder):
 
 
 def test_checkpoints_go_on(folder, monkeypatch):
-  unpack = tarfile.TarFile.extractall  # Python 3.11.3 takes a path alone
-  monkeypatch.setattr(tarfile.TarFile, 'extractall', lambda t, p: unpack(t, p))
+  unpack = tarfile.TarFile.extractall
+
+  def takes_a_path_alone(tar, path):  # as that of Python 3.11.3
+    return unpack(tar, path)
+
+  monkeypatch.setattr(tarfile.TarFile, 'extractall', takes_a_path_alone)
   sharding = distributed.replicated(distributed.make_mesh())
   make = lambda step: jax.device_put(
     {'weight': jnp.arange(6.0) * step, 'step': jnp.int32(step)}, sharding
