@@ -17,7 +17,7 @@ its ages by that probability in the place of one half each.
     --config.manual_dir=DIR
 
 Variants: age_alone (the same net without the second task, to compare with).
-Presets, those of whole_image.py: phantom, thumbnails (100 px films); without
+Presets: phantom, that of whole_image.py; thumbnails (100 px films); without
 one, an archive at full size.
 """
 
@@ -45,4 +45,6 @@ def get_config(variant: str = '') -> ConfigDict:
 
 
 VARIANTS = ('age_alone',)
-PRESETS = dict(phantom=whole_image.phantom, thumbnails=whole_image.thumbnails)
+PRESETS = dict(
+  phantom=whole_image.phantom, thumbnails=whole_image.thumbnails_bins
+)

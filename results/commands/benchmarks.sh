@@ -27,4 +27,4 @@ python -m benchmarks.whole_run
 python -m benchmarks.convolutions
 python -m benchmarks.site_correction
 python -m benchmarks.site_correction --run=runs/half_finetune
-python -m benchmarks.site_correction --run=runs/thumbnails
+python -m benchmarks.site_correction --run=runs/thumbnails:whole_image
