@@ -171,7 +171,7 @@ def thumbnails(config: ConfigDict) -> None:
   for stage in (config.localizer, config.assessor):
     stage.input.update(zoom=0.05, shift=0.03, flip=True)  # ours
   baseline = whole_image.get_config().unlock()
-  whole_image.thumbnails_bins(baseline)
+  whole_image.thumbnails_inception(baseline)
   config.whole_image = baseline.whole_image
   config.stages = (*config.stages[:-1], 'whole_image', 'report')
   config.report.baselines = ('whole_image',)

@@ -46,5 +46,5 @@ def get_config(variant: str = '') -> ConfigDict:
 
 VARIANTS = ('age_alone',)
 PRESETS = dict(
-  phantom=whole_image.phantom, thumbnails=whole_image.thumbnails_bins
+  phantom=whole_image.phantom, thumbnails=whole_image.thumbnails_inception
 )

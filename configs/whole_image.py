@@ -2,7 +2,7 @@
 
 Stages
   prepare      archive (or phantoms) to array_record
-  whole_image  Inception-V3 with the sex, 240 bins
+  whole_image  Inception-V3 with the sex, 240 bins; of thumbnails a ResNet18
   report       errors with intervals
 
   python -m boneage_jax.main --config=configs/whole_image.py:phantom
@@ -22,7 +22,6 @@ from ml_collections import ConfigDict
 from configs import common
 from configs import presets
 from configs import system
-from configs import transfer
 
 
 def get_config(variant: str = '') -> ConfigDict:
@@ -55,25 +54,23 @@ def phantom(config: ConfigDict) -> None:
 
 
 def thumbnails(config: ConfigDict) -> None:
-  """A residual net from random weights, whose stem keeps half of the places."""
+  """A residual net from random weights; its stem halves a film once only."""
   presets.thumbnails(config)
   stage = config.whole_image
   stage.update(epochs=18, batch_size=64)  # ours, as the rest of it
   stage.input.update(size=100, percentiles=(1.0, 99.5))
   stage.input.update(rotate=15.0, zoom=0.15, shift=0.05, flip=False)
   stage.input.update(brightness=0.0, contrast=0.0, gamma=0.0)
-  stage.net.update(output='standardized', bn_momentum=0.9)
-  stage.net.update(joint_features=256, dropout=0.2)
+  stage.net.update(joint_features=256, dropout=0.2, bn_momentum=0.9)
   stage.net.backbone = ConfigDict(
     dict(name='resnet', depth=18, width=0.5, variant='v1.5', in_channels=1)
   )
   stage.net.backbone.update(stem_kernel=5, stem_pool=False)
-  stage.loss = ConfigDict(dict(name='mae', unit=transfer.SD_AGE))
   stage.optimizer.update(learning_rate=2e-3, grad_clip_norm=0.0)
 
 
-def thumbnails_bins(config: ConfigDict) -> None:
-  """Inception-V3 of two fifths of the width, for systems with 240 bins."""
+def thumbnails_inception(config: ConfigDict) -> None:
+  """Inception-V3 of two fifths of the width; other systems compare with it."""
   presets.thumbnails(config)
   config.whole_image.update(epochs=36, ema=0.99)  # ours, as the rest of it
   config.whole_image.input.size = 100
