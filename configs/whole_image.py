@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from configs import common
 from configs import presets
 from configs import system
+from configs import transfer
 
 
 def get_config(variant: str = '') -> ConfigDict:
@@ -57,15 +58,17 @@ def thumbnails(config: ConfigDict) -> None:
   """A residual net from random weights; its stem halves a film once only."""
   presets.thumbnails(config)
   stage = config.whole_image
-  stage.update(epochs=18, batch_size=64)  # ours, as the rest of it
+  stage.update(epochs=22, batch_size=64)  # ours, as the rest of it
   stage.input.update(size=100, percentiles=(1.0, 99.5))
   stage.input.update(rotate=15.0, zoom=0.15, shift=0.05, flip=False)
-  stage.input.update(brightness=0.0, contrast=0.0, gamma=0.0)
-  stage.net.update(joint_features=256, dropout=0.2, bn_momentum=0.9)
+  stage.input.update(brightness=0.1, contrast=0.2, gamma=0.0)
+  stage.net.update(output='standardized', joint_features=256, dropout=0.2)
+  stage.net.bn_momentum = 0.9
   stage.net.backbone = ConfigDict(
     dict(name='resnet', depth=18, width=0.5, variant='v1.5', in_channels=1)
   )
   stage.net.backbone.update(stem_kernel=5, stem_pool=False)
+  stage.loss = ConfigDict(dict(name='mae', unit=transfer.SD_AGE))
   stage.optimizer.update(learning_rate=2e-3, grad_clip_norm=0.0)
 
 

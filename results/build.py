@@ -27,6 +27,7 @@ PAGES = {
   'transfer.md': 'explanation/transfer.md',
   'ablation.md': 'explanation/ablation.md',
   'losses.md': 'explanation/losses.md',
+  'plain_net.md': 'explanation/plain_net.md',
   'others.md': 'explanation/other_systems.md',
   'active.md': 'explanation/active_segmentation.md',
   'feeding.md': 'explanation/feeding.md',
@@ -35,7 +36,14 @@ PAGES = {
   'sweep.md': 'how-to/sweep.md',
 }
 # Configs whose answers stand on pages of theirs.
-ELSEWHERE = ('registration', 'bonet', 'transfer', 'ablation', 'multi_task')
+ELSEWHERE = (
+  'registration',
+  'bonet',
+  'transfer',
+  'ablation',
+  'multi_task',
+  'whole_image',
+)
 # Configs whose rows of the leaderboard do.
 PARTS = {
   *('ablation', 'transfer', 'larson', 'zhao', 'pan', 'ren', 'li2022', 'lee'),
@@ -236,6 +244,20 @@ def _plain(name: str, *columns: str) -> Table:
   ]
 
 
+def _settings(config: str, data_set: str) -> Table:
+  """The ablations of a config on some films, a row for each."""
+  line = lambda row: (
+    row['setting'],
+    rows_lib.interval(row, 'value', 'lo', 'hi'),
+    *(row['validation_value'], row['films_per_s']),
+    rows_lib.interval(row, 'difference', 'difference_lo', 'difference_hi'),
+  )
+  rows = _of(rows_lib.read('ablations.csv'), [config])
+  rows = [row for row in rows if row['data_set'] == data_set]
+  head = 'setting | MAE | validation MAE | films/s | difference'
+  return head, map(line, rows)
+
+
 def _sites() -> Table:
   """How many of 200 sites got a correction."""
   rows = [
@@ -272,7 +294,7 @@ TABLES = dict(
   robustness=_robustness, speed=_speed, segmentation=_segmentation,
   landmarks=_landmarks, region_ages=_region_ages, fuzzing=_fuzzing,
   killed=_killed, plain=_plain, quality_checks=_quality_checks,
-  forest=_forest, sites=_sites,
+  forest=_forest, settings=_settings, sites=_sites,
 )  # fmt: skip
 
 

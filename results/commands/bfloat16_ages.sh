@@ -13,9 +13,7 @@ python -m boneage_jax.main --config=configs/whole_image.py:thumbnails \
   --config.whole_image.net.dropout=0.0 \
   --config.whole_image.net.bn_momentum=0.95 \
   --config.whole_image.optimizer.grad_clip_norm=5.0 \
-  --config.whole_image.epochs=22 --config.whole_image.input.shift=0.1 \
-  --config.whole_image.input.brightness=0.1 \
-  --config.whole_image.input.contrast=0.2 \
+  --config.whole_image.input.shift=0.1 \
   --workdir=runs/thumbnails_resnet
 python -m boneage_jax.predict --workdir=runs/thumbnails_resnet \
   --table="$TABLE" --dtype=float32 --out=thumbnails_float32
