@@ -25,6 +25,8 @@ python -m benchmarks.predict --nets resnet50 inception_v3 xception \
   --dtype float32 bfloat16 --batches 8 --peers none
 python -m benchmarks.whole_run
 python -m benchmarks.convolutions
+python -m benchmarks.accelerator --preset=phantom --films=8 --size=160 --steps=2 \
+  --long_side=1000 --out=accelerator.csv
 python -m benchmarks.site_correction
 python -m benchmarks.site_correction --run=runs/half_finetune
 python -m benchmarks.site_correction --run=runs/thumbnails:whole_image

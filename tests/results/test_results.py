@@ -67,6 +67,9 @@ COLUMNS = {
   'tpus.csv': 'config stage chip size films memory_gib share_of_memory gflop '
   'traffic_gb estimate_ms share_of_peak films_per_s_a_chip compile_cpu_s '
   'hardware command commit',
+  'accelerator.csv': 'what net input films films_per_s mfu_percent memory_gib '
+  'first_step_s peer_films_per_s peer_mfu_percent peer_first_step_s ratio '
+  'waiting_percent note hardware command commit',
   'killed_runs.csv': 'config job kills checkpoint files same differ seed '
   'hardware command commit',
 }
