@@ -12,9 +12,11 @@ times.
 import argparse
 import collections
 from collections.abc import Sequence
+import contextlib
 import hashlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -63,10 +65,15 @@ def write_films(folder: pathlib.Path, count: int, long_side: int) -> None:
 
 
 def free_port() -> int:
-  """Return a port that nobody listens at."""
-  with socket.socket() as one:
-    one.bind(('127.0.0.1', 0))
-    return one.getsockname()[1]
+  """Return a port that nobody listens at.
+
+  Not one of those that a system gives to others who ask for any.
+  """
+  while True:
+    port = random.randrange(20_000, 32_000)
+    with socket.socket() as one, contextlib.suppress(OSError):
+      one.bind(('127.0.0.1', port))
+      return port
 
 
 class Node:

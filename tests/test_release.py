@@ -143,7 +143,8 @@ def test_wheel_runs_away_from_the_clone(tmp_path):
     for path in (source / name).rglob('*')
     if path.is_file()
   }
-  pip('wheel', '--no-deps', '-w', str(tmp_path), str(source))
+  # Old versions of pip build in another way without the flag.
+  pip('wheel', '--use-pep517', '--no-deps', '-w', str(tmp_path), str(source))
   shutil.rmtree(source)
   (wheel,) = tmp_path.glob('*.whl')
   assert wheel.name.split('-')[1] == boneage_jax.__version__
