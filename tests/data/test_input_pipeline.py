@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import types
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import dicom_node
 from boneage_jax.data import film_table
 from boneage_jax.data import input_pipeline
 from boneage_jax.data import sources
@@ -286,9 +286,7 @@ print('same')
 
 
 def test_two_processes_hold_one_batch_in_order():
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    port = str(free.getsockname()[1])
+  port = str(dicom_node.free_port())
   here = pathlib.Path(__file__).parent
   folders = (here.parents[1], here, here.parent / 'helpers')
   environment = os.environ | {

@@ -3,7 +3,6 @@
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from benchmarks import dicom_node
 from boneage_jax.core import distributed
 from boneage_jax.imaging import boxes
 from boneage_jax.runs import metric_writer
@@ -44,9 +44,7 @@ def environment(devices):
 @pytest.fixture
 def start(archive, prepared, tmp_path):
   """Function that starts a run; what is left of it is killed in the end."""
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    port = free.getsockname()[1]
+  port = dicom_node.free_port()
   started = []
 
   def go(folder, count):

@@ -2,19 +2,12 @@
 
 import csv
 import importlib
-import importlib.util
 import pathlib
 import re
-import runpy
-import shlex
 import shutil
-import sys
 
-import fake_run
-import numpy as np
 import pytest
 
-from boneage_jax.core import extend
 from results import build
 from results import rows as rows_lib
 
@@ -161,13 +154,8 @@ def test_there_is_no_other_table():
 
 
 def config_of(row):
-  return build_config(f'configs/{row["config"]}.py:{row["preset"]}')
-
-
-def build_config(path):
-  name, _, variant = path.partition(':')
-  module = name.removesuffix('.py').replace('/', '.')
-  return importlib.import_module(module).get_config(variant)
+  module = importlib.import_module(f'configs.{row["config"]}')
+  return module.get_config(row['preset'])
 
 
 def test_current_rows_are_those_of_the_configs():
@@ -222,72 +210,6 @@ def test_tables_agree():
   assert differences >= 12
 
 
-def commands(path):
-  text = path.read_text(encoding='utf-8').replace('\\\n', ' ')
-  lines = [line.strip() for line in text.splitlines()]
-  return [shlex.split(line) for line in lines if line.startswith('python ')]
-
-
-SCRIPTS = sorted((RESULTS / 'commands').glob('*.sh'))
-
-
-def test_every_command_is_of_a_row():
-  used = {row['command'] for name in COLUMNS for row in rows_lib.read(name)}
-  files = {path.name for path in (RESULTS / 'commands').glob('*.*')}
-  assert files == used
-
-
-@pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.stem)
-def test_commands_exist(path):
-  assert commands(path)
-  for _, how, *module_and_arguments in commands(path):
-    if how != '-m':
-      assert (ROOT / how).is_file()
-      continue
-    module, *arguments = module_and_arguments
-    assert importlib.util.find_spec(module) is not None
-    if module == 'boneage_jax.evaluate':
-      verb = arguments[0].replace('-', '_')
-      assert importlib.util.find_spec(f'boneage_jax.evaluation.{verb}')
-    flags = dict(a[2:].partition('=')[::2] for a in arguments if a[:2] == '--')
-    if not flags.get('config', '').startswith('configs/'):
-      continue
-    config = build_config(flags['config'])
-    if 'config.imports' not in flags:  # names choose parameters, as in commands
-      importlib.import_module('boneage_jax.main')  # and its tables of names
-      ends = [name for name in flags if re.fullmatch(r'config\..+\.name', name)]
-      extend.choose(config, {name[7:-5]: flags[name] for name in ends})
-    for name in [name for name in flags if name.startswith('config.')]:
-      field = config
-      section = name.rpartition('.')[0]
-      if 'config.imports' in flags and f'{section}.name' in flags:
-        continue  # a parameter of what a module brings
-      for part in name.split('.')[1:]:
-        assert part in field, f'{name} is not a field of {flags["config"]}'
-        field = field[part]
-
-
-def test_scripts_run(tmp_path, monkeypatch, capsys, prepared):
-  """The commands that are Python, on made-up runs and small films."""
-
-  def script(name, *arguments):
-    monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-    runpy.run_path(str(RESULTS / 'commands' / name))
-    return capsys.readouterr().out
-
-  films = fake_run.films(200)
-  for seed, stage in enumerate(('inception', 'localizer', 'assessor')):
-    fake_run.write(tmp_path, films, seed=seed, stage=stage)
-  out = script('half_cross_fitted.py', tmp_path)
-  assert float(re.search(r"'difference': (-?[\d.]+)", out)[1]) < 0
-  out = script('calibration_divisions.py', f'{tmp_path}:assessor')
-  covered = [float(x) for x in re.findall(r'[\d.]+', out)[:3]]
-  np.testing.assert_allclose(covered, 0.9, atol=0.06)
-  out = script('quality.py', prepared, 64)
-  assert len(out.splitlines()) == 4 + 2 + 2 + 7
-  assert 'blur 0.02: flagged 1.0' in out
-
-
 def test_findings_name_files_that_exist():
   pages = sorted((ROOT / 'docs/explanation').glob('*.md'))
   linked = re.findall(r'explanation/([\w-]+\.md)', build.page('page.md'))
@@ -298,45 +220,3 @@ def test_findings_name_files_that_exist():
     assert '\nFigures: `results/' in text, page
     for name in re.findall(r'results/[\w./]+\.(?:csv|sh|py)', text):
       assert (ROOT / name).is_file(), f'{page.name}: {name}'
-
-
-# The oracle of the README's first run: its row, counted again from what the
-# assessor of the run left.
-PREDICTIONS = RESULTS / 'predictions/cascade_phantom.csv'
-TRUE_AGE, PREDICTED_AGE = 'age_true', 'age_predicted'  # columns of that file
-
-
-def errors(split):
-  with open(PREDICTIONS, encoding='utf-8') as file:
-    rows = [row for row in csv.DictReader(file) if row['split'] == split]
-  return np.array(
-    [float(row[PREDICTED_AGE]) - float(row[TRUE_AGE]) for row in rows]
-  )
-
-
-def interval(error):
-  rng = np.random.default_rng(1)
-  draws = rng.integers(len(error), size=(4000, len(error)))
-  return np.percentile(np.abs(error)[draws].mean(1), (2.5, 97.5))
-
-
-def test_the_row_of_the_cascade():
-  (row,) = (
-    row
-    for row in rows_lib.read('leaderboard.csv')
-    if place(row) == ('cascade', 'phantom', 'assessor')
-    and row['data_set'] == 'phantoms'
-    and not row['superseded_by']
-  )
-  of = lambda *names: [float(row[name]) for name in names]
-  test, validation = errors('test'), errors('validation')
-  assert (len(test), len(validation)) == (int(row['n']), 147)
-  expected = np.abs(test).mean(), np.abs(validation).mean()
-  expected += (np.sqrt((test**2).mean()),)
-  got = of('mae', 'validation_mae', 'rmse')
-  np.testing.assert_allclose(got, expected, rtol=0, atol=0.006)
-  within = 100 * np.mean(np.abs(test) <= 12)
-  assert of('within12') == pytest.approx([within], abs=0.6)
-  np.testing.assert_allclose(of('lo', 'hi'), interval(test), atol=0.15)
-  bounds = of('validation_lo', 'validation_hi')
-  np.testing.assert_allclose(bounds, interval(validation), atol=0.2)
